@@ -164,9 +164,7 @@ class Extension:
 
         return describe
 
-    def compressed(
-        self, pattern: str, name: str, base: Callable[..., Any], *, syntax: str | None = None, **bound: int | str
-    ) -> None:
+    def compressed(self, pattern: str, name: str, base: Callable[..., Any], *, syntax: str | None = None, **bound: int | str) -> None:
         """Add a shorter encoding of the instruction whose function is `base`.
 
         Operands of the base that the pattern does not have are bound to a number or, by name, to another operand of the
@@ -266,9 +264,7 @@ def _expand(extension: str, form: _Compressed, base: Instruction) -> Instruction
     if stray or "instruction" in base.wants:
         raise DescriptionError(f"{form.name} cannot stand for {base.name}: {', '.join(sorted(stray)) or 'it reads its own bits'}")
     syntax = form.syntax if form.syntax is not None else _without(base.syntax, form.bound)
-    return Instruction(
-        form.name, extension, form.pattern, syntax, base.function, base.wants, base.result, base.doc, operands, base
-    )
+    return Instruction(form.name, extension, form.pattern, syntax, base.function, base.wants, base.result, base.doc, operands, base)
 
 
 def _without(syntax: str, bound: Iterable[str]) -> str:

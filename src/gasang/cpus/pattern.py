@@ -186,7 +186,5 @@ def parse_pattern(text: str) -> Pattern:
     unknown = [name for name, values in fields.forbidden.items() if values and name not in operands]
     if unknown:
         raise PatternError(f"pattern {text!r} constrains {unknown[0]}, which it does not have")
-    exclusions = tuple(
-        (operands[name].mask, operands[name].insert(value)) for name, values in fields.forbidden.items() for value in values
-    )
+    exclusions = tuple((operands[name].mask, operands[name].insert(value)) for name, values in fields.forbidden.items() for value in values)
     return Pattern(text, fields.bits // 8, fields.mask, fields.match, operands, exclusions)
