@@ -13,6 +13,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Any, TypeVar
 
+from gasang.cpus.decode_tree import Leaf, Node, build_tree, find
 from gasang.cpus.pattern import Operand, Pattern, Segment, parse_pattern
 
 NO_REGISTER = 32
@@ -42,6 +43,15 @@ class Result(Enum):
     """Whether the branch to pc + imm is taken."""
     JUMP = "u64"
     """The next pc."""
+
+
+SHORT, LONG = 2, 4
+"""Lengths of an instruction in bytes."""
+
+
+def length_of(word: int) -> int:
+    """The length in bytes of the instruction that starts with `word` (unprivileged specification, 1.5)."""
+    return LONG if word & 3 == 3 else SHORT
 
 
 class DescriptionError(ValueError):
@@ -196,6 +206,22 @@ class InstructionSet:
     def __iter__(self) -> Iterator[Instruction]:
         """All instructions, by number."""
         return iter(self.instructions)
+
+    @cached_property
+    def patterns(self) -> tuple[Pattern, ...]:
+        """The pattern of every instruction, in order."""
+        return tuple(instruction.pattern for instruction in self.instructions)
+
+    @cached_property
+    def tree(self) -> Node | Leaf:
+        """Leads from an instruction word to the indices of `patterns` that it can have."""
+        return build_tree(self.patterns)
+
+    def decode(self, word: int) -> Decoded | None:
+        """Take the instruction in the lower bits of `word` apart; None if it is illegal. Bits above its length do not matter."""
+        word &= 0xFFFFFFFF if length_of(word) == LONG else 0xFFFF
+        index = find(self.tree, self.patterns, word)
+        return None if index is None else Decoded(word, index + 1, self.instructions[index])
 
 
 def _describe(extension: str, name: str | None, pattern: Pattern, syntax: str, function: Callable[..., Any]) -> Instruction:
