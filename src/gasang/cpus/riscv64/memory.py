@@ -53,11 +53,11 @@ def load_slow(cpu: ptr[Cpu], address: u64, size: u64) -> u64:
     if host != 0:
         return host
     physical = cpu.tval
-    if cpu.mmio_state == exits.MMIO_DONE:
-        cpu.mmio_state = exits.MMIO_IDLE
-        if cpu.mmio_address == physical:
-            return u64(ref(cpu.mmio_value))
-    if address & (size - 1) != 0:
+    state = cpu.mmio_state
+    cpu.mmio_state = exits.MMIO_IDLE
+    if state == exits.MMIO_DONE and cpu.mmio_address == physical:
+        return u64(ref(cpu.mmio_value))
+    if address & (size - 1) != 0 or (state == exits.MMIO_FAULT and cpu.mmio_address == physical):
         raise_exception(cpu, LOAD_ACCESS_FAULT, address)
         raise Fault
     ask_mmio(cpu, physical, size, 0, 0)
@@ -94,11 +94,11 @@ def store_slow(cpu: ptr[Cpu], address: u64, value: u64, size: u64) -> None:
         store_bytes(cpu, host, value, size)
         return
     physical = cpu.tval
-    if cpu.mmio_state == exits.MMIO_DONE:
-        cpu.mmio_state = exits.MMIO_IDLE
-        if cpu.mmio_address == physical:
-            return
-    if address & (size - 1) != 0:
+    state = cpu.mmio_state
+    cpu.mmio_state = exits.MMIO_IDLE
+    if state == exits.MMIO_DONE and cpu.mmio_address == physical:
+        return
+    if address & (size - 1) != 0 or (state == exits.MMIO_FAULT and cpu.mmio_address == physical):
         raise_exception(cpu, STORE_ACCESS_FAULT, address)
         raise Fault
     ask_mmio(cpu, physical, size, value, 1)
