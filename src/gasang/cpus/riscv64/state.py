@@ -12,3 +12,7 @@ class Cpu:
     x: array[u64] = length(33)
     f: array[u64] = length(32)
     pc: u64
+    frm: u64
+    fs: u64
+    cause: u64
+    tval: u64
