@@ -7,6 +7,7 @@ made from an explicit table of extensions. It knows no particular processor.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -226,7 +227,7 @@ class InstructionSet:
 
 def _describe(extension: str, name: str | None, pattern: Pattern, syntax: str, function: Callable[..., Any]) -> Instruction:
     """An instruction from its decorated function."""
-    plain = getattr(function, "python", function)
+    plain = inspect.unwrap(function)
     wants, annotation = _signature(plain)
     mnemonic = name or plain.__name__.rstrip("_").replace("_", ".")
     operands = dict(pattern.operands)
