@@ -50,9 +50,7 @@ class GoldfishRtc:
 
     size = 0x1000
 
-    def __init__(
-        self, irq: IrqLine, lock: threading.RLock, now: Callable[[], int] = time.time_ns, schedule: Schedule = host_timer
-    ) -> None:
+    def __init__(self, irq: IrqLine, lock: threading.RLock, now: Callable[[], int] = time.time_ns, schedule: Schedule = host_timer) -> None:
         self._irq = irq
         self._lock = lock
         self._now = now
