@@ -12,7 +12,7 @@ Register map (32-bit registers, chapter "Memory Map"):
 
 The specification's gateway cannot take back a request once made. Here a line that falls before its interrupt is claimed
 takes it back: to the guest that looks as if another context had claimed it, and it saves the guest a handler call with
-nothing to do.
+nothing to do. So a source is pending exactly while its line is up and its last claim, if any, is complete.
 """
 
 from __future__ import annotations
@@ -70,8 +70,11 @@ class Plic:
         self._contexts = [None if target is None else _Context(target) for target in targets]
         self._priority = [0] * (sources + 1)
         self._level = 0
-        self._pending = 0
         self._claimed = 0
+
+    @property
+    def _pending(self) -> int:
+        return self._level & ~self._claimed
 
     def line(self, source: int) -> PlicLine:
         """The wire into `source`; raise ValueError for a source that does not exist."""
@@ -84,12 +87,7 @@ class Plic:
         bit = 1 << source
         if level == bool(self._level & bit):
             return
-        if level:
-            self._level |= bit
-            self._pending |= bit & ~self._claimed
-        else:
-            self._level &= ~bit
-            self._pending &= ~bit
+        self._level ^= bit
         self._notify()
 
     def read(self, offset: int, width: int) -> int:
@@ -123,7 +121,6 @@ class Plic:
         """Nothing enabled, nothing in service; the devices' wires keep their levels."""
         self._priority = [0] * (self.sources + 1)
         self._claimed = 0
-        self._pending = self._level
         for context in self._contexts:
             if context:
                 context.enabled = context.threshold = 0
@@ -135,7 +132,6 @@ class Plic:
             "version": 1,
             "priority": list(self._priority),
             "level": self._level,
-            "pending": self._pending,
             "claimed": self._claimed,
             "contexts": [None if c is None else [c.enabled, c.threshold] for c in self._contexts],
         }
@@ -144,7 +140,7 @@ class Plic:
         """Become the saved controller of the same shape, and drive every target's wire accordingly."""
         check_version(state, "PLIC", 1)
         self._priority = list(state["priority"])
-        self._level, self._pending, self._claimed = state["level"], state["pending"], state["claimed"]
+        self._level, self._claimed = state["level"], state["claimed"]
         for context, saved in zip(self._contexts, state["contexts"], strict=True):
             if context:
                 context.enabled, context.threshold = saved
@@ -194,7 +190,6 @@ class Plic:
         # The threshold masks notifications, not claims (chapter "Interrupt Claim Process").
         source = self._best(self._pending & context.enabled)
         if source:
-            self._pending &= ~(1 << source)
             self._claimed |= 1 << source
             self._notify()
         return source
@@ -203,7 +198,6 @@ class Plic:
         bit = 1 << source if source <= self.sources else 0
         if bit & context.enabled & self._claimed:
             self._claimed &= ~bit
-            self._pending |= bit & self._level
 
     def _notify(self) -> None:
         """Bring every context's wire in line with the registers; only changes are told."""
