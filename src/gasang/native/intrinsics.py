@@ -155,8 +155,9 @@ def _sqrt_twin(types: list[Type], _: Any, a: list[Any]) -> Any:
 
 
 def _round_to_i64(e: FunctionEmitter, types: list[Type], a: list[str], _: Any) -> str:
-    # The host's own conversion (cvtsd2si) gives MIN out of range and raises "invalid": LLVM's llrint is that instruction.
-    return e.strict_convert("llrint", i64, types[0], a[0], rounding=True)
+    # Not llrint, which LLVM turns into a call of the C library's: rounding and conversion are one instruction each.
+    rounded = e.strict_float("rint", types[0], a, rounding=True)
+    return e.strict_convert("fptosi", i64, types[0], rounded, rounding=False)
 
 
 def _round_to_i64_twin(_: list[Type], __: Any, a: list[Any]) -> Any:
