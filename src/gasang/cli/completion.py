@@ -54,7 +54,8 @@ def bash(verbs: Mapping[str, Syntax], summaries: Mapping[str, str]) -> str:
     """The script for bash, to be sourced or put into bash-completion's folder."""
     lines = [
         "_gasang() {",
-        '  local word="${COMP_WORDS[COMP_CWORD]}" previous="${COMP_WORDS[COMP_CWORD-1]}" verb="${COMP_WORDS[1]}" flags="" COMP_WORDBREAKS=" "',
+        '  local word="${COMP_WORDS[COMP_CWORD]}" previous="${COMP_WORDS[COMP_CWORD-1]}" verb="${COMP_WORDS[1]}"',
+        '  local flags="" COMP_WORDBREAKS=" "',
         "  COMPREPLY=()",
         "  if (( COMP_CWORD == 1 )); then",
         f'    COMPREPLY=($(compgen -W "{" ".join(verbs)} --help --version" -- "$word")); return',

@@ -84,8 +84,9 @@ def _wants_debug(words: list[str]) -> bool:
 
 def _dispatch(words: list[str]) -> int:
     from gasang.cli.help import page
+    from gasang.cli.options import HELP
     from gasang.cli.parse import parse
-    from gasang.cli.standard import DEBUG, HELP, with_standard_options
+    from gasang.cli.standard import DEBUG, with_standard_options
 
     early, words = _leading_options(words)
     verb = words.pop(0) if words else ""
@@ -120,10 +121,11 @@ def _load(verb: str) -> ModuleType:
     from gasang.cli.parse import nearest
     from gasang.core.errors import UsageError
 
+    if not verb:
+        raise UsageError("command line", "the verb is missing", "gasang --help lists the verbs")
     if verb not in VERBS:
         guess = nearest(verb, list(VERBS))
-        hint = f"did you mean {guess}?" if guess else "gasang --help lists the verbs"
-        raise UsageError(f"verb {verb!r}", "there is no such verb", hint) if verb else UsageError("command line", "the verb is missing", hint)
+        raise UsageError(f"verb {verb!r}", "there is no such verb", f"did you mean {guess}?" if guess else "gasang --help lists the verbs")
     return import_module(module_of(verb))
 
 
