@@ -164,17 +164,15 @@ class StreamConsole:
 
     def on_resize(self, callback: Callable[[WindowSize], None]) -> None:
         """Call `callback` now and at each change with the window's size; never where the output is no terminal."""
-        size = window_size(self._output)
-        if size is None:
-            return
-        callback(size)
-        if hasattr(signal, "SIGWINCH") and threading.current_thread() is threading.main_thread():
 
-            def changed(number: int, frame: FrameType | None) -> None:
-                now = window_size(self._output)
-                if now:
-                    callback(now)
+        def changed(number: int = 0, frame: FrameType | None = None) -> None:
+            size = window_size(self._output)
+            if size:
+                callback(size)
 
+        changed()
+        can_hear = hasattr(signal, "SIGWINCH") and threading.current_thread() is threading.main_thread()
+        if can_hear and os.isatty(self._output):
             self._handle(signal.SIGWINCH, changed)
 
 
