@@ -52,7 +52,7 @@ class ImmediatePart:
 
 
 @struct
-class Entry:
+class Recipe:
     """One instruction: the words it takes and where its operands are in them. Number 0 takes every word: it is illegal."""
 
     mask: u32
@@ -88,36 +88,36 @@ class DecodeTables:
 
     nodes: ptr[TreeNode]
     children: ptr[u16]
-    entries: ptr[Entry]
+    recipes: ptr[Recipe]
     parts: ptr[ImmediatePart]
 
 
 @native
-def find_entry(tables: ptr[DecodeTables], word: u32) -> ptr[Entry]:
-    """The entry of the instruction in the lower bits of `word`; one with number 0 if it is illegal."""
+def find_recipe(tables: ptr[DecodeTables], word: u32) -> ptr[Recipe]:
+    """The recipe for the instruction in the lower bits of `word`; one with number 0 if it is illegal."""
     child: u16 = 0
     while child < LEAF_FLAG:
         node = tables.nodes + u64(child)
         child = tables.children[node.first + ((word >> u32(node.shift)) & u32(node.mask))]
-    entry = tables.entries + u64(child & LEAF_INDEX)
+    recipe = tables.recipes + u64(child & LEAF_INDEX)
     while (
-        (word & entry.mask) != entry.match
-        or (word & entry.excluded_mask) == entry.excluded_match
-        or (word & entry.excluded_mask_2) == entry.excluded_match_2
+        (word & recipe.mask) != recipe.match
+        or (word & recipe.excluded_mask) == recipe.excluded_match
+        or (word & recipe.excluded_mask_2) == recipe.excluded_match_2
     ):
-        entry = entry + 1
-    return entry
+        recipe = recipe + 1
+    return recipe
 
 
 @native
-def immediate_of(tables: ptr[DecodeTables], entry: ptr[Entry], word: u32) -> i32:
+def immediate_of(tables: ptr[DecodeTables], recipe: ptr[Recipe], word: u32) -> i32:
     """The immediate of `word`, gathered from its parts and extended."""
-    part = tables.parts + u64(entry.imm_first)
+    part = tables.parts + u64(recipe.imm_first)
     value: u32 = 0
-    for _ in range(u32(entry.imm_count)):
+    for _ in range(u32(recipe.imm_count)):
         value |= ((word & part.mask) >> u32(part.right)) << u32(part.left)
         part = part + 1
-    return (i32(value << u32(entry.imm_sign)) >> i32(entry.imm_sign)) + entry.imm_add
+    return (i32(value << u32(recipe.imm_sign)) >> i32(recipe.imm_sign)) + recipe.imm_add
 
 
 @native
@@ -126,14 +126,14 @@ def decode_into(tables: ptr[DecodeTables], word: u32, record: ptr[Record]) -> u3
 
     The handler is left to the caller; operands that the instruction does not need become 0.
     """
-    entry = find_entry(tables, word)
-    rd: u8 = u8((word >> u32(entry.rd_shift)) & u32(entry.rd_mask)) + entry.rd_add
-    record.rd = entry.rd_zero if rd == 0 else rd
-    record.rs1 = u8((word >> u32(entry.rs1_shift)) & u32(entry.rs1_mask)) + entry.rs1_add
-    record.rs2 = u8((word >> u32(entry.rs2_shift)) & u32(entry.rs2_mask)) + entry.rs2_add
-    record.rs3 = u8((word >> u32(entry.rs3_shift)) & u32(entry.rs3_mask)) + entry.rs3_add
-    record.imm = immediate_of(tables, entry, word)
-    return u32(entry.number)
+    recipe = find_recipe(tables, word)
+    rd: u8 = u8((word >> u32(recipe.rd_shift)) & u32(recipe.rd_mask)) + recipe.rd_add
+    record.rd = recipe.rd_zero if rd == 0 else rd
+    record.rs1 = u8((word >> u32(recipe.rs1_shift)) & u32(recipe.rs1_mask)) + recipe.rs1_add
+    record.rs2 = u8((word >> u32(recipe.rs2_shift)) & u32(recipe.rs2_mask)) + recipe.rs2_add
+    record.rs3 = u8((word >> u32(recipe.rs3_shift)) & u32(recipe.rs3_mask)) + recipe.rs3_add
+    record.imm = immediate_of(tables, recipe, word)
+    return u32(recipe.number)
 
 
 class DecoderTables:
@@ -143,7 +143,7 @@ class DecoderTables:
         self._set = instruction_set
         self._nodes: list[tuple[int, int, int]] = []
         self._children: list[int] = []
-        self._entries: list[dict[str, int]] = []
+        self._recipes: list[dict[str, int]] = []
         self._parts: list[tuple[int, int, int]] = []
         self._illegal = self._leaf(Leaf(()))
         root = self._place(instruction_set.tree)
@@ -151,7 +151,7 @@ class DecoderTables:
         self._arrays = [
             _array(TreeNode.ctype, self._nodes),
             _array(ctypes.c_uint16, self._children),
-            _array(Entry.ctype, self._entries),
+            _array(Recipe.ctype, self._recipes),
             _array(ImmediatePart.ctype, self._parts),
         ]
         self.pointer = DecodeTables.ctype(*(ctypes.addressof(array) for array in self._arrays))
@@ -176,20 +176,20 @@ class DecoderTables:
 
     def _leaf(self, leaf: Leaf) -> int:
         """Entries to try in turn, closed by the one that takes everything."""
-        first = len(self._entries)
-        self._entries.extend(self._entry(index + 1, self._set.instructions[index]) for index in leaf.patterns)
-        self._entries.append(_exclusions(()))
+        first = len(self._recipes)
+        self._recipes.extend(self._recipe(index + 1, self._set.instructions[index]) for index in leaf.patterns)
+        self._recipes.append(_exclusions(()))
         return first | LEAF_FLAG
 
-    def _entry(self, number: int, instruction: Instruction) -> dict[str, int]:
+    def _recipe(self, number: int, instruction: Instruction) -> dict[str, int]:
         slots = instruction.slots
-        entry = {"number": number, "mask": instruction.mask, "match": instruction.match}
-        entry |= _exclusions(instruction.pattern.exclusions)
+        recipe = {"number": number, "mask": instruction.mask, "match": instruction.match}
+        recipe |= _exclusions(instruction.pattern.exclusions)
         for slot in slots.keys() - {"imm"}:
-            entry |= _register(slot, slots[slot])
+            recipe |= _register(slot, slots[slot])
         if "imm" in slots:
-            entry |= self._immediate(slots["imm"])
-        return entry
+            recipe |= self._immediate(slots["imm"])
+        return recipe
 
     def _immediate(self, operand: Operand) -> dict[str, int]:
         parts = []
@@ -216,13 +216,13 @@ def _exclusions(pairs: tuple[tuple[int, int], ...]) -> dict[str, int]:
 def _register(slot: str, operand: Operand) -> dict[str, int]:
     """How a record's register field is made: `(word >> shift & mask) + add`, and for rd what 0 becomes."""
     add = NO_REGISTER if operand.name == "rd" and not operand.segments and operand.add == 0 else operand.add
-    recipe = {f"{slot}_add": add}
+    fields = {f"{slot}_add": add}
     if operand.segments:
         (segment,) = operand.segments
-        recipe |= {f"{slot}_shift": segment.low, f"{slot}_mask": (1 << segment.width) - 1}
+        fields |= {f"{slot}_shift": segment.low, f"{slot}_mask": (1 << segment.width) - 1}
     if operand.name == "rd":
-        recipe["rd_zero"] = NO_REGISTER
-    return recipe
+        fields["rd_zero"] = NO_REGISTER
+    return fields
 
 
 def _array(kind: Any, rows: list[Any]) -> Any:

@@ -7,6 +7,7 @@ made from an explicit table of extensions. It knows no particular processor.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -160,6 +161,8 @@ class Extension:
     name: str
     title: str
     described: list[Instruction | _Compressed] = field(default_factory=list)
+    system: bool = False
+    """Its instructions change translation, privilege or interrupts: the pc is looked up anew after each."""
 
     def instruction(self, pattern: str, syntax: str = "", *, name: str | None = None) -> Callable[[F], F]:
         """Describe an instruction by its encoding, its operands as they are written, and the decorated function.
@@ -226,7 +229,7 @@ class InstructionSet:
 
 def _describe(extension: str, name: str | None, pattern: Pattern, syntax: str, function: Callable[..., Any]) -> Instruction:
     """An instruction from its decorated function."""
-    plain = getattr(function, "python", function)
+    plain = inspect.unwrap(function)
     wants, annotation = _signature(plain)
     mnemonic = name or plain.__name__.rstrip("_").replace("_", ".")
     operands = dict(pattern.operands)

@@ -49,6 +49,7 @@ from gasang.native.names import (
     store_unaligned,
     syscall,
     tail_call,
+    ticks,
     unlikely,
 )
 from gasang.native.types import (
@@ -78,6 +79,6 @@ __all__ = [
     "compare_exchange", "copy", "ctz", "divide", "f32", "f64", "fence", "fill", "float_flags", "fma", "function_type", "high_s",
     "high_u", "i128", "i16", "i32", "i64", "i8", "length", "less_equal_signaling", "less_signaling", "likely", "load_unaligned",
     "maximum", "minimum", "native", "native_from_source", "null", "popcount", "ptr", "ref", "remainder", "rotl", "rotr", "round_to_i64",
-    "set_float_control", "sizeof", "sqrt", "store_unaligned", "struct", "syscall", "tail_call", "u128", "u16", "u32", "u64", "u8",
+    "set_float_control", "sizeof", "sqrt", "store_unaligned", "struct", "syscall", "tail_call", "ticks", "u128", "u16", "u32", "u64", "u8",
     "unlikely",
 ]  # fmt: skip

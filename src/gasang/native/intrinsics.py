@@ -8,6 +8,7 @@ The result is ``same``, ``target``, ``argument`` (the type given first), ``none`
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -316,6 +317,7 @@ _ROWS = [
     Intrinsic("likely", ("boolean",), "boolean", _expect("true"), lambda _, __, a: a[0]),
     Intrinsic("unlikely", ("boolean",), "boolean", _expect("false"), lambda _, __, a: a[0]),
     Intrinsic("syscall", ("u64", "…u64"), "i64", _syscall, lambda _, __, a: raw_syscall(*a)),
+    Intrinsic("ticks", (), "u64", lambda e, _, __, ___: e.ticks(), lambda _, __, ___: time.perf_counter_ns()),
     Intrinsic("float_flags", (), "u32", _float_flags, lambda _, __, ___: host_float_flags()),
     Intrinsic("set_float_control", ("u32", "u32"), "none", _set_float_control, lambda _, __, a: set_host_float_control(a[0], a[1])),
 ]  # fmt: skip

@@ -45,8 +45,8 @@ rv64c.compressed("110 uimm[5:3] rs1' uimm[2|6] rs2' 00", "c.sw", sw)
 rv64c.compressed("111 uimm[5:3] rs1' uimm[7:6] rs2' 00", "c.sd", sd)
 
 # Quadrant 1.
-rv64c.compressed("000 imm[5] 00000 imm[4:0] 01", "c.nop", addi, syntax="", rd=0, rs1=0)
-rv64c.compressed("000 imm[5] rd!=0 imm[4:0] 01", "c.addi", addi, rs1="rd")
+rv64c.compressed("000 0 00000 00000 01", "c.nop", addi, syntax="", rd=0, rs1=0, imm=0)
+rv64c.compressed("000 imm[5] rd imm[4:0] 01", "c.addi", addi, rs1="rd")
 rv64c.compressed("001 imm[5] rd!=0 imm[4:0] 01", "c.addiw", addiw, rs1="rd")
 rv64c.compressed("010 imm[5] rd imm[4:0] 01", "c.li", addi, rs1=0)
 rv64c.compressed("011 imm[9] 00010 imm[4|6|8:7|5] 01 imm!=0", "c.addi16sp", addi, syntax="rd, imm", rd=SP, rs1=SP)

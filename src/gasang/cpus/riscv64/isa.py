@@ -10,17 +10,23 @@ from gasang.cpus.riscv64.m import rv64m
 from gasang.cpus.riscv64.zba import zba
 from gasang.cpus.riscv64.zbb import zbb
 from gasang.cpus.riscv64.zbs import zbs
+from gasang.cpus.riscv64.lrsc import zalrsc
+from gasang.cpus.riscv64.privileged import privileged
 from gasang.cpus.riscv64.zicbo import zicbo
+from gasang.cpus.riscv64.zicsr import zicsr
 
 EXTENSIONS = (
     rv64i,
     rv64m,
     zaamo,
+    zalrsc,
     rv64c,
     zba,
     zbb,
     zbs,
     zicbo,
+    zicsr,
+    privileged,
 )
 
 rv64 = InstructionSet("rv64", EXTENSIONS)
