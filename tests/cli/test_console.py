@@ -106,13 +106,13 @@ def piped(script: str, data: bytes) -> subprocess.CompletedProcess[bytes]:
 
 
 def test_piped_input_ends_with_one_empty_read() -> None:
-    answer = piped(machine(raw=False).replace("<end>\")", '<end>") or over.set()'), b"hello")
+    answer = piped(machine(raw=False).replace('<end>")', '<end>") or over.set()'), b"hello")
     assert answer.stdout == b"booted<hello><end>left: None\n" or answer.stdout == b"<hello><end>bootedleft: None\n"
     assert answer.returncode == 0
 
 
 def test_without_input_the_guests_input_is_at_its_end() -> None:
-    answer = piped(machine(raw=False, reads_input=False).replace("<end>\")", '<end>") or over.set()'), b"hello")
+    answer = piped(machine(raw=False, reads_input=False).replace('<end>")', '<end>") or over.set()'), b"hello")
     assert answer.stdout == b"<end>bootedleft: None\n"
 
 

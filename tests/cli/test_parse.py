@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,9 +101,6 @@ def test_the_nearest_choice() -> None:
 @given(st.lists(st.text(max_size=8) | st.sampled_from(["--", "-it", "--cpus", "--env", "img", "-e", "--help", "--cpus=3"])))
 def test_any_words_parse_or_are_refused(words: list[str]) -> None:
     for syntax in (RUN, LIST, NONE):
-        try:
+        with suppress(UsageError):
             parsed = parse("v", syntax, words)
-        except UsageError as error:
-            assert error.cause
-        else:
             assert len(parsed.arguments) + len(parsed.command) <= len(words)

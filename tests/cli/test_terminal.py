@@ -60,7 +60,7 @@ def test_raw_mode_is_entered_and_undone(in_terminal: Callable[..., Person]) -> N
 ENDINGS = {
     "exception": ("", "raise ZeroDivisionError", 1),
     "exit": ("", "sys.exit(3)", 3),
-    "exit of the interpreter by a signal handler": ("signal.signal(signal.SIGTERM, lambda *a: sys.exit(4))", "os.kill(os.getpid(), signal.SIGTERM)", 4),
+    "signal handler": ("signal.signal(signal.SIGTERM, lambda *a: sys.exit(4))", "os.kill(os.getpid(), signal.SIGTERM)", 4),
 }
 
 

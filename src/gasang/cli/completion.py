@@ -44,7 +44,7 @@ def _bash_verb(verb: str, syntax: Syntax) -> list[str]:
         "files": 'COMPREPLY+=($(compgen -f -- "$word"))',
     }
     if _kind_of_argument(syntax) in arguments:
-        lines.append(f'      [[ $word == -* ]] || {arguments[_kind_of_argument(syntax)]}')
+        lines.append(f"      [[ $word == -* ]] || {arguments[_kind_of_argument(syntax)]}")
     elif syntax.arguments and (choices := _kind_of_argument(syntax)):
         lines.append(f'      [[ $word == -* ]] || COMPREPLY+=($(compgen -W "{choices}" -- "$word"))')
     return [*lines, "      ;;"]
