@@ -1,7 +1,8 @@
 """Compile and link: LLVM IR to an object (or the cached object), and the object into this process.
 
-LLVM is asked for a fixed processor level rather than the host's exact model: x86-64-v3, which every recent x86 has and which avoids the AVX-512
-code paths that call run-time functions the linker does not have. An object with an unresolved symbol is refused, never linked.
+LLVM is asked for a fixed processor level rather than the host's exact model: x86-64-v3, which every recent x86 has and which
+avoids the AVX-512 code paths that call run-time functions the linker does not have. An object with an unresolved symbol is refused,
+never linked.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 from gasang.native.cache import ObjectCache, key_of
 from gasang.native.elf_object import undefined_symbols
 from gasang.native.function import NativeFunction
-from gasang.native.llvm import ModuleEmitter, machine
+from gasang.native.llvm import ModuleEmitter, machine, table_symbol
 
 _LEVELS = {"x86_64": ("x86-64-v3", ""), "aarch64": ("generic", "+v8.1a")}
 _lock = threading.RLock()
@@ -51,10 +52,19 @@ def build(
 
 
 def build_library(
-    name: str, sources: list[Path], roots: Callable[[], ModuleEmitter], counts: tuple[int, dict[str, int]], *, cache: ObjectCache | None = None, optimise: int = 2
+    name: str,
+    sources: list[Path],
+    roots: Callable[[], ModuleEmitter],
+    counts: tuple[int, dict[str, int]],
+    *,
+    cache: ObjectCache | None = None,
+    optimise: int = 2,
 ) -> Built:
-    """As `build`, for a set of functions that is decided by source files alone: the key is the files' content, so that a warm start neither
-    parses nor emits anything. `counts` are the numbers of roots and of each table's rows."""
+    """As `build`, for a set of functions that is decided by source files alone.
+
+    The key is the files' content, so that a warm start neither parses nor emits anything. `counts` are the numbers of roots and of each
+    table's rows.
+    """
     text_key = key_of(name, repr(counts), *(path.read_bytes() for path in sources))
     return link(load_or_compile(text_key, lambda: roots().emit(), optimise, cache), *counts)
 
@@ -134,12 +144,14 @@ def target_machine(optimise: int) -> Any:
         if "ready" not in _linker:
             llvm.initialize_native_target()
             llvm.initialize_native_asmprinter()
+            llvm.initialize_native_asmparser()  # system calls are inline assembly
             _linker["ready"] = True
         cpu, features = _LEVELS.get(machine(), ("generic", ""))
         triple = llvm.get_default_triple()
         if "linux" not in triple:
             triple += "-elf"
-        return llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features, opt=optimise, reloc="pic", codemodel="small", jit=True)
+        target = llvm.Target.from_triple(triple)
+        return target.create_target_machine(cpu=cpu, features=features, opt=optimise, reloc="pic", codemodel="small", jit=True)
 
 
 def link(data: bytes, entries: int, tables: dict[str, int]) -> Built:
@@ -153,11 +165,11 @@ def link(data: bytes, entries: int, tables: dict[str, int]) -> Built:
         library = llvm.JITLibraryBuilder().add_object_img(data)
         for name, address in host_symbols().items():
             library.import_symbol(name, address)
-        names = [f"entry{index}" for index in range(entries)] + sorted(tables)
+        names = [f"entry{index}" for index in range(entries)] + [table_symbol(name) for name in tables]
         for name in names:
             library.export_symbol(name)
         unique = f"{hashlib.sha256(data).hexdigest()[:16]}.{len(_linker['trackers'])}"
         tracker = library.link(_linker["jit"], unique)
         _linker["trackers"].append(tracker)
-        rows = {name: list((ctypes.c_uint64 * count).from_address(tracker[name])) for name, count in tables.items()}
+        rows = {name: list((ctypes.c_uint64 * count).from_address(tracker[table_symbol(name)])) for name, count in tables.items()}
         return Built([tracker[f"entry{index}"] for index in range(entries)], rows)

@@ -11,8 +11,9 @@ import platform
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from gasang.core.errors import UnsupportedError
 from gasang.native import tree
-from gasang.native.types import ArrayType, FloatType, FunctionType, IntType, PointerType, StructType, Type, bits_of, boolean, u64
+from gasang.native.types import ArrayType, FloatType, FunctionType, IntType, PointerType, StructType, Type, bits_of, boolean, i64, u64
 
 if TYPE_CHECKING:
     from gasang.native.function import NativeFunction
@@ -25,8 +26,11 @@ _ROUNDING = 'metadata !"round.dynamic"'
 _EXCEPTIONS = 'metadata !"fpexcept.strict"'
 
 
-class UnsupportedHost(Exception):  # noqa: N818
-    """This operation has no code for the host's processor."""
+class UnsupportedHost(UnsupportedError):
+    """The host's processor family has no code for an operation."""
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(operation, f"native code for {machine()} has none", "use a host with an x86-64 or AArch64 processor")
 
 
 def machine() -> str:
@@ -41,6 +45,11 @@ def result_type(function: NativeFunction) -> str:
     if not function.may_fault:
         return plain
     return "i1" if function.result is None else f"{{ {plain}, i1 }}"
+
+
+def table_symbol(name: str) -> str:
+    """The symbol of a table of code addresses."""
+    return f"table.{name}"
 
 
 def reachable(roots: Iterable[NativeFunction]) -> list[NativeFunction]:
@@ -66,10 +75,11 @@ class ModuleEmitter:
         self.names: dict[int, str] = {}
         taken: set[str] = set()
         for function in self.functions:
-            name, count = function.name, 1
+            plain = function.external_name or f"native.{function.name}"  # a bare name could be one LLVM takes for the C library's
+            name, count = plain, 1
             while name in taken:
                 count += 1
-                name = f"{function.name}.{count}"
+                name = f"{plain}.{count}"
             taken.add(name)
             self.names[id(function)] = name
         self.floating = self._find_floating()
@@ -95,13 +105,13 @@ class ModuleEmitter:
         parts += [self._entry(index, root) for index, root in enumerate(self.roots)]
         for name, functions in self.tables.items():
             cells = ", ".join(f"ptr {self.name(function)}" for function in functions)
-            parts.append(f"@{name} = constant [{len(functions)} x ptr] [{cells}]\n")
+            parts.append(f'@"{table_symbol(name)}" = constant [{len(functions)} x ptr] [{cells}]\n')
         return "\n".join(parts)
 
     def _entry(self, index: int, root: NativeFunction) -> str:
         """A C-callable function: results of faulting functions go through a pointer, the fault is the result."""
-        parameters = [f"{kind.llvm}{_extension(kind)} %{name}" for name, kind in root.parameters]
-        arguments = ", ".join(f"{kind.llvm} %{name}" for name, kind in root.parameters)
+        parameters = [f'{kind.llvm}{_extension(kind)} %"p.{name}"' for name, kind in root.parameters]
+        arguments = ", ".join(f'{kind.llvm} %"p.{name}"' for name, kind in root.parameters)
         strict = " strictfp" if id(root) in self.floating else ""
         kind = result_type(root)
         call = f"call {CONVENTIONS[root.convention]}{kind} {self.name(root)}({arguments}){strict}"
@@ -203,12 +213,12 @@ class FunctionEmitter:
         function = self.function
         typed = function.tree
         for name, kind in typed.local_types.items():
-            self.slots.append(f"  %v.{name} = alloca {kind.llvm}, align {kind.alignment}")
+            self.slots.append(f"  {_local(name)} = alloca {kind.llvm}, align {kind.alignment}")
         for name, kind in typed.parameters:
-            self.line(f"store {kind.llvm} %{name}, ptr %v.{name}")
+            self.line(f'store {kind.llvm} %"p.{name}", ptr {_local(name)}')
         self.statements(typed.body)
         self.terminate(self._plain_return())
-        parameters = ", ".join(f"{kind.llvm} %{name}" for name, kind in typed.parameters)
+        parameters = ", ".join(f'{kind.llvm} %"p.{name}"' for name, kind in typed.parameters)
         linkage = "" if function.external_name else "internal "
         attributes = " ".join(filter(None, ["nounwind", {True: "alwaysinline", False: "noinline", None: ""}[function.inline], self.strict.strip()]))
         head = f"define {linkage}{CONVENTIONS[function.convention]}{result_type(function)} {self.module.name(function)}({parameters}) {attributes} {{"
@@ -237,7 +247,7 @@ class FunctionEmitter:
 
     def statement_Assign(self, node: tree.Assign) -> None:  # noqa: N802 - named after the node
         value = self.expression(node.value)
-        self.line(f"store {node.value.type.llvm} {value}, ptr %v.{node.name}")
+        self.line(f"store {node.value.type.llvm} {value}, ptr {_local(node.name)}")
 
     def statement_Store(self, node: tree.Store) -> None:  # noqa: N802
         pointer = self.expression(node.pointer)
@@ -296,7 +306,7 @@ class FunctionEmitter:
         self.lines.append(f"{again}:")
         self.block, self.open = again, True
         current = self.value(f"load {t}, ptr {hidden}")
-        self.line(f"store {t} {current}, ptr %v.{node.name}")
+        self.line(f"store {t} {current}, ptr {_local(node.name)}")
         self.jump(body)
         self.lines.append(f"{body}:")
         self.block, self.open = body, True
@@ -367,7 +377,7 @@ class FunctionEmitter:
         return ("true" if node.value else "false") if node.type is boolean else str(node.value)
 
     def expression_Local(self, node: tree.Local) -> str:  # noqa: N802
-        return self.value(f"load {node.type.llvm}, ptr %v.{node.name}")
+        return self.value(f"load {node.type.llvm}, ptr {_local(node.name)}")
 
     def expression_Load(self, node: tree.Load) -> str:  # noqa: N802
         pointer = self.expression(node.pointer)
@@ -609,11 +619,20 @@ class FunctionEmitter:
             "aarch64": ("svc #0", "={x0}", ["{x8}", "{x0}", "{x1}", "{x2}", "{x3}", "{x4}", "{x5}"], "~{memory}"),
         }
         if machine() not in rows:
-            raise UnsupportedHost(f"system calls on {machine()}")
+            raise UnsupportedHost("system calls")
         text, result, registers, clobbers = rows[machine()]
         constraints = ",".join([result, *registers[: len(arguments)], clobbers])
         operands = ", ".join(f"i64 {argument}" for argument in arguments)
         return self.value(f'call i64 asm sideeffect "{text}", "{constraints}"({operands})')
+
+    def round_to_i64(self, kind: FloatType, operand: str) -> str:
+        """To an integer by the thread's rounding mode; the lowest one, and "invalid", where none fits."""
+        if machine() == "x86_64":  # the instruction does just that; LLVM would call llrint of the C library
+            letter = "d" if kind.bits == 64 else "s"
+            return self.value(f'call i64 asm sideeffect "vcvts{letter}2si $1, $0", "=r,x"({kind.llvm} {operand})')
+        rounded = self.strict_convert("llrint", i64, kind, operand, rounding=True)
+        below = self.strict_compare("fcmp", "olt", kind, operand, _float_text(2.0**63))
+        return self.value(f"select i1 {below}, i64 {rounded}, i64 {-(1 << 63)}")
 
     def ticks(self) -> str:
         """The host's counter of constant rate (x86: TSC; Arm: CNTVCT_EL0)."""
@@ -643,13 +662,13 @@ class FunctionEmitter:
         if machine() == "aarch64":  # FPSR (Arm ARM): IOC 0, DZC 1, OFC 2, UFC 3, IXC 4
             wide = self.value("call i64 @llvm.aarch64.get.fpsr()")
             return self.value(f"trunc i64 {wide} to i32"), [4, 3, 2, 1, 0]
-        raise UnsupportedHost(f"floating-point flags on {machine()}")
+        raise UnsupportedHost("floating-point flags")
 
     def set_float_control(self, rounding: str, flags: str) -> None:
         """Set rounding mode (0 nearest, 1 zero, 2 down, 3 up; 4 is set as nearest) and flags."""
         x86 = machine() == "x86_64"
         if not x86 and machine() != "aarch64":
-            raise UnsupportedHost(f"floating-point control on {machine()}")
+            raise UnsupportedHost("floating-point control")
         modes, places = (0x9C, [5, 4, 3, 2, 0]) if x86 else (0x6C, [4, 3, 2, 1, 0])
         shift = self.value(f"shl i32 {self.value(f'and i32 {rounding}, 7')}, 1")
         mode = self.value(f"and i32 {self.value(f'lshr i32 {modes}, {shift}')}, 3")
@@ -666,6 +685,10 @@ class FunctionEmitter:
         self.line(f"call void @llvm.aarch64.set.fpsr(i64 {self.value(f'zext i32 {state} to i64')}){self.strict}")
         wide = self.value(f"zext i32 {self.value(f'shl i32 {mode}, 22')} to i64")
         self.line(f"call void @llvm.aarch64.set.fpcr(i64 {wide}){self.strict}")
+
+
+def _local(name: str) -> str:
+    return f'%"v.{name}"'
 
 
 def _double() -> FloatType:

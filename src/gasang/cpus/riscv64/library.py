@@ -21,6 +21,7 @@ from gasang.native.llvm import ModuleEmitter
 ENTRIES: tuple[NativeFunction, ...] = (
     execute.run,
     execute.complete,
+    execute.serve_requests,
     mmu.wipe_tlb,
     mmu.enter_context,
     code.forget_all_blocks,
