@@ -50,6 +50,7 @@ from gasang.native.names import (
     store_unaligned,
     syscall,
     tail_call,
+    ticks,
     unlikely,
 )
 from gasang.native.types import (
@@ -76,6 +77,6 @@ __all__ = [
     "clz", "compare_exchange", "copy", "ctz", "divide", "f32", "f64", "fence", "fill", "float_flags", "fma", "function_type",
     "high_s", "high_u", "i8", "i16", "i32", "i64", "i128", "length", "less_equal_signaling", "less_signaling", "likely",
     "load_unaligned", "maximum", "minimum", "native", "native_from_source", "null", "popcount", "ptr", "ref", "remainder", "rotl",
-    "rotr", "round_to_i64", "set_float_control", "sizeof", "sqrt", "store_unaligned", "struct", "syscall", "tail_call", "u8",
+    "rotr", "round_to_i64", "set_float_control", "sizeof", "sqrt", "store_unaligned", "struct", "syscall", "tail_call", "ticks", "u8",
     "u16", "u32", "u64", "u128", "unlikely",
 ]  # fmt: skip

@@ -135,6 +135,12 @@ class FloatEmitter(TextEmitter):
         operands = ", ".join(f"i64 {argument}" for argument in arguments)
         return self.value(f'call i64 asm sideeffect "{text}", "{constraints}"({operands})')
 
+    def ticks(self) -> str:
+        """The host's counter of constant rate (x86: TSC; Arm: CNTVCT_EL0)."""
+        if machine() == "aarch64":
+            return self.value('call i64 asm sideeffect "mrs $0, cntvct_el0", "=r"()')
+        return self.value("call i64 @llvm.readcyclecounter()")
+
     def float_flags(self) -> str:
         """The accrued flags as NX UF OF DZ NV, bits 0 to 4."""
         state = self._read_float_state()

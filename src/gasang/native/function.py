@@ -41,6 +41,8 @@ class NativeFunction:
         self.__name__ = name
         self.__doc__ = function.__doc__ if function else None
         self.__module__ = function.__module__ if function else ""
+        if function is not None:
+            self.__wrapped__ = function
         self.may_fault = may_fault
         self.inline = inline
         self.convention = convention

@@ -9,6 +9,7 @@ The result is ``same``, ``target``, ``argument`` (the type given first), ``none`
 from __future__ import annotations
 
 import operator
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -301,6 +302,7 @@ _ROWS = [
     Intrinsic("likely", ("boolean",), "boolean", _expect("true"), lambda _, __, a: a[0]),
     Intrinsic("unlikely", ("boolean",), "boolean", _expect("false"), lambda _, __, a: a[0]),
     Intrinsic("syscall", ("u64", "…u64"), "i64", _syscall, lambda _, __, a: raw_syscall(*a), most=7),
+    Intrinsic("ticks", (), "u64", lambda e, _, __, ___: e.ticks(), lambda _, __, ___: time.perf_counter_ns()),
     Intrinsic("float_flags", (), "u32", _float_flags, lambda _, __, ___: float_twin.state.flags),
     Intrinsic("set_float_control", ("u32", "u32"), "none", _set_float_control, lambda _, __, a: float_twin.state.set(*a)),
 ]  # fmt: skip

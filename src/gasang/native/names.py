@@ -61,6 +61,7 @@ fence = IntrinsicName("fence")
 likely = IntrinsicName("likely")
 unlikely = IntrinsicName("unlikely")
 syscall = IntrinsicName("syscall")
+ticks = IntrinsicName("ticks")
 float_flags = IntrinsicName("float_flags")
 set_float_control = IntrinsicName("set_float_control")
 
