@@ -115,17 +115,18 @@ def _address(function: Any) -> int:
 
 def compile_object(text: str, optimise: int) -> bytes:
     """Machine code for a module's text, with our 128-bit operations added where LLVM calls them. Raises LinkError for other calls."""
-    from gasang.native.builtins import BUILTINS
+    from gasang.native.builtins import BUILTINS, OPERATIONS
 
-    compiled = _emit_object([text], optimise)
-    helpers: set[str] = set()
-    while missing := unresolved(compiled):
+    helpers = {name for operation, name in OPERATIONS.items() if operation in text}
+    while True:
+        added = ModuleEmitter([], {"builtins": [BUILTINS[name] for name in sorted(helpers)]}).emit()
+        compiled = _emit_object([text, added] if helpers else [text], optimise)
+        missing = unresolved(compiled)
+        if not missing:
+            return compiled
         if not missing <= set(BUILTINS) - helpers:
             raise LinkError(missing)
-        helpers |= missing
-        added = ModuleEmitter([], {"builtins": [BUILTINS[name] for name in sorted(helpers)]}).emit()
-        compiled = _emit_object([text, added], optimise)
-    return compiled
+        helpers |= missing  # LLVM has found a wide division where the text has none
 
 
 def _emit_object(texts: list[str], optimise: int) -> bytes:

@@ -137,6 +137,13 @@ def fixunssfti(a: f32) -> u128:
     return u128(fixdfti(f64(a)))
 
 
+# What in a module's text makes LLVM call a function.
+OPERATIONS = {
+    "udiv i128": "__udivti3", "urem i128": "__umodti3", "sdiv i128": "__divti3", "srem i128": "__modti3",
+    "uitofp.f64.i128": "__floatuntidf", "sitofp.f64.i128": "__floattidf", "uitofp.f32.i128": "__floatuntisf",
+    "sitofp.f32.i128": "__floattisf", "fptosi.i128.f64": "__fixdfti", "fptoui.i128.f64": "__fixunsdfti",
+    "fptosi.i128.f32": "__fixsfti", "fptoui.i128.f32": "__fixunssfti",
+}  # fmt: skip
 BUILTINS = {
     function.external_name: function
     for function in (

@@ -7,7 +7,7 @@ from typing import Any
 
 from gasang.native import tree
 from gasang.native.emit_floats import FloatEmitter, float_constant
-from gasang.native.symbols import CONVENTIONS, ModuleNames, local_name, result_type
+from gasang.native.symbols import CONVENTIONS, ModuleNames, result_type
 from gasang.native.types import ArrayType, FloatType, FunctionType, IntType, PointerType, StructType, Type, boolean
 
 _ADDRESSES = (PointerType, FunctionType)
@@ -27,6 +27,14 @@ class ExpressionEmitter(FloatEmitter, ABC):
     def fault(self) -> None:
         """Leave the function with a fault."""
 
+    @abstractmethod
+    def local(self, name: str) -> str:
+        """The stack slot of a local."""
+
+    @abstractmethod
+    def inlined(self, node: tree.Call) -> str | None:
+        """A call expanded in place, or None where that is not to be."""
+
     def expression(self, node: tree.Expression) -> str:
         """Emit an expression; the name of its value."""
         result: str = getattr(self, "expression_" + type(node).__name__)(node)
@@ -40,7 +48,7 @@ class ExpressionEmitter(FloatEmitter, ABC):
         return ("true" if node.value else "false") if node.type is boolean else str(node.value)
 
     def expression_Local(self, node: tree.Local) -> str:  # noqa: N802
-        return self.value(f"load {node.type.llvm}, ptr {local_name(node.name)}")
+        return self.value(f"load {node.type.llvm}, ptr {self.local(node.name)}")
 
     # ------------------------------------------------------------------ memory
 
@@ -182,6 +190,9 @@ class ExpressionEmitter(FloatEmitter, ABC):
         return kind, f"call {CONVENTIONS[convention]}{kind} {target}({arguments}){self.strict}"
 
     def expression_Call(self, node: tree.Call) -> str:  # noqa: N802
+        expanded = self.inlined(node)
+        if expanded is not None:
+            return expanded
         function = node.function
         kind, text = self.call_text(node)
         if kind == "void":

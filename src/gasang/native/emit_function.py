@@ -1,11 +1,13 @@
 """One function of the typed tree as LLVM IR.
 
 Locals are stack slots (LLVM's mem2reg makes them registers). A function that may fault returns `{T, i1}` (or `i1`), and each call of it
-branches to the caller's own fault exit: that is all an "exception" costs.
+branches to the caller's own fault exit: that is all an "exception" costs. Calls of functions marked inline=True are expanded here, so
+that even the branch falls away: a fault inside is a jump.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gasang.native import tree
@@ -20,6 +22,17 @@ _INLINE = {True: "alwaysinline ", False: "noinline ", None: ""}
 ATTRIBUTES = "nounwind " + " ".join(f'"no-builtin-{name}"' for name in ("strlen", "wcslen", "memcmp", "bcmp"))
 
 
+@dataclass
+class Frame:
+    """An inlined call being emitted: where its locals, result and ways out are."""
+
+    function: NativeFunction
+    prefix: str
+    result: str
+    after: str
+    fault: str
+
+
 class FunctionEmitter(ExpressionEmitter):
     """Emits one function."""
 
@@ -27,6 +40,7 @@ class FunctionEmitter(ExpressionEmitter):
         super().__init__(names, strict)
         self.function = function
         self.loops: list[tuple[str, str]] = []  # labels of (continue, break)
+        self.frames: list[Frame] = []
 
     def emit(self) -> str:
         """The function's text."""
@@ -50,11 +64,51 @@ class FunctionEmitter(ExpressionEmitter):
 
     def fault(self) -> None:
         """Leave the function with a fault."""
-        if self.function.result is None:
+        if self.frames:
+            self.jump(self.frames[-1].fault)
+        elif self.function.result is None:
             self.terminate("ret i1 true")
         else:
             kind = result_type(self.function)
             self.terminate(f"ret {kind} {{ {self.function.result.llvm} undef, i1 true }}")
+
+    def local(self, name: str) -> str:
+        """The stack slot of a local."""
+        return local_name(self.frames[-1].prefix + name if self.frames else name)
+
+    def inlined(self, node: tree.Call) -> str | None:
+        """A call of a function marked inline=True, expanded; None for others and where the function calls itself."""
+        function = node.function
+        if not function.inline or function is self.function or any(frame.function is function for frame in self.frames):
+            return None
+        values = [self.expression(argument) for argument in node.arguments]
+        result = "" if function.result is None else self.slot(function.result.llvm)
+        frame = Frame(function, f"{self.label('inlined')}.", result, self.label("after"), self.label("fault"))
+        for name, kind in function.tree.local_types.items():
+            self.slots.append(f"  {local_name(frame.prefix + name)} = alloca {kind.llvm}, align {kind.alignment}")
+        for (name, kind), value in zip(function.tree.parameters, values, strict=True):
+            self.line(f"store {kind.llvm} {value}, ptr {local_name(frame.prefix + name)}")
+        loops, self.loops = self.loops, []
+        self.frames.append(frame)
+        self.statements(function.tree.body)
+        self.jump(frame.after)
+        self.frames.pop()
+        self.loops = loops
+        return self._after_inlined(frame, node.attempted)
+
+    def _after_inlined(self, frame: Frame, attempted: bool) -> str:
+        if attempted:
+            end = self.label("end")
+            for label in (frame.fault, frame.after):
+                self.begin(label)
+                self.jump(end)
+            self.begin(end)
+            return self.value(f"phi i1 [ false, %{frame.fault} ], [ true, %{frame.after} ]")
+        if frame.function.may_fault:
+            self.begin(frame.fault)
+            self.fault()
+        self.begin(frame.after)
+        return "" if frame.function.result is None else self.value(f"load {frame.function.result.llvm}, ptr {frame.result}")
 
     def statements(self, body: list[tree.Statement]) -> None:
         """Emit statements up to the first that ends the block."""
@@ -65,7 +119,7 @@ class FunctionEmitter(ExpressionEmitter):
 
     def statement_Assign(self, node: tree.Assign) -> None:  # noqa: N802 - named after the node
         value = self.expression(node.value)
-        self.line(f"store {node.value.type.llvm} {value}, ptr {local_name(node.name)}")
+        self.line(f"store {node.value.type.llvm} {value}, ptr {self.local(node.name)}")
 
     def statement_Store(self, node: tree.Store) -> None:  # noqa: N802
         value = self.expression(node.value)  # first, as Python does
@@ -109,7 +163,7 @@ class FunctionEmitter(ExpressionEmitter):
         self.branch(self.value(f"icmp {less} {t} {start}, {stop}"), body, after)
         self.begin(body)
         current = self.value(f"load {t}, ptr {counter}")
-        self.line(f"store {t} {current}, ptr {local_name(node.name)}")
+        self.line(f"store {t} {current}, ptr {self.local(node.name)}")
         self._loop_body(node.body, advance, after)
         self.start(advance)
         if abs(node.step) >> kind.bits:  # longer than the type's whole range: one turn
@@ -130,6 +184,9 @@ class FunctionEmitter(ExpressionEmitter):
         self.jump(self.loops[-1][0])
 
     def statement_Return(self, node: tree.Return) -> None:  # noqa: N802
+        if self.frames:
+            self._return_inlined(node.value)
+            return
         if node.value is None:
             self.terminate(self._plain_return())
             return
@@ -140,7 +197,18 @@ class FunctionEmitter(ExpressionEmitter):
             value = self.value(f"insertvalue {kind} {{ {t} undef, i1 false }}, {t} {value}, 0")
         self.terminate(f"ret {kind} {value}")
 
+    def _return_inlined(self, node: tree.Expression | None) -> None:
+        frame = self.frames[-1]
+        if node is not None:
+            value = self.expression(node)
+            if node.type is not None:
+                self.line(f"store {node.type.llvm} {value}, ptr {frame.result}")
+        self.jump(frame.after)
+
     def statement_TailReturn(self, node: tree.TailReturn) -> None:  # noqa: N802
+        if self.frames:  # inside another function it is an ordinary call
+            self._return_inlined(node.call)
+            return
         kind, text = self.call_text(node.call)
         if kind == "void":
             self.line(f"musttail {text}")
