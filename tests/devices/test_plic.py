@@ -14,7 +14,6 @@ class Board:
 
     def __init__(self, sources: int = 40) -> None:
         self.wires = {0: False, 2: False}
-        self.told: list[tuple[int, bool]] = []
         self.plic = Plic(sources, [lambda level: self.set(0, level), None, lambda level: self.set(2, level)])
 
     def set(self, context: int, level: bool) -> None:
