@@ -191,7 +191,9 @@ class VirtioBlock:
     def _answer(self, request: Request, status: int, *, tell: bool = False) -> None:
         queue = request.link.queues[0]
         request.link.memory.write(request.status_address, bytes((status,)))
-        queue.push(request.chain, request.written + 1 if status == OK else 0)
+        # The length counts from the first writable byte: the status belongs to it only if all before it was written (2.7.8).
+        complete = request.written == _length(request.incoming)
+        queue.push(request.chain, request.written + complete)
         if tell:
             request.link.used(queue)
 
