@@ -44,7 +44,9 @@ def test_every_device_of_the_table_is_here() -> None:
 
 @pytest.mark.parametrize("name", MAKERS)
 @given(before=ACCESSES, after=ACCESSES)
-def test_save_change_load_is_the_same_device(name: str, before: list[tuple[int, int, int | None]], after: list[tuple[int, int, int | None]]) -> None:
+def test_save_change_load_is_the_same_device(
+    name: str, before: list[tuple[int, int, int | None]], after: list[tuple[int, int, int | None]]
+) -> None:
     device = MAKERS[name](Surroundings())
     stir(device, before)
     state = device.save()
@@ -89,10 +91,9 @@ def test_a_state_of_an_unknown_version_is_refused(name: str) -> None:
         device.load(device.save() | {"version": 1000})
 
 
-def busy(name: str, memory: FakeMemory) -> tuple[Driver, Surroundings]:
+def busy(name: str, memory: FakeMemory) -> Driver:
     """A virtio device with work done, work waiting and work begun."""
-    around = Surroundings()
-    device = VIRTIO_MAKERS[name](around)
+    device = VIRTIO_MAKERS[name](Surroundings())
     driver = Driver(device, memory).start()
     if isinstance(device, VirtioConsole):
         device.resize(80, 25)
@@ -104,13 +105,13 @@ def busy(name: str, memory: FakeMemory) -> tuple[Driver, Surroundings]:
         driver.notify(0)
     else:
         driver.request(0, writable=[8])
-    return driver, around
+    return driver
 
 
 @pytest.mark.parametrize("name", VIRTIO_MAKERS)
 def test_a_virtio_device_and_its_transport_come_back(name: str) -> None:
     memory = FakeMemory()
-    driver, around = busy(name, memory)
+    driver = busy(name, memory)
     state = driver.transport.save()
     kept = copy.deepcopy(state)
     driver.write(0x70, 0)

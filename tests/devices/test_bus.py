@@ -38,7 +38,7 @@ def test_dispatches_by_region_and_hands_out_offsets() -> None:
     bus, low, high = Bus(), Recorder(0x1000, 7), Recorder(0x100, 9)
     bus.attach("high", 0x2000, high)
     bus.attach("low", 0x1000, low)
-    assert (bus.read(0x1ffc, 4), bus.read(0x2000, 1)) == (7, 9)
+    assert (bus.read(0x1FFC, 4), bus.read(0x2000, 1)) == (7, 9)
     bus.write(0x20F8, 8, 1 << 64 | 5)
     assert low.seen == [(0xFFC, 4)]
     assert high.seen == [(0, 1), (0xF8, 8, 5)]
@@ -63,7 +63,9 @@ def test_nothing_answers_outside(address: int, width: int) -> None:
     assert caught.value.is_write
 
 
-@pytest.mark.parametrize(("base", "size"), [(0xFFF, 2), (0x10FF, 1), (0x1000, 0x100), (0, 0x10000), (0x2000, 0), (-1, 1), ((1 << 64) - 1, 2)])
+@pytest.mark.parametrize(
+    ("base", "size"), [(0xFFF, 2), (0x10FF, 1), (0x1000, 0x100), (0, 0x10000), (0x2000, 0), (-1, 1), ((1 << 64) - 1, 2)]
+)
 def test_refuses_windows_that_cannot_be(base: int, size: int) -> None:
     bus = Bus()
     bus.attach("device", 0x1000, Recorder(0x100))

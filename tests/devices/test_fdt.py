@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import struct
 import subprocess
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -90,19 +91,15 @@ def test_a_damaged_blob_is_refused_or_read_but_nothing_else(data: st.DataObject)
     for at, byte in data.draw(st.lists(st.tuples(st.integers(0, len(blob) - 1), st.integers(0, 255)), min_size=1, max_size=6)):
         blob[at] = byte
     blob = blob[: data.draw(st.integers(0, len(blob)))]
-    try:
-        decode(bytes(blob))
-    except BadInputError as error:
-        assert error.subject == "device tree blob"
+    with suppress(BadInputError):
+        assert isinstance(decode(bytes(blob)), Node)
 
 
 @given(st.binary(max_size=200))
 def test_a_hostile_structure_is_refused_or_read(structure: bytes) -> None:
     blob = HEADER.pack(0xD00DFEED, 40 + len(structure) + 4, 40, 40 + len(structure), 40, 17, 16, 0, 4, len(structure))
-    try:
-        decode(blob + structure + b"abc\0")
-    except BadInputError as error:
-        assert error.hint
+    with suppress(BadInputError):
+        assert isinstance(decode(blob + structure + b"abc\0"), Node)
 
 
 def test_endless_nesting_is_refused() -> None:

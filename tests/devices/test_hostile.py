@@ -34,8 +34,12 @@ DESCRIPTOR = st.builds(
     st.integers(0, 7) | st.integers(0, 0xFFFF),
     st.integers(0, 8) | st.integers(0, 0xFFFF),
 )
-HEADER = st.builds(lambda kind, sector: struct.pack("<IIQ", kind, 0, sector), st.integers(0, 15) | NUMBERS.map(lambda n: n & 0xFFFF_FFFF), NUMBERS)
-CONTROL = st.builds(lambda port, event, value: struct.pack("<IHH", port, event, value), st.integers(0, 3), st.integers(0, 9), st.integers(0, 2))
+HEADER = st.builds(
+    lambda kind, sector: struct.pack("<IIQ", kind, 0, sector), st.integers(0, 15) | NUMBERS.map(lambda n: n & 0xFFFF_FFFF), NUMBERS
+)
+CONTROL = st.builds(
+    lambda port, event, value: struct.pack("<IHH", port, event, value), st.integers(0, 3), st.integers(0, 9), st.integers(0, 2)
+)
 STEP = st.one_of(
     st.tuples(st.just("descriptor"), st.integers(0, 7), DESCRIPTOR),
     st.tuples(st.just("available"), st.integers(0, 7), st.lists(st.integers(0, 8) | st.integers(0, 0xFFFF), max_size=4)),

@@ -25,7 +25,9 @@ class Board:
 
     def enable(self, context: int, *sources: int) -> None:
         for word in range(2):
-            self.plic.write(0x2000 + 0x80 * context + 4 * word, 4, sum(1 << source - 32 * word for source in sources if source // 32 == word))
+            self.plic.write(
+                0x2000 + 0x80 * context + 4 * word, 4, sum(1 << source - 32 * word for source in sources if source // 32 == word)
+            )
 
     def threshold(self, context: int, value: int) -> None:
         self.plic.write(0x20_0000 + 0x1000 * context, 4, value)

@@ -19,7 +19,10 @@ def classes(package: ModuleType, attributes: set[str]) -> set[type]:
         found |= {
             value
             for value in content.values()
-            if isinstance(value, type) and value.__module__ == module.name and attributes <= set(dir(value)) and not hasattr(value, "_is_protocol")
+            if isinstance(value, type)
+            and value.__module__ == module.name
+            and attributes <= set(dir(value))
+            and not hasattr(value, "_is_protocol")
         }
     return found
 

@@ -36,10 +36,12 @@ def _rtc(around: Surroundings) -> GoldfishRtc:
 
 
 def _console(around: Surroundings) -> VirtioConsole:
-    return VirtioConsole([
-        Port("console", around.output.extend, around.events.append, is_console=True),
-        Port("stdin", around.output.extend, around.events.append),
-    ])
+    return VirtioConsole(
+        [
+            Port("console", around.output.extend, around.events.append, is_console=True),
+            Port("stdin", around.output.extend, around.events.append),
+        ]
+    )
 
 
 VIRTIO_MAKERS: dict[str, Callable[[Surroundings], VirtioDevice]] = {

@@ -52,7 +52,9 @@ class Disk:
         self.device = VirtioBlock(self.block, later, on_error=self.errors.append, **options)  # type: ignore[arg-type]
         self.driver = Driver(self.device, FakeMemory(memory)).start()
 
-    def request(self, kind: int, sector: int = 0, data: tuple[bytes, ...] = (), room: tuple[int, ...] = (), indirect: bool = False) -> bytes:
+    def request(
+        self, kind: int, sector: int = 0, data: tuple[bytes, ...] = (), room: tuple[int, ...] = (), indirect: bool = False
+    ) -> bytes:
         return self.driver.request(0, [header(kind, sector), *data], [*room, 1], indirect)
 
 
@@ -200,6 +202,16 @@ def test_data_outside_ram_fails_the_device_not_the_host(disk: Disk, kind: int) -
     disk.driver.notify(0)
     assert disk.driver.read(STATUS) & NEEDS_RESET
     assert disk.block.content == bytes(SECTORS * 512)
+
+
+def test_several_faults_of_one_request_are_one_failure(disk: Disk) -> None:
+    ring = disk.driver.rings[0]
+    ring.descriptor(0, ring.put(header(TYPE_IN)), 16, 1, 1)
+    ring.descriptor(1, 0x1000, 513, 2, 0)
+    ring.publish(0)
+    disk.driver.notify(0)
+    assert len(disk.driver.faults) == 1
+    assert disk.driver.irq.rises == 1
 
 
 def test_one_interrupt_for_a_batch(disk: Disk) -> None:

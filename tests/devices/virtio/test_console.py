@@ -241,7 +241,10 @@ def test_the_guest_opening_and_closing_is_told_once(guest: Guest) -> None:
     assert guest.opened == [("stdout", True), ("stdout", False), ("stdout", True)]
 
 
-@pytest.mark.parametrize("message", [b"", b"short", struct.pack("<IHH", 3, PORT_READY, 1), struct.pack("<IHH", 0xFFFF_FFFF, PORT_OPEN, 1), struct.pack("<IHH", 0, 77, 1)])
+@pytest.mark.parametrize(
+    "message",
+    [b"", b"short", struct.pack("<IHH", 3, PORT_READY, 1), struct.pack("<IHH", 0xFFFF_FFFF, PORT_OPEN, 1), struct.pack("<IHH", 0, 77, 1)],
+)
 def test_nonsense_on_the_control_queue_is_ignored(guest: Guest, message: bytes) -> None:
     guest.messages()
     guest.driver.request(CONTROL_TRANSMIT, [message or b""])

@@ -126,6 +126,12 @@ def test_status_bits_are_set_one_by_one_and_cleared_by_reset_only(driver: Driver
     assert driver.read(STATUS) == 0
 
 
+def test_a_driver_sets_only_the_status_bits_that_are_its_own(driver: Driver) -> None:
+    driver.negotiate(VERSION_1)
+    driver.write(STATUS, 0xFFFF_FF70)
+    assert driver.read(STATUS) == 11
+
+
 def test_selects_queues(driver: Driver) -> None:
     sizes = []
     for index in (0, 1, 2, 0xFFFF_FFFF):
@@ -148,7 +154,12 @@ def test_a_ready_queue_keeps_its_place(driver: Driver) -> None:
 
 
 def test_reads_the_configuration_in_any_width_and_zero_behind_it(driver: Driver) -> None:
-    assert [driver.read(CONFIG, 1), driver.read(CONFIG + 1, 1), driver.read(CONFIG + 2, 2), driver.read(CONFIG + 4, 4)] == [1, 2, 0x0403, 0x08070605]
+    assert [driver.read(CONFIG, 1), driver.read(CONFIG + 1, 1), driver.read(CONFIG + 2, 2), driver.read(CONFIG + 4, 4)] == [
+        1,
+        2,
+        0x0403,
+        0x08070605,
+    ]
     assert [driver.read(CONFIG + 8, 4), driver.read(CONFIG + 10, 1), driver.read(0xFFC, 4)] == [0x0A09, 0, 0]
     driver.write(CONFIG, 0xFFFF_FFFF)
     assert driver.read(CONFIG, 1) == 1

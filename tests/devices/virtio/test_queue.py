@@ -23,7 +23,11 @@ class Pair:
         self.memory = FakeMemory()
         self.ring = Ring(self.memory, RAM_BASE, size)
         self.queue = Virtqueue(self.memory, size)
-        self.queue.descriptor_area, self.queue.driver_area, self.queue.device_area = self.ring.descriptors, self.ring.available, self.ring.used
+        self.queue.descriptor_area, self.queue.driver_area, self.queue.device_area = (
+            self.ring.descriptors,
+            self.ring.available,
+            self.ring.used,
+        )
         self.queue.event_index = event_index
         self.queue.enable()
 
@@ -140,7 +144,15 @@ def test_an_indirect_table_outside_ram_faults(pair: Pair, address: int) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("size", 0), ("size", 3), ("size", 16), ("size", 1 << 31), ("descriptor_area", RAM_BASE + 8), ("driver_area", RAM_BASE + 1), ("device_area", RAM_BASE + 2)],
+    [
+        ("size", 0),
+        ("size", 3),
+        ("size", 16),
+        ("size", 1 << 31),
+        ("descriptor_area", RAM_BASE + 8),
+        ("driver_area", RAM_BASE + 1),
+        ("device_area", RAM_BASE + 2),
+    ],
 )
 def test_refuses_rings_that_break_the_rules(pair: Pair, field: str, value: int) -> None:
     pair.queue.disable()
