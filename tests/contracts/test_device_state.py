@@ -6,7 +6,7 @@ import copy
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gasang.core.errors import BadInputError
@@ -43,6 +43,7 @@ def test_every_device_of_the_table_is_here() -> None:
 
 
 @pytest.mark.parametrize("name", MAKERS)
+@settings(max_examples=40)
 @given(before=ACCESSES, after=ACCESSES)
 def test_save_change_load_is_the_same_device(
     name: str, before: list[tuple[int, int, int | None]], after: list[tuple[int, int, int | None]]
@@ -62,6 +63,7 @@ def test_save_change_load_is_the_same_device(
 
 
 @pytest.mark.parametrize("name", MAKERS)
+@settings(max_examples=40)
 @given(accesses=ACCESSES)
 def test_a_loaded_device_drives_its_line_as_the_saved_one(name: str, accesses: list[tuple[int, int, int | None]]) -> None:
     around, other = Surroundings(), Surroundings()
@@ -74,6 +76,7 @@ def test_a_loaded_device_drives_its_line_as_the_saved_one(name: str, accesses: l
 
 
 @pytest.mark.parametrize("name", MAKERS)
+@settings(max_examples=40)
 @given(accesses=ACCESSES)
 def test_reset_twice_is_reset_once(name: str, accesses: list[tuple[int, int, int | None]]) -> None:
     device = MAKERS[name](Surroundings())

@@ -53,6 +53,7 @@ STEP = st.one_of(
 
 
 @pytest.mark.parametrize("name", MAKERS)
+@settings(max_examples=50)
 @given(accesses=st.lists(ACCESS, max_size=50))
 def test_any_access_is_taken(name: str, accesses: list[tuple[int, int, int | None]]) -> None:
     device = MAKERS[name](Surroundings())
