@@ -192,9 +192,9 @@ def test_the_window_size_reaches_the_console(guest: Guest) -> None:
     guest.console.resize(120, 40)
     assert guest.driver.acknowledge() & 2
     assert [guest.driver.read(CONFIG, 2), guest.driver.read(CONFIG + 2, 2)] == [120, 40]
-    assert guest.ready(0) == [(0, CONSOLE_PORT, 1, b""), (0, RESIZE, 0, struct.pack("<HH", 40, 120)), (0, PORT_OPEN, 1, b"")]
+    assert guest.ready(0) == [(0, CONSOLE_PORT, 1, b""), (0, RESIZE, 0, struct.pack("<HH", 120, 40)), (0, PORT_OPEN, 1, b"")]
     guest.console.resize(80, 24)
-    assert guest.messages() == [(0, RESIZE, 0, struct.pack("<HH", 24, 80))]
+    assert guest.messages() == [(0, RESIZE, 0, struct.pack("<HH", 80, 24))]
 
 
 def test_a_guest_that_takes_no_messages_makes_none_pile_up() -> None:
@@ -208,7 +208,7 @@ def test_a_guest_that_takes_no_messages_makes_none_pile_up() -> None:
         guest.console.open("console")
     assert len(guest.console.save()["control"]) < 10
     guest.give(CONTROL_RECEIVE, 8, 64)
-    assert (0, RESIZE, 0, struct.pack("<HH", 25, 2999)) in guest.messages()
+    assert (0, RESIZE, 0, struct.pack("<HH", 2999, 25)) in guest.messages()
 
 
 def test_a_driver_without_multiport_has_one_console() -> None:
