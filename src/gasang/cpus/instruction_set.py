@@ -161,6 +161,8 @@ class Extension:
     name: str
     title: str
     described: list[Instruction | _Compressed] = field(default_factory=list)
+    system: bool = False
+    """Its instructions change translation, privilege or interrupts: the pc is looked up anew after each."""
 
     def instruction(self, pattern: str, syntax: str = "", *, name: str | None = None) -> Callable[[F], F]:
         """Describe an instruction by its encoding, its operands as they are written, and the decorated function.

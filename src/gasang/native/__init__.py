@@ -75,10 +75,10 @@ from gasang.native.types import (
 
 __all__ = [
     "Fault", "NativeError", "NativeFunction", "address_of", "array", "atomic_add", "atomic_and", "atomic_load", "atomic_max",
-    "atomic_min", "atomic_or", "atomic_store", "atomic_swap", "atomic_xor", "attempt", "bitcast", "boolean", "bswap", "cast", "clz",
-    "compare_exchange", "copy", "ctz", "divide", "f32", "f64", "fence", "fill", "float_flags", "fma", "function_type", "high_s",
-    "high_u", "i128", "i16", "i32", "i64", "i8", "length", "less_equal_signaling", "less_signaling", "likely", "load_unaligned",
-    "maximum", "minimum", "native", "native_from_source", "null", "popcount", "ptr", "ref", "remainder", "rotl", "rotr", "round_to_i64",
-    "set_float_control", "sizeof", "sqrt", "store_unaligned", "struct", "syscall", "tail_call", "ticks", "u128", "u16", "u32", "u64", "u8",
-    "unlikely",
+    "atomic_min", "atomic_or", "atomic_store", "atomic_swap", "atomic_xor", "attempt", "bitcast", "boolean", "bswap", "cast",
+    "clz", "compare_exchange", "copy", "ctz", "divide", "f32", "f64", "fence", "fill", "float_flags", "fma", "function_type",
+    "high_s", "high_u", "i8", "i16", "i32", "i64", "i128", "length", "less_equal_signaling", "less_signaling", "likely",
+    "load_unaligned", "maximum", "minimum", "native", "native_from_source", "null", "popcount", "ptr", "ref", "remainder", "rotl",
+    "rotr", "round_to_i64", "set_float_control", "sizeof", "sqrt", "store_unaligned", "struct", "syscall", "tail_call", "ticks", "u8",
+    "u16", "u32", "u64", "u128", "unlikely",
 ]  # fmt: skip

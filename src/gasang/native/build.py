@@ -1,13 +1,15 @@
 """Compile and link: LLVM IR to an object (or the cached object), and the object into this process.
 
-LLVM is asked for a fixed processor level rather than the host's exact model: x86-64-v3, which every recent x86 has and which avoids the AVX-512
-code paths that call run-time functions the linker does not have. An object with an unresolved symbol is refused, never linked.
+LLVM is asked for a fixed processor level rather than the host's exact model: x86-64-v3, which every recent x86 has and which
+avoids the AVX-512 code paths that call run-time functions the linker does not have. An object with an unresolved symbol is refused,
+never linked.
 """
 
 from __future__ import annotations
 
 import ctypes
 import hashlib
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,9 +19,10 @@ from typing import Any
 from gasang.native.cache import ObjectCache, key_of
 from gasang.native.elf_object import undefined_symbols
 from gasang.native.function import NativeFunction
-from gasang.native.llvm import ModuleEmitter, machine
+from gasang.native.llvm import ModuleEmitter, machine, table_symbol
 
 _LEVELS = {"x86_64": ("x86-64-v3", ""), "aarch64": ("generic", "+v8.1a")}
+WIDE_DIVISION = re.compile(r"[su](?:div|rem) i128")
 _lock = threading.RLock()
 _linker: dict[str, Any] = {}
 
@@ -51,10 +54,19 @@ def build(
 
 
 def build_library(
-    name: str, sources: list[Path], roots: Callable[[], ModuleEmitter], counts: tuple[int, dict[str, int]], *, cache: ObjectCache | None = None, optimise: int = 2
+    name: str,
+    sources: list[Path],
+    roots: Callable[[], ModuleEmitter],
+    counts: tuple[int, dict[str, int]],
+    *,
+    cache: ObjectCache | None = None,
+    optimise: int = 2,
 ) -> Built:
-    """As `build`, for a set of functions that is decided by source files alone: the key is the files' content, so that a warm start neither
-    parses nor emits anything. `counts` are the numbers of roots and of each table's rows."""
+    """As `build`, for a set of functions that is decided by source files alone.
+
+    The key is the files' content, so that a warm start neither parses nor emits anything. `counts` are the numbers of roots and of each
+    table's rows.
+    """
     text_key = key_of(name, repr(counts), *(path.read_bytes() for path in sources))
     return link(load_or_compile(text_key, lambda: roots().emit(), optimise, cache), *counts)
 
@@ -101,15 +113,22 @@ def compile_object(text: str, optimise: int) -> bytes:
     """Machine code for a module's text, with our 128-bit divisions added where LLVM calls them."""
     from gasang.native.builtins import BUILTINS
 
+    if WIDE_DIVISION.search(text):
+        text += _builtins(sorted(BUILTINS))
     compiled = _emit_object(text, optimise)
     missing = unresolved(compiled)
-    if missing and missing <= set(BUILTINS):
-        helpers = ModuleEmitter([], {"builtins": [BUILTINS[name] for name in sorted(missing)]}).emit()
-        compiled = _emit_object(text + helpers, optimise)
+    if missing and missing <= set(BUILTINS):  # LLVM has found a wide division where the text has none
+        compiled = _emit_object(text + _builtins(sorted(missing)), optimise)
         missing = unresolved(compiled)
     if missing:
         raise LinkError(f"compiled code calls {', '.join(sorted(missing))}, which is not provided")
     return compiled
+
+
+def _builtins(names: list[str]) -> str:
+    from gasang.native.builtins import BUILTINS
+
+    return ModuleEmitter([], {"builtins": [BUILTINS[name] for name in names]}).emit()
 
 
 def _emit_object(text: str, optimise: int) -> bytes:
@@ -134,12 +153,14 @@ def target_machine(optimise: int) -> Any:
         if "ready" not in _linker:
             llvm.initialize_native_target()
             llvm.initialize_native_asmprinter()
+            llvm.initialize_native_asmparser()  # system calls are inline assembly
             _linker["ready"] = True
         cpu, features = _LEVELS.get(machine(), ("generic", ""))
         triple = llvm.get_default_triple()
         if "linux" not in triple:
             triple += "-elf"
-        return llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features, opt=optimise, reloc="pic", codemodel="small", jit=True)
+        target = llvm.Target.from_triple(triple)
+        return target.create_target_machine(cpu=cpu, features=features, opt=optimise, reloc="pic", codemodel="small", jit=True)
 
 
 def link(data: bytes, entries: int, tables: dict[str, int]) -> Built:
@@ -153,11 +174,11 @@ def link(data: bytes, entries: int, tables: dict[str, int]) -> Built:
         library = llvm.JITLibraryBuilder().add_object_img(data)
         for name, address in host_symbols().items():
             library.import_symbol(name, address)
-        names = [f"entry{index}" for index in range(entries)] + sorted(tables)
+        names = [f"entry{index}" for index in range(entries)] + [table_symbol(name) for name in tables]
         for name in names:
             library.export_symbol(name)
         unique = f"{hashlib.sha256(data).hexdigest()[:16]}.{len(_linker['trackers'])}"
         tracker = library.link(_linker["jit"], unique)
         _linker["trackers"].append(tracker)
-        rows = {name: list((ctypes.c_uint64 * count).from_address(tracker[name])) for name, count in tables.items()}
+        rows = {name: list((ctypes.c_uint64 * count).from_address(tracker[table_symbol(name)])) for name, count in tables.items()}
         return Built([tracker[f"entry{index}"] for index in range(entries)], rows)

@@ -1,7 +1,7 @@
 """The on-disk store of compiled objects: content-addressed, written atomically, believed only after its checksum holds.
 
-An entry is a header (magic, SHA-256 of the key and the object) and the object. Whatever does not check out (damaged, truncated, made for another
-key or processor) is ignored and compiled anew.
+An entry is a header (magic, SHA-256 of the key and the object) and the object. Whatever does not check out (damaged, truncated, made
+for another key or processor) is ignored and compiled anew.
 """
 
 from __future__ import annotations

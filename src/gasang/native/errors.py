@@ -12,5 +12,5 @@ class NativeError(GasangError):
         super().__init__(f"{file}:{line}", rule)
 
 
-class Fault(Exception):  # noqa: N818 - the word the field uses
+class Fault(Exception):
     """`raise Fault`: the function and its callers end; the caller that attempted it learns of it."""

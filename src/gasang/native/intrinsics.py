@@ -15,7 +15,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from gasang.native.memory import Pointer, host_float_flags, raw_copy, raw_fill, raw_syscall, set_host_float_control
-from gasang.native.types import IntType, Type, bits_of, from_bits, i64
+from gasang.native.types import IntType, Type, bits_of, from_bits
 
 if TYPE_CHECKING:
     from gasang.native.llvm import FunctionEmitter
@@ -155,8 +155,7 @@ def _sqrt_twin(types: list[Type], _: Any, a: list[Any]) -> Any:
 
 
 def _round_to_i64(e: FunctionEmitter, types: list[Type], a: list[str], _: Any) -> str:
-    # The host's own conversion (cvtsd2si) gives MIN out of range and raises "invalid": LLVM's llrint is that instruction.
-    return e.strict_convert("llrint", i64, types[0], a[0], rounding=True)
+    return e.round_to_i64(types[0], a[0])  # type: ignore[arg-type]
 
 
 def _round_to_i64_twin(_: list[Type], __: Any, a: list[Any]) -> Any:

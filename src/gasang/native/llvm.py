@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gasang.core.errors import UnsupportedError
 from gasang.native import tree
-from gasang.native.types import ArrayType, FloatType, FunctionType, IntType, PointerType, StructType, Type, bits_of, boolean, u64
+from gasang.native.types import ArrayType, FloatType, FunctionType, IntType, PointerType, StructType, Type, bits_of, boolean, i64, u64
 
 if TYPE_CHECKING:
     from gasang.native.function import NativeFunction
@@ -25,8 +27,11 @@ _ROUNDING = 'metadata !"round.dynamic"'
 _EXCEPTIONS = 'metadata !"fpexcept.strict"'
 
 
-class UnsupportedHost(Exception):  # noqa: N818
-    """This operation has no code for the host's processor."""
+class UnsupportedHost(UnsupportedError):
+    """The host's processor family has no code for an operation."""
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(operation, f"native code for {machine()} has none", "use a host with an x86-64 or AArch64 processor")
 
 
 def machine() -> str:
@@ -41,6 +46,11 @@ def result_type(function: NativeFunction) -> str:
     if not function.may_fault:
         return plain
     return "i1" if function.result is None else f"{{ {plain}, i1 }}"
+
+
+def table_symbol(name: str) -> str:
+    """The symbol of a table of code addresses."""
+    return f"table.{name}"
 
 
 def reachable(roots: Iterable[NativeFunction]) -> list[NativeFunction]:
@@ -66,10 +76,11 @@ class ModuleEmitter:
         self.names: dict[int, str] = {}
         taken: set[str] = set()
         for function in self.functions:
-            name, count = function.name, 1
+            plain = function.external_name or f"native.{function.name}"  # a bare name could be one LLVM takes for the C library's
+            name, count = plain, 1
             while name in taken:
                 count += 1
-                name = f"{function.name}.{count}"
+                name = f"{plain}.{count}"
             taken.add(name)
             self.names[id(function)] = name
         self.floating = self._find_floating()
@@ -95,13 +106,13 @@ class ModuleEmitter:
         parts += [self._entry(index, root) for index, root in enumerate(self.roots)]
         for name, functions in self.tables.items():
             cells = ", ".join(f"ptr {self.name(function)}" for function in functions)
-            parts.append(f"@{name} = constant [{len(functions)} x ptr] [{cells}]\n")
+            parts.append(f'@"{table_symbol(name)}" = constant [{len(functions)} x ptr] [{cells}]\n')
         return "\n".join(parts)
 
     def _entry(self, index: int, root: NativeFunction) -> str:
         """A C-callable function: results of faulting functions go through a pointer, the fault is the result."""
-        parameters = [f"{kind.llvm}{_extension(kind)} %{name}" for name, kind in root.parameters]
-        arguments = ", ".join(f"{kind.llvm} %{name}" for name, kind in root.parameters)
+        parameters = [f'{kind.llvm}{_extension(kind)} %"p.{name}"' for name, kind in root.parameters]
+        arguments = ", ".join(f'{kind.llvm} %"p.{name}"' for name, kind in root.parameters)
         strict = " strictfp" if id(root) in self.floating else ""
         kind = result_type(root)
         call = f"call {CONVENTIONS[root.convention]}{kind} {self.name(root)}({arguments}){strict}"
@@ -143,8 +154,19 @@ def _mentions_floats(node: Any) -> bool:
     return False
 
 
+@dataclass
+class Frame:
+    """An inlined call being emitted: where its locals, result and ways out are."""
+
+    function: NativeFunction
+    prefix: str
+    result: str
+    after: str
+    fault: str
+
+
 class FunctionEmitter:
-    """Emits one function."""
+    """Emits one function. Calls of functions marked inline=True are expanded here, so that a fault is a jump, not a flag to test."""
 
     def __init__(self, module: ModuleEmitter, function: NativeFunction) -> None:
         self.module = module
@@ -156,6 +178,7 @@ class FunctionEmitter:
         self.loops: list[tuple[str, str]] = []  # labels of (continue, break)
         self.strict = " strictfp" if id(function) in module.floating else ""
         self.slots: list[str] = []
+        self.frames: list[Frame] = []
 
     # ------------------------------------------------------------------ text
 
@@ -203,12 +226,12 @@ class FunctionEmitter:
         function = self.function
         typed = function.tree
         for name, kind in typed.local_types.items():
-            self.slots.append(f"  %v.{name} = alloca {kind.llvm}, align {kind.alignment}")
+            self.slots.append(f"  {_local(name)} = alloca {kind.llvm}, align {kind.alignment}")
         for name, kind in typed.parameters:
-            self.line(f"store {kind.llvm} %{name}, ptr %v.{name}")
+            self.line(f'store {kind.llvm} %"p.{name}", ptr {_local(name)}')
         self.statements(typed.body)
         self.terminate(self._plain_return())
-        parameters = ", ".join(f"{kind.llvm} %{name}" for name, kind in typed.parameters)
+        parameters = ", ".join(f'{kind.llvm} %"p.{name}"' for name, kind in typed.parameters)
         linkage = "" if function.external_name else "internal "
         attributes = " ".join(filter(None, ["nounwind", {True: "alwaysinline", False: "noinline", None: ""}[function.inline], self.strict.strip()]))
         head = f"define {linkage}{CONVENTIONS[function.convention]}{result_type(function)} {self.module.name(function)}({parameters}) {attributes} {{"
@@ -221,6 +244,9 @@ class FunctionEmitter:
 
     def fault(self) -> None:
         """Leave the function with a fault."""
+        if self.frames:
+            self.jump(self.frames[-1].fault)
+            return
         if self.function.result is None:
             self.terminate("ret i1 true")
         else:
@@ -235,9 +261,13 @@ class FunctionEmitter:
                 return
             getattr(self, "statement_" + type(statement).__name__)(statement)
 
+    def local(self, name: str) -> str:
+        """The stack slot of a local."""
+        return _local(self.frames[-1].prefix + name if self.frames else name)
+
     def statement_Assign(self, node: tree.Assign) -> None:  # noqa: N802 - named after the node
         value = self.expression(node.value)
-        self.line(f"store {node.value.type.llvm} {value}, ptr %v.{node.name}")
+        self.line(f"store {node.value.type.llvm} {value}, ptr {self.local(node.name)}")
 
     def statement_Store(self, node: tree.Store) -> None:  # noqa: N802
         pointer = self.expression(node.pointer)
@@ -296,7 +326,7 @@ class FunctionEmitter:
         self.lines.append(f"{again}:")
         self.block, self.open = again, True
         current = self.value(f"load {t}, ptr {hidden}")
-        self.line(f"store {t} {current}, ptr %v.{node.name}")
+        self.line(f"store {t} {current}, ptr {self.local(node.name)}")
         self.jump(body)
         self.lines.append(f"{body}:")
         self.block, self.open = body, True
@@ -321,6 +351,11 @@ class FunctionEmitter:
         self.jump(self.loops[-1][0])
 
     def statement_Return(self, node: tree.Return) -> None:  # noqa: N802
+        if self.frames:
+            if node.value is not None:
+                self.line(f"store {node.value.type.llvm} {self.expression(node.value)}, ptr {self.frames[-1].result}")
+            self.jump(self.frames[-1].after)
+            return
         if node.value is None:
             self.terminate(self._plain_return())
             return
@@ -367,7 +402,7 @@ class FunctionEmitter:
         return ("true" if node.value else "false") if node.type is boolean else str(node.value)
 
     def expression_Local(self, node: tree.Local) -> str:  # noqa: N802
-        return self.value(f"load {node.type.llvm}, ptr %v.{node.name}")
+        return self.value(f"load {node.type.llvm}, ptr {self.local(node.name)}")
 
     def expression_Load(self, node: tree.Load) -> str:  # noqa: N802
         pointer = self.expression(node.pointer)
@@ -565,6 +600,8 @@ class FunctionEmitter:
 
     def expression_Call(self, node: tree.Call) -> str:  # noqa: N802
         function = node.function
+        if function.inline and all(frame.function is not function for frame in self.frames) and function is not self.function:
+            return self.inlined(node)
         arguments = ", ".join(f"{argument.type.llvm} {self.expression(argument)}" for argument in node.arguments)
         kind = result_type(function)
         text = f"call {CONVENTIONS[function.convention]}{kind} {self.module.name(function)}({arguments}){self.strict}"
@@ -585,6 +622,44 @@ class FunctionEmitter:
         self.lines.append(f"{going}:")
         self.block, self.open = going, True
         return "" if function.result is None else self.value(f"extractvalue {kind} {result}, 0")
+
+    def begin_block(self, label: str) -> None:
+        """Start a block that only jumps reach."""
+        self.lines.append(f"{label}:")
+        self.block, self.open = label, True
+
+    def inlined(self, node: tree.Call) -> str:
+        """Expand a call."""
+        function = node.function
+        values = [self.expression(argument) for argument in node.arguments]
+        frame = Frame(function, f"{self.label('i')}.", f"%r.{self.label('x')}", self.label("after"), self.label("fault"))
+        for name, kind in function.tree.local_types.items():
+            self.slots.append(f"  {_local(frame.prefix + name)} = alloca {kind.llvm}, align {kind.alignment}")
+        if function.result is not None:
+            self.slots.append(f"  {frame.result} = alloca {function.result.llvm}")
+        self.frames.append(frame)
+        for (name, kind), value in zip(function.tree.parameters, values, strict=True):
+            self.line(f"store {kind.llvm} {value}, ptr {self.local(name)}")
+        loops, self.loops = self.loops, []
+        self.statements(function.tree.body)
+        self.jump(frame.after)
+        self.loops = loops
+        self.frames.pop()
+        if node.attempted:
+            return self._attempted(frame)
+        if function.may_fault:
+            self.begin_block(frame.fault)
+            self.fault()
+        self.begin_block(frame.after)
+        return "" if function.result is None else self.value(f"load {function.result.llvm}, ptr {frame.result}")
+
+    def _attempted(self, frame: Frame) -> str:
+        end = self.label("end")
+        for label in (frame.fault, frame.after):
+            self.begin_block(label)
+            self.jump(end)
+        self.begin_block(end)
+        return self.value(f"phi i1 [ false, %{frame.fault} ], [ true, %{frame.after} ]")
 
     def expression_PointerCall(self, node: tree.PointerCall) -> str:  # noqa: N802
         pointer = self.expression(node.pointer)
@@ -609,11 +684,20 @@ class FunctionEmitter:
             "aarch64": ("svc #0", "={x0}", ["{x8}", "{x0}", "{x1}", "{x2}", "{x3}", "{x4}", "{x5}"], "~{memory}"),
         }
         if machine() not in rows:
-            raise UnsupportedHost(f"system calls on {machine()}")
+            raise UnsupportedHost("system calls")
         text, result, registers, clobbers = rows[machine()]
         constraints = ",".join([result, *registers[: len(arguments)], clobbers])
         operands = ", ".join(f"i64 {argument}" for argument in arguments)
         return self.value(f'call i64 asm sideeffect "{text}", "{constraints}"({operands})')
+
+    def round_to_i64(self, kind: FloatType, operand: str) -> str:
+        """To an integer by the thread's rounding mode; the lowest one, and "invalid", where none fits."""
+        if machine() == "x86_64":  # the instruction does just that; LLVM would call llrint of the C library
+            letter = "d" if kind.bits == 64 else "s"
+            return self.value(f'call i64 asm sideeffect "vcvts{letter}2si $1, $0", "=r,x"({kind.llvm} {operand})')
+        rounded = self.strict_convert("llrint", i64, kind, operand, rounding=True)
+        below = self.strict_compare("fcmp", "olt", kind, operand, _float_text(2.0**63))
+        return self.value(f"select i1 {below}, i64 {rounded}, i64 {-(1 << 63)}")
 
     def ticks(self) -> str:
         """The host's counter of constant rate (x86: TSC; Arm: CNTVCT_EL0)."""
@@ -643,13 +727,13 @@ class FunctionEmitter:
         if machine() == "aarch64":  # FPSR (Arm ARM): IOC 0, DZC 1, OFC 2, UFC 3, IXC 4
             wide = self.value("call i64 @llvm.aarch64.get.fpsr()")
             return self.value(f"trunc i64 {wide} to i32"), [4, 3, 2, 1, 0]
-        raise UnsupportedHost(f"floating-point flags on {machine()}")
+        raise UnsupportedHost("floating-point flags")
 
     def set_float_control(self, rounding: str, flags: str) -> None:
         """Set rounding mode (0 nearest, 1 zero, 2 down, 3 up; 4 is set as nearest) and flags."""
         x86 = machine() == "x86_64"
         if not x86 and machine() != "aarch64":
-            raise UnsupportedHost(f"floating-point control on {machine()}")
+            raise UnsupportedHost("floating-point control")
         modes, places = (0x9C, [5, 4, 3, 2, 0]) if x86 else (0x6C, [4, 3, 2, 1, 0])
         shift = self.value(f"shl i32 {self.value(f'and i32 {rounding}, 7')}, 1")
         mode = self.value(f"and i32 {self.value(f'lshr i32 {modes}, {shift}')}, 3")
@@ -666,6 +750,10 @@ class FunctionEmitter:
         self.line(f"call void @llvm.aarch64.set.fpsr(i64 {self.value(f'zext i32 {state} to i64')}){self.strict}")
         wide = self.value(f"zext i32 {self.value(f'shl i32 {mode}, 22')} to i64")
         self.line(f"call void @llvm.aarch64.set.fpcr(i64 {wide}){self.strict}")
+
+
+def _local(name: str) -> str:
+    return f'%"v.{name}"'
 
 
 def _double() -> FloatType:

@@ -48,12 +48,12 @@ def address_from(argument: Any) -> int:
 
 
 def raw_copy(to: Pointer, from_: Pointer, count: int) -> None:
-    """memmove."""
+    """Copy bytes; the two ranges may overlap."""
     ctypes.memmove(to.address, from_.address, count)
 
 
 def raw_fill(to: Pointer, byte: int, count: int) -> None:
-    """memset."""
+    """Set bytes."""
     ctypes.memset(to.address, byte, count)
 
 

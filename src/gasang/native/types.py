@@ -182,7 +182,7 @@ class _Length:
 
 
 def length(count: int) -> Any:
-    """The number of elements of an array field: `x: array[u64] = length(33)`."""
+    """How many elements an array field has, as in `x: array[u64] = length(33)`."""
     return _Length(count)
 
 

@@ -224,7 +224,7 @@ def fence_instruction(cpu: ptr[Cpu]) -> None:
 
 
 @native
-def host_wrote(cpu: ptr[Cpu], page: u64) -> None:
+def page_changed(cpu: ptr[Cpu], page: u64) -> None:
     """A device or the loader changed a RAM page: every hart's next fence.i forgets its records."""
     if atomic_load(cpu.shared.page_flags + page) & CODE_PAGE != 0:
         tell_others(cpu, page)

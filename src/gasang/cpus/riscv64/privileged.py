@@ -24,7 +24,6 @@ from gasang.native import Fault, atomic_load, native, ptr, ref, u8, u64
 privileged = Extension("S", "Privileged instructions", system=True)
 
 SBI_TIME = 0x54494D45
-SBI_LEGACY_SET_TIMER = 0
 
 
 @privileged.instruction("000000000000 00000 000 00000 1110011", "")
@@ -54,7 +53,7 @@ def ebreak(cpu: ptr[Cpu], pc: u64) -> None:
 
 @privileged.instruction("000100000010 00000 000 00000 1110011", "")
 @native(may_fault=True)
-def sret(cpu: ptr[Cpu]) -> u64:
+def sret(cpu: ptr[Cpu]) -> None:
     """Return from a supervisor's trap handler (3.3.2)."""
     if cpu.privilege != SUPERVISOR:
         refuse(cpu)
@@ -64,7 +63,7 @@ def sret(cpu: ptr[Cpu]) -> u64:
         following |= SSTATUS_SIE
     cpu.status = following | SSTATUS_SPIE
     set_privilege(cpu, SUPERVISOR if status & SSTATUS_SPP != 0 else u64(USER))
-    return cpu.sepc
+    cpu.pc = cpu.sepc
 
 
 @privileged.instruction("000100000101 00000 000 00000 1110011", "")

@@ -154,8 +154,7 @@ def rounds_away(rounding: u64, sign: u64, odd: u64, fraction: u64) -> boolean:
 @native
 def overflowed(width: u64, rounding: u64, sign: u64) -> u128:
     """Beyond the greatest number: that number or infinity, whichever the rounding mode leads to (IEEE 754, 7.4)."""
-    to_infinity: boolean = rounding == RNE or rounding == RMM or (rounding == RDN and sign == 1) or (rounding == RUP and sign == 0)
-    bits: u64 = infinity(width) if to_infinity else infinity(width) - 1
+    bits: u64 = infinity(width) if rounds_away(rounding, sign, 1, 0xFFFF_FFFF_FFFF_FFFF) else infinity(width) - 1
     return outcome(bits | (sign << (width - 1)), OF | NX)
 
 

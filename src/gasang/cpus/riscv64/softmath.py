@@ -20,7 +20,7 @@ from gasang.cpus.riscv64.softfloat import (
     sign_of,
     significand,
 )
-from gasang.native import boolean, i64, native, u64, u128
+from gasang.native import boolean, i64, maximum, native, u64, u128
 
 
 @native(inline=False)
@@ -147,7 +147,7 @@ def _sum(width: u64, rounding: u64, sign_a: u64, scale_a: i64, a: u128, sign_b: 
 
     A digit is lost below only where the scales differ so much that at most one leading digit can cancel.
     """
-    scale: i64 = scale_a if scale_a > scale_b else scale_b
+    scale: i64 = maximum(scale_a, scale_b)
     left: u128 = shift_right_sticky(a, u64(scale - scale_a))
     right: u128 = shift_right_sticky(b, u64(scale - scale_b))
     if sign_a == sign_b:

@@ -132,6 +132,6 @@ class Cpu:
     dirty_count: u64  # shared, under Shared.lock
     dirty: array[u64] = length(256)  # RAM pages written by others while decoded here
     shared: ptr[Shared]
-    traced: u64
+    span_word: u64  # the instruction that lies on two pages, last decoded
     code_tlb: array[CodeTlbEntry] = length(2048)
     tlb: array[TlbEntry] = length(4096)
