@@ -7,23 +7,6 @@ extern const struct program PROGRAM;
 
 unsigned char arena[ARENA_SIZE] __attribute__((aligned(4096), section(".arena,\"aw\",@nobits#")));
 
-static uint64_t scale_of(const char *arguments)
-{
-    static const char key[] = "scale=";
-    for (; *arguments; arguments++) {
-        size_t i = 0;
-        while (key[i] && arguments[i] == key[i])
-            i++;
-        if (key[i])
-            continue;
-        uint64_t scale = 0;
-        for (arguments += i; *arguments >= '0' && *arguments <= '9'; arguments++)
-            scale = scale * 10 + (uint64_t)(*arguments - '0');
-        return scale;
-    }
-    return 100;
-}
-
 #ifdef SV39
 enum { RAM = 0x80000000, MAPPED = 128 << 20, PAGE = 4096 };
 static uint64_t root[512] __attribute__((aligned(PAGE)));
@@ -48,7 +31,7 @@ int guest(uint64_t hart, const void *device_tree)
 {
     (void)hart;
     uint64_t frequency = timebase(device_tree);
-    uint64_t rounds = PROGRAM.rounds * scale_of(boot_arguments(device_tree)) / 100;
+    uint64_t rounds = PROGRAM.rounds * boot_number(device_tree, "scale", 100) / 100;
 #ifdef SV39
     turn_on_paging();
 #endif

@@ -1,4 +1,4 @@
-/* The two things a guest asks of a flattened device tree (Devicetree Specification 0.4, chapter 5). */
+/* What a guest asks of a flattened device tree (Devicetree Specification 0.4, chapter 5). */
 #include "runtime.h"
 
 static uint32_t big_endian(const uint8_t *p)
@@ -47,8 +47,19 @@ uint64_t timebase(const void *device_tree)
     return p ? big_endian(p) : 10000000;
 }
 
-const char *boot_arguments(const void *device_tree)
+uint64_t boot_number(const void *device_tree, const char *key, uint64_t otherwise)
 {
-    const uint8_t *p = find_property(device_tree, "bootargs");
-    return p ? (const char *)p : "";
+    const char *at = (const char *)find_property(device_tree, "bootargs");
+    for (; at && *at; at++) {
+        size_t length = 0;
+        while (key[length] && at[length] == key[length])
+            length++;
+        if (key[length] || at[length] != '=')
+            continue;
+        uint64_t number = 0;
+        for (at += length + 1; *at >= '0' && *at <= '9'; at++)
+            number = number * 10 + (uint64_t)(*at - '0');
+        return number;
+    }
+    return otherwise;
 }

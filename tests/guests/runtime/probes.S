@@ -56,8 +56,8 @@ enter_user:
     la t0, user_stack_frame
     sd sp, 0(t0)
     csrw sepc, a0
-    li t0, 0x100
-    csrc sstatus, t0                # SPP = U
+    li t0, 0x120
+    csrc sstatus, t0                # SPP = U, SPIE = 0: interrupts stay off in S-mode
     csrw sscratch, sp
     mv a0, a1
     mv a1, a2

@@ -62,6 +62,8 @@ long start_hart(uint64_t hart, hart_function function, void *argument);
 uint64_t other_hart(uint64_t self);
 void send_ipi(uint64_t hart);
 
-uint64_t timebase(const void *device_tree);                              /* ticks a second */
-const char *boot_arguments(const void *device_tree);                     /* "" if there are none */
+uint64_t timebase(const void *device_tree); /* ticks a second */
+
+/* N where the kernel's command line holds "key=N". */
+uint64_t boot_number(const void *device_tree, const char *key, uint64_t otherwise);
 #endif

@@ -9,7 +9,7 @@ void user_return(void);
 
 static void catch(struct trap_frame *frame)
 {
-    enum { PREVIOUS_SUPERVISOR = 0x100 };
+    enum { PREVIOUS_SUPERVISOR = 0x100, PREVIOUS_INTERRUPTS = 0x20 };
     caught.count++;
     caught.scause = frame->scause;
     caught.stval = frame->stval;
@@ -19,7 +19,7 @@ static void catch(struct trap_frame *frame)
         return;
     }
     user_result = frame->x[10];
-    frame->sstatus |= PREVIOUS_SUPERVISOR;
+    frame->sstatus = (frame->sstatus | PREVIOUS_SUPERVISOR) & ~(uint64_t)PREVIOUS_INTERRUPTS;
     frame->sepc = (uint64_t)user_return;
     frame->x[2] = user_stack_frame;
 }
