@@ -44,7 +44,7 @@ GUESTS: dict[str, Guest] = {
     "smc": Guest("smc.c"),
     "rfence": Guest("rfence.c", harts=2),
     "rfence_spinning": Guest(
-        "rfence.c", defines=("SPINNING",), harts=2, qemu_differs="it translates the old code again between dropping the translation and storing"
+        "rfence.c", defines=("SPINNING",), harts=2, qemu_differs="it translates the old code again between dropping it and storing"
     ),
     "amo": Guest("amo.c", harts=2),
     "lrsc": Guest("lrsc.c", harts=2),

@@ -23,8 +23,10 @@ QEMU_DEVICES = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: the console's lines without carriage returns, what the command said on stderr, its exit code (None if it had
-    to be ended), seconds."""
+    """How a run ended.
+
+    Lines of the console (no carriage returns), what the command said on stderr, its exit code (None if it had to be ended), seconds.
+    """
 
     lines: list[str]
     stderr: str
@@ -42,8 +44,10 @@ def qemu_command(guest: Guest, elf: Path) -> list[str]:
 
 
 def run_guest(command: Sequence[str], guest: Guest, limit: float | None = None) -> Outcome:
-    """Run `command`, type what the guest wants once it says "ready", and wait for its end or for `limit` seconds (the guest's own
-    if None); nothing is left running."""
+    """Run `command`, type what the guest wants once it says "ready", and wait for its end.
+
+    After `limit` seconds (the guest's own if None) it is killed; nothing is left running.
+    """
     begin = time.monotonic()
     deadline = begin + (guest.limit if limit is None else limit)
     output = bytearray()
@@ -77,11 +81,9 @@ def run_guest(command: Sequence[str], guest: Guest, limit: float | None = None) 
 
 def failures(guest: Guest, outcome: Outcome) -> list[str]:
     """What the console should have said and did not; empty if all is well."""
-    missing = []
     lines = iter(outcome.lines)
-    for wanted in (*guest.prints, *(["PASS"] if guest.ends else [])):
-        if not any(line.strip() == wanted for line in lines):
-            missing.append(f"no line {wanted!r} (in this order)")
+    wanted = (*guest.prints, *(["PASS"] if guest.ends else []))
+    missing = [f"no line {want!r} (in this order)" for want in wanted if not any(line.strip() == want for line in lines)]
     if guest.ends and outcome.exit_code is None:
         missing.append("did not power off")
     return [*missing, *outcome.lines[-20:], *outcome.stderr.splitlines()[-5:]] if missing else []
