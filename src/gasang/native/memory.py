@@ -1,0 +1,81 @@
+"""Memory and host state for native functions that run as plain Python: pointers over real addresses, system calls, float control."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from typing import Any
+
+from gasang.native.types import ArrayType, PointerType, StructType, Type, ctype_of
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """An address with a pointer type: what `ptr[T]` is in plain Python."""
+
+    type: PointerType
+    address: int
+
+    def __add__(self, elements: int) -> Pointer:
+        return Pointer(self.type, (self.address + elements * self.type.target.size) % 2**64)
+
+    def load(self) -> Any:
+        """The value pointed to; a nested struct or array is given as a pointer to it."""
+        return load_from(self.type.target, self.address)
+
+    def store(self, value: Any) -> None:
+        """Replace the value pointed to."""
+        target = self.type.target
+        raw = value.address if isinstance(value, Pointer) else value
+        ctype_of(target).from_address(self.address).value = raw
+
+
+def load_from(kind: Type, address: int) -> Any:
+    """Read a value of a type at an address."""
+    if isinstance(kind, (StructType, ArrayType)):
+        return Pointer(PointerType("", 8, 8, "ptr", kind), address)
+    value = ctype_of(kind).from_address(address).value
+    return Pointer(kind, value) if isinstance(kind, PointerType) else value
+
+
+def address_from(argument: Any) -> int:
+    """The address in an int, a Pointer, or a ctypes object (also a ctypes array)."""
+    if isinstance(argument, int):
+        return argument
+    if isinstance(argument, Pointer):
+        return argument.address
+    return ctypes.addressof(argument)
+
+
+def raw_copy(to: Pointer, from_: Pointer, count: int) -> None:
+    """Copy bytes; the two ranges may overlap."""
+    ctypes.memmove(to.address, from_.address, count)
+
+
+def raw_fill(to: Pointer, byte: int, count: int) -> None:
+    """Set bytes."""
+    ctypes.memset(to.address, byte, count)
+
+
+def raw_syscall(*arguments: int) -> int:
+    """A system call of the host, giving -errno as the kernel does."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall.restype = ctypes.c_long
+    result = int(libc.syscall(*(ctypes.c_long(argument if argument < 1 << 63 else argument - (1 << 64)) for argument in arguments)))
+    return -ctypes.get_errno() if result == -1 else result
+
+
+def host_float_flags() -> int:
+    """This thread's accrued floating-point flags, in RISC-V's numbering."""
+    from gasang.native.host_float import read_flags
+
+    return int(read_flags())
+
+
+def set_host_float_control(rounding: int, flags: int) -> None:
+    """Set this thread's rounding mode and accrued flags, in RISC-V's numbering."""
+    from gasang.native.host_float import write_control
+
+    write_control(rounding, flags)
+
+
