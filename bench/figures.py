@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 
@@ -35,8 +35,14 @@ class Figure:
     target: Target | None = None
     note: str = ""
 
+    @classmethod
+    def of_peers(cls, name: str, unit: str, values: Mapping[str, float | None], target: Target | None = None) -> Figure:
+        """A figure from each peer's value, where less is better: the ratio is ours over QEMU's."""
+        qemu, ours = values.get("qemu"), values.get("gasang")
+        return cls(name, unit, qemu, ours, quotient(ours, qemu), target)
+
     def verdict(self) -> str:
-        """"met", "missed", or nothing where there is no target or no figure."""
+        """How the target fares: "met", "missed", or nothing where there is no target or no figure."""
         if self.target is None:
             return ""
         value = self.ratio if self.target.of == "ratio" else self.ours
@@ -62,7 +68,7 @@ def middle(values: Sequence[float]) -> float | None:
 
 
 def quotient(above: float | None, below: float | None) -> float | None:
-    """above / below where both were measured."""
+    """The one over the other where both were measured."""
     return None if above is None or not below else above / below
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,11 +37,9 @@ def qemu() -> Peer | None:
     return Peer("qemu", (found, "-M", "virt", "-nographic", "-bios", "default"), "-m") if found else None
 
 
-def gasang(command: Sequence[str] = ()) -> Peer | None:
-    """This tree's gasang, run by this Python; `command` replaces how it is called. None where the command line is not there yet."""
+def gasang(command: Sequence[str] = ()) -> Peer:
+    """Ours: this tree's sources run by this Python; `command` replaces how it is called."""
     if not command:
-        if not (ROOT / "src" / "gasang" / "cli" / "main.py").exists():
-            return None
         command = (sys.executable, "-c", "import sys; from gasang.cli.main import main; sys.exit(main())")
     return Peer("gasang", (*command, "run", "--vm"), "--memory")
 
@@ -67,7 +65,7 @@ def _first_line(*command: str) -> str:
 def machine() -> dict[str, str]:
     """The machine measured on, in words."""
     return {
-        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "processor": f"{_cpu_model()}, {os.cpu_count()} cores",
         "system": platform.platform(),
         "python": platform.python_version(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.assets import initrd
-from bench.figures import Figure, Target, middle, quotient
+from bench.figures import Figure, Target, middle
 from bench.peers import Peer
 from bench.processes import Run, run
 
@@ -18,11 +18,9 @@ def kernel_boot(peers: list[Peer], kernel: Path, small: Path | None, runs: int) 
     for _ in range(runs):
         for peer in peers:
             taken[peer.name].append(run(peer.boot(kernel, small or initrd(), "console=ttyS0"), LIMIT))
-    wall = [middle([each.wall for each in taken[name]]) for name in taken]
-    cpu = [middle([each.cpu for each in taken[name]]) for name in taken]
     return [
-        Figure("boot to power-off: wall", "s", *wall, quotient(wall[1], wall[0]), Target("≤", 1.8)),
-        Figure("boot to power-off: CPU", "s", *cpu, quotient(cpu[1], cpu[0])),
+        Figure.of_peers("boot to power-off: wall", "s", {name: middle([each.wall for each in its]) for name, its in taken.items()}, Target("≤", 1.8)),
+        Figure.of_peers("boot to power-off: CPU", "s", {name: middle([each.cpu for each in its]) for name, its in taken.items()}),
     ]
 
 

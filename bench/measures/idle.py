@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from bench.assets import initrd
-from bench.figures import Figure, Target, quotient
+from bench.figures import Figure, Target
 from bench.peers import Peer
 from bench.processes import cpu_seconds, memory_of, running
 
@@ -32,12 +32,8 @@ def idle(peers: list[Peer], kernel: Path, seconds: float = 20.0) -> list[Figure]
             memory = memory_of(machine.pid, GUEST * MIB)
         own[peer.name], guest[peer.name] = memory.own / MIB, memory.guest / MIB
     return [
-        _figure("idle at the prompt: CPU", "% of a core", percent, Target("≤", 2, "ours")),
-        _figure("idle at the prompt: memory beside the guest's", "MiB", own, Target("≤", 60, "ours")),
-        _figure("idle at the prompt: guest memory present", "MiB", guest),
+        Figure.of_peers("idle at the prompt: CPU", "% of a core", percent, Target("≤", 2, "ours")),
+        Figure.of_peers("idle at the prompt: memory beside the guest's", "MiB", own, Target("≤", 60, "ours")),
+        Figure.of_peers("idle at the prompt: guest memory present", "MiB", guest),
     ]
 
-
-def _figure(name: str, unit: str, values: dict[str, float], target: Target | None = None) -> Figure:
-    qemu, ours = values.get("qemu"), values.get("gasang")
-    return Figure(name, unit, qemu, ours, quotient(ours, qemu), target)

@@ -80,7 +80,9 @@ def linux(peers: list[Peer], kernel: Path, names: list[str], runs: int, scale: i
         command = peer.boot(kernel, initrd(), f"console=ttyS0 quiet bench={','.join(names)} scale={scale}")
         found = results(run(command, 1200).output)
         if [result.name for result in found] != names:
-            raise MachineError(f"{peer.name}: results of {', '.join(result.name for result in found) or 'nothing'} instead of {', '.join(names)}")
+            raise MachineError(
+                f"{peer.name}: results of {', '.join(result.name for result in found) or 'nothing'} instead of {', '.join(names)}"
+            )
         return found
 
     return _figures(_sample(peers, runs, once), {})

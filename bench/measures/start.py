@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 
-from bench.figures import Figure, Target, middle, quotient
+from bench.figures import Figure, Target, middle
 from bench.peers import Peer, environment
 from bench.processes import running
 from guests.build import build_guest
@@ -25,11 +25,9 @@ def first_instruction(peers: list[Peer], runs: int) -> list[Figure]:
         for _ in range(runs):
             for peer in peers:
                 later[peer.name].append(start(peer))
-    warm = [middle(later["qemu"]), middle(later["gasang"])]
-    cold = [first.get("qemu"), first.get("gasang")]
     return [
-        Figure("first start of all to first words", "s", *cold, quotient(cold[1], cold[0]), Target("≤", 20, "ours")),
-        Figure("later start to first words", "s", *warm, quotient(warm[1], warm[0]), Target("≤", 0.5, "ours")),
+        Figure.of_peers("first start of all to first words", "s", first, Target("≤", 20, "ours")),
+        Figure.of_peers("later start to first words", "s", {name: middle(each) for name, each in later.items()}, Target("≤", 0.5, "ours")),
     ]
 
 
