@@ -112,7 +112,15 @@ def corners(width: int) -> list[int]:
     unit, greatest = 1 << stored, 2 * bias + 1
     powers = [(bias + exponent) * unit for exponent in (-1, 0, 1, 30, 31, 32, 62, 63, 64)]
     special = [0, 1, 2, unit - 1, unit, unit + 1, greatest * unit - 1, greatest * unit, greatest * unit + 1, greatest * unit + unit // 2]
-    found = [*special, *powers, *(power - 1 for power in powers), (bias - 1) * unit + 1, greatest * unit + unit - 1, unit // 2, bias * unit + 1]
+    found = [
+        *special,
+        *powers,
+        *(power - 1 for power in powers),
+        (bias - 1) * unit + 1,
+        greatest * unit + unit - 1,
+        unit // 2,
+        bias * unit + 1,
+    ]
     assert len(found) == CORNERS, len(found)
     return found
 

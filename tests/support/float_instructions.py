@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import ctypes
 
-from support.float_golden import Cases, consult, draw, draw_integer, draw_operands
-
 from gasang.cpus.instruction_set import Instruction
 from gasang.cpus.riscv64.d import rv64d
 from gasang.cpus.riscv64.f import rv64f
 from gasang.cpus.riscv64.state import Cpu
-from gasang.native import boolean, float_flags, i32, native, native_from_source, ptr, set_float_control, struct, u32, u64
+from gasang.native import boolean, float_flags, i32, native, native_from_source, ptr, set_float_control, struct, u8, u32, u64
+from support.float_golden import Cases, consult, draw, draw_integer, draw_operands
 
 INSTRUCTIONS = [entry for entry in (*rv64f.described, *rv64d.described) if isinstance(entry, Instruction)]
 NUMBERS = {instruction.name: number for number, instruction in enumerate(INSTRUCTIONS)}
 
 FS1, FS2, FS3, FD, RD, RS1 = 0, 1, 2, 3, 5, 6
-REGISTERS = {"fs1": FS1, "fs2": FS2, "fs3": FS3, "fd": FD, "rd": RD, "rs1": RS1, "imm": 0, "instruction": "instruction"}
+REGISTERS = {"fs1": FS1, "fs2": FS2, "fs3": FS3, "fd": FD, "rd": RD, "rs1": RS1, "imm": 0, "rm": "rm"}
 """The operands that every instruction is tried with."""
 
 BOXED = 0xFFFF_FFFF_0000_0000
@@ -24,7 +23,7 @@ BOXED = 0xFFFF_FFFF_0000_0000
 
 def _dispatcher() -> str:
     """The source of a function that executes the instruction with a number and tells whether it faulted."""
-    lines = ["def execute(cpu: ptr[Cpu], number: u64, instruction: u32) -> boolean:"]
+    lines = ["def execute(cpu: ptr[Cpu], number: u64, rm: u8) -> boolean:"]
     for number, instruction in enumerate(INSTRUCTIONS):
         operands = ", ".join(["cpu", *(str(REGISTERS[want]) for want in instruction.wants)])
         lines.append(f"    if number == {number}:")
@@ -39,7 +38,7 @@ def _namespace() -> dict[str, object]:
     from gasang.native import attempt
 
     functions = {f"function_{number}": instruction.function for number, instruction in enumerate(INSTRUCTIONS)}
-    return {**functions, "attempt": attempt, "Cpu": Cpu, "ptr": ptr, "u32": u32, "u64": u64, "boolean": boolean}
+    return {**functions, "attempt": attempt, "Cpu": Cpu, "ptr": ptr, "u8": u8, "u64": u64, "boolean": boolean}
 
 
 execute = native_from_source(_dispatcher(), _namespace())
@@ -50,7 +49,6 @@ class Subject:
     """An instruction and how the golden model's function for it is called."""
 
     number: u64
-    word: u64
     rounds: u64
     """Whether it has a rounding mode."""
     integer_operand: u64
@@ -78,19 +76,19 @@ def place(cases: ptr[Cases], cpu: ptr[Cpu], register: u64, bits: u64) -> u64:
 def run_case(cases: ptr[Cases], cpu: ptr[Cpu], subject: ptr[Subject]) -> boolean:
     """Execute the instruction in one of the ways to ask for the case's rounding mode; whether it faulted."""
     choice: u64 = draw(cases)
-    word: u64 = subject.word | (7 << 12)
+    rm: u8 = 7
     cpu.frm = cases.rounding
     if subject.rounds == 0:
         cpu.frm = choice % 8
     elif choice & 1 == 1:
-        word = subject.word | (cases.rounding << 12)
+        rm = u8(cases.rounding)
         cpu.frm = (choice >> 8) % 8 if choice & 2 == 0 else cases.rounding
     cpu.fs = 1
     before: u64 = 0
     if choice & 0x30 == 0:
         before = (choice >> 16) & 31
     set_float_control(u32(cpu.frm), u32(before))
-    faulted: boolean = execute(cpu, subject.number, u32(word))
+    faulted: boolean = execute(cpu, subject.number, rm)
     cases.got_flags = u64(float_flags())
     set_float_control(0, 0)
     cases.want_flags |= before
@@ -167,8 +165,6 @@ def subject(name: str) -> ctypes.Structure:
     instruction = INSTRUCTIONS[NUMBERS[name]]
     made: ctypes.Structure = Subject.ctype()  # type: ignore[attr-defined]
     made.number = NUMBERS[name]
-    fields = {"fs1": FS1, "fs2": FS2, "fs3": FS3, "fd": FD, "rd": RD, "rs1": RS1, "rm": 0}
-    made.word = instruction.encode(**{operand: fields[operand] for operand in instruction.pattern.operands})
     made.rounds = "rm" in instruction.pattern.operands
     made.minus_product, made.minus_addend = FUSED.get(stem, (0, 0))
     made.integer_operand = stem == "fcvt" and parts[1] in INTEGERS

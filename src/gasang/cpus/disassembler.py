@@ -9,13 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from gasang.cpus.instruction_set import Decoded, DescriptionError, InstructionSet, length_of
 
 Operands = Mapping[str, int]
 Writer = Callable[[Operands, int], str]
 """Writes one operand, given all of them and the instruction's address; an empty text drops it with its comma."""
+
+REMEMBERED = 1 << 16
+"""Words whose text is kept: programs repeat themselves."""
 
 _WORD = re.compile(r"[a-z][a-z0-9]*")
 
@@ -41,10 +44,20 @@ class Dialect:
     writers: Mapping[str, Writer]
     suffix: Callable[[Operands], str] = lambda operands: ""
     """What follows the mnemonic because of operands that are not written otherwise."""
+    placed: frozenset[str] = frozenset()
+    """Operands whose text depends on the instruction's address."""
     aliases: Sequence[Alias] = ()
     """Pseudo-instructions; without any, compressed forms are named as such."""
     named: Sequence[Alias] = ()
     """Encodings that have a name of their own."""
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """Operands that are to be written when the address is known."""
+
+    syntax: str
+    operands: Operands
 
 
 class Disassembler:
@@ -54,6 +67,7 @@ class Disassembler:
         """Raises DescriptionError if a syntax names an operand that the dialect cannot write."""
         self._set = instruction_set
         self._dialect = dialect
+        self._read = lru_cache(REMEMBERED)(self._spell)
         for mnemonic, syntax in [(i.name, i.syntax) for i in instruction_set] + [
             (a.mnemonic, a.syntax) for a in (*dialect.named, *dialect.aliases)
         ]:
@@ -63,13 +77,21 @@ class Disassembler:
 
     def text(self, word: int, pc: int = 0) -> str:
         """The instruction in the lower bits of `word`, at address `pc`; a data directive if it is illegal."""
+        mnemonic, operands, rest = self._read(word)
+        if rest is not None:
+            operands = self._write(rest.syntax, rest.operands, pc)
+        return f"{mnemonic}\t{operands}" if operands else mnemonic
+
+    def _spell(self, word: int) -> tuple[str, str, _Placed | None]:
+        """Mnemonic and operands of a word; where they depend on the address, what is needed to write them."""
         decoded = self._set.decode(word)
         if decoded is None:
             digits = 2 * length_of(word)
-            return f".{length_of(word)}byte\t{word & (1 << 4 * digits) - 1:#0{digits + 2}x}"
+            return f".{length_of(word)}byte", f"{word & (1 << 4 * digits) - 1:#0{digits + 2}x}", None
         mnemonic, syntax = self._spelling(decoded)
-        operands = self._write(syntax, decoded.operands, pc)
-        return f"{mnemonic}\t{operands}" if operands else mnemonic
+        if self._dialect.placed.intersection(_WORD.findall(syntax)):
+            return mnemonic, "", _Placed(syntax, decoded.operands)
+        return mnemonic, self._write(syntax, decoded.operands, 0), None
 
     def _spelling(self, decoded: Decoded) -> tuple[str, str]:
         """Mnemonic and syntax of an instruction: an alias if one applies, and then never as a compressed form."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from gasang.cpus.riscv64.assembly import disassemble
+from gasang.cpus.riscv64.csr_names import CSR_NAMES
 from gasang.cpus.riscv64.isa import rv64
 
 Objdump = Callable[[Sequence[int], str], list[str]]
@@ -23,9 +24,11 @@ WRITTEN_DIFFERENTLY = {
 
 LEGAL_HERE_ONLY = {
     "fence": "fm, rs1 and rd are to be ignored (unprivileged specification, 2.7); objdump knows the values in use only",
+    **dict.fromkeys(("fcvt.d.w", "fcvt.d.wu", "fcvt.d.s"), "exact, so objdump 2.40 takes and writes no rounding mode but RNE"),
+    "fence.i": "imm, rs1 and rd are to be ignored (unprivileged specification, chapter 6)",
 }
 LEGAL_FOR_OBJDUMP_ONLY = {
-    "c.addi16sp": "an immediate of 0 is reserved (26.5.1)",
+    "c.addi16sp": "an immediate of 0 is reserved (26.5.2)",
     "unimp": "csrrw to a counter, the assembler's name for an instruction that must trap",
 }
 
@@ -45,14 +48,24 @@ def sample(seed: int) -> list[int]:
     return [any_word_of(name, chance) for name in rv64.by_name for _ in range(EACH)]
 
 
-def targets_in_hexadecimal(text: str) -> str:
-    """A jump's target within the section stands without 0x."""
-    return re.sub(r"^((?:c\.)?[bj][a-z]*\t(?:.*,)?)([0-9a-f]+)$", r"\g<1>0x\2", text)
+def named(word: int) -> bool:
+    """Whether a CSR instruction's register has a name; objdump names those of RV32 too."""
+    decoded = rv64.decode(word)
+    assert decoded is not None
+    return decoded.operands.get("csr", 0) in {0, *CSR_NAMES}
+
+
+def spellings(name: str, text: str) -> set[str]:
+    """What we may write for objdump's text: the same, less its habits."""
+    if name in LEGAL_HERE_ONLY and name.startswith("fcvt"):
+        text += ",rne"
+    # A jump's target within the section stands without 0x.
+    return {text, re.sub(r"^((?:c\.)?[bj][a-z]*\t(?:.*,)?)([0-9a-f]+)$", r"\g<1>0x\2", text)}
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_without_aliases_the_text_is_objdumps(objdump: Objdump, seed: int) -> None:
-    words = sample(seed)
+    words = [word for word in sample(seed) if named(word)]
     differing = []
     for index, (word, text) in enumerate(zip(words, objdump(words, "no-aliases,numeric"), strict=True)):
         decoded = rv64.decode(word)
@@ -60,22 +73,36 @@ def test_without_aliases_the_text_is_objdumps(objdump: Objdump, seed: int) -> No
         name = decoded.instruction.name
         if text.startswith(UNKNOWN):
             assert name in LEGAL_HERE_ONLY, f"{word:#x} {name}: {text}"
-        elif disassemble(word, 4 * index, aliases=False, numeric=True) not in (text, targets_in_hexadecimal(text)):
+        elif disassemble(word, 4 * index, aliases=False, numeric=True) not in spellings(name, text):
             differing.append((name, text))
     strange = [(name, text) for name, text in differing if name not in WRITTEN_DIFFERENTLY or ("64" not in text and name != "c.nop")]
     assert not strange
 
 
+def test_control_registers_have_objdumps_names(objdump: Objdump) -> None:
+    words = [rv64.by_name["csrrs"].encode(rd=1, csr=number, rs1=0) for number in range(0x1000)]
+    differing = {}
+    for word, text in zip(words, objdump(words, "no-aliases,numeric"), strict=True):
+        ours = disassemble(word, aliases=False, numeric=True)
+        if ours != text:
+            differing[ours.split(",")[1]] = text.split(",")[1]
+    for ours, theirs in differing.items():
+        assert theirs.endswith("h"), "the upper halves of registers exist on RV32 only"
+        assert ours.startswith("0x")
+
+
 SHORT_NAMES = {
     "addi": "add", "andi": "and", "ori": "or", "xori": "xor", "addiw": "addw",
     "slli": "sll", "srli": "srl", "srai": "sra", "slliw": "sllw", "srliw": "srlw", "sraiw": "sraw",
+    "csrrwi": "csrrw", "csrrsi": "csrrs", "csrrci": "csrrc", "csrwi": "csrw", "csrsi": "csrs", "csrci": "csrc",
+    "fsrmi": "fsrm", "fsflagsi": "fsflags",
     "rori": "ror", "roriw": "rorw", "bclri": "bclr", "bexti": "bext", "binvi": "binv", "bseti": "bset",
 }  # fmt: skip
 """objdump 2.40 drops the i of the immediate forms; earlier and later versions do not."""
 
 
 def test_pseudo_instructions_are_objdumps(objdump: Objdump) -> None:
-    words = sample(3)
+    words = [word for word in sample(3) if named(word)]
     for index, (word, text) in enumerate(zip(words, objdump(words, ""), strict=True)):
         decoded = rv64.decode(word)
         assert decoded is not None
@@ -83,9 +110,9 @@ def test_pseudo_instructions_are_objdumps(objdump: Objdump) -> None:
         ours = disassemble(word, 4 * index)
         mnemonic, tab, operands = ours.partition("\t")
         same = {ours, SHORT_NAMES.get(mnemonic, mnemonic) + tab + operands}
-        if same & {text, targets_in_hexadecimal(text)} or text.startswith(UNKNOWN):
+        if same & spellings(name, text) or text.startswith(UNKNOWN):
             continue
-        hint = name.startswith("c.") and text.startswith("c.")
+        hint = name.startswith("c.") and (text.startswith("c.") or (name == "c.addi" and text.endswith(",0")))
         assert hint, f"{word:#x} {name}: {ours!r}, objdump {text!r}"
 
 

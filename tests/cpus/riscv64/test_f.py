@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from support.float_golden import Golden, check
 from support.float_instructions import Cpu, compare_instruction, golden_name, judged_names, subject
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.float_golden import Cases, Golden, check, consult, draw_integer, draw_operands
 
 from gasang.cpus.riscv64.softconvert import soft_from_integer, soft_to_format, soft_to_integer
 from gasang.native import boolean, i32, native, ptr, u64, u128
+from support.float_golden import Cases, Golden, check, consult, draw_integer, draw_operands
 
 COUNT = 100_000
 KINDS = ["i32", "ui32", "i64", "ui64"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.float_golden import Cases, Golden, check, consult, draw, draw_operands
 
 from gasang.cpus.riscv64.softmath import soft_add, soft_divide, soft_fma, soft_multiply, soft_sqrt, soft_subtract
 from gasang.native import boolean, native, ptr, u64, u128
+from support.float_golden import Cases, Golden, check, consult, draw, draw_operands
 
 COUNT = 100_000
 OPERATIONS = {"add": 0, "sub": 1, "mul": 2, "div": 3, "sqrt": 4, "mulAdd": 5}

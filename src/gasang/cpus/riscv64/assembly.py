@@ -110,11 +110,11 @@ def disassemble(word: int, pc: int = 0, *, aliases: bool = True, numeric: bool =
     Without `aliases` pseudo-instructions are not used and compressed instructions are named as such; `numeric` writes registers
     as x10 and f10; `symbolize` writes jump targets.
     """
-    return _disassembler(aliases, numeric, symbolize).text(word, pc)
+    return _cached(aliases, numeric, symbolize).text(word, pc)
 
 
-@cache
-def _disassembler(aliases: bool, numeric: bool, symbolize: Symbolizer) -> Disassembler:
+def disassembler(aliases: bool = True, numeric: bool = False, symbolize: Symbolizer = hex) -> Disassembler:
+    """What writes many instructions the way `disassemble` writes one."""
     integers, floats = (X_NUMBERS, F_NUMBERS) if numeric else (X_NAMES, F_NAMES)
     writers: dict[str, Writer] = {
         "imm": lambda operands, pc: str(operands["imm"]),
@@ -129,7 +129,10 @@ def _disassembler(aliases: bool, numeric: bool, symbolize: Symbolizer) -> Disass
     }
     writers |= {name: _register(name, integers) for name in ("rd", "rs1", "rs2")}
     writers |= {name: _register(name, floats) for name in ("fd", "fs1", "fs2", "fs3")}
-    return Disassembler(rv64, Dialect(writers, _ordering_suffix, ALIASES if aliases else (), ALWAYS))
+    return Disassembler(rv64, Dialect(writers, _ordering_suffix, frozenset({"target"}), ALIASES if aliases else (), ALWAYS))
+
+
+_cached = cache(disassembler)
 
 
 def _register(name: str, names: tuple[str, ...]) -> Writer:

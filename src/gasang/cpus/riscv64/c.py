@@ -31,13 +31,14 @@ from gasang.cpus.riscv64.i import (
     sw,
     xor,
 )
+from gasang.cpus.riscv64.privileged import ebreak
 
 SP = 2
 RA = 1
 
 rv64c = Extension("C", "Compressed instructions")
 
-# Quadrant 0 (26.8, table of RVC opcodes).
+# Quadrant 0 (26.8).
 rv64c.compressed("000 uimm[5:4|9:6|2|3] rd' 00 uimm!=0", "c.addi4spn", addi, syntax="rd, rs1, imm", rs1=SP)
 rv64c.compressed("010 uimm[5:3] rs1' uimm[2|6] rd' 00", "c.lw", lw)
 rv64c.compressed("011 uimm[5:3] rs1' uimm[7:6] rd' 00", "c.ld", ld)
@@ -70,6 +71,7 @@ rv64c.compressed("010 uimm[5] rd!=0 uimm[4:2|7:6] 10", "c.lwsp", lw, rs1=SP)
 rv64c.compressed("011 uimm[5] rd!=0 uimm[4:3|8:6] 10", "c.ldsp", ld, rs1=SP)
 rv64c.compressed("100 0 rs1!=0 00000 10", "c.jr", jalr, syntax="rs1", rd=0, imm=0)
 rv64c.compressed("100 0 rd rs2!=0 10", "c.mv", add, rs1=0)
+rv64c.compressed("100 1 00000 00000 10", "c.ebreak", ebreak)
 rv64c.compressed("100 1 rs1!=0 00000 10", "c.jalr", jalr, syntax="rs1", rd=RA, imm=0)
 rv64c.compressed("100 1 rd rs2!=0 10", "c.add", add, rs1="rd")
 rv64c.compressed("110 uimm[5:2|7:6] rs2 10", "c.swsp", sw, rs1=SP)

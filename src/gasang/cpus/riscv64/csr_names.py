@@ -1,4 +1,7 @@
-"""The names of control and status registers by number (privileged specification, chapter 2), also of those this hart does not have."""
+"""The names of control and status registers by number (privileged specification, chapter 2), also of those this hart does not have.
+
+The upper halves that only RV32 has are not among them.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,12 @@ _NAMED = {
     0x30A: "menvcfg", 0x320: "mcountinhibit",
     0x340: "mscratch", 0x341: "mepc", 0x342: "mcause", 0x343: "mtval", 0x344: "mip", 0x34A: "mtinst", 0x34B: "mtval2",
     0x747: "mseccfg", 0xB00: "mcycle", 0xB02: "minstret",
-    0x7A0: "tselect", 0x7A1: "tdata1", 0x7A2: "tdata2", 0x7A3: "tdata3", 0x7A4: "tinfo", 0x7A5: "tcontrol",
+    0x008: "vstart", 0x009: "vxsat", 0x00A: "vxrm", 0x00F: "vcsr", 0xC20: "vl", 0xC21: "vtype", 0xC22: "vlenb", 0x015: "seed",
+    0x150: "siselect", 0x151: "sireg", 0x15C: "stopei", 0xDB0: "stopi", 0x250: "vsiselect", 0x251: "vsireg", 0x25C: "vstopei",
+    0xEB0: "vstopi", 0x350: "miselect", 0x351: "mireg", 0x35C: "mtopei", 0xFB0: "mtopi", 0x308: "mvien", 0x309: "mvip",
+    0x608: "hvien", 0x609: "hvictl", 0x646: "hviprio1", 0x647: "hviprio2",
+    0x7A8: "mcontext", 0x7AA: "mscontext", 0x7A0: "tselect",
+    0x7A1: "tdata1", 0x7A2: "tdata2", 0x7A3: "tdata3", 0x7A4: "tinfo", 0x7A5: "tcontrol",
     0x7B0: "dcsr", 0x7B1: "dpc", 0x7B2: "dscratch0", 0x7B3: "dscratch1",
 }  # fmt: skip
 

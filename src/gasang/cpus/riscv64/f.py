@@ -47,78 +47,78 @@ def fsw(cpu: ptr[Cpu], rs1: u8, fs2: u8, imm: u64) -> None:
 
 @rv64f.instruction("fs3 00 fs2 fs1 rm fd 1000011", "fd, fs1, fs2, fs3, rm")
 @native(may_fault=True)
-def fmadd_s(cpu: ptr[Cpu], fd: u8, fs1: u8, fs2: u8, fs3: u8, instruction: u32) -> None:
+def fmadd_s(cpu: ptr[Cpu], fd: u8, fs1: u8, fs2: u8, fs3: u8, rm: u8) -> None:
     """fd = fs1 * fs2 + fs3, rounded once (20.6)."""
-    fused_single(cpu, instruction, 0, 0, fd, fs1, fs2, fs3)
+    fused_single(cpu, rm, 0, 0, fd, fs1, fs2, fs3)
 
 
 @rv64f.instruction("fs3 00 fs2 fs1 rm fd 1000111", "fd, fs1, fs2, fs3, rm")
 @native(may_fault=True)
-def fmsub_s(cpu: ptr[Cpu], fd: u8, fs1: u8, fs2: u8, fs3: u8, instruction: u32) -> None:
+def fmsub_s(cpu: ptr[Cpu], fd: u8, fs1: u8, fs2: u8, fs3: u8, rm: u8) -> None:
     """fd = fs1 * fs2 - fs3, rounded once (20.6)."""
-    fused_single(cpu, instruction, 0, 1, fd, fs1, fs2, fs3)
+    fused_single(cpu, rm, 0, 1, fd, fs1, fs2, fs3)
 
 
 @rv64f.instruction("fs3 00 fs2 fs1 rm fd 1001011", "fd, fs1, fs2, fs3, rm")
 @native(may_fault=True)
-def fnmsub_s(cpu: ptr[Cpu], fd: u8, fs1: u8, fs2: u8, fs3: u8, instruction: u32) -> None:
+def fnmsub_s(cpu: ptr[Cpu], fd: u8, fs1: u8, fs2: u8, fs3: u8, rm: u8) -> None:
     """fd = -(fs1 * fs2) + fs3, rounded once (20.6)."""
-    fused_single(cpu, instruction, 1, 0, fd, fs1, fs2, fs3)
+    fused_single(cpu, rm, 1, 0, fd, fs1, fs2, fs3)
 
 
 @rv64f.instruction("fs3 00 fs2 fs1 rm fd 1001111", "fd, fs1, fs2, fs3, rm")
 @native(may_fault=True)
-def fnmadd_s(cpu: ptr[Cpu], fd: u8, fs1: u8, fs2: u8, fs3: u8, instruction: u32) -> None:
+def fnmadd_s(cpu: ptr[Cpu], fd: u8, fs1: u8, fs2: u8, fs3: u8, rm: u8) -> None:
     """fd = -(fs1 * fs2) - fs3, rounded once (20.6)."""
-    fused_single(cpu, instruction, 1, 1, fd, fs1, fs2, fs3)
+    fused_single(cpu, rm, 1, 1, fd, fs1, fs2, fs3)
 
 
 @rv64f.instruction("0000000 fs2 fs1 rm fd 1010011", "fd, fs1, fs2, rm")
 @native(may_fault=True)
-def fadd_s(cpu: ptr[Cpu], fd: u8, fs1: u8, fs2: u8, instruction: u32) -> None:
+def fadd_s(cpu: ptr[Cpu], fd: u8, fs1: u8, fs2: u8, rm: u8) -> None:
     """fd = fs1 + fs2 (20.6)."""
-    if unlikely(not (host_rounds(cpu, instruction) and all_boxed(cpu.f[fs1] & cpu.f[fs2]))):
-        software_binary(cpu, instruction, address_of(soft_add), 32, fd, fs1, fs2)
+    if unlikely(not (host_rounds(cpu, rm) and all_boxed(cpu.f[fs1] & cpu.f[fs2]))):
+        software_binary(cpu, rm, address_of(soft_add), 32, fd, fs1, fs2)
     else:
         put_single(cpu, fd, single(cpu.f[fs1]) + single(cpu.f[fs2]))
 
 
 @rv64f.instruction("0000100 fs2 fs1 rm fd 1010011", "fd, fs1, fs2, rm")
 @native(may_fault=True)
-def fsub_s(cpu: ptr[Cpu], fd: u8, fs1: u8, fs2: u8, instruction: u32) -> None:
+def fsub_s(cpu: ptr[Cpu], fd: u8, fs1: u8, fs2: u8, rm: u8) -> None:
     """fd = fs1 - fs2 (20.6)."""
-    if unlikely(not (host_rounds(cpu, instruction) and all_boxed(cpu.f[fs1] & cpu.f[fs2]))):
-        software_binary(cpu, instruction, address_of(soft_subtract), 32, fd, fs1, fs2)
+    if unlikely(not (host_rounds(cpu, rm) and all_boxed(cpu.f[fs1] & cpu.f[fs2]))):
+        software_binary(cpu, rm, address_of(soft_subtract), 32, fd, fs1, fs2)
     else:
         put_single(cpu, fd, single(cpu.f[fs1]) - single(cpu.f[fs2]))
 
 
 @rv64f.instruction("0001000 fs2 fs1 rm fd 1010011", "fd, fs1, fs2, rm")
 @native(may_fault=True)
-def fmul_s(cpu: ptr[Cpu], fd: u8, fs1: u8, fs2: u8, instruction: u32) -> None:
+def fmul_s(cpu: ptr[Cpu], fd: u8, fs1: u8, fs2: u8, rm: u8) -> None:
     """fd = fs1 * fs2 (20.6)."""
-    if unlikely(not (host_rounds(cpu, instruction) and all_boxed(cpu.f[fs1] & cpu.f[fs2]))):
-        software_binary(cpu, instruction, address_of(soft_multiply), 32, fd, fs1, fs2)
+    if unlikely(not (host_rounds(cpu, rm) and all_boxed(cpu.f[fs1] & cpu.f[fs2]))):
+        software_binary(cpu, rm, address_of(soft_multiply), 32, fd, fs1, fs2)
     else:
         put_single(cpu, fd, single(cpu.f[fs1]) * single(cpu.f[fs2]))
 
 
 @rv64f.instruction("0001100 fs2 fs1 rm fd 1010011", "fd, fs1, fs2, rm")
 @native(may_fault=True)
-def fdiv_s(cpu: ptr[Cpu], fd: u8, fs1: u8, fs2: u8, instruction: u32) -> None:
+def fdiv_s(cpu: ptr[Cpu], fd: u8, fs1: u8, fs2: u8, rm: u8) -> None:
     """fd = fs1 / fs2 (20.6)."""
-    if unlikely(not (host_rounds(cpu, instruction) and all_boxed(cpu.f[fs1] & cpu.f[fs2]))):
-        software_binary(cpu, instruction, address_of(soft_divide), 32, fd, fs1, fs2)
+    if unlikely(not (host_rounds(cpu, rm) and all_boxed(cpu.f[fs1] & cpu.f[fs2]))):
+        software_binary(cpu, rm, address_of(soft_divide), 32, fd, fs1, fs2)
     else:
         put_single(cpu, fd, single(cpu.f[fs1]) / single(cpu.f[fs2]))
 
 
 @rv64f.instruction("0101100 00000 fs1 rm fd 1010011", "fd, fs1, rm")
 @native(may_fault=True)
-def fsqrt_s(cpu: ptr[Cpu], fd: u8, fs1: u8, instruction: u32) -> None:
+def fsqrt_s(cpu: ptr[Cpu], fd: u8, fs1: u8, rm: u8) -> None:
     """fd = the square root of fs1 (20.6)."""
-    if unlikely(not (host_rounds(cpu, instruction) and all_boxed(cpu.f[fs1]))):
-        software_unary(cpu, instruction, address_of(soft_sqrt), 32, fd, fs1)
+    if unlikely(not (host_rounds(cpu, rm) and all_boxed(cpu.f[fs1]))):
+        software_unary(cpu, rm, address_of(soft_sqrt), 32, fd, fs1)
     else:
         put_single(cpu, fd, sqrt(single(cpu.f[fs1])))
 
@@ -191,58 +191,58 @@ def fclass_s(cpu: ptr[Cpu], rd: u8, fs1: u8) -> None:
 
 @rv64f.instruction("1100000 00000 fs1 rm rd 1010011", "rd, fs1, rm")
 @native(may_fault=True)
-def fcvt_w_s(cpu: ptr[Cpu], rd: u8, fs1: u8, instruction: u32) -> None:
+def fcvt_w_s(cpu: ptr[Cpu], rd: u8, fs1: u8, rm: u8) -> None:
     """rd = fs1 as a signed 32-bit integer (20.7)."""
-    to_integer(cpu, 32, W, rd, fs1, instruction)
+    to_integer(cpu, 32, W, rd, fs1, rm)
 
 
 @rv64f.instruction("1100000 00001 fs1 rm rd 1010011", "rd, fs1, rm")
 @native(may_fault=True)
-def fcvt_wu_s(cpu: ptr[Cpu], rd: u8, fs1: u8, instruction: u32) -> None:
+def fcvt_wu_s(cpu: ptr[Cpu], rd: u8, fs1: u8, rm: u8) -> None:
     """rd = fs1 as an unsigned 32-bit integer (20.7)."""
-    to_integer(cpu, 32, WU, rd, fs1, instruction)
+    to_integer(cpu, 32, WU, rd, fs1, rm)
 
 
 @rv64f.instruction("1100000 00010 fs1 rm rd 1010011", "rd, fs1, rm")
 @native(may_fault=True)
-def fcvt_l_s(cpu: ptr[Cpu], rd: u8, fs1: u8, instruction: u32) -> None:
+def fcvt_l_s(cpu: ptr[Cpu], rd: u8, fs1: u8, rm: u8) -> None:
     """rd = fs1 as a signed 64-bit integer (20.7)."""
-    to_integer(cpu, 32, L, rd, fs1, instruction)
+    to_integer(cpu, 32, L, rd, fs1, rm)
 
 
 @rv64f.instruction("1100000 00011 fs1 rm rd 1010011", "rd, fs1, rm")
 @native(may_fault=True)
-def fcvt_lu_s(cpu: ptr[Cpu], rd: u8, fs1: u8, instruction: u32) -> None:
+def fcvt_lu_s(cpu: ptr[Cpu], rd: u8, fs1: u8, rm: u8) -> None:
     """rd = fs1 as an unsigned 64-bit integer (20.7)."""
-    to_integer(cpu, 32, LU, rd, fs1, instruction)
+    to_integer(cpu, 32, LU, rd, fs1, rm)
 
 
 @rv64f.instruction("1101000 00000 rs1 rm fd 1010011", "fd, rs1, rm")
 @native(may_fault=True)
-def fcvt_s_w(cpu: ptr[Cpu], fd: u8, rs1: u8, instruction: u32) -> None:
+def fcvt_s_w(cpu: ptr[Cpu], fd: u8, rs1: u8, rm: u8) -> None:
     """fd = a signed 32-bit integer from rs1 (20.7)."""
-    single_from_integer(cpu, W, fd, rs1, instruction)
+    single_from_integer(cpu, W, fd, rs1, rm)
 
 
 @rv64f.instruction("1101000 00001 rs1 rm fd 1010011", "fd, rs1, rm")
 @native(may_fault=True)
-def fcvt_s_wu(cpu: ptr[Cpu], fd: u8, rs1: u8, instruction: u32) -> None:
+def fcvt_s_wu(cpu: ptr[Cpu], fd: u8, rs1: u8, rm: u8) -> None:
     """fd = an unsigned 32-bit integer from rs1 (20.7)."""
-    single_from_integer(cpu, WU, fd, rs1, instruction)
+    single_from_integer(cpu, WU, fd, rs1, rm)
 
 
 @rv64f.instruction("1101000 00010 rs1 rm fd 1010011", "fd, rs1, rm")
 @native(may_fault=True)
-def fcvt_s_l(cpu: ptr[Cpu], fd: u8, rs1: u8, instruction: u32) -> None:
+def fcvt_s_l(cpu: ptr[Cpu], fd: u8, rs1: u8, rm: u8) -> None:
     """fd = a signed 64-bit integer from rs1 (20.7)."""
-    single_from_integer(cpu, L, fd, rs1, instruction)
+    single_from_integer(cpu, L, fd, rs1, rm)
 
 
 @rv64f.instruction("1101000 00011 rs1 rm fd 1010011", "fd, rs1, rm")
 @native(may_fault=True)
-def fcvt_s_lu(cpu: ptr[Cpu], fd: u8, rs1: u8, instruction: u32) -> None:
+def fcvt_s_lu(cpu: ptr[Cpu], fd: u8, rs1: u8, rm: u8) -> None:
     """fd = an unsigned 64-bit integer from rs1 (20.7)."""
-    single_from_integer(cpu, LU, fd, rs1, instruction)
+    single_from_integer(cpu, LU, fd, rs1, rm)
 
 
 @rv64f.instruction("1110000 00000 fs1 000 rd 1010011", "rd, fs1")

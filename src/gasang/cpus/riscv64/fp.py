@@ -41,7 +41,7 @@ BOXED = 0xFFFF_FFFF_0000_0000
 FS_DIRTY = 3
 
 RM_FIELD, RM_DYNAMIC, RM_TOWARD_ZERO = 0x7000, 0x7000, 0x1000
-"""The rounding mode's place in an instruction, and two of its values there."""
+"""The rounding mode's place in an rm, and two of its values there."""
 
 if TYPE_CHECKING:
     UnaryOperation = Callable[[int, int, int], int]
@@ -65,21 +65,21 @@ def accrue(cpu: ptr[Cpu], flags: u64) -> None:
 
 
 @native(inline=True)
-def host_rounds(cpu: ptr[Cpu], instruction: u32) -> boolean:
-    """Whether the thread's rounding mode is the one that the instruction asks for."""
-    if instruction & RM_FIELD == RM_DYNAMIC:
+def host_rounds(cpu: ptr[Cpu], rm: u8) -> boolean:
+    """Whether the thread's rounding mode is the one that an instruction's `rm` asks for."""
+    if rm == DYN:
         return cpu.frm < RMM
-    return u64((instruction & RM_FIELD) >> 12) == cpu.frm and cpu.frm < RMM
+    return u64(rm) == cpu.frm and cpu.frm < RMM
 
 
 @native(may_fault=True)
-def rounding_mode(cpu: ptr[Cpu], instruction: u32) -> u64:
-    """The rounding mode that the instruction asks for; illegal instruction if it is a reserved one (20.2)."""
-    mode: u64 = u64((instruction & RM_FIELD) >> 12)
-    if mode == DYN:
+def rounding_mode(cpu: ptr[Cpu], rm: u8) -> u64:
+    """The rounding mode that an instruction's `rm` asks for; illegal instruction if it is a reserved one (20.2)."""
+    mode: u64 = u64(rm)
+    if rm == DYN:
         mode = cpu.frm
     if unlikely(mode > RMM):
-        raise_exception(cpu, ILLEGAL_INSTRUCTION, u64(instruction))
+        raise_exception(cpu, ILLEGAL_INSTRUCTION, 0)
         raise Fault
     return mode
 
@@ -150,34 +150,32 @@ def put_outcome(cpu: ptr[Cpu], width: u64, fd: u8, result: u128) -> None:
 
 
 @native(may_fault=True, inline=False)
-def software_unary(cpu: ptr[Cpu], instruction: u32, operation: UnaryOperation, width: u64, fd: u8, fs1: u8) -> None:
+def software_unary(cpu: ptr[Cpu], rm: u8, operation: UnaryOperation, width: u64, fd: u8, fs1: u8) -> None:
     """fd = operation(fs1), computed in integers."""
-    mode: u64 = rounding_mode(cpu, instruction)
+    mode: u64 = rounding_mode(cpu, rm)
     put_outcome(cpu, width, fd, operation(width, mode, operand(cpu, width, fs1)))
 
 
 @native(may_fault=True, inline=False)
-def software_binary(cpu: ptr[Cpu], instruction: u32, operation: BinaryOperation, width: u64, fd: u8, fs1: u8, fs2: u8) -> None:
+def software_binary(cpu: ptr[Cpu], rm: u8, operation: BinaryOperation, width: u64, fd: u8, fs1: u8, fs2: u8) -> None:
     """fd = operation(fs1, fs2), computed in integers."""
-    mode: u64 = rounding_mode(cpu, instruction)
+    mode: u64 = rounding_mode(cpu, rm)
     put_outcome(cpu, width, fd, operation(width, mode, operand(cpu, width, fs1), operand(cpu, width, fs2)))
 
 
 @native(may_fault=True, inline=False)
-def software_fma(
-    cpu: ptr[Cpu], instruction: u32, width: u64, minus_product: u64, minus_addend: u64, fd: u8, fs1: u8, fs2: u8, fs3: u8
-) -> None:
+def software_fma(cpu: ptr[Cpu], rm: u8, width: u64, minus_product: u64, minus_addend: u64, fd: u8, fs1: u8, fs2: u8, fs3: u8) -> None:
     """fd = ±(fs1 * fs2) ± fs3, computed in integers; `minus_…` is 1 for the lower sign."""
-    mode: u64 = rounding_mode(cpu, instruction)
+    mode: u64 = rounding_mode(cpu, rm)
     a: u64 = operand(cpu, width, fs1) ^ (sign_bit(width) * minus_product)
     c: u64 = operand(cpu, width, fs3) ^ (sign_bit(width) * minus_addend)
     put_outcome(cpu, width, fd, soft_fma(width, mode, a, operand(cpu, width, fs2), c))
 
 
 @native(may_fault=True, inline=False)
-def software_to_integer(cpu: ptr[Cpu], instruction: u32, width: u64, kind: u64, rd: u8, fs1: u8) -> None:
+def software_to_integer(cpu: ptr[Cpu], rm: u8, width: u64, kind: u64, rd: u8, fs1: u8) -> None:
     """rd = fs1 as an integer, computed in integers."""
-    mode: u64 = rounding_mode(cpu, instruction)
+    mode: u64 = rounding_mode(cpu, rm)
     result: u128 = soft_to_integer(width, mode, kind, operand(cpu, width, fs1))
     accrue(cpu, u64(result >> 64))
     cpu.x[rd] = u64(result)
@@ -185,43 +183,43 @@ def software_to_integer(cpu: ptr[Cpu], instruction: u32, width: u64, kind: u64, 
 
 
 @native(may_fault=True, inline=False)
-def software_from_integer(cpu: ptr[Cpu], instruction: u32, width: u64, kind: u64, fd: u8, rs1: u8) -> None:
+def software_from_integer(cpu: ptr[Cpu], rm: u8, width: u64, kind: u64, fd: u8, rs1: u8) -> None:
     """fd = the integer in rs1, computed in integers."""
-    mode: u64 = rounding_mode(cpu, instruction)
+    mode: u64 = rounding_mode(cpu, rm)
     put_outcome(cpu, width, fd, soft_from_integer(width, mode, kind, cpu.x[rs1]))
 
 
 @native(may_fault=True, inline=False)
-def software_to_format(cpu: ptr[Cpu], instruction: u32, width: u64, to: u64, fd: u8, fs1: u8) -> None:
+def software_to_format(cpu: ptr[Cpu], rm: u8, width: u64, to: u64, fd: u8, fs1: u8) -> None:
     """fd = fs1, of format `width`, in format `to`, computed in integers."""
-    mode: u64 = rounding_mode(cpu, instruction)
+    mode: u64 = rounding_mode(cpu, rm)
     put_outcome(cpu, to, fd, soft_to_format(width, to, mode, operand(cpu, width, fs1)))
 
 
 @native(may_fault=True, inline=True)
-def fused_double(cpu: ptr[Cpu], instruction: u32, minus_product: u64, minus_addend: u64, fd: u8, fs1: u8, fs2: u8, fs3: u8) -> None:
+def fused_double(cpu: ptr[Cpu], rm: u8, minus_product: u64, minus_addend: u64, fd: u8, fs1: u8, fs2: u8, fs3: u8) -> None:
     """fd = ±(fs1 * fs2) ± fs3; `minus_…` is 1 for the lower sign (21.4).
 
     Where that is a NaN the host might not have found infinity times zero invalid.
     """
-    if likely(host_rounds(cpu, instruction)):
+    if likely(host_rounds(cpu, rm)):
         a: f64 = double(cpu.f[fs1] ^ (minus_product << 63))
         c: f64 = double(cpu.f[fs3] ^ (minus_addend << 63))
         result: f64 = fma(a, double(cpu.f[fs2]), c)
         if likely(result == result):
             put_bits(cpu, 64, fd, bitcast(u64, result))
             return
-    software_fma(cpu, instruction, 64, minus_product, minus_addend, fd, fs1, fs2, fs3)
+    software_fma(cpu, rm, 64, minus_product, minus_addend, fd, fs1, fs2, fs3)
 
 
 @native(may_fault=True, inline=True)
-def fused_single(cpu: ptr[Cpu], instruction: u32, minus_product: u64, minus_addend: u64, fd: u8, fs1: u8, fs2: u8, fs3: u8) -> None:
+def fused_single(cpu: ptr[Cpu], rm: u8, minus_product: u64, minus_addend: u64, fd: u8, fs1: u8, fs2: u8, fs3: u8) -> None:
     """fd = ±(fs1 * fs2) ± fs3 as `fused_double` (20.6)."""
-    if likely(host_rounds(cpu, instruction) and all_boxed(cpu.f[fs1] & cpu.f[fs2] & cpu.f[fs3])):
+    if likely(host_rounds(cpu, rm) and all_boxed(cpu.f[fs1] & cpu.f[fs2] & cpu.f[fs3])):
         a: f32 = single(cpu.f[fs1] ^ (minus_product << 31))
         c: f32 = single(cpu.f[fs3] ^ (minus_addend << 31))
         result: f32 = fma(a, single(cpu.f[fs2]), c)
         if likely(result == result):
             put_bits(cpu, 32, fd, u64(bitcast(u32, result)))
             return
-    software_fma(cpu, instruction, 32, minus_product, minus_addend, fd, fs1, fs2, fs3)
+    software_fma(cpu, rm, 32, minus_product, minus_addend, fd, fs1, fs2, fs3)

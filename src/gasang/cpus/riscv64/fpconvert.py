@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from gasang.cpus.riscv64.fp import (
     BOXED,
-    RM_FIELD,
-    RM_TOWARD_ZERO,
     double,
     fp_dirty,
     host_rounds,
@@ -16,7 +14,7 @@ from gasang.cpus.riscv64.fp import (
     software_to_integer,
 )
 from gasang.cpus.riscv64.softconvert import LU, WU, W
-from gasang.cpus.riscv64.softfloat import bias, fraction_bits, magnitude
+from gasang.cpus.riscv64.softfloat import RTZ, bias, fraction_bits, magnitude
 from gasang.cpus.riscv64.state import Cpu
 from gasang.native import bitcast, boolean, f32, f64, i32, i64, native, ptr, round_to_i64, u8, u32, u64, unlikely
 
@@ -50,7 +48,7 @@ def put_integer(cpu: ptr[Cpu], kind: u64, rd: u8, value: i64) -> None:
 
 
 @native(may_fault=True, inline=True)
-def to_integer(cpu: ptr[Cpu], width: u64, kind: u64, rd: u8, fs1: u8, instruction: u32) -> None:
+def to_integer(cpu: ptr[Cpu], width: u64, kind: u64, rd: u8, fs1: u8, rm: u8) -> None:
     """rd = fs1 as an integer of `kind`; what might not fit goes through software (20.7).
 
     The host's conversion is the signed 64-bit one, so a 32-bit result must be known to fit: to the nearest it could round up to
@@ -62,24 +60,24 @@ def to_integer(cpu: ptr[Cpu], width: u64, kind: u64, rd: u8, fs1: u8, instructio
         whole = 31
     elif kind == WU:
         whole = 32
-    if instruction & RM_FIELD == RM_TOWARD_ZERO:
+    if rm == RTZ:
         if unlikely(not below(width, kind, bits, whole)):
-            software_to_integer(cpu, instruction, width, kind, rd, fs1)
+            software_to_integer(cpu, rm, width, kind, rd, fs1)
         else:
             put_integer(cpu, kind, rd, i64(as_double(width, bits)))
         return
     near: u64 = whole if whole == 63 else whole - 1
-    if unlikely(not (host_rounds(cpu, instruction) and below(width, kind, bits, near))):
-        software_to_integer(cpu, instruction, width, kind, rd, fs1)
+    if unlikely(not (host_rounds(cpu, rm) and below(width, kind, bits, near))):
+        software_to_integer(cpu, rm, width, kind, rd, fs1)
     else:
         put_integer(cpu, kind, rd, round_to_i64(as_double(width, bits)))
 
 
 @native(may_fault=True, inline=True)
-def single_from_integer(cpu: ptr[Cpu], kind: u64, fd: u8, rs1: u8, instruction: u32) -> None:
+def single_from_integer(cpu: ptr[Cpu], kind: u64, fd: u8, rs1: u8, rm: u8) -> None:
     """fd = the integer in rs1 as binary32 (20.7)."""
-    if unlikely(not host_rounds(cpu, instruction)):
-        software_from_integer(cpu, instruction, 32, kind, fd, rs1)
+    if unlikely(not host_rounds(cpu, rm)):
+        software_from_integer(cpu, rm, 32, kind, fd, rs1)
         return
     value: i64 = integer_operand(cpu, kind, rs1)
     if kind == LU and value < 0:
@@ -90,12 +88,12 @@ def single_from_integer(cpu: ptr[Cpu], kind: u64, fd: u8, rs1: u8, instruction: 
 
 
 @native(may_fault=True, inline=True)
-def double_from_integer(cpu: ptr[Cpu], kind: u64, fd: u8, rs1: u8, instruction: u32) -> None:
+def double_from_integer(cpu: ptr[Cpu], kind: u64, fd: u8, rs1: u8, rm: u8) -> None:
     """fd = the integer in rs1 as binary64 (21.5). 32 bits are exact in any rounding mode, which must only be a valid one."""
     if kind <= WU:
-        rounding_mode(cpu, instruction)
-    elif unlikely(not host_rounds(cpu, instruction)):
-        software_from_integer(cpu, instruction, 64, kind, fd, rs1)
+        rounding_mode(cpu, rm)
+    elif unlikely(not host_rounds(cpu, rm)):
+        software_from_integer(cpu, rm, 64, kind, fd, rs1)
         return
     value: i64 = integer_operand(cpu, kind, rs1)
     if kind == LU and value < 0:

@@ -278,5 +278,3 @@ def ask_mmio(cpu: ptr[Cpu], physical: u64, size: u64, value: u64, store: u64) ->
     cpu.mmio_value = value
     cpu.mmio_state = exits.MMIO_ASKED
     cpu.exit = exits.MMIO_WRITE if store != 0 else u64(exits.MMIO_READ)
-
-
