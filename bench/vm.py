@@ -13,9 +13,11 @@ sys.path[0:1] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "src")]
 from bench import figures, kernel, peers  # noqa: E402
 from bench.assets import programs  # noqa: E402
 from bench.figures import Figure  # noqa: E402
-from bench.measures import boot, idle, programs as speed, start  # noqa: E402
+from bench.measures import boot, idle, start  # noqa: E402
+from bench.measures import programs as speed  # noqa: E402
 from bench.peers import Peer  # noqa: E402
 from bench.processes import MachineError  # noqa: E402
+
 from guests.build import BuildError  # noqa: E402
 
 README = ROOT / "bench" / "README.md"

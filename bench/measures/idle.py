@@ -36,4 +36,3 @@ def idle(peers: list[Peer], kernel: Path, seconds: float = 20.0) -> list[Figure]
         Figure.of_peers("idle at the prompt: memory beside the guest's", "MiB", own, Target("≤", 60, "ours")),
         Figure.of_peers("idle at the prompt: guest memory present", "MiB", guest),
     ]
-

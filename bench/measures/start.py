@@ -8,6 +8,7 @@ from collections.abc import Callable
 from bench.figures import Figure, Target, middle
 from bench.peers import Peer, environment
 from bench.processes import running
+
 from guests.build import build_guest
 
 FIRST_WORDS = "hello from a guest"
