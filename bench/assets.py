@@ -25,7 +25,7 @@ def user_program() -> Path:
 
 def bare_program(name: str, paging: bool = False) -> Path:
     """One program for the bare machine, with Sv39 on if `paging`. Raises guests.build.BuildError."""
-    defines = [f"PROGRAM={name}", *(["SV39"] if paging else [])]
+    defines = [f"PROGRAM={name}", *(["PAGED"] if paging else [])]
     return compile_bare(
         f"bench-{name}{'-sv39' if paging else ''}", SOURCES / "bare.c", defines, [SOURCES / f"{name}.c"], [SOURCES / "bench.h"]
     )

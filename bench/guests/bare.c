@@ -1,4 +1,4 @@
-/* Runs one program on the bare machine in S-mode: PROGRAM names it; with SV39 under an identity mapping of 4 KiB pages.
+/* Runs one program on the bare machine in S-mode: PROGRAM names it; with PAGED under an identity mapping of 4 KiB pages.
  * Prints "name checksum nanoseconds instructions". Boot argument: scale=PERCENT. */
 #include "bench.h"
 #include "runtime.h"
@@ -7,7 +7,7 @@ extern const struct program PROGRAM;
 
 unsigned char arena[ARENA_SIZE] __attribute__((aligned(4096), section(".arena,\"aw\",@nobits#")));
 
-#ifdef SV39
+#ifdef PAGED
 enum { RAM = 0x80000000, MAPPED = 128 << 20, PAGE = 4096 };
 static uint64_t root[512] __attribute__((aligned(PAGE)));
 static uint64_t middle[512] __attribute__((aligned(PAGE)));
@@ -32,7 +32,7 @@ int guest(uint64_t hart, const void *device_tree)
     (void)hart;
     uint64_t frequency = timebase(device_tree);
     uint64_t rounds = PROGRAM.rounds * boot_number(device_tree, "scale", 100) / 100;
-#ifdef SV39
+#ifdef PAGED
     turn_on_paging();
 #endif
     if (PROGRAM.setup)

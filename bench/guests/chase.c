@@ -37,4 +37,4 @@ static uint64_t run(uint64_t rounds)
     return mix(checksum, at->number);
 }
 
-const struct program chase = {"chase", setup, run, 8000};
+const struct program chase = {"chase", setup, run, 4000};

@@ -23,4 +23,4 @@ static uint64_t run(uint64_t rounds)
     return mix(checksum, arena[0]);
 }
 
-const struct program strides = {"strides", setup, run, 400};
+const struct program strides = {"strides", setup, run, 250};

@@ -18,11 +18,11 @@ def kernel_boot(peers: list[Peer], kernel: Path, small: Path | None, runs: int) 
     for _ in range(runs):
         for peer in peers:
             taken[peer.name].append(run(peer.boot(kernel, small or initrd(), "console=ttyS0"), LIMIT))
+    wall = {name: middle([each.wall for each in its]) for name, its in taken.items()}
+    cpu = {name: middle([each.cpu for each in its]) for name, its in taken.items()}
     return [
-        Figure.of_peers(
-            "boot to power-off: wall", "s", {name: middle([each.wall for each in its]) for name, its in taken.items()}, Target("≤", 1.8)
-        ),
-        Figure.of_peers("boot to power-off: CPU", "s", {name: middle([each.cpu for each in its]) for name, its in taken.items()}),
+        Figure.of_peers("boot to power-off: wall", "s", wall, Target("≤", 1.8)),
+        Figure.of_peers("boot to power-off: CPU", "s", cpu),
     ]
 
 
