@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from gasang.native.function import NativeFunction
 from gasang.native.llvm import ModuleEmitter, machine, table_symbol
 
 _LEVELS = {"x86_64": ("x86-64-v3", ""), "aarch64": ("generic", "+v8.1a")}
+WIDE_DIVISION = re.compile(r"[su](?:div|rem) i128")
 _lock = threading.RLock()
 _linker: dict[str, Any] = {}
 
@@ -111,15 +113,22 @@ def compile_object(text: str, optimise: int) -> bytes:
     """Machine code for a module's text, with our 128-bit divisions added where LLVM calls them."""
     from gasang.native.builtins import BUILTINS
 
+    if WIDE_DIVISION.search(text):
+        text += _builtins(sorted(BUILTINS))
     compiled = _emit_object(text, optimise)
     missing = unresolved(compiled)
-    if missing and missing <= set(BUILTINS):
-        helpers = ModuleEmitter([], {"builtins": [BUILTINS[name] for name in sorted(missing)]}).emit()
-        compiled = _emit_object(text + helpers, optimise)
+    if missing and missing <= set(BUILTINS):  # LLVM has found a wide division where the text has none
+        compiled = _emit_object(text + _builtins(sorted(missing)), optimise)
         missing = unresolved(compiled)
     if missing:
         raise LinkError(f"compiled code calls {', '.join(sorted(missing))}, which is not provided")
     return compiled
+
+
+def _builtins(names: list[str]) -> str:
+    from gasang.native.builtins import BUILTINS
+
+    return ModuleEmitter([], {"builtins": [BUILTINS[name] for name in names]}).emit()
 
 
 def _emit_object(text: str, optimise: int) -> bytes:

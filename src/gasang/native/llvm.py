@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gasang.core.errors import UnsupportedError
@@ -153,8 +154,19 @@ def _mentions_floats(node: Any) -> bool:
     return False
 
 
+@dataclass
+class Frame:
+    """An inlined call being emitted: where its locals, result and ways out are."""
+
+    function: NativeFunction
+    prefix: str
+    result: str
+    after: str
+    fault: str
+
+
 class FunctionEmitter:
-    """Emits one function."""
+    """Emits one function. Calls of functions marked inline=True are expanded here, so that a fault is a jump, not a flag to test."""
 
     def __init__(self, module: ModuleEmitter, function: NativeFunction) -> None:
         self.module = module
@@ -166,6 +178,7 @@ class FunctionEmitter:
         self.loops: list[tuple[str, str]] = []  # labels of (continue, break)
         self.strict = " strictfp" if id(function) in module.floating else ""
         self.slots: list[str] = []
+        self.frames: list[Frame] = []
 
     # ------------------------------------------------------------------ text
 
@@ -231,6 +244,9 @@ class FunctionEmitter:
 
     def fault(self) -> None:
         """Leave the function with a fault."""
+        if self.frames:
+            self.jump(self.frames[-1].fault)
+            return
         if self.function.result is None:
             self.terminate("ret i1 true")
         else:
@@ -245,9 +261,13 @@ class FunctionEmitter:
                 return
             getattr(self, "statement_" + type(statement).__name__)(statement)
 
+    def local(self, name: str) -> str:
+        """The stack slot of a local."""
+        return _local(self.frames[-1].prefix + name if self.frames else name)
+
     def statement_Assign(self, node: tree.Assign) -> None:  # noqa: N802 - named after the node
         value = self.expression(node.value)
-        self.line(f"store {node.value.type.llvm} {value}, ptr {_local(node.name)}")
+        self.line(f"store {node.value.type.llvm} {value}, ptr {self.local(node.name)}")
 
     def statement_Store(self, node: tree.Store) -> None:  # noqa: N802
         pointer = self.expression(node.pointer)
@@ -306,7 +326,7 @@ class FunctionEmitter:
         self.lines.append(f"{again}:")
         self.block, self.open = again, True
         current = self.value(f"load {t}, ptr {hidden}")
-        self.line(f"store {t} {current}, ptr {_local(node.name)}")
+        self.line(f"store {t} {current}, ptr {self.local(node.name)}")
         self.jump(body)
         self.lines.append(f"{body}:")
         self.block, self.open = body, True
@@ -331,6 +351,11 @@ class FunctionEmitter:
         self.jump(self.loops[-1][0])
 
     def statement_Return(self, node: tree.Return) -> None:  # noqa: N802
+        if self.frames:
+            if node.value is not None:
+                self.line(f"store {node.value.type.llvm} {self.expression(node.value)}, ptr {self.frames[-1].result}")
+            self.jump(self.frames[-1].after)
+            return
         if node.value is None:
             self.terminate(self._plain_return())
             return
@@ -377,7 +402,7 @@ class FunctionEmitter:
         return ("true" if node.value else "false") if node.type is boolean else str(node.value)
 
     def expression_Local(self, node: tree.Local) -> str:  # noqa: N802
-        return self.value(f"load {node.type.llvm}, ptr {_local(node.name)}")
+        return self.value(f"load {node.type.llvm}, ptr {self.local(node.name)}")
 
     def expression_Load(self, node: tree.Load) -> str:  # noqa: N802
         pointer = self.expression(node.pointer)
@@ -575,6 +600,8 @@ class FunctionEmitter:
 
     def expression_Call(self, node: tree.Call) -> str:  # noqa: N802
         function = node.function
+        if function.inline and all(frame.function is not function for frame in self.frames) and function is not self.function:
+            return self.inlined(node)
         arguments = ", ".join(f"{argument.type.llvm} {self.expression(argument)}" for argument in node.arguments)
         kind = result_type(function)
         text = f"call {CONVENTIONS[function.convention]}{kind} {self.module.name(function)}({arguments}){self.strict}"
@@ -595,6 +622,44 @@ class FunctionEmitter:
         self.lines.append(f"{going}:")
         self.block, self.open = going, True
         return "" if function.result is None else self.value(f"extractvalue {kind} {result}, 0")
+
+    def begin_block(self, label: str) -> None:
+        """Start a block that only jumps reach."""
+        self.lines.append(f"{label}:")
+        self.block, self.open = label, True
+
+    def inlined(self, node: tree.Call) -> str:
+        """Expand a call."""
+        function = node.function
+        values = [self.expression(argument) for argument in node.arguments]
+        frame = Frame(function, f"{self.label('i')}.", f"%r.{self.label('x')}", self.label("after"), self.label("fault"))
+        for name, kind in function.tree.local_types.items():
+            self.slots.append(f"  {_local(frame.prefix + name)} = alloca {kind.llvm}, align {kind.alignment}")
+        if function.result is not None:
+            self.slots.append(f"  {frame.result} = alloca {function.result.llvm}")
+        self.frames.append(frame)
+        for (name, kind), value in zip(function.tree.parameters, values, strict=True):
+            self.line(f"store {kind.llvm} {value}, ptr {self.local(name)}")
+        loops, self.loops = self.loops, []
+        self.statements(function.tree.body)
+        self.jump(frame.after)
+        self.loops = loops
+        self.frames.pop()
+        if node.attempted:
+            return self._attempted(frame)
+        if function.may_fault:
+            self.begin_block(frame.fault)
+            self.fault()
+        self.begin_block(frame.after)
+        return "" if function.result is None else self.value(f"load {function.result.llvm}, ptr {frame.result}")
+
+    def _attempted(self, frame: Frame) -> str:
+        end = self.label("end")
+        for label in (frame.fault, frame.after):
+            self.begin_block(label)
+            self.jump(end)
+        self.begin_block(end)
+        return self.value(f"phi i1 [ false, %{frame.fault} ], [ true, %{frame.after} ]")
 
     def expression_PointerCall(self, node: tree.PointerCall) -> str:  # noqa: N802
         pointer = self.expression(node.pointer)

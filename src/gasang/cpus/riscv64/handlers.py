@@ -6,12 +6,14 @@ found, which follows from the body's result: None the next one, boolean a branch
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
 from typing import Any
 
 from gasang.cpus.decoder import Record
 from gasang.cpus.instruction_set import SLOTS, Instruction, InstructionSet, Result
 from gasang.cpus.riscv64 import execute
+from gasang.cpus.riscv64.memory import FAST
 from gasang.cpus.riscv64.state import CODE_TLB_ENTRIES, PAGE_MASK, Cpu
 from gasang.cpus.riscv64.trap import ILLEGAL_INSTRUCTION
 from gasang.native import NativeFunction, attempt, cast, i64, likely, native_from_source, ptr, ref, tail_call, u8, u32, u64, unlikely
@@ -47,7 +49,7 @@ _PLAIN = """
 """
 _FAULTING = """
     if unlikely(not attempt(body, {arguments})):
-        return tail_call(trap_exit, cpu, record, budget)
+        return tail_call(on_fault, cpu, record, budget)
 """
 _SYSTEM_BEFORE = """
     cpu.budget = budget
@@ -136,8 +138,32 @@ def make_handlers(instruction_set: InstructionSet) -> list[NativeFunction]:
             varies = instruction.result is Result.BRANCH or is_relative(instruction)
             key = (instruction.function, instruction.length, distance if varies else NEAR)
             if key not in made:
-                text = _text(instruction, handler_name(instruction, key[2]), key[2], instruction.extension in systems)
-                namespace = {**_NAMESPACE, "body": instruction.function}
-                made[key] = native_from_source(text, namespace, file=f"<handler of {instruction.name}>", convention="preserve_none")
+                made[key] = _handler(instruction, key[2], instruction.extension in systems)
             table.append(made[key])
     return table
+
+
+def _handler(instruction: Instruction, distance: int, system: bool) -> NativeFunction:
+    """The handler, and behind one with a fast half the slow twin that it falls back to."""
+    name = handler_name(instruction, distance)
+    fast = fast_half(instruction.function)
+    text = _text(instruction, name, distance, system)
+    if fast is None:
+        return _compile(text, instruction, body=instruction.function, on_fault=execute.trap_exit)
+    slow = _compile(text.replace(f"def {name}(", f"def {name}_slow("), instruction, body=instruction.function, on_fault=execute.trap_exit)
+    return _compile(text, instruction, body=fast, on_fault=slow)
+
+
+def _compile(text: str, instruction: Instruction, **names: Any) -> NativeFunction:
+    file = f"<handler of {instruction.name}>"
+    return native_from_source(text, {**_NAMESPACE, **names}, file=file, convention="preserve_none")
+
+
+def fast_half(function: Any) -> NativeFunction | None:
+    """The same body with every memory access replaced by its fast half; None if it has none."""
+    replaced = {name: FAST[value] for name, value in function.namespace.items() if isinstance(value, NativeFunction) and value in FAST}
+    used = {node.id for node in ast.walk(function.definition) if isinstance(node, ast.Name)} & replaced.keys()
+    if not used:
+        return None
+    namespace = {**function.namespace, **replaced}
+    return NativeFunction(function.definition, namespace, f"<fast half of {function.name}>", name=f"{function.name}_fast", may_fault=True, inline=True)

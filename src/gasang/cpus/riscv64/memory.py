@@ -351,3 +351,123 @@ def probe_block(cpu: ptr[Cpu], address: u64) -> None:
     if not attempt(probe_read, cpu, address):
         cpu.cause = cpu.cause + (STORE_ACCESS_FAULT - LOAD_ACCESS_FAULT)  # reported as a store's fault; both kinds are two apart
         raise Fault
+
+
+# The fast halves: what a handler tries first. A miss is a Fault without a cause, and the handler's slow twin executes the instruction anew, so that
+# the fast code calls nothing and needs no stack.
+
+
+@native(may_fault=True, inline=True)
+def try_load_u8(cpu: ptr[Cpu], address: u64) -> u8:
+    """The byte at `address`, if the TLB knows it."""
+    entry = ref(cpu.tlb[tlb_index(address)])
+    if likely(entry.read_tag == (address & PAGE_MASK) | cpu.context):
+        return cast(ptr[u8], address + entry.addend)[0]
+    raise Fault
+
+
+@native(may_fault=True, inline=True)
+def try_load_u16(cpu: ptr[Cpu], address: u64) -> u16:
+    """The 16-bit value at `address`, if the TLB knows it."""
+    entry = ref(cpu.tlb[tlb_index(address)])
+    if likely(entry.read_tag == (address & (PAGE_MASK | 1)) | cpu.context):
+        return cast(ptr[u16], address + entry.addend)[0]
+    raise Fault
+
+
+@native(may_fault=True, inline=True)
+def try_load_u32(cpu: ptr[Cpu], address: u64) -> u32:
+    """The 32-bit value at `address`, if the TLB knows it."""
+    entry = ref(cpu.tlb[tlb_index(address)])
+    if likely(entry.read_tag == (address & (PAGE_MASK | 3)) | cpu.context):
+        return cast(ptr[u32], address + entry.addend)[0]
+    raise Fault
+
+
+@native(may_fault=True, inline=True)
+def try_load_u64(cpu: ptr[Cpu], address: u64) -> u64:
+    """The 64-bit value at `address`, if the TLB knows it."""
+    entry = ref(cpu.tlb[tlb_index(address)])
+    if likely(entry.read_tag == (address & (PAGE_MASK | 7)) | cpu.context):
+        return cast(ptr[u64], address + entry.addend)[0]
+    raise Fault
+
+
+@native(may_fault=True, inline=True)
+def try_store_u8(cpu: ptr[Cpu], address: u64, value: u8) -> None:
+    """Store a byte at `address`, if the TLB knows it and nobody watches."""
+    entry = ref(cpu.tlb[tlb_index(address)])
+    if unlikely(entry.write_tag != (address & PAGE_MASK) | cpu.context):
+        raise Fault
+    host = address + entry.addend
+    if unlikely(contended(cpu, host) != 0):
+        raise Fault
+    cast(ptr[u8], host)[0] = value
+
+
+@native(may_fault=True, inline=True)
+def try_store_u16(cpu: ptr[Cpu], address: u64, value: u16) -> None:
+    """Store a 16-bit value at `address`, if the TLB knows it and nobody watches."""
+    entry = ref(cpu.tlb[tlb_index(address)])
+    if unlikely(entry.write_tag != (address & (PAGE_MASK | 1)) | cpu.context):
+        raise Fault
+    host = address + entry.addend
+    if unlikely(contended(cpu, host) != 0):
+        raise Fault
+    cast(ptr[u16], host)[0] = value
+
+
+@native(may_fault=True, inline=True)
+def try_store_u32(cpu: ptr[Cpu], address: u64, value: u32) -> None:
+    """Store a 32-bit value at `address`, if the TLB knows it and nobody watches."""
+    entry = ref(cpu.tlb[tlb_index(address)])
+    if unlikely(entry.write_tag != (address & (PAGE_MASK | 3)) | cpu.context):
+        raise Fault
+    host = address + entry.addend
+    if unlikely(contended(cpu, host) != 0):
+        raise Fault
+    cast(ptr[u32], host)[0] = value
+
+
+@native(may_fault=True, inline=True)
+def try_store_u64(cpu: ptr[Cpu], address: u64, value: u64) -> None:
+    """Store a 64-bit value at `address`, if the TLB knows it and nobody watches."""
+    entry = ref(cpu.tlb[tlb_index(address)])
+    if unlikely(entry.write_tag != (address & (PAGE_MASK | 7)) | cpu.context):
+        raise Fault
+    host = address + entry.addend
+    if unlikely(contended(cpu, host) != 0):
+        raise Fault
+    cast(ptr[u64], host)[0] = value
+
+
+@native(may_fault=True, inline=True)
+def try_amo_pointer_u32(cpu: ptr[Cpu], address: u64) -> ptr[u32]:
+    """Where the 32-bit value at `address` lies, if the TLB knows it and nobody watches."""
+    entry = ref(cpu.tlb[tlb_index(address)])
+    if unlikely(entry.write_tag != (address & (PAGE_MASK | 3)) | cpu.context):
+        raise Fault
+    host = address + entry.addend
+    if unlikely(contended(cpu, host) != 0):
+        raise Fault
+    return cast(ptr[u32], host)
+
+
+@native(may_fault=True, inline=True)
+def try_amo_pointer_u64(cpu: ptr[Cpu], address: u64) -> ptr[u64]:
+    """Where the 64-bit value at `address` lies, if the TLB knows it and nobody watches."""
+    entry = ref(cpu.tlb[tlb_index(address)])
+    if unlikely(entry.write_tag != (address & (PAGE_MASK | 7)) | cpu.context):
+        raise Fault
+    host = address + entry.addend
+    if unlikely(contended(cpu, host) != 0):
+        raise Fault
+    return cast(ptr[u64], host)
+
+
+FAST = {
+    load_u8: try_load_u8, load_u16: try_load_u16, load_u32: try_load_u32, load_u64: try_load_u64,
+    store_u8: try_store_u8, store_u16: try_store_u16, store_u32: try_store_u32, store_u64: try_store_u64,
+    amo_pointer_u32: try_amo_pointer_u32, amo_pointer_u64: try_amo_pointer_u64,
+}  # fmt: skip
+"""The fast half of each access that has one."""
