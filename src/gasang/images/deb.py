@@ -1,6 +1,7 @@
 """A Debian package file (deb(5)): an ar archive of a version, a control archive and a data archive, the latter two compressed tars.
 
-Packages come from a mirror, their hashes checked; still every path and size is looked at before use. Paths are relative, normalised, and stay inside.
+Packages come from a mirror, their hashes checked; still every path and size is looked at before use. Paths are relative,
+normalised, and stay inside.
 """
 
 from __future__ import annotations
