@@ -1,0 +1,186 @@
+"""Runs both machines through the same program in blocks and compares their whole state after each.
+
+A block is up to BLOCK instructions from a random place of the program with fresh registers. It ends early where an instruction traps: then the
+trap's registers are compared, and the next block begins elsewhere. Where states differ the program is run again, and that block one instruction at a time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import random
+from collections import Counter
+from dataclasses import dataclass
+
+from gasang.cpus.riscv64 import exits
+from gasang.cpus.riscv64.csr import (
+    FFLAGS,
+    FRM,
+    SATP,
+    SCAUSE,
+    SCOUNTEREN,
+    SENVCFG,
+    SEPC,
+    SIE,
+    SSCRATCH,
+    SSTATUS,
+    STIMECMP,
+    STVAL,
+    STVEC,
+)
+from gasang.cpus.riscv64.trap import SSTATUS_MXR, SSTATUS_SPIE, SSTATUS_SPP, SSTATUS_SUM, SUPERVISOR_ECALL
+from support.lockstep.golden import Golden
+from gasang.cpus.riscv64.assembly import disassemble
+from support.lockstep.programs import integer, program, register_values
+from support.lockstep.state import PAGE, RAM_BASE, Vector, csr_numbers, differences
+from support.lockstep.subject import Subject
+from support.lockstep.worlds import CODE, CODE_PAGES, DATA, DATA_PAGES, DATA_SIZE, RAM_SIZE, TABLE_COUNT, TABLES, WORLDS, World
+
+BLOCK = 64
+BLOCKS = 200
+CAUSE = csr_numbers().index(SCAUSE)
+NEVER = (1 << 64) - 1
+COMPARED_PAGES = [TABLES + PAGE * n for n in range(TABLE_COUNT)] + [DATA + PAGE * n for n in range(-1, DATA_PAGES + 1)]
+CODE_RANGE = [CODE + PAGE * n for n in range(CODE_PAGES)]
+
+
+class Difference(AssertionError):
+    """The machines disagree."""
+
+
+@dataclass
+class Tally:
+    """What has been run."""
+
+    instructions: int = 0
+    blocks: int = 0
+    overwritten: int = 0
+    """Blocks not compared because the program had overwritten itself: until a fence.i nothing is promised."""
+
+
+class Duel:
+    """Both machines, and what they are put through."""
+
+    def __init__(self) -> None:
+        self.golden = Golden(RAM_SIZE)
+        self.subject = Subject(RAM_SIZE)
+        self.tally = Tally()
+        self.traps: Counter[int] = Counter()
+        self._compare = ctypes.CDLL(None).memcmp
+        self._compare.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+        ours = self.subject.machine.ram.memory.address
+        self._pages = [(page, ours + page - RAM_BASE, self.golden.page(page)) for page in COMPARED_PAGES]
+        self._code_pages = [(page, ours + page - RAM_BASE, self.golden.page(page)) for page in CODE_RANGE]
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self.subject.close()
+
+    def both(self, action: str, *arguments: object) -> None:
+        """Do the same to both."""
+        getattr(self.golden, action)(*arguments)
+        getattr(self.subject, action)(*arguments)
+
+    def run(self, seed: int) -> None:
+        """Run the program of `seed` in all its blocks. Raises Difference, with the instruction that made it."""
+        problem = self._run(seed, None)
+        if problem is None:
+            return
+        block, found = problem
+        self._run(seed, block)
+        raise Difference(f"program {seed}, block {block}: differs only when run as one block\n" + "\n".join(found))
+
+    def _run(self, seed: int, watched: int | None) -> tuple[int, list[str]] | None:
+        """The first block that differs and how; `watched` is the block to be run one instruction at a time."""
+        rng = random.Random(seed)
+        world = WORLDS[seed % len(WORLDS)]
+        code, starts = program(rng)
+        self._prepare(rng, world, code)
+        for block in range(BLOCKS):
+            self._begin(rng, world, starts)
+            if watched == block:
+                self._watch(seed, block, world)
+            found = self._block(BLOCK)
+            if any(self._compare(ours, code[page - CODE :], PAGE) for page, ours, _ in self._code_pages):
+                self.tally.overwritten += 1
+                self._prepare(rng, world, code)
+            elif found:
+                return block, found
+        return None
+
+    def _prepare(self, rng: random.Random, world: World, code: bytes) -> None:
+        self.both("write", CODE, code)
+        self.both("write", TABLES, world.tables())
+        self.both("write", DATA - PAGE, rng.randbytes(DATA_SIZE + 2 * PAGE))
+        for number in (SCAUSE, STVAL, SSCRATCH):
+            self.both("set_csr", number, integer(rng))
+        self.both("set_csr", SIE, 0)
+        self.both("set_csr", STIMECMP, NEVER)
+        self.both("set_csr", SCOUNTEREN, rng.choice((5, 7, 0)))
+        self.both("set_csr", SENVCFG, rng.choice((0xF1, 0xF0, 0)))
+        self.both("set_csr", SATP, world.satp)
+        self.both("drop_reservation")
+        self.both("flush")
+
+    def _begin(self, rng: random.Random, world: World, starts: list[int]) -> None:
+        fs = rng.choice((1, 2, 3, 3, 3, 3, 0))
+        status = rng.getrandbits(64) & (SSTATUS_SUM | SSTATUS_MXR | SSTATUS_SPP | SSTATUS_SPIE) | fs << 13
+        self.both("set_csr", SSTATUS, status)
+        self.both("set_csr", STVEC, world.code)
+        self.both("set_csr", SEPC, world.code + rng.choice(starts))
+        self.both("set_csr", FFLAGS, rng.getrandbits(5))
+        self.both("set_csr", FRM, rng.choice((0, 0, 1, 2, 3, 4, rng.randrange(8))))
+        self.both("set_csr", SSTATUS, status)
+        self.both("set_privilege", world.privilege)
+        self.both("set_registers", *register_values(rng, world))
+        self.both("set_pc", world.code + rng.choice(starts))
+        if not world.mode:
+            self.golden.flush()  # data may have been executed in one block and changed in another
+        self.subject.cpu.retired = self.golden.retired
+
+    def _block(self, length: int) -> list[str]:
+        """Run one block on both; what differs afterwards."""
+        done, trapped = self.golden.step(length)
+        before = self.subject.retired
+        reason = self.subject.step(done + trapped)
+        if reason == exits.SBI and trapped and self.golden.csr(SCAUSE) == SUPERVISOR_ECALL:
+            return [] if self.golden.csr(SEPC) == self.subject.cpu.pc else [f"environment call at {self.subject.cpu.pc:#x}"]
+        ours, golden = self.subject.vector(), self.golden.vector()
+        self.tally.instructions += done
+        self.tally.blocks += 1
+        found = [] if ours == golden else differences(ours, golden)
+        if trapped:
+            self.traps[golden.csrs[CAUSE]] += 1
+        if self.subject.retired - before != done:
+            found.append(f"{self.subject.retired - before} instructions retired, golden {done}")
+        if reason != exits.LIMIT:
+            found.append(f"execution ended for reason {reason}")
+        found += [f"memory page {page:#x} differs{self._where(page)}" for page, mine, theirs in self._pages if self._compare(mine, theirs, PAGE)]
+        return found
+
+    def _where(self, page: int) -> str:
+        ours, golden = self.subject.read(page, PAGE), self.golden.read(page, PAGE)
+        places = [offset for offset in range(0, PAGE, 8) if ours[offset : offset + 8] != golden[offset : offset + 8]]
+        return "".join(f"\n  at {page + at:#x}: {ours[at : at + 8][::-1].hex()}, golden {golden[at : at + 8][::-1].hex()}" for at in places[:4])
+
+    def _watch(self, seed: int, block: int, world: World) -> None:
+        """Run the block one instruction at a time. Raises Difference where the machines part."""
+        for step in range(BLOCK):
+            before = self.subject.vector()
+            text = self._instruction(world, before.pc)
+            found = self._block(1)
+            if found:
+                title = f"program {seed} ({world.name}), block {block}, instruction {step} at {before.pc:#x}: {text}"
+                raise Difference("\n".join([title, *found, "before: " + _registers(before)]))
+
+    def _instruction(self, world: World, pc: int) -> str:
+        physical = pc - world.code + CODE
+        if not RAM_BASE <= physical < RAM_BASE + RAM_SIZE - 4:
+            return "outside of memory"
+        word = int.from_bytes(self.subject.read(physical, 4), "little")
+        return f"{word:08x} {disassemble(word, pc, aliases=False, numeric=True)}"
+
+
+def _registers(vector: Vector) -> str:
+    x = [f"x{n}={int.from_bytes(vector.x[8 * n : 8 * n + 8], 'little'):x}" for n in range(32)]
+    f = [f"f{n}={int.from_bytes(vector.f[8 * n : 8 * n + 8], 'little'):x}" for n in range(32)]
+    return " ".join([*x, *f, f"csrs={[hex(value) for value in vector.csrs]}"])
