@@ -1,0 +1,34 @@
+# Every target sets up what it needs and says so; where all is present that takes a tenth of a second and no network.
+#   make demo     boot Debian and show what it runs on       make test     all checks and tests
+#   make lint     ruff, mypy, the order of the rooms         make bench    side by side with QEMU
+#   make clean    forget the virtual environment and caches  PYTHON=python3.12 chooses another Python
+
+PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(shell command -v $(name) >/dev/null 2>&1 && $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))) python3)
+BIN := .venv/bin
+
+.PHONY: demo test lint bench clean setup-demo setup-test setup-bench
+
+demo: setup-demo
+	@echo "Booting Debian in a machine made of Python, to run tools/demo-inside.sh there"
+	@$(BIN)/gasang run --vm debian:trixie -- sh -c "$$(cat tools/demo-inside.sh)"
+
+test: lint
+	@echo "pytest …"
+	@$(BIN)/python -m pytest -q
+
+lint: setup-test
+	@echo "ruff …"
+	@$(BIN)/ruff check
+	@echo "mypy …"
+	@$(BIN)/mypy
+	@echo "import-linter …"
+	@$(BIN)/lint-imports
+
+bench: setup-bench
+	@$(BIN)/python -m bench
+
+setup-demo setup-test setup-bench: setup-%:
+	@$(PYTHON) tools/setup.py $*
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,155 @@
+"""One vCPU of the software machine: its native state, its decoded code, and what its thread does outside the run loop."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from typing import TYPE_CHECKING
+
+from gasang.cpus.riscv64 import exits
+from gasang.cpus.riscv64.clock import TIMEBASE
+from gasang.cpus.riscv64.code import Block
+from gasang.cpus.riscv64.state import SUPERVISOR, Cpu
+from gasang.cpus.riscv64.trap import SEIP
+from gasang.devices.bus import BusError
+from gasang.host.memory import LazyMemory
+
+if TYPE_CHECKING:
+    from gasang.accel.soft.machine import SoftMachine
+
+UNLIMITED = 1 << 62
+BLOCKS = 1024
+"""Code pages a hart keeps decoded (32 KiB each): beyond that all are forgotten and decoded anew."""
+NEVER = (1 << 64) - 1
+LONG_WAIT = 3600 * TIMEBASE
+
+
+class Hart:
+    """One vCPU: its native state, its decoded code, and its thread."""
+
+    def __init__(self, machine: SoftMachine, number: int) -> None:
+        self.machine = machine
+        self.number = number
+        self.cpu = Cpu.ctype()
+        self.address = ctypes.addressof(self.cpu)
+        self.running = False
+        self.answers = 0
+        self._tickets = 0
+        self.wakeup = threading.Event()
+        self.thread: threading.Thread | None = None
+        functions = machine.processor.functions
+        self._run, self._post, self._retract = functions["run"], functions["post"], functions["retract"]
+        self._ask, self._pending, self._time = functions["ask"], functions["pending"], functions["time_of"]
+        self._serve = functions["serve_requests"]
+        self._prepare(number)
+
+    def _prepare(self, number: int) -> None:
+        cpu, machine = self.cpu, self.machine
+        self._blocks = LazyMemory(BLOCKS * Block.size, "gasang-decoded")
+        self._code_map = LazyMemory(max(4096, (machine.ram.size >> 12) * 4), "gasang-code-map")
+        cpu.hart = number
+        cpu.multi = int(machine.hart_count > 1)
+        cpu.shared = ctypes.addressof(machine.shared)
+        cpu.code_map, cpu.blocks, cpu.block_count = self._code_map.address, self._blocks.address, BLOCKS
+        cpu.decode_tables = ctypes.addressof(machine.processor.decoder.pointer)
+        cpu.dispatch = ctypes.addressof(machine.processor.dispatch)
+        cpu.stimecmp = NEVER
+        cpu.privilege = SUPERVISOR
+        cpu.remaining = UNLIMITED
+        machine.processor.functions["wipe_tlb"](self.address)
+        machine.processor.functions["enter_context"](self.address)
+
+    def reset(self, pc: int, a0: int, a1: int) -> None:
+        """The state in which SBI starts a hart (SBI 2.0, chapter 9): S-mode, paging off, interrupts off."""
+        cpu = self.cpu
+        cpu.pc, cpu.privilege, cpu.satp, cpu.status, cpu.sie = pc, SUPERVISOR, 0, 0, 0
+        cpu.exit = exits.NONE
+        cpu.mmio_state = exits.MMIO_IDLE
+        cpu.reservation_live = 0
+        cpu.x[10], cpu.x[11] = a0, a1
+        self.machine.processor.functions["enter_context"](self.address)
+
+    def begin(self, pc: int, a0: int, a1: int) -> None:
+        """Start executing at `pc`."""
+        self.reset(pc, a0, a1)
+        self.running = True
+        self.wakeup.set()
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._blocks.close()
+        self._code_map.close()
+
+    @property
+    def instructions(self) -> int:
+        """Instructions retired; exact while the hart is stopped."""
+        return int(self.machine.processor.functions["instructions"](self.address))
+
+    def interrupt(self, bits: int, level: bool) -> None:
+        """Set or clear bits of sip, waking the hart if it waits."""
+        if level:
+            self._post(self.address, bits)
+            self.wakeup.set()
+        else:
+            self._retract(self.address, bits)
+
+    def external_interrupt(self, level: bool) -> None:
+        """The interrupt controller's line (core.protocols.Interrupt)."""
+        self.interrupt(SEIP, level)
+
+    def request(self, bits: int) -> None:
+        """Ask the hart for something at its next poll."""
+        self._ask(self.address, bits)
+        self.wakeup.set()
+
+    def ask_answer(self, request: int) -> int:
+        """Ask for something that is answered; done once `answers` has reached the ticket returned."""
+        with self.machine.answered:
+            self._tickets += 1
+            ticket = self._tickets
+        self.request(request | exits.REQUEST_STOP)
+        return ticket
+
+    def answer(self) -> None:
+        """The hart has served its requests and left the run loop: whoever asked may go on."""
+        with self.machine.answered:
+            self.answers = self._tickets
+            self.machine.answered.notify_all()
+
+    def answer_requests(self) -> None:
+        """Serve requests from outside the run loop, on the hart's own thread."""
+        if self.cpu.requests:
+            self._serve(self.address)
+            self.cpu.exit = exits.NONE
+            self.answer()
+
+    def wait(self) -> None:
+        """Sleep until an interrupt, a request, or the timer."""
+        self.wakeup.clear()
+        if self._pending(self.address):
+            return
+        left = self.cpu.stimecmp - self._time(self.address)
+        self.wakeup.wait(None if left > LONG_WAIT else max(left, 0) / TIMEBASE)
+
+    def step(self) -> int:
+        """Run until the processor needs something; do it where that is a device access. The reason (exits.py)."""
+        cpu = self.cpu
+        self._run(self.address)
+        reason = int(cpu.exit)
+        if reason in (exits.MMIO_READ, exits.MMIO_WRITE):
+            self._device_access(reason)
+        return reason
+
+    def _device_access(self, reason: int) -> None:
+        cpu = self.cpu
+        size = int(cpu.mmio_size)
+        try:
+            if reason == exits.MMIO_READ:
+                cpu.mmio_value = self.machine.bus.read(int(cpu.mmio_address), size) & ((1 << (8 * size)) - 1)
+            else:
+                self.machine.bus.write(int(cpu.mmio_address), size, int(cpu.mmio_value) & ((1 << (8 * size)) - 1))
+            cpu.mmio_state = exits.MMIO_DONE
+        except BusError:
+            cpu.mmio_state = exits.MMIO_FAULT
+
+

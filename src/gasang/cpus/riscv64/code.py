@@ -1,0 +1,233 @@
+"""Decoded code: per-page blocks of records, found through the code TLB, kept true to memory.
+
+A page's block has one record for every two bytes; `record address >> 3` plus a bias is the pc. A record not yet decoded has the handler `decode_here`, so
+a block needs no list of what is decoded. Two records behind the last lead to the next page.
+
+Rules that keep records true (ORDER: code coherence):
+1. Before a page's first record is decoded its CODE_PAGE flag is set and this hart's write translations of it are dropped: its own stores to it are noticed.
+2. A noticed store forgets the block, or, if it is the one being executed, just the records that the store touched.
+3. Another hart that holds records of the page learns of it through its dirty ring, at its next fence.i: earlier the specification promises nothing.
+4. Other harts' write translations made before the flag was set are dropped at their next poll. Until all have answered, the pages first decoded
+   meanwhile are unconfirmed, and a fence.i forgets all blocks.
+"""
+
+from __future__ import annotations
+
+from gasang.cpus.decoder import Record
+from gasang.cpus.riscv64 import exits
+from gasang.cpus.riscv64.mmu import CODE_PAGE, drop_write_entries
+from gasang.cpus.riscv64.state import CODE_TLB_ENTRIES, DIRTY_RING, NO_TAG, Cpu, Shared
+from gasang.native import (
+    array,
+    atomic_add,
+    atomic_and,
+    atomic_load,
+    atomic_or,
+    atomic_store,
+    cast,
+    compare_exchange,
+    length,
+    native,
+    ptr,
+    ref,
+    sizeof,
+    struct,
+    u8,
+    u32,
+    u64,
+)
+
+RECORDS = 2048
+SPARE = 2
+"""Records behind the last: a page's last instruction may be two or four bytes long."""
+
+
+@struct
+class Block:
+    """The decoded records of one RAM page."""
+
+    records: array[Record] = length(2050)
+    page: u64  # RAM page number
+    host: u64  # host address of the page
+    next_free: u64
+    unused: u64
+
+
+@native(inline=True)
+def block_at(cpu: ptr[Cpu], number: u64) -> ptr[Block]:
+    """A block of the pool."""
+    return cast(ptr[Block], cpu.blocks + number * sizeof(Block))
+
+
+@native
+def clear_block(cpu: ptr[Cpu], block: ptr[Block]) -> None:
+    """Mark every record as not decoded."""
+    fresh = cpu.dispatch[0]
+    for index in range(u64(RECORDS)):
+        block.records[index].handler = fresh
+    block.records[RECORDS].handler = cpu.dispatch[1]
+    block.records[RECORDS + 1].handler = cpu.dispatch[1]
+
+
+@native
+def wipe_code_tlb(cpu: ptr[Cpu]) -> None:
+    """Forget where blocks are."""
+    for index in range(u64(CODE_TLB_ENTRIES)):
+        cpu.code_tlb[index].tag = NO_TAG
+
+
+@native(inline=False)
+def forget_all_blocks(cpu: ptr[Cpu]) -> None:
+    """Empty the pool. The caller must not go on executing records."""
+    for number in range(cpu.blocks_used):
+        block = block_at(cpu, number)
+        if cpu.code_map[block.page] == u32(number + 1):
+            cpu.code_map[block.page] = 0
+    cpu.blocks_used = 0
+    cpu.free_block = 0
+    wipe_code_tlb(cpu)
+
+
+@native(inline=False)
+def forget_block(cpu: ptr[Cpu], page: u64) -> None:
+    """Give a page's block back."""
+    number = u64(cpu.code_map[page])
+    if number == 0:
+        return
+    block = block_at(cpu, number - 1)
+    base = u64(block)
+    cpu.code_map[page] = 0
+    block.next_free = cpu.free_block
+    cpu.free_block = number
+    for index in range(u64(CODE_TLB_ENTRIES)):
+        if cpu.code_tlb[index].base == base:
+            cpu.code_tlb[index].tag = NO_TAG
+
+
+@native(inline=False)
+def make_block(cpu: ptr[Cpu], page: u64) -> ptr[Block]:
+    """A fresh block for a page, the page marked as code (rule 1)."""
+    number: u64 = 0
+    if cpu.free_block != 0:
+        number = cpu.free_block
+        cpu.free_block = block_at(cpu, number - 1).next_free
+    else:
+        if cpu.blocks_used == cpu.block_count:
+            forget_all_blocks(cpu)
+        cpu.blocks_used = cpu.blocks_used + 1
+        number = cpu.blocks_used
+    block = block_at(cpu, number - 1)
+    block.page = page
+    block.host = cpu.shared.ram + (page << 12)
+    clear_block(cpu, block)
+    cpu.code_map[page] = u32(number)
+    flags = cpu.shared.page_flags + page
+    if atomic_or(flags, CODE_PAGE) & CODE_PAGE == 0 or cpu.multi != 0:
+        drop_write_entries(cpu, block.host)
+        if cpu.multi != 0:
+            ask_others_to_drop(cpu)
+    return block
+
+
+@native
+def ask_others_to_drop(cpu: ptr[Cpu]) -> None:
+    """Rule 4: other harts drop their write translations at their next poll."""
+    shared = cpu.shared
+    cpu.unconfirmed_epoch = atomic_add(ref(shared.code_epoch), 1) + 1
+    for index in range(shared.hart_count):
+        if shared.harts[index] != u64(cpu):
+            other = cast(ptr[Cpu], shared.harts[index])
+            atomic_or(ref(other.requests), exits.REQUEST_FLUSH_WRITES)
+
+
+@native
+def lock(shared: ptr[Shared]) -> None:
+    """Take the spin lock; holders run a few dozen instructions."""
+    while compare_exchange(ref(shared.lock), 0, 1) != 0:
+        pass
+
+
+@native
+def unlock(shared: ptr[Shared]) -> None:
+    """Give the spin lock back."""
+    atomic_store(ref(shared.lock), 0)
+
+
+@native(inline=False)
+def tell_others(cpu: ptr[Cpu], page: u64) -> None:
+    """Rule 3: every other hart's dirty ring learns of a store to a code page."""
+    shared = cpu.shared
+    lock(shared)
+    for index in range(shared.hart_count):
+        if shared.harts[index] != u64(cpu):
+            note_dirty(cast(ptr[Cpu], shared.harts[index]), page)
+    unlock(shared)
+
+
+@native
+def note_dirty(cpu: ptr[Cpu], page: u64) -> None:
+    """Add a page to a hart's dirty ring; a full ring means "everything". The lock is held."""
+    count = cpu.dirty_count
+    if count > 0 and count <= DIRTY_RING and cpu.dirty[count - 1] == page:
+        return
+    if count < DIRTY_RING:
+        cpu.dirty[count] = page
+    if count <= DIRTY_RING:
+        cpu.dirty_count = count + 1
+
+
+@native(inline=False)
+def stored_to_code(cpu: ptr[Cpu], page: u64, offset: u64, size: u64) -> None:
+    """Rule 2, after a store to a page that is code."""
+    number = u64(cpu.code_map[page])
+    if number != 0 and u64(block_at(cpu, number - 1)) == cpu.code_base:
+        block = block_at(cpu, number - 1)
+        first = offset >> 1
+        if first > 0:
+            first -= 1  # a four-byte instruction may have begun before
+        last = (offset + size - 1) >> 1
+        index = first
+        while index <= last and index < RECORDS:
+            block.records[index].handler = cpu.dispatch[0]
+            index += 1
+    else:
+        forget_block(cpu, page)
+        atomic_and(cpu.shared.page_flags + page, u8(0xFF) ^ CODE_PAGE)
+    if cpu.multi != 0:
+        tell_others(cpu, page)
+
+
+@native(inline=False)
+def fence_instruction(cpu: ptr[Cpu]) -> None:
+    """fence.i: forget what others have written since, and everything if some hart may have written unnoticed. Execution goes on at a pc."""
+    if cpu.multi == 0 and atomic_load(ref(cpu.dirty_count)) == 0:
+        return
+    shared = cpu.shared
+    everything = False
+    for index in range(shared.hart_count):
+        if shared.harts[index] != u64(cpu):
+            other = cast(ptr[Cpu], shared.harts[index])
+            if atomic_load(ref(other.seen_epoch)) < cpu.unconfirmed_epoch:
+                everything = True
+    lock(shared)
+    count = cpu.dirty_count
+    if count > DIRTY_RING:
+        everything = True
+    elif not everything:
+        for position in range(count):
+            forget_block(cpu, cpu.dirty[position])
+    cpu.dirty_count = 0
+    unlock(shared)
+    if everything:
+        forget_all_blocks(cpu)
+        cpu.unconfirmed_epoch = 0
+
+
+@native
+def page_changed(cpu: ptr[Cpu], page: u64) -> None:
+    """A device or the loader changed a RAM page: every hart's next fence.i forgets its records."""
+    if atomic_load(cpu.shared.page_flags + page) & CODE_PAGE != 0:
+        tell_others(cpu, page)
+        lock(cpu.shared)
+        note_dirty(cpu, page)
+        unlock(cpu.shared)

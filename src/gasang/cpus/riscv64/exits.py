@@ -1,0 +1,26 @@
+"""Why a hart's run loop returns to its caller, and what it is asked to do between instructions."""
+
+from __future__ import annotations
+
+NONE = 0
+LIMIT = 1
+"""The instructions allowed are used up."""
+MMIO_READ = 2
+MMIO_WRITE = 3
+SBI = 4
+"""An environment call from S-mode that native code does not answer by itself."""
+WAIT = 5
+"""wfi with nothing pending."""
+STOPPED = 6
+"""Somebody asked the hart to stop (REQUEST_STOP)."""
+
+MMIO_IDLE = 0
+MMIO_ASKED = 1
+MMIO_DONE = 2
+MMIO_FAULT = 3
+
+REQUEST_STOP = 1
+REQUEST_FLUSH_TLB = 2
+REQUEST_FLUSH_WRITES = 4
+"""Drop write translations: some page has become code."""
+REQUEST_FENCE_I = 8

@@ -1,0 +1,169 @@
+"""Interpreter handlers, made from the descriptions: one native function for each instruction, length, and distance of a branch.
+
+A handler checks the budget, runs the described body (inlined), and tail-calls the handler of the next record. What differs is only how the next record is
+found, which follows from the body's result: None the next one, boolean a branch, u64 a jump.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from typing import Any
+
+from gasang.cpus.decoder import Record
+from gasang.cpus.instruction_set import SLOTS, Instruction, InstructionSet, Result
+from gasang.cpus.riscv64 import execute
+from gasang.cpus.riscv64.memory import FAST
+from gasang.cpus.riscv64.state import CODE_TLB_ENTRIES, PAGE_MASK, Cpu
+from gasang.cpus.riscv64.trap import ILLEGAL_INSTRUCTION
+from gasang.native import NativeFunction, attempt, cast, i64, likely, native_from_source, ptr, ref, tail_call, u8, u32, u64, unlikely
+
+NEAR, FAR = 0, 1
+RECORD_BYTES_PER_CODE_BYTE = 8
+FLOATING = ("F", "D")
+"""Extensions whose instructions are illegal while sstatus.FS is off."""
+
+_NAMESPACE: dict[str, Any] = {
+    "Cpu": Cpu, "Record": Record, "Handler": execute.Handler, "pc_of": execute.pc_of, "poll": execute.poll, "trap_exit": execute.trap_exit,
+    "miss": execute.miss, "resume": execute.resume, "attempt": attempt, "cast": cast, "likely": likely, "unlikely": unlikely, "ptr": ptr, "ref": ref,
+    "tail_call": tail_call, "u8": u8, "u32": u32, "u64": u64, "i64": i64, "PAGE_MASK": PAGE_MASK, "CODE_TLB_MASK": CODE_TLB_ENTRIES - 1,
+    "ILLEGAL_INSTRUCTION": ILLEGAL_INSTRUCTION,
+}  # fmt: skip
+
+_HEAD = """
+def {name}(cpu: ptr[Cpu], record: ptr[Record], budget: u64) -> None:
+    if unlikely(budget == 0):
+        return tail_call(poll, cpu, record, budget)
+"""
+_FLOAT_GUARD = """
+    if unlikely(cpu.fs == 0):
+        cpu.cause = ILLEGAL_INSTRUCTION
+        return tail_call(trap_exit, cpu, record, budget)
+"""
+_NEXT = """
+    following = record + {records}
+    return tail_call(cast(Handler, following.handler), cpu, following, budget - 1)
+"""
+_PLAIN = """
+    body({arguments})
+"""
+_FAULTING = """
+    if unlikely(not attempt(body, {arguments})):
+        return tail_call(on_fault, cpu, record, budget)
+"""
+_SYSTEM_BEFORE = """
+    cpu.budget = budget
+    cpu.pc = pc_of(cpu, record) + {length}
+"""
+_SYSTEM_AFTER = """
+    cpu.budget = budget - 1
+    return tail_call(resume, cpu, record, budget - 1)
+"""
+_TAKEN_NEAR = """
+{indent}    destination = cast(ptr[Record], u64(record) + u64(i64(record.imm) * 8))
+{indent}    return tail_call(cast(Handler, destination.handler), cpu, destination, budget - 1)
+"""
+_TAKEN_FAR = """
+{indent}    entry = ref(cpu.code_tlb[(target >> 12) & CODE_TLB_MASK])
+{indent}    if likely(entry.tag == (target & PAGE_MASK) | cpu.context):
+{indent}        cpu.code_base = entry.base
+{indent}        cpu.code_bias = entry.bias
+{indent}        destination = cast(ptr[Record], entry.base + ((target & 0xFFE) << 3))
+{indent}        return tail_call(cast(Handler, destination.handler), cpu, destination, budget - 1)
+{indent}    cpu.pc = target
+{indent}    return tail_call(miss, cpu, record, budget - 1)
+"""
+_BRANCH = """
+    if body({arguments}):
+"""
+_FAR_TARGET = """
+        target = pc_of(cpu, record) + u64(record.imm)
+"""
+_JUMP_NEAR = """
+    body({arguments})
+"""
+_JUMP_FAR = """
+    target = body({arguments})
+"""
+
+
+def _arguments(instruction: Instruction) -> str:
+    """The body's arguments, taken from the record."""
+    function: Any = instruction.function
+    given = {"pc": "pc_of(cpu, record)", "next_pc": f"pc_of(cpu, record) + {instruction.length}"}
+    parts = ["cpu"]
+    for name, kind in function.parameters[1:]:
+        slot = SLOTS.get(name, "")
+        parts.append(given.get(name) or (f"{kind}(record.imm)" if slot == "imm" else f"record.{slot}"))
+    return ", ".join(parts)
+
+
+def is_relative(instruction: Instruction) -> bool:
+    """Whether a jump's distance is its immediate, so that its record can be found without its address."""
+    return instruction.result is Result.JUMP and "imm" in instruction.wants and "rs1" not in instruction.wants
+
+
+def _text(instruction: Instruction, name: str, distance: int, system: bool) -> str:
+    function: Any = instruction.function
+    template = _HEAD
+    if instruction.extension in FLOATING or (instruction.base is not None and instruction.base.extension in FLOATING):
+        template += _FLOAT_GUARD
+    if system:
+        template += _SYSTEM_BEFORE + (_FAULTING if function.may_fault else _PLAIN) + _SYSTEM_AFTER
+    elif instruction.result is Result.FALLTHROUGH:
+        template += (_FAULTING if function.may_fault else _PLAIN) + _NEXT
+    elif instruction.result is Result.BRANCH:
+        taken = _TAKEN_NEAR if distance == NEAR else _FAR_TARGET + _TAKEN_FAR
+        template += _BRANCH + taken.replace("{indent}", "    ") + _NEXT
+    elif distance == NEAR and is_relative(instruction):
+        template += _JUMP_NEAR + _TAKEN_NEAR.replace("{indent}", "")
+    else:
+        template += _JUMP_FAR + _TAKEN_FAR.replace("{indent}", "")
+    return template.format(name=name, arguments=_arguments(instruction), records=instruction.length // 2, length=instruction.length)
+
+
+def handler_name(instruction: Instruction, distance: int) -> str:
+    """The handler's name: of the base instruction, so that a compressed form shares its base's body."""
+    base = instruction.base or instruction
+    return f"{base.name.replace('.', '_')}_{instruction.length}{'_far' if distance == FAR else ''}"
+
+
+def make_handlers(instruction_set: InstructionSet) -> list[NativeFunction]:
+    """The dispatch table: row 0 decode_here, row 1 cross_page, then rows 2n and 2n + 1: the near and far handler of instruction n."""
+    systems = {extension.name for extension in instruction_set.extensions if extension.system}
+    made: dict[tuple[Callable[..., Any], int, int], NativeFunction] = {}
+    table: list[NativeFunction] = [execute.decode_here, execute.cross_page]
+    for instruction in instruction_set:
+        for distance in (NEAR, FAR):
+            varies = instruction.result is Result.BRANCH or is_relative(instruction)
+            key = (instruction.function, instruction.length, distance if varies else NEAR)
+            if key not in made:
+                made[key] = _handler(instruction, key[2], instruction.extension in systems)
+            table.append(made[key])
+    return table
+
+
+def _handler(instruction: Instruction, distance: int, system: bool) -> NativeFunction:
+    """The handler, and behind one with a fast half the slow twin that it falls back to."""
+    name = handler_name(instruction, distance)
+    fast = fast_half(instruction.function)
+    text = _text(instruction, name, distance, system)
+    if fast is None:
+        return _compile(text, instruction, body=instruction.function, on_fault=execute.trap_exit)
+    slow = _compile(text.replace(f"def {name}(", f"def {name}_slow("), instruction, body=instruction.function, on_fault=execute.trap_exit)
+    return _compile(text, instruction, body=fast, on_fault=slow)
+
+
+def _compile(text: str, instruction: Instruction, **names: Any) -> NativeFunction:
+    file = f"<handler of {instruction.name}>"
+    return native_from_source(text, {**_NAMESPACE, **names}, file=file, convention="preserve_none")
+
+
+def fast_half(function: Any) -> NativeFunction | None:
+    """The same body with every memory access replaced by its fast half; None if it has none."""
+    replaced = {name: FAST[value] for name, value in function.namespace.items() if isinstance(value, NativeFunction) and value in FAST}
+    used = {node.id for node in ast.walk(function.definition) if isinstance(node, ast.Name)} & replaced.keys()
+    if not used:
+        return None
+    namespace = {**function.namespace, **replaced}
+    return NativeFunction(function.definition, namespace, f"<fast half of {function.name}>", name=f"{function.name}_fast", may_fault=True, inline=True)

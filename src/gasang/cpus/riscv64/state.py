@@ -1,0 +1,137 @@
+"""The state of one hart and what harts share, as native code sees them.
+
+`Cpu` is one hart: registers, CSRs, the soft TLB, the code TLB and the link to the machine. It is written by its own vCPU thread alone, but for the
+words named "shared", which other threads change atomically. `Shared` is one per machine.
+"""
+
+from __future__ import annotations
+
+from gasang.native import array, i64, length, ptr, struct, u8, u32, u64
+
+PAGE_SHIFT = 12
+PAGE_SIZE = 1 << PAGE_SHIFT
+PAGE_MASK = 0xFFFFFFFFFFFFF000
+OFFSET_MASK = 0xFFF
+
+TLB_ENTRIES = 16384
+CODE_TLB_ENTRIES = 2048
+NO_TAG = 0xFFFFFFFFFFFFFFFF
+"""Matches no access: a tag's lowest four bits are zero."""
+
+USER, SUPERVISOR = 0, 1
+
+RESERVATION_SLOTS = 4096
+"""Size of the table that counts LR reservations by hashed line."""
+
+MAX_HARTS = 64
+DIRTY_RING = 256
+
+
+@struct
+class TlbEntry:
+    """A translation of one 4 KiB page: an access hits where its tag equals `address & (PAGE_MASK | size - 1) | context`."""
+
+    read_tag: u64
+    write_tag: u64
+    addend: u64  # host address = guest virtual address + addend
+    unused: u64
+
+
+@struct
+class CodeTlbEntry:
+    """Where a page's decoded records lie."""
+
+    tag: u64
+    base: u64  # host address of the page's first record
+    bias: u64  # pc = (record address >> 3) + bias
+    unused: u64
+
+
+@struct
+class Shared:
+    """What the harts of a machine share."""
+
+    ram: u64  # host address of guest RAM
+    ram_base: u64  # guest-physical address of RAM
+    ram_size: u64
+    page_flags: ptr[u8]  # one byte a RAM page, see CODE_PAGE; changed atomically
+    reservation_counts: ptr[u32]  # live LR reservations by hashed line; changed under `lock`
+    lock: u64  # spin lock of reservations and dirty rings
+    hart_count: u64
+    code_epoch: u64  # shared; advances when a page first becomes code somewhere
+    clock_ticks: u64  # host ticks at the anchor
+    clock_time: u64  # guest time (10 MHz) at the anchor
+    clock_scale: u64  # guest time units a host tick, times 2**32
+    harts: array[u64] = length(64)  # addresses of the Cpu structs
+
+
+@struct
+class Cpu:
+    """One hart."""
+
+    x: array[u64] = length(33)  # x[32] takes the writes to x0
+    f: array[u64] = length(32)  # binary32 values NaN-boxed
+    pc: u64  # valid while no record is being executed
+    code_base: u64  # first record of the page being executed
+    code_bias: u64
+    context: u64  # translation context and privilege, placed in bits 4 to 11
+    multi: u64  # 1 if the machine has several harts
+    fs: u64  # sstatus.FS
+    frm: u64
+    fflags: u64  # valid while the hart's thread is outside the run loop; inside, the host's flags are the truth
+    privilege: u64
+    # --- supervisor CSRs
+    status: u64  # sstatus without FS and SD
+    sie: u64
+    sip: u64  # shared: SSIP 1, STIP 5, SEIP 9
+    stvec: u64
+    sscratch: u64
+    sepc: u64
+    scause: u64
+    stval: u64
+    satp: u64
+    scounteren: u64
+    senvcfg: u64
+    stimecmp: u64
+    # --- execution
+    cause: u64  # of the exception being raised
+    tval: u64
+    exit: u64  # why control returns to the caller: see exits.py
+    budget: u64  # instructions left until the next poll, valid outside handlers
+    quantum: u64  # what budget was after the last poll
+    remaining: u64  # instructions the caller still allows after this quantum
+    retired: i64  # instructions retired before this quantum
+    requests: u64  # shared: see requests.py
+    hart: u64
+    # --- MMIO handshake
+    mmio_address: u64
+    mmio_value: u64
+    mmio_size: u64
+    mmio_state: u64
+    bounce: u64  # a value gathered from two pages
+    # --- LR/SC
+    reservation: u64  # host address, 0 for none
+    reserved_value: u64
+    reservation_live: u64  # shared, under Shared.lock
+    # --- soft TLB
+    tlb_slots: u64  # contexts handed out since the last wipe
+    superpages: u64  # bit (address >> 30) % 64: a superpage was entered there
+    sum_count: u64
+    sum_log: array[u64] = length(16)  # TLB indices filled by S-mode in U pages
+    slot_satp: array[u64] = length(128)
+    # --- decoded code
+    code_map: ptr[u32]  # block number + 1 of each RAM page, 0 for none
+    blocks: u64  # host address of the pool
+    block_count: u64
+    blocks_used: u64
+    free_block: u64  # number + 1 of the first free block, 0 for none
+    decode_tables: u64
+    dispatch: ptr[u64]  # handler addresses: [instruction number * 2 + far]
+    seen_epoch: u64  # shared: the code epoch whose write entries are gone
+    unconfirmed_epoch: u64
+    dirty_count: u64  # shared, under Shared.lock
+    dirty: array[u64] = length(256)  # RAM pages written by others while decoded here
+    shared: ptr[Shared]
+    span_word: u64  # the instruction that lies on two pages, last decoded
+    code_tlb: array[CodeTlbEntry] = length(2048)
+    tlb: array[TlbEntry] = length(16384)

@@ -1,0 +1,33 @@
+"""Every device model there is, in one place. Adding a device is one new file and one line here."""
+
+from __future__ import annotations
+
+from gasang.core.protocols import MmioDevice
+from gasang.devices.aclint import Mtimer, Sswi
+from gasang.devices.goldfish_rtc import GoldfishRtc
+from gasang.devices.plic import Plic
+from gasang.devices.serial16550 import Serial16550
+from gasang.devices.syscon import Syscon
+from gasang.devices.virtio.block import VirtioBlock
+from gasang.devices.virtio.console import VirtioConsole
+from gasang.devices.virtio.device import VirtioDevice
+from gasang.devices.virtio.mmio import VirtioMmio
+from gasang.devices.virtio.rng import VirtioRng
+
+DEVICES: dict[str, type[MmioDevice]] = {
+    "aclint-mtimer": Mtimer,
+    "aclint-sswi": Sswi,
+    "goldfish-rtc": GoldfishRtc,
+    "plic": Plic,
+    "serial-16550a": Serial16550,
+    "syscon": Syscon,
+    "virtio-mmio": VirtioMmio,
+}
+"""Devices on the physical address bus."""
+
+VIRTIO_DEVICES: dict[str, type[VirtioDevice]] = {
+    "block": VirtioBlock,
+    "console": VirtioConsole,
+    "rng": VirtioRng,
+}
+"""Devices behind a virtio transport."""

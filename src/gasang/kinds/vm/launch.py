@@ -1,0 +1,212 @@
+"""`gasang run` of a virtual machine: from a specification to an exit code.
+
+A machine started from an image has one console device with five ports: hvc0, and the four that guest/init speaks through: control (stages, progress and the
+exit code, a line each), stdin, stdout and stderr of the command.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gasang.core.console import Console, WindowSize
+from gasang.core.errors import BadInputError, UsageError
+from gasang.core.protocols import Block
+from gasang.devices.syscon import PowerAction, PowerRequest
+from gasang.devices.virtio.block import VirtioBlock
+from gasang.devices.virtio.console import Port, VirtioConsole
+from gasang.devices.virtio.device import VirtioDevice
+from gasang.devices.virtio.rng import VirtioRng
+from gasang.images.initramfs import GuestSettings, overlay
+from gasang.images.ready import BootFiles, boot_files
+from gasang.kinds.vm.board import RAM_BASE
+from gasang.kinds.vm.loader import load_kernel
+from gasang.kinds.vm.machine import Parts, VirtualMachine
+from gasang.storage.overlay import Overlay
+from gasang.storage.raw import Raw
+
+CONSOLE_PORT = "console"
+DIED = 125
+"""The machine ended without saying how the command did (as Docker's own failures)."""
+MINIMUM_MEMORY = 64 << 20
+
+
+@dataclass(frozen=True)
+class VmSpec:
+    """What to run. `memory` in bytes; either `image` or `kernel` is given."""
+
+    cpus: int
+    memory: int
+    kernel: Path | None
+    initrd: Path | None
+    append: str
+    image: str | None
+    command: tuple[str, ...]
+    environment: tuple[str, ...]
+    tty: bool
+    disks: tuple[Path, ...]
+
+
+class ControlPort:
+    """Reads the lines guest/init writes: "stage NAME", "progress DONE TOTAL", "exit CODE", "error TEXT"."""
+
+    LONGEST = 4096
+
+    def __init__(self, on_stage: Callable[[str], None], on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        self._pending = b""
+        self._on_stage = on_stage
+        self._on_progress = on_progress
+        self.code: int | None = None
+        self.error = ""
+
+    def take(self, data: bytes) -> None:
+        """More bytes from the guest, which may be anything."""
+        *lines, rest = (self._pending + data).split(b"\n")
+        self._pending = rest[-self.LONGEST :]
+        for line in lines:
+            self._line(line.decode("utf-8", "replace"))
+
+    def _line(self, line: str) -> None:
+        word, _, rest = line.partition(" ")
+        if word == "stage":
+            self._on_stage(rest[:64])
+        elif word == "exit" and rest.isdecimal() and len(rest) < 4:
+            self.code = int(rest) & 0xFF
+        elif word == "error":
+            self.error = rest[:256]
+        elif word == "progress":
+            numbers = rest.split()
+            if len(numbers) == 2 and all(number.isdecimal() and len(number) < 9 for number in numbers):
+                self._on_progress(int(numbers[0]), int(numbers[1]))
+
+
+def run_vm(spec: VmSpec, console: Console, progress: Any) -> int:
+    """Run a machine until it powers off or the person leaves; the command's exit code, or the machine's own.
+
+    Raises GasangError where it cannot be started.
+    """
+    if spec.memory < MINIMUM_MEMORY:
+        raise UsageError(f"{spec.memory >> 20} MiB of memory", "too little for a Linux kernel", f"give at least --memory {MINIMUM_MEMORY >> 20}M")
+    with ExitStack() as cleanup:
+        if spec.image is None:
+            return _run_kernel(spec, console, cleanup)
+        return _run_image(spec, boot_files(spec.image, progress), console, cleanup)
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadInputError(f"{what} {path}", f"it cannot be read ({error.strerror})", "check the path") from error
+
+
+def _disks(paths: Sequence[Path], cleanup: ExitStack) -> list[VirtioDevice]:
+    made: list[VirtioDevice] = []
+    for path in paths:
+        block: Block = Raw.open(path)
+        cleanup.callback(block.close)
+        made.append(VirtioBlock(block))
+    return made
+
+
+def _run_kernel(spec: VmSpec, console: Console, cleanup: ExitStack) -> int:
+    """A kernel of the user's: its serial line is the console."""
+    assert spec.kernel is not None
+    kernel = load_kernel(_read(spec.kernel, "kernel"), str(spec.kernel), RAM_BASE)
+    initrd = _read(spec.initrd, "initrd") if spec.initrd is not None else b""
+    append = spec.append or "console=ttyS0"
+    virtio: list[VirtioDevice] = [*_disks(spec.disks, cleanup), VirtioRng()]
+    vm = VirtualMachine(Parts(spec.cpus, spec.memory, kernel, initrd, append, console.write, virtio))
+    lock = vm.board.bus.lock
+
+    def typed(data: bytes) -> None:
+        with lock:
+            vm.board.serial.receive(data)
+
+    _live(vm, console, typed)
+    return _power_code(vm.power)
+
+
+def _run_image(spec: VmSpec, files: BootFiles, console: Console, cleanup: ExitStack) -> int:
+    """An image: the disk is shared and never changed, what the guest writes is gone with it."""
+    disk = Overlay(Raw.open(files.disk, read_only=True))
+    cleanup.callback(disk.close)
+    settings = GuestSettings("command" if spec.command else "shell", spec.command, _environment(spec), tty=spec.tty)
+    control = ControlPort(lambda stage: None)
+    code = boot_guest(spec, files, disk, settings, console, control, _disks(spec.disks, cleanup))
+    if control.error:
+        raise BadInputError(f"image {spec.image}", control.error, "pull it again")
+    return control.code if control.code is not None else code
+
+
+def boot_guest(
+    spec: VmSpec,
+    files: BootFiles,
+    disk: Block,
+    settings: GuestSettings,
+    console: Console,
+    control: ControlPort,
+    more: Sequence[VirtioDevice] = (),
+) -> int:
+    """Boot an image's kernel over `disk` with guest/init doing what `settings` say; the machine's own exit code."""
+    ports = [
+        Port(CONSOLE_PORT, console.write, is_console=True),
+        Port("gasang.control", control.take),
+        Port("gasang.stdin", lambda data: None),
+        Port("gasang.stdout", console.write),
+        Port("gasang.stderr", console.write_error),
+    ]
+    device = VirtioConsole(ports)
+    kernel = load_kernel(_read(files.kernel, "kernel"), str(files.kernel), RAM_BASE)
+    initrd = _read(files.initrd, "initrd") + overlay(settings)
+    append = f"{files.append} {spec.append}".strip()
+    virtio = [device, VirtioBlock(disk), VirtioRng(), *more]
+    vm = VirtualMachine(Parts(spec.cpus, spec.memory, kernel, initrd, append, console.write_error, virtio))
+    target = CONSOLE_PORT if settings.tty or settings.mode == "shell" else "gasang.stdin"
+
+    def typed(data: bytes) -> None:
+        if data:
+            device.send(target, data)
+        else:
+            device.close("gasang.stdin")
+
+    def resized(size: WindowSize) -> None:
+        device.resize(size.columns, size.rows)
+
+    _live(vm, console, typed, resized)
+    return _power_code(vm.power)
+
+
+def _environment(spec: VmSpec) -> tuple[str, ...]:
+    import os
+
+    return (*((f"TERM={os.environ.get('TERM', 'linux')}",) if spec.tty else ()), *spec.environment)
+
+
+def _live(vm: VirtualMachine, console: Console, typed: Callable[[bytes], None], resized: Callable[[WindowSize], None] | None = None) -> None:
+    """From start to end, the console connected."""
+    try:
+        console.on_quit(vm.stop)
+        vm.start()
+        console.on_input(typed)
+        if resized is not None:
+            console.on_resize(resized)
+        vm.join()
+    finally:
+        vm.stop()
+        for thread in threading.enumerate():
+            if thread.name.startswith("hart ") and thread is not threading.current_thread():
+                thread.join()
+
+
+def _power_code(request: PowerRequest | None) -> int:
+    """A kernel's own power-off is success; a failure code is passed on; an end from outside is 125."""
+    if request is None:
+        return DIED
+    return min(request.code, 255) if request.action is PowerAction.FAIL else 0
+
+
