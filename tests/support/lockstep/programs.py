@@ -8,21 +8,24 @@ from collections.abc import Callable
 from functools import cache
 
 from gasang.cpus.instruction_set import Instruction
-from gasang.cpus.riscv64.csr import CYCLE, INSTRET, NAMES, SATP, SIE, SIP, STIMECMP, TIME
+from gasang.cpus.riscv64.csr import NAMES, SATP, SENVCFG, SIE, SIP, STIMECMP, TIME
 from gasang.cpus.riscv64.isa import rv64
 from support.lockstep.state import PAGE
 from support.lockstep.worlds import CODE_PAGES, DATA_SIZE, World
 
-POINTERS = (2, 8, 9, 10, 15, 18)
+ALIGNED = (18, 19)
+"""Registers that hold addresses aligned to 64 bytes and are not written: for atomic instructions, which trap here where misaligned."""
+POINTERS = (2, 8, 9, 10, 15)
 """Registers that mostly hold addresses in the data pages; among them the stack pointer and some that compressed instructions reach."""
 CODE_POINTERS = (1, 11)
 """Registers that mostly hold addresses in the program."""
+RESERVED = frozenset((*ALIGNED, *POINTERS, *CODE_POINTERS))
 PROGRAM_SIZE = CODE_PAGES * PAGE
 
 LEFT_OUT = {"wfi": "waits for the time, which differs"}
 """Instructions that random programs do not hold; tested one by one instead."""
 WRITE_LEFT_OUT = (SATP, SIE, SIP, STIMECMP)
-READ_LEFT_OUT = (TIME, SIP)
+READ_LEFT_OUT = (TIME, SIP, SENVCFG)
 CSRS = [number for number in NAMES if number not in WRITE_LEFT_OUT and number not in READ_LEFT_OUT]
 READABLE = [number for number in NAMES if number not in READ_LEFT_OUT]
 """CSRs whose reading gives the same value on both machines."""
@@ -82,6 +85,8 @@ def register_values(random: random.Random, world: World) -> tuple[bytes, bytes]:
         page = random.randrange(DATA_SIZE // PAGE + 1)
         offset = random.choice((0, 0, random.randrange(-16, 16), random.randrange(PAGE)))
         x[index] = world.data + page * PAGE + offset & ~(7 if random.random() < 0.6 else 0)
+    for index in ALIGNED:
+        x[index] = world.data + (random.randrange(DATA_SIZE) & -64)
     for index in CODE_POINTERS:
         x[index] = world.code + (random.randrange(PROGRAM_SIZE) & ~1)
     return struct.pack("<32Q", *x), struct.pack("<32Q", *(floating(random) for _ in range(32)))
@@ -94,9 +99,9 @@ def _register(random: random.Random) -> int:
     """Any integer register, seldom a pointer."""
     while True:
         index = random.randrange(32)
-        if index not in POINTERS and index not in CODE_POINTERS:
+        if index not in RESERVED:
             return index
-        if random.random() < 0.05:
+        if index not in ALIGNED and random.random() < 0.05:
             return index
 
 
@@ -108,6 +113,8 @@ def _makers(instruction: Instruction) -> dict[str, Maker]:
     for name, operand in operands.items():
         if operand.add:  # three bits for registers 8 to 15
             makers[name] = (lambda random: random.choice((8, 9, 10, 15))) if memory and name == "rs1" else (lambda random: random.randrange(8, 16))
+        elif name == "rs1" and instruction.extension in ATOMIC:
+            makers[name] = lambda random: random.choice(ALIGNED)
         elif name == "rs1" and memory and instruction.name not in ("jalr", "c.jr", "c.jalr"):
             makers[name] = lambda random: random.choice(POINTERS) if random.random() < 0.97 else random.randrange(32)
         elif name == "rs1" and instruction.name in ("jalr", "c.jr", "c.jalr"):
@@ -172,6 +179,7 @@ def _allowed(instruction: Instruction, word: int) -> bool:
     return number not in READ_LEFT_OUT and not (writes and number in WRITE_LEFT_OUT)
 
 
+ATOMIC = ("A", "Zalrsc")
 SYSTEM_SHARE = 0.04
 ILLEGAL_SHARE = 0.01
 SYSTEM = ("Zicsr", "S")

@@ -40,11 +40,11 @@ class Nothing:
 
     def read(self, address: int, width: int) -> int:
         """Nothing answers."""
-        raise BusError(address)
+        raise BusError(address, width, is_write=False)
 
     def write(self, address: int, width: int, value: int) -> None:
         """Nothing answers."""
-        raise BusError(address)
+        raise BusError(address, width, is_write=True)
 
 
 class Subject:

@@ -78,7 +78,8 @@ class World:
         return b"".join(pages)
 
     def _leaves(self) -> list[tuple[int, int]]:
-        leaves = [(CODE + PAGE * number, PTE_R | PTE_X) for number in range(CODE_PAGES)]
+        # A is set: our hart looks up the trap handler when the trap is taken, the golden one when it fetches there.
+        leaves = [(CODE + PAGE * number, PTE_R | PTE_X | PTE_A) for number in range(CODE_PAGES)]
         leaves += [(DATA + PAGE * number, flags) for number, flags in enumerate(DATA_FLAGS) if flags is not None]
         return leaves
 
