@@ -44,9 +44,9 @@ from gasang.cpus.riscv64.trap import (
 from support.lockstep.golden import Golden
 from gasang.cpus.riscv64.assembly import disassemble
 from support.lockstep.programs import integer, program, register_values
-from support.lockstep.state import PAGE, RAM_BASE, Vector, csr_numbers, differences
+from support.lockstep.state import PAGE, RAM_BASE, RAM_SIZE, Vector, csr_numbers, differences
 from support.lockstep.subject import Subject
-from support.lockstep.worlds import CODE, CODE_PAGES, DATA, DATA_PAGES, DATA_SIZE, RAM_SIZE, TABLE_COUNT, TABLES, VIRTUAL, WORLDS, World
+from support.lockstep.worlds import CODE, CODE_PAGES, DATA, DATA_PAGES, DATA_SIZE, TABLE_COUNT, TABLES, VIRTUAL, WORLDS, World
 
 BLOCK = 64
 BLOCKS = 200
@@ -88,8 +88,8 @@ class Duel:
     """Both machines, and what they are put through."""
 
     def __init__(self) -> None:
-        self.golden = Golden(RAM_SIZE)
-        self.subject = Subject(RAM_SIZE)
+        self.golden = Golden()
+        self.subject = Subject()
         self.tally = Tally()
         self.traps: Counter[int] = Counter()
         self._compare = ctypes.CDLL(None).memcmp
@@ -201,8 +201,7 @@ class Duel:
         if trapped and (cause, golden.csrs[CAUSE]) in SAME_CAUSE:
             self.golden.set_csr(SCAUSE, cause)
         if trapped and cause == STORE_PAGE_FAULT and address % PAGE == 0 and golden.csrs[VALUE] == address:
-            place = self._physical(address) - 8
-            self.golden.write(place, self.subject.read(place, 8))
+            self._copy_tail(address - 8)
         if trapped and cause in STORE_FAULTS and address != golden.csrs[VALUE] == address & -64:
             self.golden.set_csr(STVAL, address)
         if ours.csrs[STATUS] & golden.csrs[STATUS] == golden.csrs[STATUS] and ours.csrs[STATUS] ^ golden.csrs[STATUS] in DIRTIER:
@@ -210,8 +209,11 @@ class Duel:
             self.tally.reconciled += 1
         return self.golden.vector()
 
-    def _physical(self, address: int) -> int:
-        return address if address >= RAM_BASE else address - VIRTUAL + RAM_BASE
+    def _copy_tail(self, address: int) -> None:
+        """A store over two pages of which the second faults: ours has stored nothing, the golden one the bytes before."""
+        physical = address if address >= RAM_BASE else address - VIRTUAL + RAM_BASE
+        if DATA <= physical < DATA + DATA_SIZE:
+            self.golden.write(physical, self.subject.read(physical, 8))
 
     def _where(self, page: int) -> str:
         ours, golden = self.subject.read(page, PAGE), self.golden.read(page, PAGE)

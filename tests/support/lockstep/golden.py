@@ -11,7 +11,7 @@ import struct
 from array import array
 from typing import Any
 
-from support.lockstep.state import PAGE, RAM_BASE, Vector, csr_numbers
+from support.lockstep.state import PAGE, RAM_BASE, RAM_SIZE, Vector, csr_numbers
 
 ISA = "rv64imafdc_zicntr_zicsr_zifencei_zba_zbb_zbs_zicbom_zicboz_zicclsm_sstc_svadu"
 MACHINE = 3
@@ -27,8 +27,8 @@ MACHINE_LEVEL = {
     MIDELEG: 0x222,
     MCOUNTEREN: 7,
     MENVCFG: STCE | ADUE | CBZE | CBCFE | CBIE,
-    PMPADDR0: (1 << 54) - 1,
-    PMPCFG0: 0x1F,  # one region, all of memory, readable, writable, executable
+    PMPADDR0: RAM_BASE >> 2 | (RAM_SIZE >> 3) - 1,
+    PMPCFG0: 0x1F,  # RAM may be read, written and executed; the devices Spike has beside it are out of reach
 }
 """What the machine level must have done before our supervisor-only machine and Spike are alike."""
 
@@ -36,10 +36,10 @@ MACHINE_LEVEL = {
 class Golden:
     """One Spike hart with RAM at RAM_BASE."""
 
-    def __init__(self, ram_size: int) -> None:
+    def __init__(self) -> None:
         from riscv import cfg, sim
 
-        layout = [cfg.mem_cfg_t(RAM_BASE, ram_size)]
+        layout = [cfg.mem_cfg_t(RAM_BASE, RAM_SIZE)]
         self._config = cfg.cfg_t(isa=ISA, priv="MSU", mem_layout=layout, start_pc=RAM_BASE)
         self._sim = sim.sim_t(cfg=self._config, halted=False, plugin_device_factories=[], args=["none"])
         self._core: Any = self._sim.get_core(0)

@@ -10,6 +10,7 @@ from gasang.cpus.riscv64.csr import NAMES, SIP, TIME, CYCLE, INSTRET, FCSR
 
 PAGE = 4096
 RAM_BASE = 0x8000_0000
+RAM_SIZE = 1 << 20
 
 NOT_COMPARED = (
     (TIME, "follows the host's clock here, a counter of steps there"),

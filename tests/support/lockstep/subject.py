@@ -27,7 +27,7 @@ from gasang.cpus.riscv64.csr import (
 from gasang.cpus.riscv64.state import Cpu
 from gasang.cpus.riscv64.trap import SSTATUS_MXR, SSTATUS_SUM
 from gasang.devices.bus import BusError
-from support.lockstep.state import RAM_BASE, Vector, csr_numbers
+from support.lockstep.state import RAM_BASE, RAM_SIZE, Vector, csr_numbers
 
 FIELDS = {
     FFLAGS: "fflags", FRM: "frm", SIE: "sie", STVEC: "stvec", SCOUNTEREN: "scounteren", SENVCFG: "senvcfg", SSCRATCH: "sscratch",
@@ -50,7 +50,7 @@ class Nothing:
 class Subject:
     """One of our harts with RAM at RAM_BASE."""
 
-    def __init__(self, ram_size: int, harts: int = 1) -> None:
+    def __init__(self, ram_size: int = RAM_SIZE, harts: int = 1) -> None:
         self.machine = SoftMachine(RAM_BASE, ram_size, harts)
         self.machine.bus = Nothing()
         self.hart = self.machine.harts[0]

@@ -13,7 +13,6 @@ from gasang.cpus.riscv64.mmu import PTE_A, PTE_D, PTE_R, PTE_U, PTE_V, PTE_W, PT
 from gasang.cpus.riscv64.state import SUPERVISOR, USER
 from support.lockstep.state import PAGE, RAM_BASE
 
-RAM_SIZE = 1 << 20
 TABLES = RAM_BASE + 0x1000
 TABLE_COUNT = 5
 CODE = RAM_BASE + 0x10000
