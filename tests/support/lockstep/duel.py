@@ -43,13 +43,15 @@ from gasang.cpus.riscv64.trap import (
 )
 from support.lockstep.golden import Golden
 from gasang.cpus.riscv64.assembly import disassemble
-from support.lockstep.programs import integer, program, register_values
+from support.lockstep.programs import Registers, integer, program
 from support.lockstep.state import PAGE, RAM_BASE, RAM_SIZE, Vector, csr_numbers, differences
 from support.lockstep.subject import Subject
 from support.lockstep.worlds import CODE, CODE_PAGES, DATA, DATA_PAGES, DATA_SIZE, TABLE_COUNT, TABLES, VIRTUAL, WORLDS, World
 
 BLOCK = 64
-BLOCKS = 200
+FS = (3,) * 30 + (0,)
+FRM_VALUES = (0, 1, 2, 3, 4) * 8 + (5, 6, 7)
+BLOCKS = 400
 CAUSE, VALUE, STATUS = (csr_numbers().index(number) for number in (SCAUSE, STVAL, SSTATUS))
 SAME_CAUSE = {(LOAD_MISALIGNED, LOAD_ACCESS_FAULT), (STORE_MISALIGNED, STORE_ACCESS_FAULT)}
 """(ours, golden): either is right for a misaligned LR, SC or AMO."""
@@ -128,9 +130,10 @@ class Duel:
         rng = random.Random(seed)
         world = WORLDS[seed % len(WORLDS)]
         code, starts = program(rng)
+        registers = Registers(rng, world)
         self._prepare(rng, world, code)
         for block in range(BLOCKS):
-            self._begin(rng, world, starts)
+            self._begin(rng, world, starts, registers)
             if watched == block:
                 self._watch(seed, block, world)
             found = self._block(BLOCK)
@@ -155,17 +158,17 @@ class Duel:
         self.both("drop_reservation")
         self.both("flush")
 
-    def _begin(self, rng: random.Random, world: World, starts: list[int]) -> None:
-        fs = rng.choice((3, 3, 3, 3, 3, 3, 3, 0))
+    def _begin(self, rng: random.Random, world: World, starts: list[int], registers: Registers) -> None:
+        fs = rng.choice(FS)
         status = rng.getrandbits(64) & (SSTATUS_SUM | SSTATUS_MXR | SSTATUS_SPP | SSTATUS_SPIE) | fs << 13
         self.both("set_csr", SSTATUS, status | 3 << 13)  # the golden hart ends the process where fflags is written with FS off
         self.both("set_csr", STVEC, world.code)
         self.both("set_csr", SEPC, world.code + rng.choice(starts))
         self.both("set_csr", FFLAGS, rng.getrandbits(5))
-        self.both("set_csr", FRM, rng.choice((0, 0, 1, 2, 3, 4, rng.randrange(8))))
+        self.both("set_csr", FRM, rng.choice(FRM_VALUES))
         self.both("set_csr", SSTATUS, status)
         self.both("set_privilege", world.privilege)
-        self.both("set_registers", *register_values(rng, world))
+        self.both("set_registers", *registers.draw())
         self.both("set_pc", world.code + rng.choice(starts))
         if not world.mode:
             self.golden.flush()  # data may have been executed in one block and changed in another

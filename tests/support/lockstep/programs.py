@@ -11,7 +11,7 @@ from gasang.cpus.instruction_set import Instruction
 from gasang.cpus.riscv64.csr import NAMES, SATP, SENVCFG, SIE, SIP, STIMECMP, TIME
 from gasang.cpus.riscv64.isa import rv64
 from support.lockstep.state import PAGE
-from support.lockstep.worlds import CODE_PAGES, DATA_SIZE, World
+from support.lockstep.worlds import CODE_PAGES, DATA_SIZE, WRITABLE_PAGES, World
 
 ALIGNED = (18, 19)
 """Registers that hold addresses aligned to 64 bytes and are not written: for atomic instructions, which trap here where misaligned."""
@@ -77,19 +77,33 @@ def floating(random: random.Random) -> int:
     return random.getrandbits(64)
 
 
-def register_values(random: random.Random, world: World) -> tuple[bytes, bytes]:
-    """32 integer registers, pointers among them, and 32 floating-point registers."""
-    x = [integer(random) for _ in range(32)]
-    x[0] = 0
-    for index in POINTERS:
-        page = random.randrange(DATA_SIZE // PAGE + 1)
-        offset = random.choice((0, 0, random.randrange(-16, 16), random.randrange(PAGE)))
-        x[index] = world.data + page * PAGE + offset & ~(7 if random.random() < 0.6 else 0)
-    for index in ALIGNED:
-        x[index] = world.data + (random.randrange(DATA_SIZE) & -64)
-    for index in CODE_POINTERS:
-        x[index] = world.code + (random.randrange(PROGRAM_SIZE) & ~1)
-    return struct.pack("<32Q", *x), struct.pack("<32Q", *(floating(random) for _ in range(32)))
+POOL = 4096
+
+
+class Registers:
+    """Draws register files from a pool of values, which is faster than making each value anew."""
+
+    def __init__(self, random: random.Random, world: World) -> None:
+        self._random = random
+        self._world = world
+        self._integers = [integer(random) for _ in range(POOL)]
+        self._floats = [floating(random) for _ in range(POOL)]
+
+    def draw(self) -> tuple[bytes, bytes]:
+        """32 integer registers, pointers among them, and 32 floating-point registers."""
+        rng, world = self._random, self._world
+        x = rng.choices(self._integers, k=32)
+        x[0] = 0
+        for index in POINTERS:
+            page = rng.choice(WRITABLE_PAGES) if rng.random() < 0.9 else rng.randrange(DATA_SIZE // PAGE + 1)
+            offset = rng.randrange(PAGE) if rng.random() < 0.8 else rng.randrange(-16, 16)
+            x[index] = world.data + page * PAGE + offset & ~(7 if rng.random() < 0.6 else 0)
+        for index in ALIGNED:
+            page = rng.choice(WRITABLE_PAGES) if rng.random() < 0.9 else rng.randrange(DATA_SIZE // PAGE)
+            x[index] = world.data + page * PAGE + rng.randrange(64) * 64
+        for index in CODE_POINTERS:
+            x[index] = world.code + (rng.randrange(PROGRAM_SIZE) & ~1)
+        return struct.pack("<32Q", *x), struct.pack("<32Q", *rng.choices(self._floats, k=32))
 
 
 Maker = Callable[[random.Random], int]
@@ -122,7 +136,7 @@ def _makers(instruction: Instruction) -> dict[str, Maker]:
         elif name == "rd":
             makers[name] = _register
         elif name == "rm":
-            makers[name] = lambda random: random.choice((0, 1, 2, 3, 4, 7, 7, 7, random.randrange(8)))
+            makers[name] = lambda random: random.choice(RM if random.random() < 0.98 else (5, 6))
         elif name == "csr":
             makers[name] = lambda random: random.choice(CSRS) if random.random() < 0.95 else random.choice(ILLEGAL_CSRS)
         elif name == "imm" and ("target" in instruction.syntax):
@@ -179,16 +193,18 @@ def _allowed(instruction: Instruction, word: int) -> bool:
     return number not in READ_LEFT_OUT and not (writes and number in WRITE_LEFT_OUT)
 
 
+RM = (0, 1, 2, 3, 4, 7, 7, 7)
 ATOMIC = ("A", "Zalrsc")
-SYSTEM_SHARE = 0.04
-ILLEGAL_SHARE = 0.01
+SYSTEM_SHARE = 0.02
+ILLEGAL_SHARE = 0.004
 SYSTEM = ("Zicsr", "S")
+TRAPS = ("c.ebreak",)
 
 
 @cache
 def _weighted() -> tuple[tuple[tuple[Instruction, dict[str, Maker]], ...], tuple[tuple[Instruction, dict[str, Maker]], ...]]:
-    system = tuple(choice for choice in choices() if choice[0].extension in SYSTEM)
-    return tuple(choice for choice in choices() if choice[0].extension not in SYSTEM), system
+    system = tuple(choice for choice in choices() if choice[0].extension in SYSTEM or choice[0].name in TRAPS)
+    return tuple(choice for choice in choices() if choice not in system), system
 
 
 def program(random: random.Random, size: int = PROGRAM_SIZE) -> tuple[bytes, list[int]]:

@@ -29,6 +29,7 @@ DATA_FLAGS = (
 """Rights of the data pages; None where the page is not there."""
 ABSENT_RAM = len(DATA_FLAGS) - 2
 """The data page that leads to NOWHERE."""
+WRITABLE_PAGES = tuple(n for n, flags in enumerate(DATA_FLAGS) if flags is not None and flags & _RW == _RW and n != ABSENT_RAM)
 DATA_PAGES = len(DATA_FLAGS)
 DATA_SIZE = DATA_PAGES * PAGE
 
