@@ -128,7 +128,9 @@ def _words(settings: GuestSettings) -> list[str]:
     for word in settings.environment:
         if not word.partition("=")[0] or "=" not in word:
             raise UsageError(f"environment variable {word!r}", "it has no name or no value", "write NAME=VALUE")
-    return ["-i", *DEFAULT_ENVIRONMENT, *settings.environment, "/bin/chroot", "/root", *(settings.command or LOGIN_SHELL)]
+    # A command without "/" would be busybox's own of that name, so the root's `env` looks it up.
+    command = ("/usr/bin/env", "--", *settings.command) if settings.command else LOGIN_SHELL
+    return ["-i", *DEFAULT_ENVIRONMENT, *settings.environment, "/bin/chroot", "/root", *command]
 
 
 def _quoted(word: str) -> str:
