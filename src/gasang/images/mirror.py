@@ -76,7 +76,7 @@ class Mirror:
         Raise NotFoundError where the mirror lacks it, BadInputError where what comes is not what the index promises, TimedOutError and
         GasangError for a mirror that does not answer or breaks off again and again, OutOfSpaceError for a full disk.
         """
-        high = _HighWater(step, target.name)
+        high = _HighWater(step)
         if _holds(target, wanted):
             high.reach(wanted.size)
             return
@@ -191,14 +191,13 @@ class Mirror:
 class _HighWater:
     """Advances a step to a position, never twice over the same bytes."""
 
-    def __init__(self, step: Step, name: str) -> None:
+    def __init__(self, step: Step) -> None:
         self._step = step
-        self._name = name
         self._reached = 0
 
     def reach(self, position: int) -> None:
         if position > self._reached:
-            self._step.advance(position - self._reached, self._name)
+            self._step.advance(position - self._reached)
             self._reached = position
 
 
