@@ -61,7 +61,14 @@ def mirror_address() -> str:
 
 
 def build_debian(
-    suite: str, architecture: str, cache: Path, folder: Path, progress: Progress, *, mirror: Mirror | None = None, keyring: Path | None = None
+    suite: str,
+    architecture: str,
+    cache: Path,
+    folder: Path,
+    progress: Progress,
+    *,
+    mirror: Mirror | None = None,
+    keyring: Path | None = None,
 ) -> Built:
     """Build the image of a suite in `folder`; its packages are unpacked, to be configured at its first boot.
 
@@ -78,8 +85,9 @@ def build_debian(
         downloads.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
         raise out_of_space(fault, downloads) from fault
-    release = fetch_release(source, suite, keyring or debian_keyring())
-    plan = _plan(_index(source, release, architecture, folder, progress), architecture)
+    with progress.step(f"asking {source.base} for Debian {suite}"):
+        release = fetch_release(source, suite, keyring or debian_keyring())
+    plan = _plan(_index(source, release, architecture, downloads, progress), architecture)
     files = _download(source, plan.everything, downloads, progress)
     return _assemble(System(suite, architecture, source.base), plan, files, folder, progress)
 
@@ -101,19 +109,17 @@ class _Plan:
 def _index(mirror: Mirror, release: Release, architecture: str, folder: Path, progress: Progress) -> Index:
     wanted = release.index("main", architecture)
     subject = f"package index of Debian {release.codename}"
-    packed = folder / "Packages.xz"
+    packed = folder / f"Packages-{release.codename}.xz"
     with progress.step(f"reading the {subject}", wanted.size, "bytes") as step:
         mirror.fetch(wanted, packed, step)
-        text = expand_bytes(packed.read_bytes(), subject, INDEX_MAX, "xz").decode("utf-8", "surrogateescape")
-        packed.unlink()
-        return Index(text, subject)
+        return Index(expand_bytes(packed.read_bytes(), subject, INDEX_MAX, "xz").decode("utf-8", "surrogateescape"), subject)
 
 
 def _plan(index: Index, architecture: str) -> _Plan:
     system = resolve(index, [*index.selected(frozenset({"required"})), *ADDED])
     kernels = [package for package in resolve(index, [KERNELS[architecture]]) if re.match(r"linux-image-\d", package.name)]
     if len(kernels) != 1:
-        raise BadInputError(f"package {KERNELS[architecture]}", f"it depends on {len(kernels)} kernels instead of one", "use another mirror")
+        raise BadInputError(f"package {KERNELS[architecture]}", f"it leads to {len(kernels)} kernels, not one", "use another mirror")
     busybox = next(package for package in resolve(index, [BUSYBOX]) if package.name == BUSYBOX)
     return _Plan(system, kernels[0], busybox)
 
@@ -137,7 +143,7 @@ def _download(mirror: Mirror, packages: Sequence[Package], folder: Path, progres
 
 
 def _prune(folder: Path, needed: set[str]) -> None:
-    for path in folder.iterdir():
+    for path in folder.glob("*.deb*"):
         if path.name.removesuffix(".partial") not in needed:
             path.unlink()
 

@@ -38,7 +38,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """`timeout`: seconds without a byte until a connection counts as dead. `attempts`: in a row without progress. `pause`: seconds → wait."""
+    """`timeout`: seconds without a byte until a connection counts as dead. `attempts`: in a row without progress. `pause` waits seconds."""
 
     timeout: float = 30.0
     attempts: int = 4
@@ -116,7 +116,7 @@ class Mirror:
             return None
         fault.close()
         if fault.code in (404, 410):
-            return NotFoundError(self._subject(path), "the mirror has no such file", "check the name, or set another mirror with GASANG_MIRROR")
+            return NotFoundError(self._subject(path), "the mirror has no such file", "set another mirror with GASANG_MIRROR")
         again = fault.code in (408, 425, 429) or fault.code >= 500
         return None if again else GasangError(self._subject(path), f"the mirror refuses it ({fault.code} {fault.reason})", _HINT)
 
