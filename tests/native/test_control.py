@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.native_programs import HELPERS, SIZE, Author
-from support.native_twins import INTEGERS, NAMESPACE, compiled
 
 from gasang.native import Fault, NativeFunction, native_from_source
 from gasang.native.types import IntType, i64, ptr, u8, u64
+from support.native_programs import HELPERS, SIZE, Author
+from support.native_twins import INTEGERS, NAMESPACE, compiled
 
 PROGRAMS = 60
 
@@ -30,8 +30,8 @@ def written(seed: int) -> tuple[list[NativeFunction], list[Callable[..., int]], 
     """Programs as native functions, compiled, in CPython, and their text. The helpers are inlined in some."""
     inline = {0: None, 1: True, 2: False}[seed % 3]
     space = dict(NAMESPACE)
-    for text, options in zip(HELPERS, ({}, {}, {"may_fault": True}), strict=True):
-        helper = native_from_source(text, space, inline=inline, **options)
+    for text in HELPERS:
+        helper = native_from_source(text, space, inline=inline, may_fault="raise" in text)
         space[helper.__name__] = helper
     texts = [Author(seed * PROGRAMS + number).program(f"program{number}") for number in range(PROGRAMS)]
     functions = [native_from_source(text, space) for text in texts]
@@ -88,7 +88,9 @@ def ends(kind: IntType) -> list[int]:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.integers(0, 5), st.integers(0, 5), st.integers(-300, 300), st.integers(-300, 300), st.sampled_from([(1, 1), (1, 0), (0, 1), (0, 0)]))
+@given(
+    st.integers(0, 5), st.integers(0, 5), st.integers(-300, 300), st.integers(-300, 300), st.sampled_from([(1, 1), (1, 0), (0, 1), (0, 0)])
+)
 def test_ranges_stop_at_the_ends_of_the_type(low: int, high: int, near: int, far: int, at_end: tuple[int, int]) -> None:
     for kind, step, function, entry in ranges():
         start = ends(kind)[low] if at_end[0] else kind.wrap(near)

@@ -9,10 +9,10 @@ import pytest
 import softfloatpy as judge
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.native_twins import FLOATS, corner_bits, same
 
 from gasang.native import float_twin
 from gasang.native.types import FloatType, f32, f64, from_bits, i32, i64, u32, u64
+from support.native_twins import FLOATS, corner_bits, same
 
 MODES = [judge.RoundingMode.NEAR_EVEN, judge.RoundingMode.MIN_MAG, judge.RoundingMode.MIN, judge.RoundingMode.MAX]
 UNSIGNED = {32: judge.UInt32, 64: judge.UInt64}
@@ -112,7 +112,7 @@ def test_from_integer(kind: FloatType, source: Any) -> None:
     @given(st.integers(0, (1 << source.bits) - 1), st.integers(0, 64), st.integers(0, 3))
     def check(bits: int, shift: int, rounding: int) -> None:
         value = source.wrap(bits >> shift)
-        holder = (SIGNED if source.signed else UNSIGNED)[source.bits]
+        holder: Any = (SIGNED if source.signed else UNSIGNED)[source.bits]
         want, want_flags = judged(f"{LETTERS[source]}_to_{kind.name}", rounding, holder.from_int(value))
         got, flags = flags_of(lambda: float_twin.from_integer(kind, value), rounding)
         assert (bits_of(want), want_flags) == (float_bits(kind, got), flags)

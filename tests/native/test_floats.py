@@ -8,10 +8,10 @@ from functools import cache
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.native_twins import FLOATS, INTEGERS, NAMESPACE, NUMBERS, Row, Rows, compiled, corner_bits, operands
 
 from gasang.native import boolean, f32, f64, float_flags, i64, native, native_from_source, set_float_control, u32
 from gasang.native.types import FloatType, IntType, from_bits
+from support.native_twins import FLOATS, INTEGERS, NAMESPACE, NUMBERS, Row, Rows, compiled, corner_bits, operands
 
 ARITHMETIC = ("a[0] + b[0]", "a[0] - b[0]", "a[0] * b[0]", "a[0] / b[0]", "sqrt(a[0])", "fma(a[0], b[0], c[0])", "-a[0]")
 TESTS = (

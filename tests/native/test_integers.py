@@ -5,9 +5,9 @@ from functools import cache
 from typing import Any
 
 from hypothesis import given, settings
-from support.native_twins import INTEGERS, Row, Rows, operands
 
 from gasang.native.types import boolean
+from support.native_twins import INTEGERS, Row, Rows, operands
 
 Rule = Callable[[Any, int, int], Any]
 
@@ -20,11 +20,11 @@ def truncated(kind: Any, a: int, b: int) -> tuple[int, int]:
 
 
 def unsigned(kind: Any, value: int) -> int:
-    return int(value) % (1 << kind.bits)
+    return int(value % (1 << kind.bits))
 
 
 def signed(kind: Any, value: int) -> int:
-    return (unsigned(kind, value) + (1 << (kind.bits - 1))) % (1 << kind.bits) - (1 << (kind.bits - 1))
+    return int((unsigned(kind, value) + (1 << (kind.bits - 1))) % (1 << kind.bits) - (1 << (kind.bits - 1)))
 
 
 def turned(kind: Any, value: int, count: int) -> int:
@@ -75,7 +75,8 @@ COMPARISONS: dict[str, Rule] = {
 @cache
 def rows() -> Rows:
     return Rows(
-        [Row(text, kind, kind) for kind in INTEGERS for text in RULES] + [Row(text, kind, boolean) for kind in INTEGERS for text in COMPARISONS]
+        [Row(text, kind, kind) for kind in INTEGERS for text in RULES]
+        + [Row(text, kind, boolean) for kind in INTEGERS for text in COMPARISONS]
     )
 
 

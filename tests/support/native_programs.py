@@ -1,7 +1,7 @@
 """Random programs in native Python that also run unchanged in CPython, which is then the judge of control flow and order of evaluation.
 
-Numbers stay small (every assignment keeps 16 bits of them), so that wrapping arithmetic and Python's own agree; memory is `p`, eight numbers, and
-`bump(p, n)` is an expression with a side effect.
+Numbers stay small (every assignment keeps 16 bits of them), so that wrapping arithmetic and Python's own agree; memory is `p`, eight
+numbers, and `bump(p, n)` is an expression with a side effect.
 """
 
 from __future__ import annotations
@@ -12,22 +12,26 @@ NAMES = ("x", "y", "z")
 SIZE = 8
 MASK = 0xFFFF
 
-HELPERS = """
+HELPERS = (
+    """
 def bump(p: ptr[i64], n: i64) -> i64:
     p[n & 7] = (p[n & 7] + 3) & 65535
     return p[n & 7]
-""", """
+""",
+    """
 def both(a: i64, b: i64) -> i64:
     if a > b:
         return a - b
     return a
-""", """
+""",
+    """
 def strict(p: ptr[i64], n: i64) -> None:
     p[0] = (p[0] + n) & 65535
     if n & 3 == 0:
         raise Fault
     p[1] = n
-"""
+""",
+)
 
 
 class Author:
@@ -75,7 +79,10 @@ class Author:
         return [f"{target} {self.random.choice('+-^|')}= {self.value(1)}"] + ([f"{target} &= {MASK}"] if target in NAMES else [])
 
     def attempt(self, depth: int) -> list[str]:
-        return [f"if {self.random.choice(['', 'not '])}attempt(strict, p, {self.value(1)}):", f"    {self.random.choice(NAMES)} = {self.value(1)}"]
+        return [
+            f"if {self.random.choice(['', 'not '])}attempt(strict, p, {self.value(1)}):",
+            f"    {self.random.choice(NAMES)} = {self.value(1)}",
+        ]
 
     def branch(self, depth: int) -> list[str]:
         lines = [f"if {self.test(2)}:", *self.nested(depth)]
@@ -125,4 +132,6 @@ class Author:
         compare = f"{left} {self.random.choice(['<', '<=', '==', '!=', '>', '>='])} {right}"
         if depth == 0:
             return compare
-        return self.random.choice([compare, f"not {compare}", f"({compare} and {self.test(depth - 1)})", f"({compare} or {self.test(depth - 1)})"])
+        return self.random.choice(
+            [compare, f"not {compare}", f"({compare} and {self.test(depth - 1)})", f"({compare} or {self.test(depth - 1)})"]
+        )
