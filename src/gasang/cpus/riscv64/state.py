@@ -1,7 +1,7 @@
 """The state of one hart and what harts share, as native code sees them.
 
-`Cpu` is one hart: registers, CSRs, the soft TLB, the code TLB and the link to the machine. It is written by its own vCPU thread alone, but for the
-words named "shared", which other threads change atomically. `Shared` is one per machine.
+`Cpu` is one hart: registers, CSRs, the soft TLB, the code TLB and the link to the machine. It is written by its own vCPU thread
+alone, but for the words named "shared", which other threads change atomically. `Shared` is one per machine.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ PAGE_SIZE = 1 << PAGE_SHIFT
 PAGE_MASK = 0xFFFFFFFFFFFFF000
 OFFSET_MASK = 0xFFF
 
-TLB_ENTRIES = 4096
+TLB_ENTRIES = 16384
 CODE_TLB_ENTRIES = 2048
 NO_TAG = 0xFFFFFFFFFFFFFFFF
 """Matches no access: a tag's lowest four bits are zero."""
@@ -134,4 +134,4 @@ class Cpu:
     shared: ptr[Shared]
     span_word: u64  # the instruction that lies on two pages, last decoded
     code_tlb: array[CodeTlbEntry] = length(2048)
-    tlb: array[TlbEntry] = length(4096)
+    tlb: array[TlbEntry] = length(16384)

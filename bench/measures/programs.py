@@ -1,0 +1,115 @@
+"""The speed of the benchmark programs, under Linux or on the bare machine, by the guest's own clock."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.assets import bare_program, initrd, programs
+from bench.figures import Figure, Target, geometric_mean, middle, quotient
+from bench.peers import Peer
+from bench.processes import MachineError, run
+
+TARGETS = {"integer": Target("≥", 0.5), "floating": Target("≥", 0.7), "tlb": Target("≥", 2.0)}
+RESULT = re.compile(r"^(\w+) ([0-9a-f]{16}) (\d+) (-?\d+)$", re.MULTILINE)
+EXACT_SCALE = 5
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line that a program printed; `instructions` is -1 where it could not count."""
+
+    name: str
+    checksum: str
+    nanoseconds: int
+    instructions: int
+
+
+def results(output: str) -> list[Result]:
+    """The results in a console's text."""
+    return [Result(name, checksum, int(time), int(count)) for name, checksum, time, count in RESULT.findall(output)]
+
+
+Sample = dict[str, dict[str, list[float]]]
+"""program → peer → seconds of each run."""
+
+Once = Callable[[Peer], list[Result]]
+
+
+def _sample(peers: Iterable[Peer], runs: int, once: Once) -> Sample:
+    """Run the peers in turn, `runs` times; equal programs must give equal checksums everywhere."""
+    taken: Sample = defaultdict(lambda: defaultdict(list))
+    checksums: dict[str, str] = {}
+    for _ in range(runs):
+        for peer in peers:
+            for result in once(peer):
+                taken[result.name][peer.name].append(result.nanoseconds / 1e9)
+                if checksums.setdefault(result.name, result.checksum) != result.checksum:
+                    raise MachineError(f"{result.name} under {peer.name}: checksum {result.checksum} is not {checksums[result.name]}")
+    return taken
+
+
+def _figures(taken: Sample, rates: dict[str, int]) -> list[Figure]:
+    """A line a program and a geometric mean a group; ratios are speeds, ours over QEMU's."""
+    figures, speeds = [], defaultdict(list)
+    for name, group in programs().items():
+        if name not in taken:
+            continue
+        qemu, ours = middle(taken[name]["qemu"]), middle(taken[name]["gasang"])
+        ratio = quotient(qemu, ours)
+        if ratio:
+            speeds[group].append(ratio)
+        count = rates.get(name)
+        each = [f"{count / seconds / 1e6:.0f}" if seconds else "–" for seconds in (qemu, ours)] if count else []
+        figures.append(Figure(f"{group}: {name}", "s", qemu, ours, ratio, note=f"{' / '.join(each)} M instr/s" if each else ""))
+    for group, target in TARGETS.items():
+        members = [name for name, its in programs().items() if its == group and name in taken]
+        if members:
+            mean = geometric_mean(speeds[group]) if len(speeds[group]) == len(members) else None
+            figures.append(Figure(f"{group}: speed, geometric mean", "", None, None, mean, target))
+    return figures
+
+
+def linux(peers: list[Peer], kernel: Path, names: list[str], runs: int, scale: int) -> list[Figure]:
+    """The programs as Linux processes, one boot for all of them each time."""
+
+    def once(peer: Peer) -> list[Result]:
+        command = peer.boot(kernel, initrd(), f"console=ttyS0 quiet bench={','.join(names)} scale={scale}")
+        found = results(run(command, 1200).output)
+        if [result.name for result in found] != names:
+            raise MachineError(
+                f"{peer.name}: results of {', '.join(result.name for result in found) or 'nothing'} instead of {', '.join(names)}"
+            )
+        return found
+
+    return _figures(_sample(peers, runs, once), {})
+
+
+def bare(peers: list[Peer], names: list[str], runs: int, scale: int, paging: bool) -> list[Figure]:
+    """The programs in S-mode on the bare machine, a start each."""
+
+    def once(peer: Peer) -> list[Result]:
+        return [_one_bare(peer, name, scale, paging) for name in names]
+
+    return _figures(_sample(peers, runs, once), _exact_counts(peers, names, scale))
+
+
+def _one_bare(peer: Peer, name: str, scale: int, paging: bool) -> Result:
+    found = results(run(peer.boot(bare_program(name, paging), append=f"scale={scale}", memory=128), 300).output)
+    if len(found) != 1:
+        raise MachineError(f"{name} under {peer.name} printed {len(found)} results")
+    return found[0]
+
+
+def _exact_counts(peers: list[Peer], names: list[str], scale: int) -> dict[str, int]:
+    """Instructions of each program at `scale`, counted by QEMU with -icount on a small part of the work."""
+    counts = {}
+    for peer in peers:
+        if peer.name == "qemu":
+            counting = Peer(peer.name, (*peer.start, "-icount", "shift=0"), peer.memory_flag)
+            for name in names:
+                counts[name] = _one_bare(counting, name, EXACT_SCALE, paging=False).instructions * scale // EXACT_SCALE
+    return counts

@@ -1,0 +1,74 @@
+"""The two that are compared: QEMU's virt machine under TCG, and ours. Each is a way to make a command line."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A program that runs machines; `start` is the command without what to boot."""
+
+    name: str
+    start: tuple[str, ...]
+    memory_flag: str
+
+    def boot(self, kernel: Path, initrd: Path | None = None, append: str = "", memory: int = 512) -> list[str]:
+        """The command that boots `kernel` with `memory` MiB and a console on stdin and stdout."""
+        command = [*self.start, self.memory_flag, f"{memory}M", "--kernel", str(kernel)]
+        if initrd is not None:
+            command += ["--initrd", str(initrd)]
+        return [*command, "--append", append] if append else command
+
+
+def qemu() -> Peer | None:
+    """QEMU, if it is installed (Debian: qemu-system-misc)."""
+    found = shutil.which("qemu-system-riscv64")
+    return Peer("qemu", (found, "-M", "virt", "-nographic", "-bios", "default"), "-m") if found else None
+
+
+def gasang(command: Sequence[str] = ()) -> Peer:
+    """Ours: this tree's sources run by this Python; `command` replaces how it is called."""
+    if not command:
+        command = (sys.executable, "-c", "import sys; from gasang.cli.main import main; sys.exit(main())")
+    return Peer("gasang", (*command, "run", "--vm"), "--memory")
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """What both run with: this tree's sources first."""
+    paths = [str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **changes}
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _first_line(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    return done.stdout.splitlines()[0] if done.returncode == 0 and done.stdout else "unknown"
+
+
+def machine() -> dict[str, str]:
+    """The machine measured on, in words."""
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "processor": f"{_cpu_model()}, {os.cpu_count()} cores",
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "qemu": _first_line("qemu-system-riscv64", "--version"),
+        "gasang": _first_line("git", "describe", "--always", "--dirty"),
+    }

@@ -1,0 +1,127 @@
+"""Measures virtual machines: QEMU and gasang in turn, same kernel, same initrd, same programs. See bench/README.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[0:1] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "src")]
+
+from bench import figures, kernel, peers  # noqa: E402
+from bench.assets import programs  # noqa: E402
+from bench.figures import Figure  # noqa: E402
+from bench.measures import boot, idle, start  # noqa: E402
+from bench.measures import programs as speed  # noqa: E402
+from bench.peers import Peer  # noqa: E402
+from bench.processes import MachineError  # noqa: E402
+
+from guests.build import BuildError  # noqa: E402
+
+README = ROOT / "bench" / "README.md"
+BEGIN, END = "<!-- results: written by bench/vm.py -->\n", "<!-- end of results -->\n"
+
+
+class Bench:
+    """One invocation: its options, its peers, and a method for each thing that can be measured."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        found = {"qemu": peers.qemu(), "gasang": peers.gasang(tuple(options.gasang.split()))}
+        self._peers = [peer for name, peer in found.items() if peer and name in options.peers]
+        if not self._peers:
+            raise MachineError("none of the peers asked for is installed: apt install qemu-system-misc, or see --peers")
+
+    def _kernel(self) -> Path:
+        return self._options.kernel or kernel.stock_kernel()
+
+    def _names(self) -> list[str]:
+        return list(self._options.programs or programs())
+
+    def _ours(self) -> list[Peer]:
+        return [peer for peer in self._peers if peer.name == "gasang"]
+
+    def programs(self) -> list[Figure]:
+        """Programs under Linux."""
+        return speed.linux(self._peers, self._kernel(), self._names(), self._options.runs, self._options.scale)
+
+    def bare(self) -> list[Figure]:
+        """Programs on the bare machine."""
+        return speed.bare(self._peers, self._names(), self._options.runs, self._options.scale, self._options.sv39)
+
+    def boot(self) -> list[Figure]:
+        """Kernel start to power-off."""
+        return boot.kernel_boot(self._peers, self._kernel(), self._options.initrd, self._options.runs)
+
+    def debian(self) -> list[Figure]:
+        """`gasang run --vm debian:trixie -- true`."""
+        return [figure for ours in self._ours() for figure in boot.debian_command(ours, self._options.runs)]
+
+    def idle(self) -> list[Figure]:
+        """CPU and memory of a guest at its prompt."""
+        return idle.idle(self._peers, self._kernel())
+
+    def start(self) -> list[Figure]:
+        """Start to first guest instruction."""
+        return start.first_instruction(self._peers, self._options.runs)
+
+    def all(self) -> list[Figure]:
+        """All of it, as it stands in the README."""
+        return [figure for measure in (self.boot, self.programs, self.idle, self.start, self.debian) for figure in measure()]
+
+
+MEASURES: dict[str, Callable[[Bench], list[Figure]]] = {
+    "programs": Bench.programs,
+    "bare": Bench.bare,
+    "boot": Bench.boot,
+    "debian": Bench.debian,
+    "idle": Bench.idle,
+    "start": Bench.start,
+    "all": Bench.all,
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bench/vm.py", description=__doc__)
+    listing = ", ".join(f"{name}: {(measure.__doc__ or '').rstrip('.')}" for name, measure in MEASURES.items())
+    parser.add_argument("measure", choices=MEASURES, help=listing)
+    parser.add_argument("--runs", type=int, default=5, help="runs of each peer, in turn; the median counts (default 5)")
+    parser.add_argument("--scale", type=int, default=100, metavar="PERCENT", help="of each program's usual work (default 100)")
+    parser.add_argument("--programs", nargs="+", choices=programs(), metavar="NAME", help=f"only these of {', '.join(programs())}")
+    parser.add_argument("--sv39", action="store_true", help="bare programs with 4 KiB pages")
+    parser.add_argument("--peers", nargs="+", choices=("qemu", "gasang"), default=("qemu", "gasang"), help="only these")
+    parser.add_argument("--gasang", default="", metavar="COMMAND", help="how to call gasang (default: this tree's)")
+    parser.add_argument("--kernel", type=Path, help="a riscv64 kernel (default: Debian's, fetched once)")
+    parser.add_argument("--initrd", type=Path, help="for boot: an initrd that powers off by itself (default: ours)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--write-readme", action="store_true", help="put the table into bench/README.md")
+    return parser
+
+
+def _write_readme(found: list[Figure], machine: dict[str, str]) -> None:
+    text = README.read_text()
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    facts = "\n".join(f"- {name}: {value}" for name, value in machine.items())
+    README.write_text(f"{before}{BEGIN}\n{facts}\n\n{figures.as_markdown(found)}\n\n{END}{after}")
+
+
+def main() -> int:
+    """Measure, then print; 1 if a machine or a build failed."""
+    options = _parser().parse_args()
+    try:
+        found = MEASURES[options.measure](Bench(options))
+    except (MachineError, BuildError, kernel.FetchError, OSError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    machine = peers.machine()
+    print(figures.as_json(found, machine) if options.json else figures.as_text(found))
+    if options.write_readme:
+        _write_readme(found, machine)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

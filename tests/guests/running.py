@@ -1,0 +1,89 @@
+"""Runs one guest under a command (QEMU's or ours) and hands back what its console said."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from guests.catalogue import Guest
+
+QEMU = "qemu-system-riscv64"
+QEMU_DEVICES = {
+    "rng": ("-device", "virtio-rng-device"),
+    "console": ("-device", "virtio-serial-device"),
+    "blk": ("-drive", "file=/dev/null,if=none,id=disk,format=raw", "-device", "virtio-blk-device,drive=disk"),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Lines of the console (no carriage returns), what the command said on stderr, its exit code (None if it had to be ended), seconds.
+    """
+
+    lines: list[str]
+    stderr: str
+    exit_code: int | None
+    seconds: float
+
+
+def qemu_command(guest: Guest, elf: Path) -> list[str]:
+    """The command that runs the guest under QEMU's virt machine."""
+    command = [QEMU, "-M", "virt", "-nographic", "-bios", "default", "-smp", str(guest.harts), "-kernel", str(elf), *guest.qemu_options]
+    command += ["-global", "virtio-mmio.force-legacy=false"]
+    for device in guest.devices:
+        command += QEMU_DEVICES[device]
+    return [*command, "-append", guest.arguments] if guest.arguments else command
+
+
+def run_guest(command: Sequence[str], guest: Guest, limit: float | None = None) -> Outcome:
+    """Run `command`, type what the guest wants once it says "ready", and wait for its end.
+
+    After `limit` seconds (the guest's own if None) it is killed; nothing is left running.
+    """
+    begin = time.monotonic()
+    deadline = begin + (guest.limit if limit is None else limit)
+    output = bytearray()
+    to_type = guest.types.encode()
+    with tempfile.TemporaryFile() as said, subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            while (left := deadline - time.monotonic()) > 0 and selector.select(left):
+                chunk = os.read(process.stdout.fileno(), 65536)
+                if not chunk:
+                    break
+                output += chunk
+                if to_type and b"ready" in output:
+                    process.stdin.write(to_type)
+                    process.stdin.flush()
+                    to_type = b""
+        exit_code: int | None
+        try:
+            exit_code = process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            exit_code = None
+            process.wait()
+        process.stdin.close()
+        said.seek(0)
+        stderr = said.read().decode(errors="replace")
+    return Outcome(output.decode(errors="replace").replace("\r", "").splitlines(), stderr, exit_code, time.monotonic() - begin)
+
+
+def failures(guest: Guest, outcome: Outcome) -> list[str]:
+    """What the console should have said and did not; empty if all is well."""
+    lines = iter(outcome.lines)
+    wanted = (*guest.prints, *(["PASS"] if guest.ends else []))
+    missing = [f"no line {want!r} (in this order)" for want in wanted if not any(line.strip() == want for line in lines)]
+    if guest.ends and outcome.exit_code is None:
+        missing.append("did not power off")
+    return [*missing, *outcome.lines[-20:], *outcome.stderr.splitlines()[-5:]] if missing else []
