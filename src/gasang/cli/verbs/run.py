@@ -53,7 +53,7 @@ SYNTAX = Syntax(
     command="run this inside, pass on its output and exit code, and power off; without it, the image's login shell",
     examples=(
         Example("gasang run --vm debian:trixie", "boot Debian to a login shell on this terminal; Ctrl-] stops it"),
-        Example("gasang run --vm --cpus 2 --memory 1G debian:trixie -- uname -a", "run one command inside; the exit code is the command's"),
+        Example("gasang run --vm --cpus 2 --memory 1G debian:trixie -- uname -a", "run one command inside and end with its exit code"),
         Example("echo 6*7 | gasang run --vm -i debian:trixie -- bc", "a command that reads standard input"),
         Example('gasang run --vm --kernel Image --initrd initrd.gz --append "console=ttyS0"', "boot any riscv64 Linux kernel"),
     ),
