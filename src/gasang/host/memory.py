@@ -17,7 +17,8 @@ class LazyMemory:
         try:
             self._map = _map_named(size, name)
         except (OSError, OverflowError, ValueError) as error:
-            raise OutOfSpaceError(f"{size} bytes of guest memory", f"the host cannot map them ({error})", "ask for less with --memory") from error
+            cause = f"the host cannot map them ({error})"
+            raise OutOfSpaceError(f"{size} bytes of guest memory", cause, "ask for less with --memory") from error
         self._anchor = (ctypes.c_char * size).from_buffer(self._map)
         self.address = ctypes.addressof(self._anchor)
         self.view = memoryview(self._map)

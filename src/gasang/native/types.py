@@ -199,6 +199,16 @@ class _ArrayMaker:
 array = _ArrayMaker()
 
 
+def instance(kind: Any) -> Any:
+    """A zeroed object of a struct, for use from Python; its address goes to native functions."""
+    return kind.ctype()
+
+
+def size_of(kind: Any) -> int:
+    """Bytes a value of the type takes."""
+    return int(kind.size)
+
+
 _CTYPES: dict[str, Any] = {
     "u8": ctypes.c_uint8, "u16": ctypes.c_uint16, "u32": ctypes.c_uint32, "u64": ctypes.c_uint64,
     "i8": ctypes.c_int8, "i16": ctypes.c_int16, "i32": ctypes.c_int32, "i64": ctypes.c_int64,

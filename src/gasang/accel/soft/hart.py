@@ -13,6 +13,7 @@ from gasang.cpus.riscv64.state import SUPERVISOR, Cpu
 from gasang.cpus.riscv64.trap import SEIP
 from gasang.devices.bus import BusError
 from gasang.host.memory import LazyMemory
+from gasang.native.types import instance, size_of
 
 if TYPE_CHECKING:
     from gasang.accel.soft.machine import SoftMachine
@@ -30,7 +31,7 @@ class Hart:
     def __init__(self, machine: SoftMachine, number: int) -> None:
         self.machine = machine
         self.number = number
-        self.cpu = Cpu.ctype()
+        self.cpu = instance(Cpu)
         self.address = ctypes.addressof(self.cpu)
         self.running = False
         self.answers = 0
@@ -45,7 +46,7 @@ class Hart:
 
     def _prepare(self, number: int) -> None:
         cpu, machine = self.cpu, self.machine
-        self._blocks = LazyMemory(BLOCKS * Block.size, "gasang-decoded")
+        self._blocks = LazyMemory(BLOCKS * size_of(Block), "gasang-decoded")
         self._code_map = LazyMemory(max(4096, (machine.ram.size >> 12) * 4), "gasang-code-map")
         cpu.hart = number
         cpu.multi = int(machine.hart_count > 1)

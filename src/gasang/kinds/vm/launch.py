@@ -1,6 +1,7 @@
 """`gasang run` of a virtual machine: from a specification to an exit code.
 
-A machine started from an image has one console device with five ports: hvc0, and the four that guest/init speaks through: control (stages, progress and the
+A machine started from an image has one console device with five ports: hvc0, and the four that guest/init speaks through: control
+(stages, progress and the
 exit code, a line each), stdin, stdout and stderr of the command.
 """
 
@@ -90,7 +91,8 @@ def run_vm(spec: VmSpec, console: Console, progress: Any) -> int:
     Raises GasangError where it cannot be started.
     """
     if spec.memory < MINIMUM_MEMORY:
-        raise UsageError(f"{spec.memory >> 20} MiB of memory", "too little for a Linux kernel", f"give at least --memory {MINIMUM_MEMORY >> 20}M")
+        hint = f"give at least --memory {MINIMUM_MEMORY >> 20}M"
+        raise UsageError(f"{spec.memory >> 20} MiB of memory", "too little for a Linux kernel", hint)
     with ExitStack() as cleanup:
         if spec.image is None:
             return _run_kernel(spec, console, cleanup)
@@ -164,7 +166,7 @@ def boot_guest(
     kernel = load_kernel(_read(files.kernel, "kernel"), str(files.kernel), RAM_BASE)
     initrd = _read(files.initrd, "initrd") + overlay(settings)
     append = f"{files.append} {spec.append}".strip()
-    virtio = [device, VirtioBlock(disk), VirtioRng(), *more]
+    virtio: list[VirtioDevice] = [device, VirtioBlock(disk), VirtioRng(), *more]
     vm = VirtualMachine(Parts(spec.cpus, spec.memory, kernel, initrd, append, console.write_error, virtio))
     target = CONSOLE_PORT if settings.tty or settings.mode == "shell" else "gasang.stdin"
 
@@ -187,7 +189,9 @@ def _environment(spec: VmSpec) -> tuple[str, ...]:
     return (*((f"TERM={os.environ.get('TERM', 'linux')}",) if spec.tty else ()), *spec.environment)
 
 
-def _live(vm: VirtualMachine, console: Console, typed: Callable[[bytes], None], resized: Callable[[WindowSize], None] | None = None) -> None:
+def _live(
+    vm: VirtualMachine, console: Console, typed: Callable[[bytes], None], resized: Callable[[WindowSize], None] | None = None
+) -> None:
     """From start to end, the console connected."""
     try:
         console.on_quit(vm.stop)
