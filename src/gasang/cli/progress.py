@@ -42,7 +42,7 @@ class Step:
         self.start = now
         self._lock = threading.Lock()
 
-    def advance(self, amount: int, detail: str = "") -> None:
+    def advance(self, amount: int = 1, detail: str = "") -> None:
         """`amount` more is done; `detail` is what is being worked on."""
         with self._lock:
             self.done += amount

@@ -95,7 +95,7 @@ def run(parsed: Parsed, context: Context) -> int:
     )
     reads_input = parsed.get(INTERACTIVE) or tty or not parsed.command
     with open_progress(context) as progress, StreamConsole(raw=tty, reads_input=reads_input) as console:
-        code: int = launch.run_vm(spec, console, progress)
+        code = launch.run_vm(spec, console, progress)
     if console.left is not None:
         print(f"gasang: stopped the machine ({console.left.value})", file=sys.stderr)
         return console.leave_code

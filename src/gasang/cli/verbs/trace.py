@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gasang.cli.console import StreamConsole
 from gasang.cli.options import Argument, Example, Option, Parsed, Syntax, plain_text, switch, value
-from gasang.cli.output import Column, render
+from gasang.cli.output import Column, Row, render
 from gasang.cli.settings import Context
 from gasang.cli.standard import FORMAT
 from gasang.core.config import parse_cpus, parse_memory
@@ -66,13 +66,13 @@ class Printer:
         self.enough = threading.Event()
         self.failure: OSError | None = None
 
-    def line(self, row: dict[str, object]) -> str:
+    def line(self, row: Row) -> str:
         """An event as a line."""
         if self._form is None:
-            return "{hart} {number:>9} {mode} {pc:#018x}  {text}\n".format(**row)
+            return "{hart} {number:>9} {mode} {pc:#018x}  {text}\n".format_map(row)
         return render(self._form, COLUMNS, [row])
 
-    def write(self, row: dict[str, object]) -> None:
+    def write(self, row: Row) -> None:
         """Write an event, unless it is one too many."""
         with self._lock:
             if self.enough.is_set():
