@@ -35,7 +35,8 @@ _INTRODUCTION = """# The command line
 Made from the verbs' own descriptions by `python -m gasang.cli.reference`; do not edit.
 
 Data goes to standard output, everything else to standard error. Options may stand before and after an argument; long
-options are never abbreviated. An error is one sentence: what, why, and what to do next; `--debug` adds the traceback. `NO_COLOR` is honoured.
+options are never abbreviated. An error is one sentence: what, why, and what to do next; `--debug` adds the traceback.
+`NO_COLOR` is honoured.
 """
 
 
@@ -53,8 +54,8 @@ def markdown() -> str:
     parts.append(f"## Exit codes\n\n`run` passes on the code of the command inside. Otherwise:\n\n| code | means |\n| --- | --- |\n{rows}")
     rows = "".join(f"| `{s.name}` | `{s.variable}` | `{s.default}` | {s.help} |\n" for s in SETTINGS.values())
     parts.append(
-        "## Settings\n\nA flag wins over the variable, that over `gasang.toml` in the working directory or the nearest one above it, that over\n"
-        "`$XDG_CONFIG_HOME/gasang/config.toml` (or `~/.config/…`), that over the default. In a file: `memory = \"2G\"`.\n\n"
+        "## Settings\n\nA flag wins over the variable, that over `gasang.toml` in the working directory or the nearest one above it,\n"
+        "that over `$XDG_CONFIG_HOME/gasang/config.toml` (or `~/.config/…`), that over the default. In a file: `memory = \"2G\"`.\n\n"
         f"| setting | variable | default | what |\n| --- | --- | --- | --- |\n{rows}"
     )
     return "\n".join(parts)

@@ -37,7 +37,7 @@ MEMORY = value("memory", "SIZE", "memory, as in 512M or 2G", parse_memory, short
 SYNTAX = Syntax(
     "Show what a machine executes, from its first instruction on.",
     options=(*SORTS.values(), SKIP, LIMIT, INITRD, APPEND, CPUS, MEMORY, FORMAT),
-    arguments=(Argument("KERNEL", "a riscv64 Linux kernel or another program for supervisor mode: Image, Image.gz or ELF", completes="files"),),
+    arguments=(Argument("KERNEL", "a riscv64 Linux kernel or other program for S-mode: Image, Image.gz or ELF", completes="files"),),
     examples=(
         Example("gasang trace --limit 100 Image", "the first hundred instructions, traps and exits of a kernel"),
         Example("gasang trace --exits --append console=ttyS0 Image", "what it asks of devices and firmware, at full speed"),
