@@ -55,7 +55,7 @@ def markdown() -> str:
     rows = "".join(f"| `{s.name}` | `{s.variable}` | `{s.default}` | {s.help} |\n" for s in SETTINGS.values())
     parts.append(
         "## Settings\n\nA flag wins over the variable, that over `gasang.toml` in the working directory or the nearest one above it,\n"
-        "that over `$XDG_CONFIG_HOME/gasang/config.toml` (or `~/.config/…`), that over the default. In a file: `memory = \"2G\"`.\n\n"
+        'that over `$XDG_CONFIG_HOME/gasang/config.toml` (or `~/.config/…`), that over the default. In a file: `memory = "2G"`.\n\n'
         f"| setting | variable | default | what |\n| --- | --- | --- | --- |\n{rows}"
     )
     return "\n".join(parts)

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import http.server
 import threading
-from collections import namedtuple
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -14,7 +14,13 @@ from gasang.cli.checks.table import CHECKS
 from gasang.core.config import Config, Source
 from gasang.core.units import GIB, MIB
 
-Usage = namedtuple("Usage", "total used free")  # noqa: PYI024 - as shutil.disk_usage has it
+
+class Usage(NamedTuple):
+    """As shutil.disk_usage has it."""
+
+    total: int
+    used: int
+    free: int
 
 
 def host(root: Path = Path("/"), **environment: str) -> Host:
@@ -76,7 +82,7 @@ def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
 
 
 class Answer(http.server.BaseHTTPRequestHandler):
-    def do_HEAD(self) -> None:  # noqa: N802 - the base class names it
+    def do_HEAD(self) -> None:
         self.send_response(200 if self.path == "/debian/dists/stable/InRelease" else 404)
         self.end_headers()
 

@@ -35,12 +35,13 @@ def lines(capsys: pytest.CaptureFixture[str], *words: object) -> list[str]:
 def test_the_words_are_those_of_objdump(compiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     objdump = shutil.which("riscv64-linux-gnu-objdump")
     assert objdump is not None
-    theirs = subprocess.run([objdump, "-d", "-M", "no-aliases", "--no-show-raw-insn", compiled], capture_output=True, text=True, check=True).stdout
+    words = [objdump, "-d", "-M", "no-aliases", "--no-show-raw-insn", compiled]
+    theirs = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     expected = [re.sub(r"\s*#.*", "", line).split() for line in theirs.splitlines() if re.match(r"\s+[0-9a-f]+:\t", line)]
     ours = [line.split() for line in lines(capsys, "--no-aliases", compiled) if re.match(r"\s+[0-9a-f]+:", line)]
 
     def plain(word: str) -> str:
-        """objdump writes addresses without 0x."""
+        """As objdump writes addresses: without 0x."""
         return word.replace("0x", "")
 
     assert [[place, *map(plain, words)] for place, _, *words in ours] == [[place, *map(plain, words)] for place, *words in expected]

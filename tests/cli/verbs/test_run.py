@@ -65,21 +65,29 @@ def run(*words: str, data: bytes = b"", **environment: str) -> subprocess.Comple
 
 
 def test_everything_arrives_at_the_machine(tmp_path: Path) -> None:
-    (tmp_path / "Image").touch()
     (tmp_path / "disk").touch()
     options = ["--vm", "--cpus", "2", "--memory", "512M", "-e", "A=1", "-eHOST", "-e", "ABSENT"]
-    files = ["--kernel", str(tmp_path / "Image"), "--append", "console=ttyS0", "--disk", str(tmp_path / "disk")]
+    files = ["--append", "quiet", "--disk", str(tmp_path / "disk")]
     answer = run("run", *options, *files, "debian:trixie", "--", "ls", "-l", HOST="here")
     shown = answer.stdout.decode()
     for part in (
         "cpus=2, memory=536870912",
-        "append='console=ttyS0', image='debian:trixie', command=('ls', '-l'), environment=('A=1', 'HOST=here'), tty=False",
+        "append='quiet', image='debian:trixie', command=('ls', '-l'), environment=('A=1', 'HOST=here'), tty=False",
         f"disks=({Path(tmp_path / 'disk')!r},)",
         "<>",
     ):
         assert part in shown
     assert answer.stderr == b"on the error stream\n"
     assert answer.returncode == 0
+
+
+def test_a_kernel_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "Image").touch()
+    (tmp_path / "initrd").touch()
+    shown = run(
+        "run", "--kernel", str(tmp_path / "Image"), "--initrd", str(tmp_path / "initrd"), "--append", "console=ttyS0"
+    ).stdout.decode()
+    assert f"kernel={tmp_path / 'Image'!r}, initrd={tmp_path / 'initrd'!r}, append='console=ttyS0', image=None, command=()" in shown
 
 
 def test_the_commands_exit_code_is_passed_on() -> None:
@@ -126,6 +134,8 @@ def test_a_command_on_a_terminal_is_not_given_the_keys(in_terminal: Callable[...
         (["--kernel", "/nope"], 3, "--kernel /nope: there is no such file"),
         (["--kernel", "/"], 2, "--kernel /: it is a folder"),
         (["--initrd", "/dev/null", "img"], 2, "it goes with --kernel"),
+        (["--kernel", "/dev/null", "img"], 2, "an IMAGE has its own kernel"),
+        (["--kernel", "/dev/null", "--", "ls"], 2, "only an IMAGE can run one"),
         (["--cpus", "0", "img"], 2, "--cpus: '0' is no number of processors"),
         (["--memory", "1M", "img"], 2, "--memory: a machine cannot have 1M"),
         (["-e", "=x", "img"], 2, "--env '=x': it names no variable"),
