@@ -25,7 +25,7 @@ lint: setup-test
 	@$(BIN)/lint-imports
 
 bench: setup-bench
-	@$(BIN)/python -m bench
+	@$(BIN)/python bench/vm.py all
 
 setup-demo setup-test setup-bench: setup-%:
 	@$(PYTHON) tools/setup.py $*
