@@ -39,6 +39,18 @@ options are never abbreviated. An error is one sentence: what, why, and what to 
 `NO_COLOR` is honoured.
 """
 
+_FOLDERS = """## Folders
+
+| what | where |
+| --- | --- |
+| images | `$XDG_DATA_HOME/gasang`, or `~/.local/share/gasang` |
+| downloads and unpacked disks | `$XDG_CACHE_HOME/gasang`, or `~/.cache/gasang` |
+| compiled code | `$GASANG_NATIVE_CACHE`, or `native` in the folder above |
+| settings | `$XDG_CONFIG_HOME/gasang/config.toml`, or `~/.config/gasang/config.toml` |
+
+`GASANG_HOME`, an absolute path, puts images, downloads and settings below itself: `data`, `cache`, `config.toml`.
+"""
+
 
 def all_verbs() -> dict[str, Syntax]:
     """The syntax of every verb, in the table's order."""
@@ -58,6 +70,7 @@ def markdown() -> str:
         'that over `$XDG_CONFIG_HOME/gasang/config.toml` (or `~/.config/…`), that over the default. In a file: `memory = "2G"`.\n\n'
         f"| setting | variable | default | what |\n| --- | --- | --- | --- |\n{rows}"
     )
+    parts.append(_FOLDERS)
     return "\n".join(parts)
 
 
