@@ -16,12 +16,14 @@ from gasang.core.console import Console, WindowSize
 from gasang.core.errors import BadInputError, UsageError
 from gasang.core.progress import Progress
 from gasang.core.protocols import Block
+from gasang.cpus.riscv64.library import load as load_processor
 from gasang.devices.syscon import PowerAction, PowerRequest
 from gasang.devices.virtio.block import VirtioBlock
 from gasang.devices.virtio.console import Port, VirtioConsole
 from gasang.devices.virtio.device import VirtioDevice
 from gasang.devices.virtio.rng import VirtioRng
 from gasang.devices.worker import Worker
+from gasang.host.memory import drop_code_pages
 from gasang.images.initramfs import GuestSettings, overlay
 from gasang.images.ready import BootFiles
 from gasang.kinds.vm.board import RAM_BASE
@@ -93,12 +95,20 @@ def run_vm(spec: VmSpec, console: Console, progress: Progress) -> int:
     if spec.memory < MINIMUM_MEMORY:
         hint = f"give at least --memory {MINIMUM_MEMORY >> 20}M"
         raise UsageError(f"{spec.memory >> 20} MiB of memory", "too little for a Linux kernel", hint)
+    prepare(progress)
     with ExitStack() as cleanup:
         if spec.image is None:
             return _run_kernel(spec, console, cleanup)
         from gasang.kinds.vm.pull import boot_files
 
         return _run_image(spec, boot_files(spec.image, progress), console, cleanup)
+
+
+def prepare(progress: Progress) -> None:
+    """Have the processor's machine code ready: compiled at the very first start on a host, linked from the cache after that."""
+    with progress.step("compiling the processor"):
+        load_processor()
+    drop_code_pages("libllvmlite")
 
 
 def _read(path: Path, what: str) -> bytes:
@@ -125,6 +135,7 @@ def _run_kernel(spec: VmSpec, console: Console, cleanup: ExitStack) -> int:
     append = spec.append or "console=ttyS0"
     virtio: list[VirtioDevice] = [*_disks(spec.disks, cleanup), VirtioRng()]
     vm = VirtualMachine(Parts(spec.cpus, spec.memory, kernel, initrd, append, console.write, virtio))
+    del kernel, initrd  # the guest has its copy
     lock = vm.board.bus.lock
 
     def typed(data: bytes) -> None:
@@ -174,6 +185,7 @@ def boot_guest(
     worker = Worker("disk")
     virtio: list[VirtioDevice] = [device, VirtioBlock(disk, worker), VirtioRng(), *more]
     vm = VirtualMachine(Parts(spec.cpus, spec.memory, kernel, initrd, append, chatter.take, virtio))
+    del kernel, initrd  # the guest has its copy
     target = CONSOLE_PORT if speaks else "gasang.stdin"
 
     def typed(data: bytes) -> None:
