@@ -107,6 +107,7 @@ def test_input_goes_to_the_command_only_if_asked_for() -> None:
 
 def test_a_login_shell_has_the_terminal_and_leaves_by_its_key(in_terminal: Callable[..., Person]) -> None:
     person = in_terminal(script("run", "debian:trixie"))
+    person.reads_until(b"gasang: Ctrl-] stops the machine")
     person.reads_until(b"tty=True")
     person.reads_until(b"error stream")
     person.types(b"ls\x03\x1d")

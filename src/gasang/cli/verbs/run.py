@@ -103,6 +103,8 @@ def run(parsed: Parsed, context: Context) -> int:
         tty=tty,
         disks=parsed.get(DISK),
     )
+    if tty:
+        print("gasang: Ctrl-] stops the machine", file=sys.stderr)
     reads_input = parsed.get(INTERACTIVE) or tty or not parsed.command
     with open_progress(context) as progress, StreamConsole(raw=tty, reads_input=reads_input) as console:
         code = launch.run_vm(spec, console, progress)
