@@ -111,12 +111,12 @@ def _write_readme(found: list[Figure], machine: dict[str, str]) -> None:
 def main() -> int:
     """Measure, then print; 1 if a machine or a build failed."""
     options = _parser().parse_args()
+    machine = peers.machine()
     try:
         found = MEASURES[options.measure](Bench(options))
     except (MachineError, BuildError, kernel.FetchError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    machine = peers.machine()
     print(figures.as_json(found, machine) if options.json else figures.as_text(found))
     if options.write_readme:
         _write_readme(found, machine)
