@@ -60,6 +60,18 @@ class Person:
         before, _, self.seen = self.seen.partition(text)
         return before + text
 
+    def has_ended(self, seconds: float) -> bool:
+        """Whether the script closes its terminal within `seconds`; what it shows is kept."""
+        while select.select([self.terminal], [], [], seconds)[0]:
+            try:
+                data = os.read(self.terminal, 4096)
+            except OSError:
+                return True
+            if not data:
+                return True
+            self.seen += data
+        return False
+
     def exit_code(self) -> int:
         """Read to the end and wait."""
         end = time.monotonic() + SECONDS

@@ -105,10 +105,15 @@ class Recorder(NoView):
 def test_steps_nest_and_end_with_errors() -> None:
     view = Recorder()
     reporter = Reporter(view)
-    with pytest.raises(ZeroDivisionError), reporter.step("outer"), reporter.step("inner", 3) as inner:
-        inner.advance(1)
-        assert view.ticked.wait(10)
-        raise ZeroDivisionError
+
+    def fail_inside() -> None:
+        with reporter.step("outer"), reporter.step("inner", 3) as inner:
+            inner.advance(1)
+            assert view.ticked.wait(10)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_inside()
     assert view.seen == ["+outer", "+inner", "-inner", "-outer"]
     reporter.close()
     assert not any(thread.name == "progress" for thread in threading.enumerate())

@@ -138,6 +138,19 @@ def compare_instruction(cases: ptr[Cases], cpu: ptr[Cpu], subject: ptr[Subject])
     return False
 
 
+FAULTED = 1 << 8
+
+
+@native
+def raised_by(cpu: ptr[Cpu], number: u64, rm: u8) -> u32:
+    """Execute an instruction under cpu.frm: the flags that it raises and no others, or FAULTED."""
+    set_float_control(u32(cpu.frm), 0)
+    faulted: boolean = execute(cpu, number, rm)
+    flags: u32 = float_flags()
+    set_float_control(0, 0)
+    return FAULTED if faulted else flags
+
+
 ARITHMETIC = {"fadd": "add", "fsub": "sub", "fmul": "mul", "fdiv": "div", "fsqrt": "sqrt"}
 FUSED = {"fmadd": (0, 0), "fmsub": (0, 1), "fnmsub": (1, 0), "fnmadd": (1, 1)}
 COMPARISONS = {"feq": "eq", "flt": "lt", "fle": "le"}

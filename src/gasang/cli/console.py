@@ -14,16 +14,16 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from enum import Enum
+from functools import partial
 from types import FrameType, TracebackType
 from typing import Final
 
-from gasang.cli.exits import INTERRUPTED, NOBODY_READS, OK
-from gasang.cli.signals import ending_signals
+from gasang.cli.exits import INTERRUPTED, NOBODY_READS, OK, SIGNALLED
+from gasang.cli.signals import Listener, ending_signals
 from gasang.cli.terminal import RESET, RawMode, split_at_leave_key, window_size
 from gasang.core.console import WindowSize
 
 _CHUNK: Final = 1 << 16
-_SIGNALLED: Final = 128
 _FIRST_INTERRUPT: Final = b"gasang: the machine goes on; press Ctrl-C again to stop it\n"
 
 
@@ -50,12 +50,15 @@ class StreamConsole:
         self._undo = ExitStack()
         self._lock = threading.Lock()
         self._quit: Callable[[], None] | None = None
+        self._listener = Listener()
         self._interrupts = 0
+        self._interrupts_in_main = 0
         self._broken = False
         self._signal_number = 0
         self.left: Leave | None = None
 
     def __enter__(self) -> StreamConsole:
+        self._undo.callback(self._listener.close)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -65,7 +68,7 @@ class StreamConsole:
     def leave_code(self) -> int:
         """The exit code of a command whose person left."""
         if self.left is Leave.SIGNAL:
-            return _SIGNALLED + self._signal_number
+            return SIGNALLED + self._signal_number
         return {None: OK, Leave.KEY: OK, Leave.INTERRUPT: INTERRUPTED}.get(self.left, NOBODY_READS)
 
     # output
@@ -94,17 +97,11 @@ class StreamConsole:
         if self.left is not None:
             callback()
             return
-        if threading.current_thread() is not threading.main_thread():
-            return
         if self._raw is None:
-            self._handle(signal.SIGINT, self._interrupted)
+            self._listener.listen(signal.SIGINT, self._interrupted, self._interrupted_in_main)
         for number in ending_signals():
             if signal.getsignal(number) is not signal.SIG_IGN:
-                self._handle(number, self._ended)
-
-    def _handle(self, number: int, handler: Callable[[int, FrameType | None], None]) -> None:
-        previous = signal.signal(number, handler)
-        self._undo.callback(signal.signal, number, previous if previous is not None else signal.SIG_DFL)
+                self._listener.listen(number, partial(self._ended, number))
 
     def _leave(self, reason: Leave) -> None:
         if self.left is None:
@@ -112,16 +109,19 @@ class StreamConsole:
             if self._quit:
                 self._quit()
 
-    def _interrupted(self, number: int, frame: FrameType | None) -> None:
+    def _interrupted(self) -> None:
         self._interrupts += 1
         if self._interrupts == 1:
             _write_all(self._error, _FIRST_INTERRUPT)
-        elif self._interrupts == 2:
-            self._leave(Leave.INTERRUPT)
         else:
+            self._leave(Leave.INTERRUPT)
+
+    def _interrupted_in_main(self, number: int, frame: FrameType | None) -> None:
+        self._interrupts_in_main += 1
+        if self._interrupts_in_main > 2:
             raise KeyboardInterrupt
 
-    def _ended(self, number: int, frame: FrameType | None) -> None:
+    def _ended(self, number: int) -> None:
         self._signal_number = number
         self._leave(Leave.SIGNAL)
 
@@ -165,15 +165,14 @@ class StreamConsole:
     def on_resize(self, callback: Callable[[WindowSize], None]) -> None:
         """Call `callback` now and at each change with the window's size; never where the output is no terminal."""
 
-        def changed(number: int = 0, frame: FrameType | None = None) -> None:
+        def changed() -> None:
             size = window_size(self._output)
             if size:
                 callback(size)
 
         changed()
-        can_hear = hasattr(signal, "SIGWINCH") and threading.current_thread() is threading.main_thread()
-        if can_hear and os.isatty(self._output):
-            self._handle(signal.SIGWINCH, changed)
+        if hasattr(signal, "SIGWINCH") and os.isatty(self._output):
+            self._listener.listen(signal.SIGWINCH, changed)
 
 
 def _write_all(descriptor: int, data: bytes) -> bool:

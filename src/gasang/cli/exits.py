@@ -2,7 +2,7 @@
 
     0 ok · 1 failed · 2 usage · 3 not found · 4 wrong state · 5 permission · 6 unsupported here · 7 out of space ·
     8 timeout · 9 no daemon · 125 the machine died before its command ended · 126, 127 as the guest's shell has them ·
-    130 interrupted · 141 nobody reads the output · else what the guest's command returned
+    130 interrupted · 141 nobody reads the output · 128 + the number of another signal · else what the guest's command returned
 
 Errors of our own bring their code and sentence along; those of the host are translated here. What is left is a fault of
 gasang itself, and says so.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 from typing import Final
 
+from gasang.cli.signals import Ended
 from gasang.core.errors import GasangError, NotFoundError, OutOfSpaceError, PermissionDeniedError
 
 OK: Final = 0
@@ -21,6 +22,8 @@ USAGE: Final = 2
 MACHINE_DIED: Final = 125
 INTERRUPTED: Final = 130
 NOBODY_READS: Final = 141
+SIGNALLED: Final = 128
+"""Plus the signal's number."""
 
 _HOST_ERRORS: Final[dict[int, tuple[type[GasangError], str]]] = {
     errno.ENOENT: (NotFoundError, "check the name"),
@@ -49,6 +52,8 @@ def translate(error: BaseException) -> GasangError | None:
 
 def exit_code(error: BaseException) -> int:
     """The code that a command ends with because of `error`."""
+    if isinstance(error, Ended):
+        return SIGNALLED + error.number
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
     if isinstance(error, BrokenPipeError):

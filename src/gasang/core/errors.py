@@ -66,7 +66,7 @@ class PermissionDeniedError(GasangError):
 
 
 class UnsupportedError(GasangError):
-    """This host or this build cannot do it."""
+    """Neither this host nor this build can do it."""
 
     exit_code = 6
     http_status = 501

@@ -149,12 +149,12 @@ class DecoderTables:
         root = self._place(instruction_set.tree)
         assert root == 0, "the tree's root is no leaf"
         self._arrays = [
-            _array(TreeNode.ctype, self._nodes),
+            _array(_layout(TreeNode), self._nodes),
             _array(ctypes.c_uint16, self._children),
-            _array(Recipe.ctype, self._recipes),
-            _array(ImmediatePart.ctype, self._parts),
+            _array(_layout(Recipe), self._recipes),
+            _array(_layout(ImmediatePart), self._parts),
         ]
-        self.pointer = DecodeTables.ctype(*(ctypes.addressof(array) for array in self._arrays))
+        self.pointer = _layout(DecodeTables)(*(ctypes.addressof(array) for array in self._arrays))
 
     @property
     def size(self) -> int:
@@ -231,3 +231,8 @@ def _array(kind: Any, rows: list[Any]) -> Any:
     for index, row in enumerate(rows):
         array[index] = kind(**row) if isinstance(row, dict) else kind(*row) if isinstance(row, tuple) else row
     return array
+
+
+def _layout(kind: Any) -> Any:
+    """The ctypes type of a native struct."""
+    return kind.ctype

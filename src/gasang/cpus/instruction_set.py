@@ -8,7 +8,7 @@ made from an explicit table of extensions. It knows no particular processor.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -76,6 +76,8 @@ class Instruction:
     """Every operand of the instruction (of the base instruction, for a compressed form) by name."""
     base: Instruction | None = None
     """For a compressed form: the instruction it stands for, whose function is executed."""
+    bound: Mapping[str, int | str] = field(default_factory=dict)
+    """For a compressed form: the base's operands that are constants or another operand of the form."""
 
     @property
     def mask(self) -> int:
@@ -293,7 +295,9 @@ def _expand(extension: str, form: _Compressed, base: Instruction) -> Instruction
     if stray or "instruction" in base.wants:
         raise DescriptionError(f"{form.name} cannot stand for {base.name}: {', '.join(sorted(stray)) or 'it reads its own bits'}")
     syntax = form.syntax if form.syntax is not None else _without(base.syntax, form.bound)
-    return Instruction(form.name, extension, form.pattern, syntax, base.function, base.wants, base.result, base.doc, operands, base)
+    return Instruction(
+        form.name, extension, form.pattern, syntax, base.function, base.wants, base.result, base.doc, operands, base, form.bound
+    )
 
 
 def _without(syntax: str, bound: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ PUNCH_HOLE_KEEP_SIZE = 0x02 | 0x01
 
 
 def lock_file(descriptor: int, *, shared: bool) -> bool:
-    """Take an advisory lock without waiting, given back on close; False if others hold one that excludes it. True where the host has none."""
+    """Take an advisory lock without waiting, given back on close; False if others exclude it. True where the host has no locks."""
     try:
         import fcntl
     except ImportError:

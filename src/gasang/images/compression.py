@@ -21,8 +21,15 @@ PIECE = 1 << 15
 class Decompressor(Protocol):
     """What lzma, zlib and zstandard have in common."""
 
-    eof: bool
-    unused_data: bytes
+    @property
+    def eof(self) -> bool:
+        """Whether the stream's end was reached."""
+        ...
+
+    @property
+    def unused_data(self) -> bytes:
+        """What came behind the stream's end."""
+        ...
 
     def decompress(self, data: bytes, /) -> bytes:
         """The bytes that `data` adds to the result."""

@@ -1,73 +1,143 @@
-"""The initramfs of a gasang guest: a static busybox, the modules, and `guest/init`; and the small archive of one run's settings."""
+"""The initramfs every image boots with, and the settings appended to it for one run.
+
+The initramfs is the same for all runs of an image: a static busybox, the modules that make the board's disk, console and random numbers
+work, and `guest/init`. What differs from run to run is a second, tiny archive after it, a shell script of quoted assignments; thus nothing
+is unpacked, mounted or rewritten on the host to run a command, and the first process in the guest starts almost none of its own.
+"""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from importlib.resources import files
+import re
+from dataclasses import dataclass
+from importlib import resources
+from typing import Literal
 
-from gasang.core.errors import NotFoundError
+from gasang.core.errors import UsageError
 from gasang.images.cpio import archive
-from gasang.images.deb import Deb
-from gasang.images.kernel import StockKernel
+from gasang.images.kernel import Kernel
 from gasang.storage.tree import Entry, Kind
 
-DIRECTORIES = ("bin", "dev", "proc", "sys", "root", "modules", "gasang")
-CONSOLE = (5, 1)
-GUEST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+WANTED_MODULES = ("virtio_mmio", "virtio_blk", "virtio_console", "virtio_rng", "ext4")
+OPTIONAL_MODULES = ("crc32c_generic",)
+"""ext4 asks the crypto layer for crc32c by that name; kernels from 6.14 on have it built in."""
+
+DEFAULT_ENVIRONMENT = ("HOME=/root", "TERM=linux", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+LOGIN_SHELL = ("/bin/bash", "-l")
+_HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,62})")
+_DEVICE = re.compile(r"[A-Za-z0-9/]{1,32}")
+_DIRECTORIES = ("bin", "dev", "device-links", "device-links/pts", "device-links/shm", "etc", "gasang", "modules", "proc", "root", "sys")
+_LINKS = {
+    "bin/sh": "busybox",
+    "bin/chroot": "busybox",
+    "device-links/fd": "/proc/self/fd",
+    "device-links/stdin": "/proc/self/fd/0",
+    "device-links/stdout": "/proc/self/fd/1",
+    "device-links/stderr": "/proc/self/fd/2",
+}
+_FSTAB = """\
+proc /proc proc defaults 0 0
+sysfs /sys sysfs defaults 0 0
+devtmpfs /dev devtmpfs mode=755 0 0
+"""
+_FSTAB_ROOT = """\
+/dev /root/dev none bind 0 0
+devpts /root/dev/pts devpts gid=5,mode=620,ptmxmode=666 0 0
+shm /root/dev/shm tmpfs mode=1777,nosuid,nodev 0 0
+proc /root/proc proc nosuid,nodev,noexec 0 0
+sysfs /root/sys sysfs nosuid,nodev,noexec 0 0
+run /root/run tmpfs mode=755,nosuid,nodev 0 0
+"""
 
 PORTS = ("gasang.control", "gasang.stdin", "gasang.stdout", "gasang.stderr")
-"""The console ports guest/init looks for."""
+"""The console ports `guest/init` speaks through."""
 
 BASE_APPEND = "console=hvc0 quiet loglevel=3 cryptomgr.notests audit=0 random.trust_bootloader=1"
 """What our own guests' kernels are told: nothing to print, no self-tests, entropy from the device tree."""
 
+Mode = Literal["shell", "command", "configure"]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class GuestSettings:
-    """One run: `mode` is shell, command or configure."""
+    """What one run asks of the guest.
 
-    mode: str
+    `command` is an argument vector, searched for in the guest's PATH; without it, a login shell. `environment` holds "NAME=VALUE" words.
+    `tty`: the command has the terminal instead of the ports; `device` names the terminal under /dev ("hvc0"), empty for the kernel's
+    console. `ports`: the host offers PORTS and has them open; without them the guest speaks through its console.
+    """
+
+    mode: Mode = "shell"
     command: tuple[str, ...] = ()
     environment: tuple[str, ...] = ()
     hostname: str = "debian"
     tty: bool = False
-    extra: tuple[tuple[str, bytes], ...] = field(default=())
+    ports: bool = True
+    device: str = ""
+    root: str = "/dev/vda"
 
 
-def build_initramfs(kernel: StockKernel, busybox: Deb) -> bytes:
-    """The archive, not compressed: unpacking would cost the guest more than the host's reading saves."""
-    return archive(_entries(kernel, _busybox(busybox)))
-
-
-def _busybox(package: Deb) -> bytes:
-    for entry in package.entries():
-        if entry.path in ("bin/busybox", "usr/bin/busybox") and isinstance(entry.data, bytes):
-            return entry.data
-    raise NotFoundError(package.subject, "it holds no busybox", "pull again")
-
-
-def _entries(kernel: StockKernel, busybox: bytes) -> Iterable[Entry]:
-    for path in DIRECTORIES:
-        yield Entry(path=path, kind=Kind.DIRECTORY, mode=0o755)
-    yield Entry(path="dev/console", kind=Kind.CHARACTER, mode=0o600, device=CONSOLE)
-    yield Entry(path="bin/busybox", kind=Kind.FILE, mode=0o755, data=busybox)
-    for name in ("init", "configure"):
-        yield Entry(path=name, kind=Kind.FILE, mode=0o755, data=files("gasang.images").joinpath("guest", name).read_bytes())
-    for name, data in kernel.modules:
-        yield Entry(path=f"modules/{name}", kind=Kind.FILE, mode=0o644, data=data)
-    order = "".join(f"{name}\n" for name, _ in kernel.modules)
-    yield Entry(path="modules/order", kind=Kind.FILE, mode=0o644, data=order.encode())
+def initramfs(kernel: Kernel, busybox: bytes) -> bytes:
+    """The archive, uncompressed: unpacking it then costs the guest a copy."""
+    entries = [Entry(path=name, kind=Kind.DIRECTORY, mode=0o755) for name in _DIRECTORIES]
+    entries.append(Entry(path="dev/console", kind=Kind.CHARACTER, mode=0o600, device=(5, 1)))
+    entries.append(Entry(path="bin/busybox", kind=Kind.FILE, mode=0o755, data=busybox))
+    entries += [Entry(path=name, kind=Kind.SYMLINK, mode=0o777, target=target) for name, target in _LINKS.items()]
+    entries.append(Entry(path="etc/fstab", kind=Kind.FILE, data=_FSTAB.encode()))
+    entries.append(Entry(path="etc/fstab.root", kind=Kind.FILE, data=_FSTAB_ROOT.encode()))
+    entries += [Entry(path=f"modules/{module.name}.ko", kind=Kind.FILE, data=module.data) for module in kernel.modules]
+    order = "".join(f"{module.name}\n" for module in kernel.modules)
+    entries.append(Entry(path="modules/order", kind=Kind.FILE, data=order.encode()))
+    entries += [Entry(path=name, kind=Kind.FILE, mode=0o755, data=_guest_file(name)) for name in ("init", "configure")]
+    return archive(entries)
 
 
 def overlay(settings: GuestSettings) -> bytes:
-    """The archive appended to the initramfs for one run."""
-    texts = {"mode": settings.mode, "hostname": settings.hostname, "tty": str(int(settings.tty))}
-    command = settings.command or ("/bin/bash", "-l")
-    words = ["/bin/busybox", "env", *settings.environment, "/bin/busybox", "chroot", "/root", *command]
-    entries = [Entry(path="gasang", kind=Kind.DIRECTORY, mode=0o755)]
-    entries += [Entry(path=f"gasang/{name}", kind=Kind.FILE, data=f"{text}\n".encode()) for name, text in texts.items()]
-    script = "exec " + " ".join(shlex.quote(word) for word in words) + "\n"
-    entries.append(Entry(path="gasang/run", kind=Kind.FILE, data=script.encode("utf-8", "surrogateescape")))
-    return archive(entries)
+    """The archive to append to the initramfs for one run; raise UsageError for what no process can be given (zero bytes, odd names)."""
+    text = "".join(f"{line}\n" for line in _assignments(settings))
+    data = text.encode("utf-8", "surrogateescape")
+    return archive(
+        [
+            Entry(path="gasang", kind=Kind.DIRECTORY, mode=0o755),
+            Entry(path="gasang/settings", kind=Kind.FILE, mode=0o600, data=data),
+        ]
+    )
+
+
+def _guest_file(name: str) -> bytes:
+    return resources.files("gasang.images").joinpath("guest", name).read_bytes()
+
+
+def _assignments(settings: GuestSettings) -> list[str]:
+    _match(_HOSTNAME, settings.hostname, "host name")
+    _match(_DEVICE, settings.root, "root device")
+    if settings.device:
+        _match(_DEVICE, settings.device, "terminal")
+    return [
+        f"mode={settings.mode}",
+        f"hostname={settings.hostname}",
+        f"ports={'1' if settings.ports else ''}",
+        f"tty={settings.device}",
+        f"terminal={'1' if settings.tty else ''}",
+        f"root={settings.root}",
+        "set -- " + " ".join(_quoted(word) for word in _words(settings)),
+    ]
+
+
+def _words(settings: GuestSettings) -> list[str]:
+    """The arguments of `env` that run the command inside the root."""
+    for word in settings.environment:
+        if not word.partition("=")[0] or "=" not in word:
+            raise UsageError(f"environment variable {word!r}", "it has no name or no value", "write NAME=VALUE")
+    return ["-i", *DEFAULT_ENVIRONMENT, *settings.environment, "/bin/chroot", "/root", *(settings.command or LOGIN_SHELL)]
+
+
+def _quoted(word: str) -> str:
+    """A word as a shell reads it back, whatever it holds."""
+    if "\0" in word:
+        raise UsageError(f"argument {word!r}", "it holds a zero byte, which no argument can", "leave it out")
+    return "'" + word.replace("'", "'\\''") + "'"
+
+
+def _match(pattern: re.Pattern[str], value: str, what: str) -> None:
+    if not pattern.fullmatch(value):
+        raise UsageError(f"{what} {value!r}", "it has characters such a name cannot have", "use letters, digits and '-'")

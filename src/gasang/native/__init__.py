@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gasang.native.errors import Fault, NativeError
 from gasang.native.function import NativeFunction, native, native_from_source
+from gasang.native.layout import function_type, length, struct
 from gasang.native.names import (
     address_of,
     atomic_add,
@@ -57,15 +58,12 @@ from gasang.native.types import (
     boolean,
     f32,
     f64,
-    function_type,
     i8,
     i16,
     i32,
     i64,
     i128,
-    length,
     ptr,
-    struct,
     u8,
     u16,
     u32,

@@ -9,26 +9,30 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gasang.core.errors import GasangError
 from gasang.native.cache import ObjectCache, key_of
 from gasang.native.elf_object import undefined_symbols
+from gasang.native.emit_floats import machine
 from gasang.native.function import NativeFunction
-from gasang.native.llvm import ModuleEmitter, machine, table_symbol
+from gasang.native.llvm import ModuleEmitter
+from gasang.native.symbols import entry_symbol, table_symbol
 
 _LEVELS = {"x86_64": ("x86-64-v3", ""), "aarch64": ("generic", "+v8.1a")}
-WIDE_DIVISION = re.compile(r"[su](?:div|rem) i128")
 _lock = threading.RLock()
 _linker: dict[str, Any] = {}
 
 
-class LinkError(Exception):
+class LinkError(GasangError):
     """Compiled code needs a symbol nobody provides."""
+
+    def __init__(self, symbols: set[str]) -> None:
+        super().__init__("compiled code", f"it calls {', '.join(sorted(symbols))}, which nothing here provides")
 
 
 @dataclass(frozen=True)
@@ -64,10 +68,10 @@ def build_library(
 ) -> Built:
     """As `build`, for a set of functions that is decided by source files alone.
 
-    The key is the files' content, so that a warm start neither parses nor emits anything. `counts` are the numbers of roots and of each
-    table's rows.
+    The key is the content of these files and of the compiler's own, so that a warm start neither parses nor emits anything. `counts` are
+    the numbers of roots and of each table's rows.
     """
-    text_key = key_of(name, repr(counts), *(path.read_bytes() for path in sources))
+    text_key = key_of(name, repr(counts), *(path.read_bytes() for path in [*own_sources(), *sources]))
     return link(load_or_compile(text_key, lambda: roots().emit(), optimise, cache), *counts)
 
 
@@ -110,33 +114,29 @@ def _address(function: Any) -> int:
 
 
 def compile_object(text: str, optimise: int) -> bytes:
-    """Machine code for a module's text, with our 128-bit divisions added where LLVM calls them."""
-    from gasang.native.builtins import BUILTINS
+    """Machine code for a module's text, with our 128-bit operations added where LLVM calls them. Raises LinkError for other calls."""
+    from gasang.native.builtins import BUILTINS, OPERATIONS
 
-    if WIDE_DIVISION.search(text):
-        text += _builtins(sorted(BUILTINS))
-    compiled = _emit_object(text, optimise)
-    missing = unresolved(compiled)
-    if missing and missing <= set(BUILTINS):  # LLVM has found a wide division where the text has none
-        compiled = _emit_object(text + _builtins(sorted(missing)), optimise)
+    helpers = {name for operation, name in OPERATIONS.items() if operation in text}
+    while True:
+        added = ModuleEmitter([], {"builtins": [BUILTINS[name] for name in sorted(helpers)]}).emit()
+        compiled = _emit_object([text, added] if helpers else [text], optimise)
         missing = unresolved(compiled)
-    if missing:
-        raise LinkError(f"compiled code calls {', '.join(sorted(missing))}, which is not provided")
-    return compiled
+        if not missing:
+            return compiled
+        if not missing <= set(BUILTINS) - helpers:
+            raise LinkError(missing)
+        helpers |= missing  # LLVM has found a wide division where the text has none
 
 
-def _builtins(names: list[str]) -> str:
-    from gasang.native.builtins import BUILTINS
-
-    return ModuleEmitter([], {"builtins": [BUILTINS[name] for name in names]}).emit()
-
-
-def _emit_object(text: str, optimise: int) -> bytes:
+def _emit_object(texts: list[str], optimise: int) -> bytes:
     import llvmlite.binding as llvm
 
     with _lock:
         target = target_machine(optimise)
-        module = llvm.parse_assembly(text)
+        module = llvm.parse_assembly(texts[0])
+        for text in texts[1:]:
+            module.link_in(llvm.parse_assembly(text))
         module.verify()
         # A pass manager serves one module: using one for two ends the process.
         tuning = llvm.create_pipeline_tuning_options(speed_level=optimise)
@@ -174,11 +174,11 @@ def link(data: bytes, entries: int, tables: dict[str, int]) -> Built:
         library = llvm.JITLibraryBuilder().add_object_img(data)
         for name, address in host_symbols().items():
             library.import_symbol(name, address)
-        names = [f"entry{index}" for index in range(entries)] + [table_symbol(name) for name in tables]
+        names = [entry_symbol(index) for index in range(entries)] + [table_symbol(name) for name in tables]
         for name in names:
             library.export_symbol(name)
         unique = f"{hashlib.sha256(data).hexdigest()[:16]}.{len(_linker['trackers'])}"
         tracker = library.link(_linker["jit"], unique)
         _linker["trackers"].append(tracker)
         rows = {name: list((ctypes.c_uint64 * count).from_address(tracker[table_symbol(name)])) for name, count in tables.items()}
-        return Built([tracker[f"entry{index}"] for index in range(entries)], rows)
+        return Built([tracker[entry_symbol(index)] for index in range(entries)], rows)

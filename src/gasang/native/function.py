@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gasang.native.errors import Fault, NativeError
-from gasang.native.types import FunctionType, PointerType, Type, ctype_of, function_type
+from gasang.native.layout import function_type
+from gasang.native.symbols import CONVENTIONS
+from gasang.native.types import FunctionType, IntType, PointerType, Type, ctype_of
 
 if TYPE_CHECKING:
     from gasang.native.tree import TypedFunction
@@ -58,10 +60,13 @@ class NativeFunction:
         if self._definition is None:
             assert self._function is not None
             lines, first = inspect.getsourcelines(self._function)
-            module = ast.parse(textwrap.dedent("".join(lines)))
-            ast.increment_lineno(module, first - 1)
-            node = module.body[0]
-            assert isinstance(node, ast.FunctionDef)
+            indented = lines[0][:1].isspace()  # textwrap.dedent would stumble over a comment or text at the left edge
+            module = ast.parse("".join(["if True:\n", *lines] if indented else lines))
+            ast.increment_lineno(module, first - 1 - indented)
+            outer = module.body[0]
+            node = outer.body[0] if indented and isinstance(outer, ast.If) else outer
+            if not isinstance(node, ast.FunctionDef):
+                raise NativeError(self._file, first, f"{self.__name__} is no plain def")
             self._definition = node
         return self._definition
 
@@ -85,19 +90,19 @@ class NativeFunction:
 
         definition = self.definition
         arguments = definition.args
-        if arguments.vararg or arguments.kwonlyargs or arguments.kwarg or arguments.defaults:
+        if arguments.vararg or arguments.kwonlyargs or arguments.kwarg or arguments.defaults or arguments.posonlyargs:
             raise NativeError(self._file, definition.lineno, f"{self.name}: native functions take positional parameters without defaults")
-        reader = Checker(definition, self.namespace, self._file, ([], None), self.may_fault)
+        reader = Checker(definition, self.namespace, self._file, ([], None), self.may_fault, self.convention)
         parameters: list[tuple[str, Type]] = []
         for argument in arguments.args:
             if argument.annotation is None:
                 raise NativeError(self._file, argument.lineno, f"{self.name}: parameter {argument.arg} has no type")
-            parameters.append((argument.arg, reader.type_of(argument.annotation)))
+            parameters.append((argument.arg, reader.value_type_of(argument.annotation)))
         returns = definition.returns
         if returns is None:
             raise NativeError(self._file, definition.lineno, f"{self.name}: write -> and the type returned, or None")
         nothing = isinstance(returns, ast.Constant) and returns.value is None
-        return parameters, None if nothing else reader.type_of(returns)
+        return parameters, None if nothing else reader.value_type_of(returns)
 
     @property
     def parameters(self) -> list[tuple[str, Type]]:
@@ -120,7 +125,7 @@ class NativeFunction:
         if self._tree is None:
             from gasang.native.checker import Checker
 
-            self._tree = Checker(self.definition, self.namespace, self._file, self.signature, self.may_fault).check()
+            self._tree = Checker(self.definition, self.namespace, self._file, self.signature, self.may_fault, self.convention).check()
         return self._tree
 
     @property
@@ -128,30 +133,54 @@ class NativeFunction:
         """The text that decides what the function does, for the cache's key."""
         return ast.dump(self.definition)
 
+    def check_border(self) -> None:
+        """Raise NativeError unless Python can call this function's compiled code."""
+        for kind in [*(kind for _, kind in self.parameters), self.result]:
+            if isinstance(kind, IntType) and kind.bits > 64:
+                raise NativeError(
+                    self._file, self.definition.lineno, f"{self.__name__}: {kind} cannot cross the border to Python: pass ptr[{kind}]"
+                )
+
+    def _link(self) -> int:
+        from gasang.native.build import build
+
+        self.check_border()
+        return build([self]).entries[0]
+
     def python(self, *arguments: Any) -> Any:
         """Run the same text as plain Python. Raises Fault where it faults."""
         from gasang.native.memory import Pointer
-        from gasang.native.twin import run_twin
+        from gasang.native.twin import import_value, run_twin
 
-        result = run_twin(self, arguments)
+        _count(self, arguments)
+        result = run_twin(self, [import_value(kind, argument) for (_, kind), argument in zip(self.parameters, arguments, strict=True)])
         return result.address if isinstance(result, Pointer) else result
 
     def __call__(self, *arguments: Any) -> Any:
         """Run compiled; the GIL is released meanwhile. Raises Fault where it faults."""
         if self._entry is None:
-            from gasang.native.build import build
-
-            self._entry = python_entry(self, build([self]).entries[0])
+            self._entry = python_entry(self, self._link())
         return self._entry(*arguments)
 
 
+def _count(function: NativeFunction, arguments: Sequence[Any]) -> None:
+    wanted = len(function.parameters)
+    if len(arguments) != wanted:
+        raise TypeError(f"{function.__name__} takes {wanted} argument{'' if wanted == 1 else 's'}, {len(arguments)} given")
+
+
 def python_entry(function: NativeFunction, address: int) -> Callable[..., Any]:
-    """A Python callable for compiled code at `address` (made by ModuleEmitter's entry)."""
+    """A Python callable for compiled code at `address` (an entry of `build`).
+
+    Raises NativeError where a parameter or the result is a number of 128 bits: those cannot cross the border to Python.
+    """
     import ctypes
 
     from gasang.native.memory import address_from
 
     kinds = [kind for _, kind in function.parameters]
+    function.check_border()
+    wanted = len(kinds)
     ctypes_in = [ctype_of(kind) for kind in kinds]
     pointers = [index for index, kind in enumerate(kinds) if isinstance(kind, PointerType)]
     result = function.result
@@ -163,7 +192,9 @@ def python_entry(function: NativeFunction, address: int) -> Callable[..., Any]:
         raw = ctypes.CFUNCTYPE(None if result is None else ctype_of(result), *ctypes_in)(address)
 
     def call(*arguments: Any) -> Any:
-        values = list(arguments)
+        if len(arguments) != wanted:
+            _count(function, arguments)
+        values: list[Any] = list(arguments)
         for index in pointers:
             values[index] = address_from(values[index])
         if not function.may_fault:
@@ -185,11 +216,20 @@ def native(function: Callable[..., Any] | None = None, /, **options: Any) -> Any
     if function is None:
         return lambda marked: native(marked, **options)
     file = function.__code__.co_filename
+    convention = options.get("convention", "c")
+    if convention not in CONVENTIONS:
+        rule = f"no calling convention {convention!r}: there are {', '.join(CONVENTIONS)}"
+        raise NativeError(file, function.__code__.co_firstlineno, rule)
     return NativeFunction(None, {}, file, function, name=function.__name__, **options)
 
 
 def native_from_source(text: str, namespace: dict[str, Any], *, file: str = "<generated>", **options: Any) -> NativeFunction:
     """A native function from the text of one `def`, its free names taken from `namespace`."""
-    definition = ast.parse(textwrap.dedent(text)).body[0]
-    assert isinstance(definition, ast.FunctionDef)
+    try:
+        body = ast.parse(textwrap.dedent(text), file).body
+    except SyntaxError as error:
+        raise NativeError(file, error.lineno or 1, f"no Python: {error.msg}") from error
+    definition = body[0] if body else None
+    if len(body) != 1 or not isinstance(definition, ast.FunctionDef):
+        raise NativeError(file, 1, "the text of one def is needed")
     return NativeFunction(definition, namespace, file, name=definition.name, **options)

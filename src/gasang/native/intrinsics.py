@@ -1,26 +1,27 @@
 """The intrinsics: one table row each, holding the typing rule, the LLVM IR and the plain-Python twin.
 
-An argument's rule is one of: ``int`` any integer, ``float`` any float, ``number`` either, ``pointer`` any pointer, ``same`` the first
-argument's type, ``target`` what the first argument points to, ``any`` whatever it is, or the name of a type.
+An argument's rule is one of: ``int`` any integer, ``float`` any float, ``number`` either, ``place`` a pointer to a number or a pointer,
+``word place`` one to an integer or a pointer, ``int place`` one to an integer, ``same`` the first argument's type, ``target`` what the
+first argument points to, or the name of a type; the last may be ``…rule``, repeated up to ``most`` arguments in all.
 The result is ``same``, ``target``, ``argument`` (the type given first), ``none`` or the name of a type.
 """
 
 from __future__ import annotations
 
-import math
+import operator
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from gasang.native.memory import Pointer, host_float_flags, raw_copy, raw_fill, raw_syscall, set_host_float_control
+from gasang.native import float_twin
+from gasang.native.memory import Pointer, raw_copy, raw_fill, raw_syscall
 from gasang.native.types import IntType, Type, bits_of, from_bits
 
 if TYPE_CHECKING:
-    from gasang.native.llvm import FunctionEmitter
+    from gasang.native.emit_expressions import ExpressionEmitter
 
-Emit = Callable[["FunctionEmitter", list[Type], list[str], Any], str]
+Emit = Callable[["ExpressionEmitter", list[Type], list[str], Any], str]
 Twin = Callable[[list[Type], Any, list[Any]], Any]
 
 
@@ -34,10 +35,11 @@ class Intrinsic:
     emit: Emit
     twin: Twin
     takes_type: bool = False
+    most: int = 0
 
 
 def _unary(llvm_name: str, extra: str = "") -> Emit:
-    def emit(e: FunctionEmitter, types: list[Type], a: list[str], _: Any) -> str:
+    def emit(e: ExpressionEmitter, types: list[Type], a: list[str], _: Any) -> str:
         t = types[0].llvm
         return e.value(f"call {t} @llvm.{llvm_name}.{t}({t} {a[0]}{extra})")
 
@@ -45,7 +47,7 @@ def _unary(llvm_name: str, extra: str = "") -> Emit:
 
 
 def _binary(llvm_unsigned: str, llvm_signed: str) -> Emit:
-    def emit(e: FunctionEmitter, types: list[Type], a: list[str], _: Any) -> str:
+    def emit(e: ExpressionEmitter, types: list[Type], a: list[str], _: Any) -> str:
         t = types[0].llvm
         name = llvm_signed if getattr(types[0], "signed", False) else llvm_unsigned
         return e.value(f"call {t} @llvm.{name}.{t}({t} {a[0]}, {t} {a[1]})")
@@ -54,20 +56,20 @@ def _binary(llvm_unsigned: str, llvm_signed: str) -> Emit:
 
 
 def _rotate(direction: str) -> Emit:
-    def emit(e: FunctionEmitter, types: list[Type], a: list[str], _: Any) -> str:
+    def emit(e: ExpressionEmitter, types: list[Type], a: list[str], _: Any) -> str:
         t = types[0].llvm
         return e.value(f"call {t} @llvm.fsh{direction}.{t}({t} {a[0]}, {t} {a[0]}, {t} {a[1]})")
 
     return emit
 
 
-def _bswap(e: FunctionEmitter, types: list[Type], a: list[str], _: Any) -> str:
+def _bswap(e: ExpressionEmitter, types: list[Type], a: list[str], _: Any) -> str:
     t = types[0].llvm
     return a[0] if types[0].size == 1 else e.value(f"call {t} @llvm.bswap.{t}({t} {a[0]})")
 
 
 def _high(signed: bool) -> Emit:
-    def emit(e: FunctionEmitter, types: list[Type], a: list[str], _: Any) -> str:
+    def emit(e: ExpressionEmitter, types: list[Type], a: list[str], _: Any) -> str:
         t, bits = types[0].llvm, types[0].size * 8
         wide, extend = f"i{bits * 2}", "sext" if signed else "zext"
         left = e.value(f"{extend} {t} {a[0]} to {wide}")
@@ -89,7 +91,7 @@ def _high_twin(signed: bool) -> Twin:
 
 
 def _truncating(which: str) -> Emit:
-    def emit(e: FunctionEmitter, types: list[Type], a: list[str], _: Any) -> str:
+    def emit(e: ExpressionEmitter, types: list[Type], a: list[str], _: Any) -> str:
         kind = types[0]
         assert isinstance(kind, IntType)
         return e.guarded_division(kind, which, a[0], a[1])
@@ -107,97 +109,65 @@ def truncating_division(kind: IntType, which: str, a: int, b: int) -> int:
     return kind.wrap(quotient if which == "quotient" else a - quotient * b)
 
 
-def _bitcast(e: FunctionEmitter, types: list[Type], a: list[str], to: Any) -> str:
+def _truncating_twin(which: str) -> Twin:
+    return lambda types, _, a: truncating_division(types[0], which, a[0], a[1])  # type: ignore[arg-type]
+
+
+def _signaling_twin(test: Callable[[float, float], bool]) -> Twin:
+    return lambda types, _, a: float_twin.compare(types[0], test, a[0], a[1], signaling=True)  # type: ignore[arg-type]
+
+
+def _bitcast(e: ExpressionEmitter, types: list[Type], a: list[str], to: Any) -> str:
     return a[0] if types[0].llvm == to.llvm else e.value(f"bitcast {types[0].llvm} {a[0]} to {to.llvm}")
 
 
-def _strict(name: str, rounding: bool = True) -> Emit:
-    def emit(e: FunctionEmitter, types: list[Type], a: list[str], _: Any) -> str:
-        return e.strict_float(name, types[0], a, rounding)
+def _strict(name: str) -> Emit:
+    def emit(e: ExpressionEmitter, types: list[Type], a: list[str], _: Any) -> str:
+        return e.strict_float(name, types[0], a)
 
     return emit
 
 
-def _fma_twin(types: list[Type], _: Any, a: list[Any]) -> Any:
-    x, y, z = a
-    kind = types[0]
-    if not all(map(math.isfinite, a)) or x == 0 or y == 0:
-        return kind.wrap(_float_product(x, y) + z)  # type: ignore[attr-defined]
-    exact = Fraction(x) * Fraction(y) + Fraction(z)
-    if exact == 0:
-        return kind.wrap(_float_product(x, y) + z if x * y == -z else 0.0)  # type: ignore[attr-defined]
-    return round_fraction(kind, exact)
+def _float_twin(operation: Callable[..., Any]) -> Twin:
+    return lambda types, _, a: operation(types[0], *a)
 
 
-def _float_product(x: float, y: float) -> float:
-    return x * y
-
-
-def round_fraction(kind: Any, exact: Fraction) -> float:
-    """The nearest value of a float type to an exact number, ties to even."""
-    digits, smallest, largest = (24, -149, 128) if kind.bits == 32 else (53, -1074, 1024)
-    sign, magnitude = (-1.0, -exact) if exact < 0 else (1.0, exact)
-    exponent = magnitude.numerator.bit_length() - magnitude.denominator.bit_length()
-    if magnitude < Fraction(2) ** exponent:
-        exponent -= 1
-    unit = max(exponent - digits + 1, smallest)
-    mantissa = round(magnitude / Fraction(2) ** unit)
-    if mantissa.bit_length() + unit > largest:
-        return sign * math.inf
-    return sign * math.ldexp(float(mantissa), unit)
-
-
-def _sqrt_twin(types: list[Type], _: Any, a: list[Any]) -> Any:
-    value = a[0]
-    if math.isnan(value) or value < 0:
-        return math.nan
-    return types[0].wrap(math.sqrt(value))  # type: ignore[attr-defined]
-
-
-def _round_to_i64(e: FunctionEmitter, types: list[Type], a: list[str], _: Any) -> str:
-    return e.round_to_i64(types[0], a[0])  # type: ignore[arg-type]
-
-
-def _round_to_i64_twin(_: list[Type], __: Any, a: list[Any]) -> Any:
-    value = a[0]
-    if not math.isfinite(value) or not -(2.0**63) <= value < 2.0**63:
-        return -(1 << 63)
-    return round(value)
+def _round_to_i64(e: ExpressionEmitter, types: list[Type], a: list[str], _: Any) -> str:
+    return e.round_to_i64(types[0], a[0])
 
 
 def _float_compare(predicate: str) -> Emit:
-    def emit(e: FunctionEmitter, types: list[Type], a: list[str], _: Any) -> str:
+    def emit(e: ExpressionEmitter, types: list[Type], a: list[str], _: Any) -> str:
         return e.strict_compare("fcmps", predicate, types[0], a[0], a[1])
 
     return emit
 
 
-def _load_unaligned(e: FunctionEmitter, types: list[Type], a: list[str], _: Any) -> str:
-    target = types[0].target  # type: ignore[attr-defined]
-    return e.value(f"load {target.llvm}, ptr {a[0]}, align 1")
+def _load_unaligned(e: ExpressionEmitter, types: list[Type], a: list[str], _: Any) -> str:
+    return e.load(types[0].target, a[0], 1)  # type: ignore[attr-defined]
 
 
-def _store_unaligned(e: FunctionEmitter, types: list[Type], a: list[str], _: Any) -> str:
-    e.line(f"store {types[1].llvm} {a[1]}, ptr {a[0]}, align 1")
+def _store_unaligned(e: ExpressionEmitter, types: list[Type], a: list[str], _: Any) -> str:
+    e.store(types[1], a[1], a[0], 1)
     return ""
 
 
-def _copy(e: FunctionEmitter, _: list[Type], a: list[str], __: Any) -> str:
+def _copy(e: ExpressionEmitter, _: list[Type], a: list[str], __: Any) -> str:
     e.line(f"call void @llvm.memmove.p0.p0.i64(ptr {a[0]}, ptr {a[1]}, i64 {a[2]}, i1 false)")
     return ""
 
 
-def _fill(e: FunctionEmitter, _: list[Type], a: list[str], __: Any) -> str:
+def _fill(e: ExpressionEmitter, _: list[Type], a: list[str], __: Any) -> str:
     e.line(f"call void @llvm.memset.p0.i64(ptr {a[0]}, i8 {a[1]}, i64 {a[2]}, i1 false)")
     return ""
 
 
-def _sizeof(_: FunctionEmitter, __: list[Type], ___: list[str], kind: Any) -> str:
+def _sizeof(_: ExpressionEmitter, __: list[Type], ___: list[str], kind: Any) -> str:
     return str(kind.size)
 
 
 def _atomic(operation: str, signed_operation: str = "") -> Emit:
-    def emit(e: FunctionEmitter, types: list[Type], a: list[str], _: Any) -> str:
+    def emit(e: ExpressionEmitter, types: list[Type], a: list[str], _: Any) -> str:
         target = types[0].target  # type: ignore[attr-defined]
         name = signed_operation if signed_operation and target.signed else operation
         return e.value(f"atomicrmw {name} ptr {a[0]}, {target.llvm} {a[1]} seq_cst, align {target.size}")
@@ -205,7 +175,7 @@ def _atomic(operation: str, signed_operation: str = "") -> Emit:
     return emit
 
 
-def _atomic_twin(apply: Callable[[Any, Any], Any]) -> Twin:
+def _atomic_twin(apply: Callable[[int, int], int]) -> Twin:
     def twin(_: list[Type], __: Any, a: list[Any]) -> Any:
         pointer: Pointer = a[0]
         old = pointer.load()
@@ -215,18 +185,24 @@ def _atomic_twin(apply: Callable[[Any, Any], Any]) -> Twin:
     return twin
 
 
-def _atomic_load(e: FunctionEmitter, types: list[Type], a: list[str], _: Any) -> str:
+def _swap_twin(_: list[Type], __: Any, a: list[Any]) -> Any:
+    old = a[0].load()
+    a[0].store(a[1])
+    return old
+
+
+def _atomic_load(e: ExpressionEmitter, types: list[Type], a: list[str], _: Any) -> str:
     target = types[0].target  # type: ignore[attr-defined]
     return e.value(f"load atomic {target.llvm}, ptr {a[0]} seq_cst, align {target.size}")
 
 
-def _atomic_store(e: FunctionEmitter, types: list[Type], a: list[str], _: Any) -> str:
+def _atomic_store(e: ExpressionEmitter, types: list[Type], a: list[str], _: Any) -> str:
     target = types[0].target  # type: ignore[attr-defined]
     e.line(f"store atomic {target.llvm} {a[1]}, ptr {a[0]} seq_cst, align {target.size}")
     return ""
 
 
-def _compare_exchange(e: FunctionEmitter, types: list[Type], a: list[str], _: Any) -> str:
+def _compare_exchange(e: ExpressionEmitter, types: list[Type], a: list[str], _: Any) -> str:
     t = types[0].target  # type: ignore[attr-defined]
     pair = e.value(f"cmpxchg ptr {a[0]}, {t.llvm} {a[1]}, {t.llvm} {a[2]} seq_cst seq_cst, align {t.size}")
     return e.value(f"extractvalue {{ {t.llvm}, i1 }} {pair}, 0")
@@ -239,33 +215,43 @@ def _compare_exchange_twin(_: list[Type], __: Any, a: list[Any]) -> Any:
     return old
 
 
-def _fence(e: FunctionEmitter, _: list[Type], __: list[str], ___: Any) -> str:
+def _fence(e: ExpressionEmitter, _: list[Type], __: list[str], ___: Any) -> str:
     e.line("fence seq_cst")
     return ""
 
 
 def _expect(value: str) -> Emit:
-    def emit(e: FunctionEmitter, _: list[Type], a: list[str], __: Any) -> str:
+    def emit(e: ExpressionEmitter, _: list[Type], a: list[str], __: Any) -> str:
         return e.value(f"call i1 @llvm.expect.i1(i1 {a[0]}, i1 {value})")
 
     return emit
 
 
-def _syscall(e: FunctionEmitter, _: list[Type], a: list[str], __: Any) -> str:
+def _syscall(e: ExpressionEmitter, _: list[Type], a: list[str], __: Any) -> str:
     return e.syscall(a)
 
 
-def _float_flags(e: FunctionEmitter, _: list[Type], __: list[str], ___: Any) -> str:
+def _float_flags(e: ExpressionEmitter, _: list[Type], __: list[str], ___: Any) -> str:
     return e.float_flags()
 
 
-def _set_float_control(e: FunctionEmitter, _: list[Type], a: list[str], __: Any) -> str:
+def _set_float_control(e: ExpressionEmitter, _: list[Type], a: list[str], __: Any) -> str:
     e.set_float_control(a[0], a[1])
     return ""
 
 
-def _bit_count(kind: Any, value: int) -> str:
-    return format(value & ((1 << kind.bits) - 1), f"0{kind.bits}b")
+def _digits(kind: Any, value: int) -> str:
+    return format(bits_of(kind, value), f"0{kind.bits}b")
+
+
+def _zeros_above(types: list[Type], _: Any, a: list[Any]) -> int:
+    digits = _digits(types[0], a[0])
+    return len(digits) - len(digits.lstrip("0"))
+
+
+def _zeros_below(types: list[Type], _: Any, a: list[Any]) -> int:
+    digits = _digits(types[0], a[0])
+    return len(digits) - len(digits.rstrip("0"))
 
 
 def _rotate_left(kind: Any, value: int, count: int) -> int:
@@ -279,9 +265,9 @@ def _swap_bytes(kind: Any, value: int) -> int:
 
 
 _ROWS = [
-    Intrinsic("popcount", ("int",), "same", _unary("ctpop"), lambda t, _, a: _bit_count(t[0], a[0]).count("1")),
-    Intrinsic("clz", ("int",), "same", _unary("ctlz", ", i1 false"), lambda t, _, a: len((s := _bit_count(t[0], a[0]))) - len(s.lstrip("0"))),
-    Intrinsic("ctz", ("int",), "same", _unary("cttz", ", i1 false"), lambda t, _, a: len((s := _bit_count(t[0], a[0]))) - len(s.rstrip("0"))),
+    Intrinsic("popcount", ("int",), "same", _unary("ctpop"), lambda t, _, a: bits_of(t[0], a[0]).bit_count()),
+    Intrinsic("clz", ("int",), "same", _unary("ctlz", ", i1 false"), _zeros_above),
+    Intrinsic("ctz", ("int",), "same", _unary("cttz", ", i1 false"), _zeros_below),
     Intrinsic("bswap", ("int",), "same", _bswap, lambda t, _, a: _swap_bytes(t[0], a[0])),
     Intrinsic("rotl", ("int", "same"), "same", _rotate("l"), lambda t, _, a: _rotate_left(t[0], a[0], a[1])),
     Intrinsic("rotr", ("int", "same"), "same", _rotate("r"), lambda t, _, a: _rotate_left(t[0], a[0], -a[1])),
@@ -289,36 +275,36 @@ _ROWS = [
     Intrinsic("maximum", ("int", "same"), "same", _binary("umax", "smax"), lambda _, __, a: max(a)),
     Intrinsic("high_u", ("int", "same"), "same", _high(False), _high_twin(False)),
     Intrinsic("high_s", ("int", "same"), "same", _high(True), _high_twin(True)),
-    Intrinsic("divide", ("int", "same"), "same", _truncating("quotient"), lambda t, _, a: truncating_division(t[0], "quotient", a[0], a[1])),  # type: ignore[arg-type]
-    Intrinsic("remainder", ("int", "same"), "same", _truncating("rest"), lambda t, _, a: truncating_division(t[0], "rest", a[0], a[1])),  # type: ignore[arg-type]
+    Intrinsic("divide", ("int", "same"), "same", _truncating("quotient"), _truncating_twin("quotient")),
+    Intrinsic("remainder", ("int", "same"), "same", _truncating("rest"), _truncating_twin("rest")),
     Intrinsic("bitcast", ("number",), "argument", _bitcast, lambda t, to, a: from_bits(to, bits_of(t[0], a[0])), takes_type=True),
     Intrinsic("sizeof", (), "u64", _sizeof, lambda _, kind, __: kind.size, takes_type=True),
-    Intrinsic("sqrt", ("float",), "same", _strict("sqrt"), _sqrt_twin),
-    Intrinsic("fma", ("float", "same", "same"), "same", _strict("fma"), _fma_twin),
-    Intrinsic("round_to_i64", ("float",), "i64", _round_to_i64, _round_to_i64_twin),
-    Intrinsic("less_signaling", ("float", "same"), "boolean", _float_compare("olt"), lambda _, __, a: a[0] < a[1]),
-    Intrinsic("less_equal_signaling", ("float", "same"), "boolean", _float_compare("ole"), lambda _, __, a: a[0] <= a[1]),
-    Intrinsic("load_unaligned", ("pointer",), "target", _load_unaligned, lambda _, __, a: a[0].load()),
-    Intrinsic("store_unaligned", ("pointer", "target"), "none", _store_unaligned, lambda _, __, a: a[0].store(a[1])),
+    Intrinsic("sqrt", ("float",), "same", _strict("sqrt"), _float_twin(float_twin.square_root)),
+    Intrinsic("fma", ("float", "same", "same"), "same", _strict("fma"), _float_twin(float_twin.fused)),
+    Intrinsic("round_to_i64", ("float",), "i64", _round_to_i64, _float_twin(float_twin.round_to_i64)),
+    Intrinsic("less_signaling", ("float", "same"), "boolean", _float_compare("olt"), _signaling_twin(operator.lt)),
+    Intrinsic("less_equal_signaling", ("float", "same"), "boolean", _float_compare("ole"), _signaling_twin(operator.le)),
+    Intrinsic("load_unaligned", ("place",), "target", _load_unaligned, lambda _, __, a: a[0].load()),
+    Intrinsic("store_unaligned", ("place", "target"), "none", _store_unaligned, lambda _, __, a: a[0].store(a[1])),
     Intrinsic("copy", ("ptr[u8]", "ptr[u8]", "u64"), "none", _copy, lambda _, __, a: raw_copy(a[0], a[1], a[2])),
     Intrinsic("fill", ("ptr[u8]", "u8", "u64"), "none", _fill, lambda _, __, a: raw_fill(a[0], a[1], a[2])),
-    Intrinsic("atomic_load", ("pointer",), "target", _atomic_load, lambda _, __, a: a[0].load()),
-    Intrinsic("atomic_store", ("pointer", "target"), "none", _atomic_store, lambda _, __, a: a[0].store(a[1])),
-    Intrinsic("atomic_add", ("pointer", "target"), "target", _atomic("add"), _atomic_twin(lambda x, y: x + y)),
-    Intrinsic("atomic_and", ("pointer", "target"), "target", _atomic("and"), _atomic_twin(lambda x, y: x & y)),
-    Intrinsic("atomic_or", ("pointer", "target"), "target", _atomic("or"), _atomic_twin(lambda x, y: x | y)),
-    Intrinsic("atomic_xor", ("pointer", "target"), "target", _atomic("xor"), _atomic_twin(lambda x, y: x ^ y)),
-    Intrinsic("atomic_swap", ("pointer", "target"), "target", _atomic("xchg"), _atomic_twin(lambda _, y: y)),
-    Intrinsic("atomic_min", ("pointer", "target"), "target", _atomic("umin", "min"), _atomic_twin(min)),
-    Intrinsic("atomic_max", ("pointer", "target"), "target", _atomic("umax", "max"), _atomic_twin(max)),
-    Intrinsic("compare_exchange", ("pointer", "target", "target"), "target", _compare_exchange, _compare_exchange_twin),
+    Intrinsic("atomic_load", ("word place",), "target", _atomic_load, lambda _, __, a: a[0].load()),
+    Intrinsic("atomic_store", ("word place", "target"), "none", _atomic_store, lambda _, __, a: a[0].store(a[1])),
+    Intrinsic("atomic_add", ("int place", "target"), "target", _atomic("add"), _atomic_twin(lambda x, y: x + y)),
+    Intrinsic("atomic_and", ("int place", "target"), "target", _atomic("and"), _atomic_twin(lambda x, y: x & y)),
+    Intrinsic("atomic_or", ("int place", "target"), "target", _atomic("or"), _atomic_twin(lambda x, y: x | y)),
+    Intrinsic("atomic_xor", ("int place", "target"), "target", _atomic("xor"), _atomic_twin(lambda x, y: x ^ y)),
+    Intrinsic("atomic_swap", ("word place", "target"), "target", _atomic("xchg"), _swap_twin),
+    Intrinsic("atomic_min", ("int place", "target"), "target", _atomic("umin", "min"), _atomic_twin(min)),
+    Intrinsic("atomic_max", ("int place", "target"), "target", _atomic("umax", "max"), _atomic_twin(max)),
+    Intrinsic("compare_exchange", ("word place", "target", "target"), "target", _compare_exchange, _compare_exchange_twin),
     Intrinsic("fence", (), "none", _fence, lambda _, __, ___: None),
     Intrinsic("likely", ("boolean",), "boolean", _expect("true"), lambda _, __, a: a[0]),
     Intrinsic("unlikely", ("boolean",), "boolean", _expect("false"), lambda _, __, a: a[0]),
-    Intrinsic("syscall", ("u64", "…u64"), "i64", _syscall, lambda _, __, a: raw_syscall(*a)),
+    Intrinsic("syscall", ("u64", "…u64"), "i64", _syscall, lambda _, __, a: raw_syscall(*a), most=7),
     Intrinsic("ticks", (), "u64", lambda e, _, __, ___: e.ticks(), lambda _, __, ___: time.perf_counter_ns()),
-    Intrinsic("float_flags", (), "u32", _float_flags, lambda _, __, ___: host_float_flags()),
-    Intrinsic("set_float_control", ("u32", "u32"), "none", _set_float_control, lambda _, __, a: set_host_float_control(a[0], a[1])),
+    Intrinsic("float_flags", (), "u32", _float_flags, lambda _, __, ___: float_twin.state.flags),
+    Intrinsic("set_float_control", ("u32", "u32"), "none", _set_float_control, lambda _, __, a: float_twin.state.set(*a)),
 ]  # fmt: skip
 
 INTRINSICS = {row.name: row for row in _ROWS}

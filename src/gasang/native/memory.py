@@ -1,4 +1,4 @@
-"""Memory and host state for native functions that run as plain Python: pointers over real addresses, system calls, float control."""
+"""Memory and system calls for native functions that run as plain Python: pointers over real addresses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import ctypes
 from dataclasses import dataclass
 from typing import Any
 
-from gasang.native.types import ArrayType, PointerType, StructType, Type, ctype_of
+from gasang.native.types import ArrayType, FunctionType, PointerType, StructType, Type, bits_of, from_bits
+
+_ADDRESSES = 1 << 64
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Pointer:
     address: int
 
     def __add__(self, elements: int) -> Pointer:
-        return Pointer(self.type, (self.address + elements * self.type.target.size) % 2**64)
+        return Pointer(self.type, (self.address + elements * self.type.target.size) % _ADDRESSES)
 
     def load(self) -> Any:
         """The value pointed to; a nested struct or array is given as a pointer to it."""
@@ -26,22 +28,24 @@ class Pointer:
     def store(self, value: Any) -> None:
         """Replace the value pointed to."""
         target = self.type.target
-        raw = value.address if isinstance(value, Pointer) else value
-        ctype_of(target).from_address(self.address).value = raw
+        bits = address_from(value) if isinstance(target, (PointerType, FunctionType)) else bits_of(target, value)
+        ctypes.memmove(self.address, bits.to_bytes(target.size, "little"), target.size)
 
 
 def load_from(kind: Type, address: int) -> Any:
     """Read a value of a type at an address."""
     if isinstance(kind, (StructType, ArrayType)):
         return Pointer(PointerType("", 8, 8, "ptr", kind), address)
-    value = ctype_of(kind).from_address(address).value
-    return Pointer(kind, value) if isinstance(kind, PointerType) else value
+    bits = int.from_bytes(ctypes.string_at(address, kind.size), "little")
+    if isinstance(kind, PointerType):
+        return Pointer(kind, bits)
+    return bits if isinstance(kind, FunctionType) else from_bits(kind, bits)
 
 
 def address_from(argument: Any) -> int:
     """The address in an int, a Pointer, or a ctypes object (also a ctypes array)."""
     if isinstance(argument, int):
-        return argument
+        return argument % _ADDRESSES
     if isinstance(argument, Pointer):
         return argument.address
     return ctypes.addressof(argument)
@@ -61,21 +65,5 @@ def raw_syscall(*arguments: int) -> int:
     """A system call of the host, giving -errno as the kernel does."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long
-    result = int(libc.syscall(*(ctypes.c_long(argument if argument < 1 << 63 else argument - (1 << 64)) for argument in arguments)))
+    result = int(libc.syscall(*(ctypes.c_long(argument if argument < 1 << 63 else argument - _ADDRESSES) for argument in arguments)))
     return -ctypes.get_errno() if result == -1 else result
-
-
-def host_float_flags() -> int:
-    """This thread's accrued floating-point flags, in RISC-V's numbering."""
-    from gasang.native.host_float import read_flags
-
-    return int(read_flags())
-
-
-def set_host_float_control(rounding: int, flags: int) -> None:
-    """Set this thread's rounding mode and accrued flags, in RISC-V's numbering."""
-    from gasang.native.host_float import write_control
-
-    write_control(rounding, flags)
-
-

@@ -1,4 +1,4 @@
-"""The typed tree between the checker and its two back ends (LLVM and plain Python)."""
+"""The typed tree between the checker and its two back ends (LLVM and plain Python), and questions about it."""
 
 from __future__ import annotations
 
@@ -195,3 +195,43 @@ class TypedFunction:
     body: list[Statement]
     local_types: dict[str, Type] = field(default_factory=dict)
     callees: list[NativeFunction] = field(default_factory=list)
+
+
+def ends(body: list[Statement]) -> bool:
+    """Whether control never runs off the end of these statements."""
+    return any(_leaves(statement) for statement in body)
+
+
+def _leaves(statement: Statement) -> bool:
+    if isinstance(statement, (Return, TailReturn, RaiseFault)):
+        return True
+    if isinstance(statement, If):
+        return ends(statement.body) and ends(statement.orelse)
+    return isinstance(statement, While) and endless(statement) and not has_break(statement.body)
+
+
+def endless(loop: While) -> bool:
+    """Whether only break, return or a fault leaves the loop."""
+    return isinstance(loop.test, Constant) and bool(loop.test.value)
+
+
+def has_break(body: list[Statement]) -> bool:
+    """Whether a loop's body leaves that loop by `break`."""
+    return any(
+        isinstance(statement, Break) or (isinstance(statement, If) and (has_break(statement.body) or has_break(statement.orelse)))
+        for statement in body
+    )
+
+
+def parts(node: Expression) -> list[Expression]:
+    """The expressions an expression is made of."""
+    found: list[Expression] = []
+    for part in vars(node).values():
+        candidates = part if isinstance(part, list) else [part]
+        found += [candidate for candidate in candidates if isinstance(candidate, Expression)]
+    return found
+
+
+def calls(node: Expression) -> bool:
+    """Whether computing an expression may do more than give its value."""
+    return isinstance(node, (Call, PointerCall, IntrinsicCall)) or any(calls(part) for part in parts(node))

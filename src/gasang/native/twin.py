@@ -1,18 +1,18 @@
 """The plain-Python twin of a native function: the typed tree evaluated directly, with the same results as compiled code.
 
-It exists to check the compiler and to step through native code in a debugger; speed is no aim.
+It exists to check the compiler and to step through native code in a debugger; speed is no aim. Addresses of functions are its own: code
+addresses that compiled code left in memory mean nothing here.
 """
 
 from __future__ import annotations
 
-import math
 import operator
 from typing import TYPE_CHECKING, Any
 
-from gasang.native import tree
+from gasang.native import float_twin, tree
 from gasang.native.errors import Fault
 from gasang.native.memory import Pointer, address_from, load_from
-from gasang.native.types import FloatType, FunctionType, PointerType, boolean
+from gasang.native.types import FloatType, FunctionType, IntType, PointerType, bits_of, boolean, from_bits
 
 if TYPE_CHECKING:
     from gasang.native.function import NativeFunction
@@ -21,9 +21,21 @@ _COMPARE = {"eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "le": opera
 _PLAIN = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "and": operator.and_, "or": operator.or_, "xor": operator.xor}
 
 
+_FLOAT: dict[str, Any] = {
+    "add": float_twin.add, "sub": float_twin.subtract, "mul": float_twin.multiply, "div": float_twin.divide,
+}  # fmt: skip
+_functions: dict[int, NativeFunction] = {}  # what an address of a function means here: its id, alive as long as this table
+
+
 class _Return(Exception):
     def __init__(self, value: Any) -> None:
         self.value = value
+
+
+class _TailCall(Exception):
+    def __init__(self, function: NativeFunction, arguments: list[Any]) -> None:
+        self.function = function
+        self.arguments = arguments
 
 
 class _Break(Exception):
@@ -34,23 +46,41 @@ class _Continue(Exception):
     pass
 
 
-def run_twin(function: NativeFunction, arguments: tuple[Any, ...]) -> Any:
+def run_twin(function: NativeFunction, arguments: list[Any]) -> Any:
     """Run the function as plain Python. Raises Fault where the compiled function reports a fault."""
-    values: dict[str, Any] = {}
-    for (name, kind), argument in zip(function.tree.parameters, arguments, strict=True):
-        values[name] = import_value(kind, argument)
-    try:
-        _run(function.tree.body, values)
-    except _Return as done:
-        return done.value
-    return None
+    while True:
+        values = dict(zip((name for name, _ in function.tree.parameters), arguments, strict=True))
+        try:
+            _run(function.tree.body, values)
+        except _Return as done:
+            return done.value
+        except _TailCall as call:  # in a loop: a chain of tail calls may be longer than Python's stack
+            function, arguments = call.function, call.arguments
+            continue
+        return None
 
 
 def import_value(kind: Any, argument: Any) -> Any:
-    """A caller's argument as a value of the type."""
+    """A Python caller's argument as a value of the type."""
     if isinstance(kind, PointerType):
         return Pointer(kind, address_from(argument))
-    return argument if isinstance(kind, FunctionType) else kind(argument)
+    if isinstance(kind, FunctionType):
+        return argument if isinstance(argument, int) else function_token(argument)
+    if isinstance(kind, IntType):
+        return kind(argument)
+    return kind.wrap(float(argument))
+
+
+def function_token(function: NativeFunction) -> int:
+    """What stands for the function's address."""
+    _functions[id(function)] = function
+    return id(function)
+
+
+def _function_at(token: int) -> NativeFunction:
+    if token not in _functions:
+        raise ValueError(f"no native function that runs as plain Python has the address {token:#x}")
+    return _functions[token]
 
 
 def _run(body: list[tree.Statement], values: dict[str, Any]) -> None:
@@ -63,8 +93,8 @@ def _assign(node: tree.Assign, values: dict[str, Any]) -> None:
 
 
 def _store(node: tree.Store, values: dict[str, Any]) -> None:
-    pointer = _evaluate(node.pointer, values)
-    pointer.store(_evaluate(node.value, values))
+    value = _evaluate(node.value, values)
+    _evaluate(node.pointer, values).store(value)
 
 
 def _if(node: tree.If, values: dict[str, Any]) -> None:
@@ -107,7 +137,9 @@ def _return(node: tree.Return, values: dict[str, Any]) -> None:
 
 
 def _tail_return(node: tree.TailReturn, values: dict[str, Any]) -> None:
-    raise _Return(_evaluate(node.call, values))
+    call = node.call
+    function = call.function if isinstance(call, tree.Call) else _function_at(_evaluate(call.pointer, values))
+    raise _TailCall(function, [_evaluate(argument, values) for argument in call.arguments])
 
 
 def _raise_fault(node: tree.RaiseFault, values: dict[str, Any]) -> None:
@@ -133,7 +165,7 @@ def _local(node: tree.Local, values: dict[str, Any]) -> Any:
 def _binary(node: tree.Binary, values: dict[str, Any]) -> Any:
     left, right, kind = _evaluate(node.left, values), _evaluate(node.right, values), node.type
     if isinstance(kind, FloatType):
-        return kind.wrap(divide_floats(left, right) if node.operator == "div" else _PLAIN[node.operator](left, right))
+        return _FLOAT[node.operator](kind, left, right)
     if node.operator in ("shl", "shr"):
         right %= kind.bits
         return kind.wrap(left << right if node.operator == "shl" else left >> right)
@@ -145,21 +177,12 @@ def _binary(node: tree.Binary, values: dict[str, Any]) -> Any:
     return bool(result) if kind is boolean else kind.wrap(result)
 
 
-def divide_floats(left: float, right: float) -> float:
-    """IEEE division: Python's own refuses zero divisors."""
-    if right != 0:
-        return left / right
-    if left == 0 or math.isnan(left):
-        return math.nan
-    return math.copysign(math.inf, math.copysign(1, left) * math.copysign(1, right))
-
-
 def _unary(node: tree.Unary, values: dict[str, Any]) -> Any:
     operand = _evaluate(node.operand, values)
     if node.operator == "not":
         return not operand
     if isinstance(node.type, FloatType):
-        return -operand
+        return from_bits(node.type, bits_of(node.type, operand) ^ 1 << (node.type.bits - 1))
     return node.type.wrap(-operand if node.operator == "neg" else ~operand)
 
 
@@ -167,7 +190,8 @@ def _compare(node: tree.Compare, values: dict[str, Any]) -> Any:
     left, right = _evaluate(node.left, values), _evaluate(node.right, values)
     if isinstance(left, Pointer):
         left, right = left.address, right.address
-    return _COMPARE[node.operator](left, right)
+    test = _COMPARE[node.operator]
+    return float_twin.compare(node.left.type, test, left, right) if isinstance(node.left.type, FloatType) else test(left, right)
 
 
 def _logic(node: tree.Logic, values: dict[str, Any]) -> Any:
@@ -187,7 +211,20 @@ def _convert(node: tree.Convert, values: dict[str, Any]) -> Any:
         return Pointer(node.type, address_from(operand))
     if isinstance(operand, Pointer):
         return operand.address
-    return bool(operand) if node.type is boolean else node.type(operand)
+    if isinstance(node.type, FunctionType):
+        return operand
+    return convert_number(operand, node.operand.type, node.type)
+
+
+def convert_number(value: Any, source: Any, to: Any) -> Any:
+    """Between integers and floats."""
+    if isinstance(to, FloatType):
+        if isinstance(source, FloatType):
+            return float_twin.to_format(to, source, value)
+        return float_twin.from_integer(to, int(value))
+    if isinstance(source, FloatType):
+        return float_twin.compare(source, operator.ne, value, 0.0) if to is boolean else float_twin.to_integer(to, source, value)
+    return to(value)
 
 
 def _load(node: tree.Load, values: dict[str, Any]) -> Any:
@@ -205,7 +242,7 @@ def _field_address(node: tree.FieldAddress, values: dict[str, Any]) -> Any:
 
 
 def _call(node: tree.Call, values: dict[str, Any]) -> Any:
-    arguments = tuple(_evaluate(argument, values) for argument in node.arguments)
+    arguments = [_evaluate(argument, values) for argument in node.arguments]
     if not node.attempted:
         return run_twin(node.function, arguments)
     try:
@@ -216,8 +253,8 @@ def _call(node: tree.Call, values: dict[str, Any]) -> Any:
 
 
 def _pointer_call(node: tree.PointerCall, values: dict[str, Any]) -> Any:
-    target = _evaluate(node.pointer, values)
-    return run_twin(target, tuple(_evaluate(argument, values) for argument in node.arguments))
+    function = _function_at(_evaluate(node.pointer, values))
+    return run_twin(function, [_evaluate(argument, values) for argument in node.arguments])
 
 
 def _intrinsic(node: tree.IntrinsicCall, values: dict[str, Any]) -> Any:
@@ -226,7 +263,7 @@ def _intrinsic(node: tree.IntrinsicCall, values: dict[str, Any]) -> Any:
 
 
 def _function_address(node: tree.FunctionAddress, values: dict[str, Any]) -> Any:
-    return node.function
+    return function_token(node.function)
 
 
 _STATEMENTS: dict[type, Any] = {
@@ -235,6 +272,6 @@ _STATEMENTS: dict[type, Any] = {
 }  # fmt: skip
 _EXPRESSIONS: dict[type, Any] = {
     tree.Constant: _constant, tree.Local: _local, tree.Binary: _binary, tree.Unary: _unary, tree.Compare: _compare, tree.Logic: _logic,
-    tree.Select: _select, tree.Convert: _convert, tree.Load: _load, tree.Offset: _offset, tree.FieldAddress: _field_address, tree.Call: _call,
-    tree.PointerCall: _pointer_call, tree.IntrinsicCall: _intrinsic, tree.FunctionAddress: _function_address,
+    tree.Select: _select, tree.Convert: _convert, tree.Load: _load, tree.Offset: _offset, tree.FieldAddress: _field_address,
+    tree.Call: _call, tree.PointerCall: _pointer_call, tree.IntrinsicCall: _intrinsic, tree.FunctionAddress: _function_address,
 }  # fmt: skip

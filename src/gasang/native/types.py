@@ -47,7 +47,9 @@ class IntType(Type):
         return self.wrap(value) == value
 
     def __call__(self, value: Any = 0) -> int:
-        """Convert as compiled code does: wrap integers; saturate floats, NaN becoming 0."""
+        """Convert as compiled code does: wrap integers; saturate floats, NaN becoming 0. A boolean is whether it is not 0."""
+        if self.bits == 1:
+            return bool(value)
         if isinstance(value, float):
             return saturate(self, value)
         return self.wrap(int(value))
@@ -61,17 +63,12 @@ class FloatType(Type):
 
     def wrap(self, value: float) -> float:
         """The nearest value of this format (ties to even)."""
-        if self.bits == 64:
-            return float(value)
-        try:
-            return float(ctypes.c_float(value).value)
-        except OverflowError:
-            return math.copysign(math.inf, value)
+        return float(value) if self.bits == 64 else float(ctypes.c_float(value).value)
 
     def __call__(self, value: Any = 0.0) -> float:
         """Convert as compiled code does."""
         if isinstance(value, int) and self.bits == 32:
-            return _int_to_f32(value)
+            return _int_to_f32(int(value))
         return self.wrap(float(value))
 
 
@@ -124,16 +121,40 @@ class StructType(Type):
     def __hash__(self) -> int:
         return id(self)
 
+    def lay_out(self, fields: tuple[Field, ...], size: int, alignment: int) -> None:
+        """Fill in what was not known yet when pointers to the struct were declared inside it."""
+        super().__init__(self.name, size, alignment, f"[{size} x i8]")
+        object.__setattr__(self, "fields", {field.name: field for field in fields})
+
     @property
     def ctype(self) -> Any:
-        """The ctypes.Structure of the same layout, for use from Python."""
-        if self._ctype is None:
-            body = {"_fields_": [(field.name, ctype_of(field.type)) for field in self.fields.values()]}
-            object.__setattr__(self, "_ctype", type(self.name, (ctypes.Structure,), body))
-            assert ctypes.sizeof(self._ctype) == self.size, self.name
-        return self._ctype
+        """The ctypes.Structure of the same layout, for use from Python. Integers of 128 bits are two of 64, the lower first."""
+        made: Any = self._ctype
+        if made is None:
+            made = type(self.name, (ctypes.Structure,), {"_fields_": self._ctype_fields()})
+            assert ctypes.sizeof(made) == self.size, self.name
+            object.__setattr__(self, "_ctype", made)
+        return made
+
+    def _ctype_fields(self) -> list[tuple[str, Any]]:
+        """Fields for ctypes, with the gaps spelt out that it would not leave: it aligns 128-bit integers to 8 bytes."""
+        made: list[tuple[str, Any]] = []
+        end, widest = 0, 1
+        for field in self.fields.values():
+            kind = ctype_of(field.type)
+            if _aligned(end, ctypes.alignment(kind)) != field.offset:
+                made.append((f"gap at {end}", ctypes.c_uint8 * (field.offset - end)))
+            made.append((field.name, kind))
+            end, widest = field.offset + field.type.size, max(widest, ctypes.alignment(kind))
+        if _aligned(end, widest) != self.size:
+            made.append((f"gap at {end}", ctypes.c_uint8 * (self.size - end)))
+        return made
 
     _ctype: Any
+
+
+def _aligned(offset: int, alignment: int) -> int:
+    return -(-offset // alignment) * alignment
 
 
 def _integer(bits: int, signed: bool) -> IntType:
@@ -156,6 +177,8 @@ class _PointerMaker:
         self._made: dict[Any, PointerType] = {}
 
     def __getitem__(self, target: Type) -> PointerType:
+        if not isinstance(target, Type):
+            raise TypeError(f"ptr[{target!r}]: {target!r} is no native type")
         found = self._made.get(target)
         if found is None:
             found = PointerType(f"ptr[{target.name}]", POINTER_SIZE, POINTER_SIZE, "ptr", target)
@@ -170,51 +193,26 @@ class _ArrayMaker:
     """`array[T]` in a struct, completed by `length(n)`."""
 
     def __getitem__(self, element: Type) -> ArrayType:
-        return ArrayType(f"array[{element.name}]", 0, element.alignment, "", element, 0)
+        return ArrayType(f"array[{getattr(element, 'name', element)}]", 0, 1, "", element, 0)
 
 
 array = _ArrayMaker()
 
 
-@dataclass(frozen=True)
-class _Length:
-    count: int
+def instance(kind: Any) -> Any:
+    """A zeroed object of a struct, for use from Python; its address goes to native functions."""
+    return kind.ctype()
 
 
-def length(count: int) -> Any:
-    """How many elements an array field has, as in `x: array[u64] = length(33)`."""
-    return _Length(count)
-
-
-def function_type(parameters: list[Any], result: Any = None, convention: str = "c") -> FunctionType:
-    """The type of a pointer to native code."""
-    text = ", ".join(parameter.name for parameter in parameters)
-    return FunctionType(f"function[[{text}], {result}]", POINTER_SIZE, POINTER_SIZE, "ptr", tuple(parameters), result, convention)
-
-
-def struct(declaration: type) -> Any:
-    """Lay out a class of annotations as a StructType."""
-    namespace = vars(__import__("sys").modules[declaration.__module__])
-    fields: list[Field] = []
-    offset, alignment = 0, 1
-    for name, annotation in declaration.__annotations__.items():
-        kind = eval(annotation, namespace, dict(vars(declaration))) if isinstance(annotation, str) else annotation  # noqa: S307 - our own source
-        if isinstance(kind, ArrayType):
-            count = getattr(declaration, name).count
-            kind = ArrayType(f"{kind.name}*{count}", kind.element.size * count, kind.alignment, "", kind.element, count)
-        if not isinstance(kind, Type):
-            raise TypeError(f"{declaration.__name__}.{name}: {annotation!r} is no native type")
-        offset = -(-offset // kind.alignment) * kind.alignment
-        fields.append(Field(name, kind, offset))
-        offset += kind.size
-        alignment = max(alignment, kind.alignment)
-    return StructType(declaration.__name__, tuple(fields), -(-offset // alignment) * alignment, alignment)
+def size_of(kind: Any) -> int:
+    """Bytes a value of the type takes."""
+    return int(kind.size)
 
 
 _CTYPES: dict[str, Any] = {
     "u8": ctypes.c_uint8, "u16": ctypes.c_uint16, "u32": ctypes.c_uint32, "u64": ctypes.c_uint64,
     "i8": ctypes.c_int8, "i16": ctypes.c_int16, "i32": ctypes.c_int32, "i64": ctypes.c_int64,
-    "f32": ctypes.c_float, "f64": ctypes.c_double, "boolean": ctypes.c_bool,
+    "f32": ctypes.c_float, "f64": ctypes.c_double, "boolean": ctypes.c_bool, "u128": ctypes.c_uint64 * 2, "i128": ctypes.c_uint64 * 2,
 }  # fmt: skip
 
 
@@ -226,8 +224,6 @@ def ctype_of(kind: Type) -> Any:
         return ctype_of(kind.element) * kind.count
     if isinstance(kind, StructType):
         return kind.ctype
-    if kind.name not in _CTYPES:
-        raise TypeError(f"{kind.name} cannot cross the border to Python")
     return _CTYPES[kind.name]
 
 
@@ -256,16 +252,26 @@ def _int_to_f32(value: int) -> float:
 
 
 def bits_of(kind: Type, value: Any) -> int:
-    """The bit pattern of a number, unsigned."""
-    if isinstance(kind, FloatType):
-        return int.from_bytes(_struct.pack("<f" if kind.bits == 32 else "<d", value), "little")
-    assert isinstance(kind, IntType)
-    return int(value) & ((1 << kind.bits) - 1)
+    """The bit pattern of a number, as an unsigned integer."""
+    if isinstance(kind, IntType):
+        return int(value) & ((1 << kind.bits) - 1)
+    assert isinstance(kind, FloatType)
+    if kind.bits == 32 and not math.isnan(value):
+        return int.from_bytes(_struct.pack("<f", value), "little")
+    bits = int.from_bytes(_struct.pack("<d", value), "little")
+    if kind.bits == 64:
+        return bits
+    # A NaN of binary32 lives in a Python float with its payload in the upper bits; the host's conversion would make it quiet.
+    return bits >> 32 & 0x8000_0000 | 0x7F80_0000 | (bits >> 29 & 0x7F_FFFF or 0x40_0000)
 
 
 def from_bits(kind: Type, bits: int) -> Any:
     """The number that has this bit pattern."""
-    if isinstance(kind, FloatType):
-        return _struct.unpack("<f" if kind.bits == 32 else "<d", bits.to_bytes(kind.size, "little"))[0]
-    assert isinstance(kind, IntType)
-    return kind.wrap(bits)
+    if isinstance(kind, IntType):
+        return bool(bits & 0xFF) if kind.bits == 1 else kind.wrap(bits)
+    assert isinstance(kind, FloatType)
+    if kind.bits == 32 and bits & 0x7FFF_FFFF > 0x7F80_0000:
+        bits = (bits & 0x8000_0000) << 32 | 0x7FF0_0000_0000_0000 | (bits & 0x7F_FFFF) << 29
+    elif kind.bits == 32:
+        return _struct.unpack("<f", bits.to_bytes(4, "little"))[0]
+    return _struct.unpack("<d", bits.to_bytes(8, "little"))[0]

@@ -23,7 +23,7 @@ class Raw:
 
     @classmethod
     def open(cls, path: Path, *, read_only: bool = False) -> Raw:
-        """Open a file or block device. Raises NotFoundError, PermissionDeniedError, BadInputError, or StateError if someone else writes to it."""
+        """Open a file or device. Raises NotFoundError, PermissionDeniedError, BadInputError, or StateError if another writes to it."""
         try:
             descriptor = os.open(path, (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC)
         except FileNotFoundError as error:

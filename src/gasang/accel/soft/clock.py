@@ -25,7 +25,8 @@ def ticks_per_second(ticks: Callable[[], int]) -> float:
 class GuestClock:
     """Keeps the machine's anchor: guest time at a moment of the host's counter, and the rate between them.
 
-    A rate measured over 20 ms is off by some parts in a million; each `follow` measures it over the machine's whole life, so guest time stays with the
+    A rate measured over 20 ms is off by some parts in a million; each `follow` measures it over the machine's whole life, so guest
+    time stays with the
     host's monotonic clock.
     """
 

@@ -13,6 +13,7 @@ from gasang.cpus.riscv64.state import SUPERVISOR, Cpu
 from gasang.cpus.riscv64.trap import SEIP
 from gasang.devices.bus import BusError
 from gasang.host.memory import LazyMemory
+from gasang.native.types import instance, size_of
 
 if TYPE_CHECKING:
     from gasang.accel.soft.machine import SoftMachine
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 UNLIMITED = 1 << 62
 BLOCKS = 1024
 """Code pages a hart keeps decoded (32 KiB each): beyond that all are forgotten and decoded anew."""
+IDLE_SECONDS = 0.5
+"""A hart that sleeps longer gives its decoded code back."""
+FEW_BLOCKS = 64
+"""Fewer than these are not worth it."""
 NEVER = (1 << 64) - 1
 LONG_WAIT = 3600 * TIMEBASE
 
@@ -30,7 +35,7 @@ class Hart:
     def __init__(self, machine: SoftMachine, number: int) -> None:
         self.machine = machine
         self.number = number
-        self.cpu = Cpu.ctype()
+        self.cpu = instance(Cpu)
         self.address = ctypes.addressof(self.cpu)
         self.running = False
         self.answers = 0
@@ -40,12 +45,12 @@ class Hart:
         functions = machine.processor.functions
         self._run, self._post, self._retract = functions["run"], functions["post"], functions["retract"]
         self._ask, self._pending, self._time = functions["ask"], functions["pending"], functions["time_of"]
-        self._serve = functions["serve_requests"]
+        self._serve, self._forget = functions["serve_requests"], functions["forget_all_blocks"]
         self._prepare(number)
 
     def _prepare(self, number: int) -> None:
         cpu, machine = self.cpu, self.machine
-        self._blocks = LazyMemory(BLOCKS * Block.size, "gasang-decoded")
+        self._blocks = LazyMemory(BLOCKS * size_of(Block), "gasang-decoded")
         self._code_map = LazyMemory(max(4096, (machine.ram.size >> 12) * 4), "gasang-code-map")
         cpu.hart = number
         cpu.multi = int(machine.hart_count > 1)
@@ -129,7 +134,18 @@ class Hart:
         if self._pending(self.address):
             return
         left = self.cpu.stimecmp - self._time(self.address)
-        self.wakeup.wait(None if left > LONG_WAIT else max(left, 0) / TIMEBASE)
+        seconds = None if left > LONG_WAIT else max(left, 0) / TIMEBASE
+        if seconds is not None and seconds < IDLE_SECONDS:
+            self.wakeup.wait(seconds)
+        elif not self.wakeup.wait(IDLE_SECONDS):
+            self._forget_decoded()
+            self.wakeup.wait(None if seconds is None else seconds - IDLE_SECONDS)
+
+    def _forget_decoded(self) -> None:
+        """A hart that has nothing to do needs no decoded code; it is decoded anew when it goes on."""
+        if self.cpu.blocks_used > FEW_BLOCKS:
+            self._forget(self.address)
+            self._blocks.release()
 
     def step(self) -> int:
         """Run until the processor needs something; do it where that is a device access. The reason (exits.py)."""

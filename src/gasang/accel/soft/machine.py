@@ -17,6 +17,7 @@ from gasang.cpus.riscv64 import exits
 from gasang.cpus.riscv64.library import Processor, load
 from gasang.cpus.riscv64.state import MAX_HARTS, RESERVATION_SLOTS, Shared
 from gasang.host.memory import LazyMemory
+from gasang.native.types import instance
 
 
 class Bus(Protocol):
@@ -39,7 +40,7 @@ class SoftMachine:
         self.processor: Processor = load()
         self.ram = GuestRam(ram_base, ram_size)
         self.hart_count = harts
-        self.shared = Shared.ctype()
+        self.shared = instance(Shared)
         self._page_flags = LazyMemory(max(4096, ram_size >> 12), "gasang-page-flags")
         self._reservations = (ctypes.c_uint32 * RESERVATION_SLOTS)()
         shared = self.shared

@@ -1,14 +1,18 @@
 """Decoded code: per-page blocks of records, found through the code TLB, kept true to memory.
 
-A page's block has one record for every two bytes; `record address >> 3` plus a bias is the pc. A record not yet decoded has the handler `decode_here`, so
+A page's block has one record for every two bytes; `record address >> 3` plus a bias is the pc. A record not yet decoded has the
+handler `decode_here`, so
 a block needs no list of what is decoded. Two records behind the last lead to the next page.
 
 Rules that keep records true (ORDER: code coherence):
-1. Before a page's first record is decoded its CODE_PAGE flag is set and this hart's write translations of it are dropped: its own stores to it are noticed.
+
+1. Before a page's first record is decoded its CODE_PAGE flag is set and this hart's write translations of it are dropped: its own
+   stores to it are noticed.
 2. A noticed store forgets the block, or, if it is the one being executed, just the records that the store touched.
-3. Another hart that holds records of the page learns of it through its dirty ring, at its next fence.i: earlier the specification promises nothing.
-4. Other harts' write translations made before the flag was set are dropped at their next poll. Until all have answered, the pages first decoded
-   meanwhile are unconfirmed, and a fence.i forgets all blocks.
+3. Another hart that holds records of the page learns of it through its dirty ring, at its next fence.i: earlier the specification
+   promises nothing.
+4. Other harts' write translations made before the flag was set are dropped at their next poll. Until all have answered, the pages
+   first decoded meanwhile are unconfirmed, and a fence.i forgets all blocks.
 """
 
 from __future__ import annotations

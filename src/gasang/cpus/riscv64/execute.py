@@ -1,6 +1,7 @@
 """The run loop without a loop: what happens between instructions.
 
-Every function here and every handler takes (cpu, record, budget) and ends in a tail call to the next; `budget` is the number of instructions left
+Every function here and every handler takes (cpu, record, budget) and ends in a tail call to the next; `budget` is the number of
+instructions left
 until the next poll. The pc is implied by the record; functions that need it elsewhere put it into `cpu.pc`.
 
     run ──► resume ──► enter ──► handler ──► handler ──► … ──► poll (budget used up) ──► resume
@@ -149,7 +150,7 @@ def miss(cpu: ptr[Cpu], record: ptr[Record], budget: u64) -> None:
 
 @native(convention="preserve_none", inline=False)
 def fetch_trap(cpu: ptr[Cpu], record: ptr[Record], budget: u64) -> None:
-    """The instruction at cpu.pc cannot be fetched. A trap retires nothing but takes one of the budget, so that endless traps end at a poll."""
+    """The instruction at cpu.pc cannot be fetched. A trap retires nothing but takes one of the budget: endless traps end at a poll."""
     if budget == 0:
         cpu.budget = 0
         refill(cpu)

@@ -16,7 +16,7 @@ from gasang.cpus.riscv64.fp import (
 from gasang.cpus.riscv64.softconvert import LU, WU, W
 from gasang.cpus.riscv64.softfloat import RTZ, bias, fraction_bits, magnitude
 from gasang.cpus.riscv64.state import Cpu
-from gasang.native import bitcast, boolean, f32, f64, i32, i64, native, ptr, round_to_i64, u8, u32, u64, unlikely
+from gasang.native import bitcast, boolean, f32, f64, i32, i64, likely, native, ptr, round_to_i64, u8, u32, u64, unlikely
 
 
 @native(inline=True)
@@ -60,17 +60,13 @@ def to_integer(cpu: ptr[Cpu], width: u64, kind: u64, rd: u8, fs1: u8, rm: u8) ->
         whole = 31
     elif kind == WU:
         whole = 32
-    if rm == RTZ:
-        if unlikely(not below(width, kind, bits, whole)):
-            software_to_integer(cpu, rm, width, kind, rd, fs1)
-        else:
-            put_integer(cpu, kind, rd, i64(as_double(width, bits)))
-        return
     near: u64 = whole if whole == 63 else whole - 1
-    if unlikely(not (host_rounds(cpu, rm) and below(width, kind, bits, near))):
-        software_to_integer(cpu, rm, width, kind, rd, fs1)
-    else:
+    if rm == RTZ and likely(below(width, kind, bits, whole)):
+        put_integer(cpu, kind, rd, i64(as_double(width, bits)))
+    elif likely(host_rounds(cpu, rm) and below(width, kind, bits, near)):
         put_integer(cpu, kind, rd, round_to_i64(as_double(width, bits)))
+    else:
+        software_to_integer(cpu, rm, width, kind, rd, fs1)
 
 
 @native(may_fault=True, inline=True)

@@ -1,6 +1,7 @@
 """Interpreter handlers, made from the descriptions: one native function for each instruction, length, and distance of a branch.
 
-A handler checks the budget, runs the described body (inlined), and tail-calls the handler of the next record. What differs is only how the next record is
+A handler checks the budget, runs the described body (inlined), and tail-calls the handler of the next record. What differs is only
+how the next record is
 found, which follows from the body's result: None the next one, boolean a branch, u64 a jump.
 """
 
@@ -25,7 +26,8 @@ FLOATING = ("F", "D")
 
 _NAMESPACE: dict[str, Any] = {
     "Cpu": Cpu, "Record": Record, "Handler": execute.Handler, "pc_of": execute.pc_of, "poll": execute.poll, "trap_exit": execute.trap_exit,
-    "miss": execute.miss, "resume": execute.resume, "attempt": attempt, "cast": cast, "likely": likely, "unlikely": unlikely, "ptr": ptr, "ref": ref,
+    "miss": execute.miss, "resume": execute.resume, "attempt": attempt, "cast": cast, "likely": likely, "unlikely": unlikely,
+    "ptr": ptr, "ref": ref,
     "tail_call": tail_call, "u8": u8, "u32": u32, "u64": u64, "i64": i64, "PAGE_MASK": PAGE_MASK, "CODE_TLB_MASK": CODE_TLB_ENTRIES - 1,
     "ILLEGAL_INSTRUCTION": ILLEGAL_INSTRUCTION,
 }  # fmt: skip
@@ -166,4 +168,5 @@ def fast_half(function: Any) -> NativeFunction | None:
     if not used:
         return None
     namespace = {**function.namespace, **replaced}
-    return NativeFunction(function.definition, namespace, f"<fast half of {function.name}>", name=f"{function.name}_fast", may_fault=True, inline=True)
+    file = f"<fast half of {function.name}>"
+    return NativeFunction(function.definition, namespace, file, name=f"{function.name}_fast", may_fault=True, inline=True)

@@ -1,6 +1,7 @@
 """A hart's loads and stores. Each faults by itself; a fault leaves the machine as before the instruction.
 
-The fast path is one look into the soft TLB: the tag compares page, context and alignment at once. Everything else (a miss, a misaligned access,
+The fast path is one look into the soft TLB: the tag compares page, context and alignment at once. Everything else (a miss, a
+misaligned access,
 a device, a page of code, a watched reservation) goes the slow way.
 """
 
@@ -353,7 +354,8 @@ def probe_block(cpu: ptr[Cpu], address: u64) -> None:
         raise Fault
 
 
-# The fast halves: what a handler tries first. A miss is a Fault without a cause, and the handler's slow twin executes the instruction anew, so that
+# The fast halves: what a handler tries first. A miss is a Fault without a cause, and the handler's slow twin executes the
+# instruction anew, so that
 # the fast code calls nothing and needs no stack.
 
 

@@ -88,9 +88,9 @@ def leaf_allows(cpu: ptr[Cpu], pte: u64, access: u64) -> u64:
 
 @native(may_fault=True, inline=False)
 def walk(cpu: ptr[Cpu], address: u64, access: u64) -> u64:
-    """The PTE-derived physical address of `address`, with bit 0 of the page part saying "user page", bit 1 "writable now", bit 2 "superpage".
+    """The physical page of `address` in the upper bits; bit 0 says "user page", bit 1 "writable now", bit 2 "superpage".
 
-    The low twelve bits are these marks, not the offset. Accessed and dirty bits are set as Svadu has it, atomically.
+    Accessed and dirty bits are set as Svadu has it, atomically.
     """
     mode = cpu.satp >> 60
     levels = mode - 5  # Sv39: 3, Sv48: 4, Sv57: 5
@@ -265,9 +265,8 @@ def drop_write_entries(cpu: ptr[Cpu], host_page: u64) -> None:
     """A RAM page became code: stores to it must be noticed. `host_page` 0 drops every write translation."""
     for index in range(u64(TLB_ENTRIES)):
         entry = ref(cpu.tlb[index])
-        if entry.write_tag != NO_TAG:
-            if host_page == 0 or (entry.write_tag & PAGE_MASK) + entry.addend == host_page:
-                entry.write_tag = NO_TAG
+        if entry.write_tag != NO_TAG and (host_page == 0 or (entry.write_tag & PAGE_MASK) + entry.addend == host_page):
+            entry.write_tag = NO_TAG
 
 
 @native(inline=False)

@@ -1,5 +1,7 @@
-"""Environment calls, returns from traps, waiting, and the fences of translations and code
-(unprivileged specification, 2.8 and 5; privileged, 3.3 and 12.2)."""
+"""Environment calls, returns from traps, waiting, and the fences of translations and code.
+
+Unprivileged specification, 2.8 and chapter 6; privileged specification, 3.3 and 12.2.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
 """LR/SC reservations, exact across harts (unprivileged specification, 13.2).
 
-LR counts its line in a hashed table of live reservations. A store on a machine with several harts looks at its line's count: zero, the rule, costs a load and
-a test. Otherwise it takes the lock, ends every other hart's reservation of the line, and stores. SC succeeds only while its reservation lives, so
+LR counts its line in a hashed table of live reservations. A store on a machine with several harts looks at its line's count: zero,
+the rule, costs a load and
+a test. Otherwise it takes the lock, ends every other hart's reservation of the line, and stores. SC succeeds only while its
+reservation lives, so
 a value that changed and changed back (ABA) fails it. A plain store that had looked before the reservation was made may land after it: it is
 ordered before the LR, and if it changed the value, the SC's compare-and-swap fails.
 """

@@ -84,7 +84,7 @@ def significand(width: u64, a: u64) -> u64:
     bits: u64 = magnitude(width, a)
     stored: u64 = fraction_bits(width)
     if bits >> stored == 0:
-        return bits << clz(bits)
+        return u64(bits << clz(bits))
     # The exponent's lowest bit lands where the leading digit belongs, the others above.
     return (bits << (63 - stored)) | (1 << 63)
 

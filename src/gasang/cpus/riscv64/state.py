@@ -1,7 +1,7 @@
 """The state of one hart and what harts share, as native code sees them.
 
-`Cpu` is one hart: registers, CSRs, the soft TLB, the code TLB and the link to the machine. It is written by its own vCPU thread alone, but for the
-words named "shared", which other threads change atomically. `Shared` is one per machine.
+`Cpu` is one hart: registers, CSRs, the soft TLB, the code TLB and the link to the machine. It is written by its own vCPU thread
+alone, but for the words named "shared", which other threads change atomically. `Shared` is one per machine.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ CONTEXT_SUPERVISOR = 1 << 4
 
 @native(inline=True)
 def raise_exception(cpu: ptr[Cpu], cause: u64, tval: u64) -> None:
-    """Note an exception; the caller then does `raise Fault`. For an illegal instruction `tval` is made at delivery from the instruction itself."""
+    """Note an exception; the caller then does `raise Fault`. An illegal instruction's `tval` is made at delivery, from its bits."""
     cpu.cause = cause
     cpu.tval = tval
 

@@ -83,6 +83,9 @@ class Request:
     outgoing: list[Segment]
     incoming: list[Segment]
     status_address: int
+    incoming_length: int
+    outgoing_length: int
+    with_worker: bool = False
     written: int = 0
 
 
@@ -164,6 +167,7 @@ class VirtioBlock:
             return
         if chain.head in self._in_flight:
             raise QueueError(f"descriptor {chain.head} is in flight already")
+        request.with_worker = True
         self._jobs += 1
         self._in_flight[chain.head] = request
         self._later(partial(self._serve_later, request))
@@ -177,7 +181,8 @@ class VirtioBlock:
         header, outgoing = split(chain.readable, _HEADER.size)
         kind, _, sector = _HEADER.unpack(gather(link.memory, header))
         incoming, status = split(chain.writable, length - 1)
-        return Request(link, self._era, chain, kind, sector, outgoing, incoming, status[0][0])
+        outgoing_length = chain.readable_length() - _HEADER.size
+        return Request(link, self._era, chain, kind, sector, outgoing, incoming, status[0][0], length - 1, outgoing_length)
 
     def _serve_later(self, request: Request) -> None:
         """On the worker's thread, which holds the bus lock only while it touches the guest."""
@@ -191,7 +196,9 @@ class VirtioBlock:
     def _answer(self, request: Request, status: int, *, tell: bool = False) -> None:
         queue = request.link.queues[0]
         request.link.memory.write(request.status_address, bytes((status,)))
-        queue.push(request.chain, request.written + 1 if status == OK else 0)
+        # The length counts from the first writable byte: the status belongs to it only if all before it was written (2.7.8).
+        complete = request.written == request.incoming_length
+        queue.push(request.chain, request.written + complete)
         if tell:
             request.link.used(queue)
 
@@ -210,7 +217,13 @@ class VirtioBlock:
         return OK
 
     def _guest(self, request: Request, access: Callable[[], T]) -> T:
-        """The result of an access to guest memory; raise RequestError if the guest gave up the request or the access failed."""
+        """The result of an access to guest memory.
+
+        On the worker's thread RequestError tells that the guest gave up the request or the access failed; on the vCPU's the
+        transport hears of a fault by itself.
+        """
+        if not request.with_worker:
+            return access()
         results: list[T] = []
         with request.link.lock:
             if request.era == self._era:
@@ -222,16 +235,16 @@ class VirtioBlock:
     # Operations, one function a request type.
 
     def _read(self, request: Request) -> None:
-        offset = self._offset(request.sector, _length(request.incoming))
+        offset = self._offset(request.sector, request.incoming_length)
         for group in pieces(request.incoming, PIECE):
-            data = self._block.read(offset, _length(group))
+            data = self._block.read(offset, min(PIECE, request.incoming_length - request.written))
             self._guest(request, partial(scatter, request.link.memory, group, data))
             request.written += len(data)
             offset += len(data)
 
     def _write(self, request: Request) -> None:
         self._check_writable()
-        offset = self._offset(request.sector, _length(request.outgoing))
+        offset = self._offset(request.sector, request.outgoing_length)
         for group in pieces(request.outgoing, PIECE):
             data = self._guest(request, partial(gather, request.link.memory, group))
             self._block.write(offset, data)
@@ -284,7 +297,7 @@ class VirtioBlock:
     def _ranges(self, request: Request, most_sectors: int) -> list[tuple[int, int, int]]:
         """The (offset, length, flags) of a discard or write-zeroes request, all of them checked before the first is served."""
         self._check_writable()
-        length = _length(request.outgoing)
+        length = request.outgoing_length
         if not length or length % _RANGE.size or length > RANGES * _RANGE.size:
             raise RequestError(IO_ERROR)
         data = self._guest(request, partial(gather, request.link.memory, request.outgoing))
@@ -294,9 +307,5 @@ class VirtioBlock:
         return [(self._offset(sector, sectors * SECTOR), sectors * SECTOR, flags) for sector, sectors, flags in ranges]
 
 
-def _length(segments: Sequence[Segment]) -> int:
-    return sum(length for _, length in segments)
-
-
 def _is_long(request: Request) -> bool:
-    return request.kind in LONG_TYPES or _length(request.incoming) > INLINE or _length(request.outgoing) > INLINE
+    return request.kind in LONG_TYPES or request.incoming_length > INLINE or request.outgoing_length > INLINE

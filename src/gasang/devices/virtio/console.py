@@ -311,9 +311,9 @@ class VirtioConsole:
 
     def _tell_window(self, stream: _Stream) -> None:
         if stream.ready and any(self._window):
-            columns, rows = self._window
-            # Rows first: Linux and FreeBSD have it so, against the order of section 5.3.6.2.
-            self._tell(stream, RESIZE, 0, _WINDOW.pack(rows, columns))
+            # Columns first, as section 5.3.6.2 has it. Linux reads them so since 2025 (Debian 13 does);
+            # older Linux and FreeBSD take them the other way round.
+            self._tell(stream, RESIZE, 0, _WINDOW.pack(*self._window))
 
     def _tell_host_open(self, stream: _Stream) -> None:
         """Have the guest know whether the host's end is open; closing waits until all input is delivered."""

@@ -91,6 +91,10 @@ def split(segments: Sequence[Segment], at: int) -> tuple[list[Segment], list[Seg
 
 def pieces(segments: Sequence[Segment], largest: int) -> Iterator[list[Segment]]:
     """`segments` in groups of at most `largest` bytes each, in order."""
+    if sum(length for _, length in segments) <= largest:
+        if segments:
+            yield list(segments)
+        return
     rest = list(segments)
     while rest:
         group, rest = split(rest, largest)

@@ -78,7 +78,8 @@ def _image(data: bytes, name: str, ram_base: int) -> Kernel:
     text_offset, image_size = struct.unpack_from("<QQ", data, 8)
     if image_size < len(data) - ALIGNMENT or image_size > MAX_KERNEL or text_offset > MAX_KERNEL:
         raise _refuse(name, "its header gives sizes that do not fit it")
-    # Data behind the file's end is .bss; more than a megabyte or so missing before that would be a cut-off file, which the header cannot tell.
+    # Data behind the file's end is .bss; more than a megabyte or so missing before that would be a cut-off file, which the header
+    # cannot tell.
     address = ram_base + (text_offset or ALIGNMENT)
     return Kernel(address, (Piece(address, data, max(image_size, len(data))),), address + max(image_size, len(data)))
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gasang.accel.soft.machine import SoftMachine
 from gasang.core.errors import UsageError
+from gasang.core.protocols import CharacterSink
 from gasang.devices.syscon import PowerRequest
 from gasang.devices.virtio.device import VirtioDevice
 from gasang.kinds.vm.board import RAM_BASE, BoardConfig, VirtBoard, Wires
@@ -33,7 +34,7 @@ class Parts:
     kernel: Kernel
     initrd: bytes
     append: str
-    serial: Callable[[bytes], None]
+    serial: CharacterSink
     virtio: Sequence[VirtioDevice] = field(default_factory=tuple)
 
 

@@ -1,6 +1,7 @@
 """The supervisor binary interface, version 2.0: the calls a kernel makes of the machine level, answered by the host.
 
-Extensions: base, TIME, IPI (sPI), RFENCE, HSM, SRST, DBCN, and the legacy console and shutdown calls. Setting the timer never comes here: the
+Extensions: base, TIME, IPI (sPI), RFENCE, HSM, SRST, DBCN, and the legacy console and shutdown calls. Setting the timer never
+comes here: the
 processor answers it. A row of TABLE is (extension, function) and a method taking the hart's argument registers and giving (error, value).
 """
 
