@@ -10,8 +10,8 @@ from typing import Protocol
 class Step(Protocol):
     """One step under way."""
 
-    def advance(self, amount: int = 1) -> None:
-        """`amount` more is done."""
+    def advance(self, amount: int, detail: str = "") -> None:
+        """`amount` more is done; `detail` is what is being worked on."""
         ...
 
 
@@ -24,7 +24,7 @@ class Progress(Protocol):
 
 
 class _Quiet:
-    def advance(self, amount: int = 1) -> None:
+    def advance(self, amount: int, detail: str = "") -> None:
         """Nothing is shown."""
 
 

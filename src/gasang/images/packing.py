@@ -38,8 +38,10 @@ def pack(disk: Path, out: Writer, advance: Callable[[int], None] = lambda done: 
 
 
 def unpack(packed: Path, disk: Path, size: int, subject: str, advance: Callable[[int], None] = lambda done: None) -> None:
-    """Make the raw disk again, `size` bytes, with holes. Raises BadInputError for a damaged or cut-off stream, OutOfSpaceError on a full disk;
-    no half-made disk stays."""
+    """Make the raw disk again, `size` bytes, with holes.
+
+    Raises BadInputError for a damaged or cut-off stream, OutOfSpaceError on a full disk; no half-made disk stays.
+    """
     temporary = disk.with_name(f".new-{disk.name}-{os.getpid()}")
     try:
         with packed.open("rb") as stream, temporary.open("wb") as out:

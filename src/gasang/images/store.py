@@ -1,7 +1,7 @@
 """The content store: blobs named by their SHA-256 and an index of references, in the OCI image layout (image-spec, image-layout.md).
 
-Rules: a blob is written under another name, synced, then renamed, so what is there is whole; the index is replaced the same way, so an image is
-either there or not; who changes anything holds the lock. Blobs that no index entry reaches are garbage, removed when an image is removed.
+Rules: a blob is written under another name, synced, then renamed, so what is there is whole; the index is replaced the same way, so an
+image is either there or not; who changes anything holds the lock. Blobs that no index entry reaches are garbage, removed with an image.
 """
 
 from __future__ import annotations

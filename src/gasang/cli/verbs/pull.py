@@ -17,7 +17,7 @@ SYNTAX = Syntax(
         Example("gasang pull --again debian:trixie", "the same, from what the mirror has now"),
     ),
     notes="""
-Packages come from a Debian mirror (GASANG_DEBIAN_MIRROR, or deb.debian.org), their signatures and hashes verified. An interrupted
+Packages come from a Debian mirror (GASANG_MIRROR, or deb.debian.org), their signatures and hashes verified. An interrupted
 download goes on where it ended.""",
 )
 
