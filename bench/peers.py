@@ -58,6 +58,8 @@ def _cpu_model() -> str:
 
 
 def _first_line(*command: str) -> str:
+    if not shutil.which(command[0]):
+        return "not installed"
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     return done.stdout.splitlines()[0] if done.returncode == 0 and done.stdout else "unknown"
 
