@@ -16,7 +16,7 @@ from uuid import UUID
 from gasang.core.errors import BadInputError, OutOfSpaceError, UsageError
 from gasang.storage import ext4_directory, ext4_extents, ext4_xattr
 from gasang.storage.crc32c import crc32c_rows
-from gasang.storage.ext4_inode import EXTENTS_FLAG, FAST_SYMLINK, Inode, device_content, seed_of, seeds_of
+from gasang.storage.ext4_inode import EXTENTS_FLAG, FAST_SYMLINK, Inode, device_content, seeds_of
 from gasang.storage.ext4_layout import BLOCK, JOURNAL_INODE, MAX_BLOCKS, MIN_SIZE, Layout, Run, journal_blocks, size_for
 from gasang.storage.ext4_nodes import Node, Nodes
 from gasang.storage.ext4_output import Allocator, RunWriter
@@ -225,7 +225,7 @@ class _Writer:
         return self._extents(node.number, node.runs)
 
     def _extents(self, number: int, runs: list[Run]) -> tuple[int, bytes, int]:
-        tree = ext4_extents.build(runs, seed_of(number, self._seed), self.allocator.numbers)
+        tree = ext4_extents.build(runs, number, self._seed, self.allocator.numbers)
         for block, data in tree.nodes:
             self._put(block, data)
         return EXTENTS_FLAG, tree.root, sum(length for _, length in runs) + len(tree.nodes)
