@@ -28,11 +28,6 @@ def user_file(environment: Mapping[str, str]) -> Path:
     return _xdg(environment, "XDG_CONFIG_HOME", ".config") / "gasang" / USER_FILE
 
 
-def data_folder(environment: Mapping[str, str]) -> Path:
-    """Where images are kept; it need not exist."""
-    return _xdg(environment, "XDG_DATA_HOME", ".local/share") / "gasang"
-
-
 def project_file(start: Path) -> Path | None:
     """The nearest ``gasang.toml`` at or above `start`."""
     return next((folder / PROJECT_FILE for folder in (start, *start.parents) if (folder / PROJECT_FILE).is_file()), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import os
@@ -28,6 +29,12 @@ class LazyMemory:
         self.view.release()
         del self._anchor
         self._map.close()
+
+    def release(self) -> None:
+        """Give what was touched back to the host; it reads as zeroes again (where the host cannot, it stays as it is)."""
+        if hasattr(mmap, "MADV_REMOVE"):
+            with contextlib.suppress(OSError):
+                self._map.madvise(mmap.MADV_REMOVE)
 
     def touched(self) -> int:
         """Bytes the host has allocated, where it can tell; else 0."""
@@ -58,3 +65,16 @@ def _resident(address: int, size: int) -> int:
     except OSError:
         return 0
     return 0
+
+
+def drop_code_pages(library: str) -> None:
+    """Let go of a loaded library's code in memory; what runs again comes back from the file. Only where /proc tells which pages those are."""
+    try:
+        with open("/proc/self/maps", encoding="utf-8", errors="replace") as file:
+            ranges = [line.split()[0] for line in file if library in line and " r-xp " in line]
+    except OSError:
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    for text in ranges:
+        start, end = (int(part, 16) for part in text.split("-"))
+        libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)

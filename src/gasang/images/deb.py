@@ -29,6 +29,7 @@ DATA_MAX = 8 << 30
 
 XATTR_PREFIX = "SCHILY.xattr."
 _HINT = "delete it and pull again"
+_HOSTILE = "do not trust where it comes from"
 
 _KINDS = {
     tarfile.REGTYPE: Kind.FILE,
@@ -155,7 +156,7 @@ def _entry(member: tarfile.TarInfo, spool: Spool, base: int, subject: str) -> En
 def _path(name: str, subject: str) -> str:
     path = name.removeprefix("./").rstrip("/")
     if name.startswith("/") or ".." in path.split("/"):
-        raise BadInputError(subject, f"its path {shown(name)} leads outside", "do not trust where it comes from")
+        raise BadInputError(subject, f"its path {shown(name)} leads outside", _HOSTILE)
     split_path(path)
     return path if path != "." else ""
 
@@ -164,7 +165,7 @@ def _target(member: tarfile.TarInfo, path: str, kind: Kind, subject: str) -> str
     if kind is Kind.HARDLINK:
         return _path(member.linkname, subject)
     if kind is Kind.SYMLINK and _climbs_out(path, member.linkname):
-        raise BadInputError(subject, f"its link {shown(path)} leads outside, to {shown(member.linkname)}", "do not trust where it comes from")
+        raise BadInputError(subject, f"its link {shown(path)} leads outside, to {shown(member.linkname)}", _HOSTILE)
     return member.linkname if kind is Kind.SYMLINK else ""
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from gasang.core.errors import OutOfSpaceError
+from gasang.core.errors import GasangError, OutOfSpaceError, PermissionDeniedError
 
 SMALL = 1 << 20
 """Slices up to this many bytes are read at once."""
@@ -84,8 +84,10 @@ class _Slice(io.RawIOBase):
         return len(data)
 
 
-def out_of_space(fault: OSError, place: Path) -> Exception:
-    """The error to raise for `fault`: OutOfSpaceError where the disk or the quota is full, else the fault itself."""
+def out_of_space(fault: OSError, place: Path) -> GasangError:
+    """The error to tell of a write at `place` that failed: OutOfSpaceError where the disk or the quota is full."""
     if fault.errno in (errno.ENOSPC, errno.EDQUOT):
         return OutOfSpaceError(f"directory {place}", "no space is left on its disk", "free some, or set GASANG_HOME to a larger disk")
-    return fault
+    if fault.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return PermissionDeniedError(f"directory {place}", "it cannot be written to", "change its permissions, or set GASANG_HOME")
+    return GasangError(f"directory {place}", f"writing failed ({fault.strerror})", "check its disk")

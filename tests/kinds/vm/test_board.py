@@ -157,6 +157,18 @@ def test_work_that_waited_in_a_restored_queue_still_interrupts() -> None:
     assert twin.claim(0) == 1
 
 
+def test_a_reset_board_holds_no_guest_memory() -> None:
+    computer = Computer(1, (VirtioRng(bytes),))
+    ram, memory = 0x8000_0000, computer.board.virtio[0].memory
+    assert isinstance(memory, FakeMemory)
+    for offset, value in ((0x38, 4), (0x80, ram), (0x90, ram + 0x100), (0xA0, ram + 0x200), (0x44, 1)):
+        computer.bus.write(VIRTIO + offset, 4, value)
+    with pytest.raises(BufferError):
+        memory.content.clear()
+    computer.board.reset()
+    memory.content.clear()
+
+
 def test_a_state_of_another_board_is_refused() -> None:
     state = Computer(virtio=devices()).board.save()
     with pytest.raises(BadInputError, match="virtio0, virtio1, virtio2"):

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 UNLIMITED = 1 << 62
 BLOCKS = 1024
 """Code pages a hart keeps decoded (32 KiB each): beyond that all are forgotten and decoded anew."""
+IDLE_SECONDS = 0.5
+"""A hart that sleeps longer gives its decoded code back."""
+FEW_BLOCKS = 64
+"""Fewer than these are not worth it."""
+USER_COUNTERS = 7
+"""cycle, time and instret are the user's from the start: kernels rely on firmware having allowed them."""
 NEVER = (1 << 64) - 1
 LONG_WAIT = 3600 * TIMEBASE
 
@@ -41,7 +47,7 @@ class Hart:
         functions = machine.processor.functions
         self._run, self._post, self._retract = functions["run"], functions["post"], functions["retract"]
         self._ask, self._pending, self._time = functions["ask"], functions["pending"], functions["time_of"]
-        self._serve = functions["serve_requests"]
+        self._serve, self._forget = functions["serve_requests"], functions["forget_all_blocks"]
         self._prepare(number)
 
     def _prepare(self, number: int) -> None:
@@ -64,6 +70,7 @@ class Hart:
         """The state in which SBI starts a hart (SBI 2.0, chapter 9): S-mode, paging off, interrupts off."""
         cpu = self.cpu
         cpu.pc, cpu.privilege, cpu.satp, cpu.status, cpu.sie = pc, SUPERVISOR, 0, 0, 0
+        cpu.scounteren = USER_COUNTERS
         cpu.exit = exits.NONE
         cpu.mmio_state = exits.MMIO_IDLE
         cpu.reservation_live = 0
@@ -130,7 +137,18 @@ class Hart:
         if self._pending(self.address):
             return
         left = self.cpu.stimecmp - self._time(self.address)
-        self.wakeup.wait(None if left > LONG_WAIT else max(left, 0) / TIMEBASE)
+        seconds = None if left > LONG_WAIT else max(left, 0) / TIMEBASE
+        if seconds is not None and seconds < IDLE_SECONDS:
+            self.wakeup.wait(seconds)
+        elif not self.wakeup.wait(IDLE_SECONDS):
+            self._forget_decoded()
+            self.wakeup.wait(None if seconds is None else seconds - IDLE_SECONDS)
+
+    def _forget_decoded(self) -> None:
+        """A hart that has nothing to do needs no decoded code; it is decoded anew when it goes on."""
+        if self.cpu.blocks_used > FEW_BLOCKS:
+            self._forget(self.address)
+            self._blocks.release()
 
     def step(self) -> int:
         """Run until the processor needs something; do it where that is a device access. The reason (exits.py)."""

@@ -52,7 +52,7 @@ def check_cache(host: Host) -> Finding:
 
 def check_disk(host: Host) -> Finding:
     """There is room for images."""
-    from gasang.cli.settings import data_folder
+    from gasang.core.paths import data_folder
 
     return disk_finding(data_folder(host.environment))
 

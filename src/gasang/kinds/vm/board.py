@@ -126,7 +126,7 @@ class VirtBoard:
         return device_tree(machine, self._placements, bootargs, initrd, rng_seed)
 
     def reset(self) -> None:
-        """Return every device to its power-on state, as a guest's reboot does."""
+        """Return every device to its power-on state, as a guest's reboot does; guest memory may be closed then."""
         self.bus.reset()
 
     def save(self) -> State:

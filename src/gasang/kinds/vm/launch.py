@@ -12,18 +12,20 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
 from gasang.core.console import Console, WindowSize
 from gasang.core.errors import BadInputError, UsageError
+from gasang.core.progress import Progress
 from gasang.core.protocols import Block
+from gasang.cpus.riscv64.library import load as load_processor
 from gasang.devices.syscon import PowerAction, PowerRequest
 from gasang.devices.virtio.block import VirtioBlock
 from gasang.devices.virtio.console import Port, VirtioConsole
 from gasang.devices.virtio.device import VirtioDevice
 from gasang.devices.virtio.rng import VirtioRng
+from gasang.devices.worker import Worker
+from gasang.host.memory import drop_code_pages
 from gasang.images.initramfs import GuestSettings, overlay
-from gasang.images.ready import BootFiles, boot_files
+from gasang.images.ready import BootFiles
 from gasang.kinds.vm.board import RAM_BASE
 from gasang.kinds.vm.loader import load_kernel
 from gasang.kinds.vm.machine import Parts, VirtualMachine
@@ -85,7 +87,7 @@ class ControlPort:
                 self._on_progress(int(numbers[0]), int(numbers[1]))
 
 
-def run_vm(spec: VmSpec, console: Console, progress: Any) -> int:
+def run_vm(spec: VmSpec, console: Console, progress: Progress) -> int:
     """Run a machine until it powers off or the person leaves; the command's exit code, or the machine's own.
 
     Raises GasangError where it cannot be started.
@@ -93,10 +95,20 @@ def run_vm(spec: VmSpec, console: Console, progress: Any) -> int:
     if spec.memory < MINIMUM_MEMORY:
         hint = f"give at least --memory {MINIMUM_MEMORY >> 20}M"
         raise UsageError(f"{spec.memory >> 20} MiB of memory", "too little for a Linux kernel", hint)
+    prepare(progress)
     with ExitStack() as cleanup:
         if spec.image is None:
             return _run_kernel(spec, console, cleanup)
+        from gasang.kinds.vm.pull import boot_files
+
         return _run_image(spec, boot_files(spec.image, progress), console, cleanup)
+
+
+def prepare(progress: Progress) -> None:
+    """Have the processor's machine code ready: compiled at the very first start on a host, linked from the cache after that."""
+    with progress.step("compiling the processor"):
+        load_processor()
+    drop_code_pages("libllvmlite")
 
 
 def _read(path: Path, what: str) -> bytes:
@@ -123,6 +135,7 @@ def _run_kernel(spec: VmSpec, console: Console, cleanup: ExitStack) -> int:
     append = spec.append or "console=ttyS0"
     virtio: list[VirtioDevice] = [*_disks(spec.disks, cleanup), VirtioRng()]
     vm = VirtualMachine(Parts(spec.cpus, spec.memory, kernel, initrd, append, console.write, virtio))
+    del kernel, initrd  # the guest has its copy
     lock = vm.board.bus.lock
 
     def typed(data: bytes) -> None:
@@ -155,8 +168,11 @@ def boot_guest(
     more: Sequence[VirtioDevice] = (),
 ) -> int:
     """Boot an image's kernel over `disk` with guest/init doing what `settings` say; the machine's own exit code."""
+    # Where the command has ports of its own, what the kernel says on its console is no part of its output; it is told if the machine dies.
+    chatter = Chatter()
+    speaks = settings.tty or settings.mode == "shell"
     ports = [
-        Port(CONSOLE_PORT, console.write, is_console=True),
+        Port(CONSOLE_PORT, console.write if speaks else chatter.take, is_console=True),
         Port("gasang.control", control.take),
         Port("gasang.stdin", lambda data: None),
         Port("gasang.stdout", console.write),
@@ -166,9 +182,11 @@ def boot_guest(
     kernel = load_kernel(_read(files.kernel, "kernel"), str(files.kernel), RAM_BASE)
     initrd = _read(files.initrd, "initrd") + overlay(settings)
     append = f"{files.append} {spec.append}".strip()
-    virtio: list[VirtioDevice] = [device, VirtioBlock(disk), VirtioRng(), *more]
-    vm = VirtualMachine(Parts(spec.cpus, spec.memory, kernel, initrd, append, console.write_error, virtio))
-    target = CONSOLE_PORT if settings.tty or settings.mode == "shell" else "gasang.stdin"
+    worker = Worker("disk")
+    virtio: list[VirtioDevice] = [device, VirtioBlock(disk, worker), VirtioRng(), *more]
+    vm = VirtualMachine(Parts(spec.cpus, spec.memory, kernel, initrd, append, chatter.take, virtio))
+    del kernel, initrd  # the guest has its copy
+    target = CONSOLE_PORT if speaks else "gasang.stdin"
 
     def typed(data: bytes) -> None:
         if data:
@@ -179,8 +197,31 @@ def boot_guest(
     def resized(size: WindowSize) -> None:
         device.resize(size.columns, size.rows)
 
-    _live(vm, console, typed, resized)
+    try:
+        _live(vm, console, typed, resized)
+    finally:
+        worker.close()
+    if vm.power is None and control.code is None:
+        console.write_error(chatter.text())
     return _power_code(vm.power)
+
+
+class Chatter:
+    """Keeps the last of what nobody is shown."""
+
+    KEPT = 1 << 16
+
+    def __init__(self) -> None:
+        self._kept = bytearray()
+
+    def take(self, data: bytes) -> None:
+        """More of it."""
+        self._kept += data
+        del self._kept[: -self.KEPT]
+
+    def text(self) -> bytes:
+        """What was kept."""
+        return bytes(self._kept)
 
 
 def _environment(spec: VmSpec) -> tuple[str, ...]:

@@ -1,0 +1,98 @@
+"""A suite's InRelease file: the signed list of an archive's indices with their sizes and hashes (Debian's repository format)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+from gasang.core.errors import BadInputError, NotFoundError
+from gasang.images.clearsign import take_apart
+from gasang.images.deb822 import Paragraph, paragraph
+from gasang.images.mirror import Mirror, Wanted
+from gasang.images.signature import check_signature
+
+LIMIT = 16 << 20
+"""Bytes of an InRelease file; Debian's have a seventh of a MiB."""
+
+_LINE = re.compile(r"([0-9a-f]{64}) +([0-9]{1,12}) +(\S+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A suite of an archive, its signature checked. `files` maps a path below the suite's folder to (size in bytes, SHA-256)."""
+
+    suite: str
+    codename: str
+    version: str
+    date: str
+    architectures: tuple[str, ...]
+    files: dict[str, tuple[int, str]]
+    by_hash: bool
+
+    def index(self, component: str, architecture: str) -> Wanted:
+        """The Packages index of a component; raise NotFoundError where the suite does not come for that architecture."""
+        path = f"{component}/binary-{architecture}/Packages.xz"
+        if architecture not in self.architectures or path not in self.files:
+            known = ", ".join(name for name in self.architectures if name != "all")
+            raise NotFoundError(f"Debian {self.codename} for {architecture}", "it does not exist", f"it comes for {known}")
+        size, sha256 = self.files[path]
+        folder = f"dists/{self.codename}/{component}/binary-{architecture}"
+        return Wanted(f"{folder}/by-hash/SHA256/{sha256}" if self.by_hash else f"{folder}/Packages.xz", size, sha256)
+
+
+def fetch_release(mirror: Mirror, suite: str, keyring: Path) -> Release:
+    """The suite's release file, its signature checked before any of it is read; raise BadInputError where that fails."""
+    subject = f"release file of Debian {suite} at {mirror.base}"
+    try:
+        data = mirror.small(f"dists/{suite}/InRelease", LIMIT)
+    except NotFoundError as fault:
+        raise NotFoundError(f"Debian {suite}", f"{mirror.base} has no such suite", "try bookworm, trixie or sid") from fault
+    signed = take_apart(data, subject)
+    check_signature(signed, keyring, subject)
+    return parse_release(signed.text, suite, subject)
+
+
+def parse_release(text: str, suite: str, subject: str, now: datetime | None = None) -> Release:
+    """The fields of a verified release file; raise BadInputError where it is another suite's or has expired (a replayed old one)."""
+    fields = paragraph(text, subject)
+    codename = fields.get("codename", "")
+    if suite not in (codename, fields.get("suite")):
+        raise BadInputError(subject, f"it is the one of {codename or 'no suite'}", "use another mirror")
+    _check_expiry(fields, subject, now or datetime.now(UTC))
+    return Release(
+        suite=suite,
+        codename=codename or suite,
+        version=fields.get("version", ""),
+        date=fields.get("date", ""),
+        architectures=tuple(fields.get("architectures", "").split()),
+        files=_files(fields, subject),
+        by_hash=fields.get("acquire-by-hash") == "yes",
+    )
+
+
+def _check_expiry(fields: Paragraph, subject: str, now: datetime) -> None:
+    text = fields.get("valid-until")
+    if not text:
+        return
+    try:
+        until = parsedate_to_datetime(text)
+    except ValueError as fault:
+        raise BadInputError(subject, f"its date {text[:40]!r} is none", "use another mirror") from fault
+    if until.replace(tzinfo=until.tzinfo or UTC) < now:
+        raise BadInputError(subject, f"it has expired on {text}", "use another mirror, or check this host's clock")
+
+
+def _files(fields: Paragraph, subject: str) -> dict[str, tuple[int, str]]:
+    files: dict[str, tuple[int, str]] = {}
+    for line in fields.get("sha256", "").split("\n"):
+        match = _LINE.fullmatch(line.strip())
+        if match is not None:
+            files[match[3]] = (int(match[2]), match[1])
+        elif line.strip():
+            raise BadInputError(subject, f"its line {line.strip()[:60]!r} is no hash, size and path", "use another mirror")
+    if not files:
+        raise BadInputError(subject, "it lists no SHA-256 hashes", "use another mirror")
+    return files

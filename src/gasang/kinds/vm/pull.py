@@ -1,0 +1,142 @@
+"""Images of virtual machines: found in the store, or made: built from packages, then configured inside a machine of our own."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from gasang.core.console import WindowSize
+from gasang.core.errors import BadInputError, NotFoundError
+from gasang.core.paths import cache_folder, data_folder
+from gasang.core.progress import Progress, Step
+from gasang.images import store as parts
+from gasang.images.build import Built, build_debian
+from gasang.images.initramfs import BASE_APPEND, GuestSettings
+from gasang.images.packing import pack
+from gasang.images.ready import BootFiles, ready_files, ready_folder
+from gasang.images.reference import Reference, parse_reference
+from gasang.images.spool import out_of_space
+from gasang.images.store import Image, Store
+from gasang.kinds.vm.launch import ControlPort, VmSpec, boot_guest
+from gasang.storage.raw import Raw
+
+ARCHITECTURE = "riscv64"
+CONFIGURING_MEMORY = 1 << 30
+DISTRIBUTION = "debian"
+
+
+def open_store() -> Store:
+    """The user's store."""
+    return Store(data_folder(os.environ) / "images")
+
+
+def boot_files(text: str, progress: Progress) -> BootFiles:
+    """The files of an image, which is pulled if it is not here."""
+    return ready_files(open_store(), cache_folder(os.environ), ensure(text, progress), progress)
+
+
+def ensure(text: str, progress: Progress, *, again: bool = False) -> Image:
+    """The image of a reference, pulled if it is not here (or anyway, with `again`). Raises NotFoundError for one nobody has."""
+    reference = parse_reference(text)
+    store = open_store()
+    if not again:
+        found = next((image for image in store.images() if image.reference == str(reference)), None)
+        if found is not None:
+            return found
+    if reference.registry or reference.name != DISTRIBUTION or reference.tag == "latest" or reference.digest:
+        raise NotFoundError(f"image {reference}", "it is not here, and only Debian suites are made", "try gasang pull debian:trixie")
+    with store.changing():
+        return _pull(store, reference, progress)
+
+
+def _pull(store: Store, reference: Reference, progress: Progress) -> Image:
+    cache = cache_folder(os.environ)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        work = tempfile.TemporaryDirectory(prefix="pull-", dir=cache)
+    except OSError as error:
+        raise out_of_space(error, cache) from error
+    with work as folder:
+        built = build_debian(reference.tag, ARCHITECTURE, cache, Path(folder), progress)
+        _configure(built, reference, progress)
+        return _keep(store, cache, reference, built, progress)
+
+
+class _Quiet:
+    """A console nobody sits at: what the guest prints is kept for the error message."""
+
+    def __init__(self) -> None:
+        self.said = bytearray()
+
+    def write(self, data: bytes) -> None:
+        """Keep the last of it."""
+        self.said += data
+        del self.said[:-4096]
+
+    write_error = write
+
+    def on_input(self, callback: Callable[[bytes], None]) -> None:
+        """There is no input."""
+        callback(b"")
+
+    def on_resize(self, callback: Callable[[WindowSize], None]) -> None:
+        """There is no window."""
+
+    def on_quit(self, callback: Callable[[], None]) -> None:
+        """Nobody leaves."""
+
+
+def _configure(built: Built, reference: Reference, progress: Progress) -> None:
+    """The image's first boot. Raises BadInputError if a package does not configure."""
+    spec = VmSpec(1, CONFIGURING_MEMORY, None, None, "", str(reference), (), (), False, ())
+    files = BootFiles(built.kernel, built.initrd, built.disk, BASE_APPEND)
+    console = _Quiet()
+    with ExitStack() as cleanup:
+        step = cleanup.enter_context(progress.step("configuring packages inside the machine", len(built.packages), "packages"))
+        disk = Raw.open(built.disk)
+        cleanup.callback(disk.close)
+        control = ControlPort(lambda stage: None, _Counter(step).reached)
+        boot_guest(spec, files, disk, GuestSettings("configure"), console, control)
+        disk.flush()
+    if control.code != 0:
+        last = console.said.decode("utf-8", "replace").strip().splitlines()[-1:] or ["it said nothing"]
+        cause = control.error or f"its packages were not configured (code {control.code}: {last[0][:200]})"
+        raise BadInputError(f"image {reference}", cause, "pull it again, or report this")
+
+
+class _Counter:
+    """Turns "so many are done" into steps forward."""
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+        self._done = 0
+
+    def reached(self, done: int, total: int) -> None:
+        """The guest says how far it is."""
+        if done > self._done:
+            self._step.advance(done - self._done)
+            self._done = done
+
+
+def _keep(store: Store, cache: Path, reference: Reference, built: Built, progress: Progress) -> Image:
+    """Into the store, and the disk itself into the cache, so that the first run need not unpack it."""
+    size = built.disk.stat().st_size
+    with progress.step("storing the image", size, "bytes") as step, store.writer(parts.DISK) as writer:
+        pack(built.disk, writer, step.advance)
+    layers = [
+        writer.blob,
+        store.add_bytes(built.kernel.read_bytes(), parts.KERNEL),
+        store.add_bytes(built.initrd.read_bytes(), parts.INITRD),
+    ]
+    config = {
+        "kind": "vm", "architecture": ARCHITECTURE, "suite": reference.tag, "disk_size": size, "append": BASE_APPEND,
+        "packages": [list(package) for package in built.packages],
+    }  # fmt: skip
+    image = store.tag(str(reference), layers, config)
+    folder = ready_folder(cache, image)
+    folder.mkdir(parents=True, exist_ok=True)
+    built.disk.replace(folder / "disk.raw")
+    return image
