@@ -6,10 +6,10 @@ import sys
 from typing import Any
 
 import pytest
-from support.native_twins import NAMESPACE
 
 import gasang.native
 from gasang.native import NativeError, function_type, native, native_from_source, struct, u64
+from support.native_twins import NAMESPACE
 
 HERE = "broken.py"
 
@@ -317,7 +317,7 @@ def test_the_line_is_that_of_the_file() -> None:
     ) -> u64:
         """A docstring
 
-that starts at the left edge.
+        that starts at the left edge.
         """
         y: u64 = x
 # a comment at the left edge

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gasang.cpus.riscv64 import exits
+from gasang.cpus.riscv64.assembly import disassemble
 from gasang.cpus.riscv64.csr import (
     FFLAGS,
     FRM,
@@ -25,10 +26,10 @@ from gasang.cpus.riscv64.csr import (
     SIE,
     SSCRATCH,
     SSTATUS,
+    SSTATUS_SD,
     STIMECMP,
     STVAL,
     STVEC,
-    SSTATUS_SD,
 )
 from gasang.cpus.riscv64.mmu import PTE_A
 from gasang.cpus.riscv64.trap import (
@@ -44,7 +45,6 @@ from gasang.cpus.riscv64.trap import (
     SUPERVISOR_ECALL,
 )
 from support.lockstep.golden import Golden
-from gasang.cpus.riscv64.assembly import disassemble
 from support.lockstep.programs import Registers, integer, program
 from support.lockstep.state import PAGE, RAM_BASE, RAM_SIZE, Vector, csr_numbers, differences
 from support.lockstep.subject import Subject

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 from gasang.cpus.instruction_set import Instruction
-from gasang.cpus.riscv64.csr import NAMES, SATP, SENVCFG, SIE, SIP, STIMECMP, TIME
 from gasang.cpus.pattern import Operand
+from gasang.cpus.riscv64.csr import NAMES, SATP, SENVCFG, SIE, SIP, STIMECMP, TIME
 from gasang.cpus.riscv64.isa import rv64
 from support.lockstep.state import PAGE
 from support.lockstep.worlds import CODE_PAGES, DATA_SIZE, WRITABLE_PAGES, World
@@ -152,7 +152,7 @@ def _base_register(instruction: Instruction) -> Maker:
     if instruction.extension in ATOMIC:
         return lambda random: random.choice(ALIGNED)
     short = instruction.pattern.operands["rs1"].add
-    if instruction.base is not None and instruction.base.name == "jalr" or instruction.name == "jalr":
+    if (instruction.base is not None and instruction.base.name == "jalr") or instruction.name == "jalr":
         return _mostly(0.9, CODE_POINTERS, range(32))
     return _mostly(0.97, tuple(index for index in POINTERS if index >= short), range(8, 16) if short else range(32))
 
