@@ -7,7 +7,6 @@ import pytest
 from gasang.cli import exits
 from gasang.core import errors
 
-
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.GasangError)]
 
 
