@@ -41,7 +41,8 @@ SPACE["silent"] = native_from_source("def silent(x: u64) -> None:\n    pass", SP
 SPACE["faulty"] = native_from_source("def faulty(x: u64) -> None:\n    raise Fault", SPACE, may_fault=True)
 SPACE["faulty_value"] = native_from_source("def faulty_value(x: u64) -> u64:\n    raise Fault", SPACE, may_fault=True)
 
-# A body of `def f(x: u64, y: u32, s: i64, d: f64, e: f32, flag: boolean, p: ptr[u64], q: ptr[Pair], g: Step) -> u64`; the line of it that is
+# A body of `def f(x: u64, y: u32, s: i64, d: f64, e: f32, flag: boolean, p: ptr[u64], q: ptr[Pair], g: Step) -> u64`; the line of
+# it that is
 # wrong ends in `#`; then what the error says of it.
 BODIES: list[tuple[str, str]] = [
     # 1: both sides of an operator have the same type
@@ -320,7 +321,7 @@ def test_the_line_is_that_of_the_file() -> None:
         that starts at the left edge.
         """
         y: u64 = x
-# a comment at the left edge
+        # a comment at the left edge
         return y + z  # type: ignore[name-defined] # noqa: F821 - this line is wrong
 
     with pytest.raises(NativeError) as caught:
