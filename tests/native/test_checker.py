@@ -316,9 +316,9 @@ def test_the_line_is_that_of_the_file() -> None:
     def decorated(
         x: u64,
     ) -> u64:
-        """A docstring
+        """A docstring.
 
-        that starts at the left edge.
+        Its second line starts elsewhere.
         """
         y: u64 = x
         # a comment at the left edge

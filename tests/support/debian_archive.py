@@ -156,7 +156,7 @@ def serving(root: Path) -> Iterator[Server]:
 class _Handler(http.server.BaseHTTPRequestHandler):
     mirror: Server
 
-    def do_GET(self) -> None:  # noqa: N802 - the base class names it
+    def do_GET(self) -> None:
         """Faults: "break" ends after half of the rest, "silent" after half and never closes, "damage" changes a byte, or a status code."""
         path = self.path.lstrip("/")
         asked = self.headers.get("Range", "")
