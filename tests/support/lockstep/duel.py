@@ -1,7 +1,9 @@
 """Runs both machines through the same program in blocks and compares their whole state after each.
 
-A block is up to BLOCK instructions from a random place of the program with fresh registers. It ends early where an instruction traps: then the
-trap's registers are compared, and the next block begins elsewhere. Where states differ the program is run again, and that block one instruction at a time.
+A block is up to BLOCK instructions from a random place of the program with fresh registers. It ends early where an instruction
+traps: then the
+trap's registers are compared, and the next block begins elsewhere. Where states differ the program is run again, and that block
+one instruction at a time.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gasang.cpus.riscv64 import exits
+from gasang.cpus.riscv64.assembly import disassemble
 from gasang.cpus.riscv64.csr import (
     FFLAGS,
     FRM,
@@ -25,10 +28,10 @@ from gasang.cpus.riscv64.csr import (
     SIE,
     SSCRATCH,
     SSTATUS,
+    SSTATUS_SD,
     STIMECMP,
     STVAL,
     STVEC,
-    SSTATUS_SD,
 )
 from gasang.cpus.riscv64.mmu import PTE_A
 from gasang.cpus.riscv64.trap import (
@@ -44,7 +47,6 @@ from gasang.cpus.riscv64.trap import (
     SUPERVISOR_ECALL,
 )
 from support.lockstep.golden import Golden
-from gasang.cpus.riscv64.assembly import disassemble
 from support.lockstep.programs import Registers, integer, program
 from support.lockstep.state import PAGE, RAM_BASE, RAM_SIZE, Vector, csr_numbers, differences
 from support.lockstep.subject import Subject
@@ -260,7 +262,9 @@ class Duel:
     def _where(self, page: int) -> str:
         ours, golden = self.subject.read(page, PAGE), self.golden.read(page, PAGE)
         places = [offset for offset in range(0, PAGE, 8) if ours[offset : offset + 8] != golden[offset : offset + 8]]
-        return "".join(f"\n  at {page + at:#x}: {ours[at : at + 8][::-1].hex()}, golden {golden[at : at + 8][::-1].hex()}" for at in places[:4])
+        return "".join(
+            f"\n  at {page + at:#x}: {ours[at : at + 8][::-1].hex()}, golden {golden[at : at + 8][::-1].hex()}" for at in places[:4]
+        )
 
     def _watch(self, seed: int, block: int, world: World) -> None:
         """Run the block one instruction at a time. Raises Difference where the machines part."""

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 from gasang.cpus.instruction_set import Instruction
-from gasang.cpus.riscv64.csr import NAMES, SATP, SENVCFG, SIE, SIP, STIMECMP, TIME
 from gasang.cpus.pattern import Operand
+from gasang.cpus.riscv64.csr import NAMES, SATP, SENVCFG, SIE, SIP, STIMECMP, TIME
 from gasang.cpus.riscv64.isa import rv64
 from support.lockstep.state import PAGE
 from support.lockstep.worlds import CODE_PAGES, DATA_SIZE, WRITABLE_PAGES, World
@@ -36,15 +36,22 @@ EDGES = (0, 1, 7, 8, 15, 16, 31, 32, 52, 62, 63)
 CORNERS = tuple({sign * (1 << bit) + offset & (1 << 64) - 1 for bit in EDGES for sign in (1, -1) for offset in (-1, 0, 1)})
 
 FLOAT64 = (
-    0x0000000000000000, 0x0000000000000001, 0x000FFFFFFFFFFFFF, 0x0010000000000000, 0x0010000000000001, 0x3CA0000000000000, 0x3FE0000000000000,
-    0x3FEFFFFFFFFFFFFF, 0x3FF0000000000000, 0x3FF0000000000001, 0x3FF8000000000000, 0x4000000000000000, 0x41DFFFFFFFC00000, 0x41E0000000000000,
-    0x41EFFFFFFFE00000, 0x41F0000000000000, 0x43DFFFFFFFFFFFFF, 0x43E0000000000000, 0x43EFFFFFFFFFFFFF, 0x43F0000000000000, 0x7FDFFFFFFFFFFFFF,
-    0x7FEFFFFFFFFFFFFF, 0x7FF0000000000000, 0x7FF0000000000001, 0x7FF7FFFFFFFFFFFF, 0x7FF8000000000000, 0x7FFFFFFFFFFFFFFF, 0x36A0000000000000,
-    0x3690000000000000, 0x380FFFFFE0000000, 0x380FFFFFF0000000, 0x3810000000000000, 0x47EFFFFFE0000000, 0x47EFFFFFF0000000, 0x4340000000000001,
+    0x0000000000000000, 0x0000000000000001, 0x000FFFFFFFFFFFFF, 0x0010000000000000, 0x0010000000000001, 0x3CA0000000000000,
+    0x3FE0000000000000,
+    0x3FEFFFFFFFFFFFFF, 0x3FF0000000000000, 0x3FF0000000000001, 0x3FF8000000000000, 0x4000000000000000, 0x41DFFFFFFFC00000,
+    0x41E0000000000000,
+    0x41EFFFFFFFE00000, 0x41F0000000000000, 0x43DFFFFFFFFFFFFF, 0x43E0000000000000, 0x43EFFFFFFFFFFFFF, 0x43F0000000000000,
+    0x7FDFFFFFFFFFFFFF,
+    0x7FEFFFFFFFFFFFFF, 0x7FF0000000000000, 0x7FF0000000000001, 0x7FF7FFFFFFFFFFFF, 0x7FF8000000000000, 0x7FFFFFFFFFFFFFFF,
+    0x36A0000000000000,
+    0x3690000000000000, 0x380FFFFFE0000000, 0x380FFFFFF0000000, 0x3810000000000000, 0x47EFFFFFE0000000, 0x47EFFFFFF0000000,
+    0x4340000000000001,
 )  # fmt: skip
 FLOAT32 = (
-    0x00000000, 0x00000001, 0x007FFFFF, 0x00800000, 0x00800001, 0x33800000, 0x3F000000, 0x3F7FFFFF, 0x3F800000, 0x3F800001, 0x3FC00000, 0x40000000,
-    0x4EFFFFFF, 0x4F000000, 0x4F7FFFFF, 0x4F800000, 0x5EFFFFFF, 0x5F000000, 0x5F7FFFFF, 0x5F800000, 0x7EFFFFFF, 0x7F7FFFFF, 0x7F800000, 0x7F800001,
+    0x00000000, 0x00000001, 0x007FFFFF, 0x00800000, 0x00800001, 0x33800000, 0x3F000000, 0x3F7FFFFF, 0x3F800000, 0x3F800001,
+    0x3FC00000, 0x40000000,
+    0x4EFFFFFF, 0x4F000000, 0x4F7FFFFF, 0x4F800000, 0x5EFFFFFF, 0x5F000000, 0x5F7FFFFF, 0x5F800000, 0x7EFFFFFF, 0x7F7FFFFF,
+    0x7F800000, 0x7F800001,
     0x7FBFFFFF, 0x7FC00000, 0x7FFFFFFF, 0x4B000001, 0x3EFFFFFF,
 )  # fmt: skip
 BOX32 = 0xFFFFFFFF_00000000
@@ -152,7 +159,7 @@ def _base_register(instruction: Instruction) -> Maker:
     if instruction.extension in ATOMIC:
         return lambda random: random.choice(ALIGNED)
     short = instruction.pattern.operands["rs1"].add
-    if instruction.base is not None and instruction.base.name == "jalr" or instruction.name == "jalr":
+    if (instruction.base is not None and instruction.base.name == "jalr") or instruction.name == "jalr":
         return _mostly(0.9, CODE_POINTERS, range(32))
     return _mostly(0.97, tuple(index for index in POINTERS if index >= short), range(8, 16) if short else range(32))
 
@@ -169,13 +176,37 @@ def _maker(instruction: Instruction, name: str) -> Maker:
     return {"rm": _mostly(0.98, RM, (5, 6)), "csr": _mostly(0.95, CSRS, ILLEGAL_CSRS)}.get(name) or _field(operand)
 
 
-ILLEGAL_CSRS = (0x000, 0x004, 0x101, 0x110, 0x145, 0x181, 0x200, 0x300, 0x305, 0x341, 0x7A0, 0x800, 0xC03, 0xC1F, 0xC80, 0xF11, 0xF14, 0x9C0, 0x5C0)
+ILLEGAL_CSRS = (
+    0x000,
+    0x004,
+    0x101,
+    0x110,
+    0x145,
+    0x181,
+    0x200,
+    0x300,
+    0x305,
+    0x341,
+    0x7A0,
+    0x800,
+    0xC03,
+    0xC1F,
+    0xC80,
+    0xF11,
+    0xF14,
+    0x9C0,
+    0x5C0,
+)
 
 
 @cache
 def choices() -> tuple[tuple[Instruction, dict[str, Maker]], ...]:
     """Every instruction of the set with the makers of its operands."""
-    return tuple((instruction, {name: _maker(instruction, name) for name in instruction.pattern.operands}) for instruction in rv64 if instruction.name not in LEFT_OUT)
+    return tuple(
+        (instruction, {name: _maker(instruction, name) for name in instruction.pattern.operands})
+        for instruction in rv64
+        if instruction.name not in LEFT_OUT
+    )
 
 
 def word_of(random: random.Random, instruction: Instruction, makers: dict[str, Maker]) -> int:

@@ -6,7 +6,7 @@ import struct
 from functools import cache
 from typing import NamedTuple
 
-from gasang.cpus.riscv64.csr import NAMES, SIP, TIME, CYCLE, INSTRET, FCSR
+from gasang.cpus.riscv64.csr import CYCLE, FCSR, INSTRET, NAMES, SIP, TIME
 
 PAGE = 4096
 RAM_BASE = 0x8000_0000
