@@ -79,9 +79,10 @@ def read_data(path: Path, spool: Spool) -> list[Entry]:
     entries: list[Entry] = []
     with spool.open(base, length) as stream, _open_tar(stream, subject) as archive:
         for member in _members(archive, subject):
-            if member.offset_data + (member.size if member.isreg() else 0) > length:
+            entry = _entry(member, spool, base, subject)
+            if member.offset_data + entry.length > length:
                 raise BadInputError(subject, f"{shown(member.name)} says {member.size} bytes, the archive ends before that", _HINT)
-            entries.append(_entry(member, spool, base, subject))
+            entries.append(entry)
     _check_hard_links(entries, subject)
     return entries
 
