@@ -6,10 +6,10 @@ import sys
 from typing import Any
 
 import pytest
-from support.native_twins import NAMESPACE
 
 import gasang.native
 from gasang.native import NativeError, function_type, native, native_from_source, struct, u64
+from support.native_twins import NAMESPACE
 
 HERE = "broken.py"
 
@@ -41,8 +41,7 @@ SPACE["silent"] = native_from_source("def silent(x: u64) -> None:\n    pass", SP
 SPACE["faulty"] = native_from_source("def faulty(x: u64) -> None:\n    raise Fault", SPACE, may_fault=True)
 SPACE["faulty_value"] = native_from_source("def faulty_value(x: u64) -> u64:\n    raise Fault", SPACE, may_fault=True)
 
-# A body of `def f(x: u64, y: u32, s: i64, d: f64, e: f32, flag: boolean, p: ptr[u64], q: ptr[Pair], g: Step) -> u64`; the line of it that is
-# wrong ends in `#`; then what the error says of it.
+# A body for HEAD, the line of it that is wrong ending in `#`; then what the error says of it.
 BODIES: list[tuple[str, str]] = [
     # 1: both sides of an operator have the same type
     ("return x + y  #", "u64 and u32 do not mix: convert one"),
@@ -315,13 +314,10 @@ def test_the_line_is_that_of_the_file() -> None:
     def decorated(
         x: u64,
     ) -> u64:
-        """A docstring
-
-that starts at the left edge.
-        """
+        """What it does."""
         y: u64 = x
-# a comment at the left edge
-        return y + z  # type: ignore[name-defined] # noqa: F821 - this line is wrong
+        # a comment at the left edge
+        return y + z  # type: ignore[name-defined, no-any-return] # noqa: F821 - this line is wrong
 
     with pytest.raises(NativeError) as caught:
         decorated(1)

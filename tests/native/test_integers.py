@@ -92,7 +92,7 @@ def literal_rows() -> Rows:
     return Rows(made)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(operands(2))
 def test_operators(choose: Callable[[Any], tuple[int, ...]]) -> None:
     for index, row in enumerate(rows().rows):
@@ -103,7 +103,7 @@ def test_operators(choose: Callable[[Any], tuple[int, ...]]) -> None:
         assert value == row.result.wrap(int(expected)), (row, a, b)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(operands(1))
 def test_literals(choose: Callable[[Any], tuple[int, ...]]) -> None:
     for index, row in enumerate(literal_rows().rows):
