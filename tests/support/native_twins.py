@@ -71,7 +71,7 @@ class Rows:
 
     def __init__(self, rows: list[Row], flags: bool = False) -> None:
         self.rows = rows
-        self.functions = [native_from_source(_text(row, flags), NAMESPACE, file=f"<{row.text} of {row.kind}>") for row in rows]
+        self.functions = [native_from_source(function_text(row, flags), NAMESPACE, file=f"<{row.text} of {row.kind}>") for row in rows]
         self.entries = compiled(self.functions)
         self.memory = Memory(4 * SLOT)
 
@@ -98,7 +98,8 @@ class Rows:
         return from_bits(row.result, one)
 
 
-def _text(row: Row, flags: bool) -> str:
+def function_text(row: Row, flags: bool) -> str:
+    """The text of a row's function."""
     kind = row.kind.name
     head = f"def f(out: ptr[{row.result.name}], a: ptr[{kind}], b: ptr[{kind}], c: ptr[{kind}], rounding: u32) -> u32:\n"
     if not flags:
