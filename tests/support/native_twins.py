@@ -77,13 +77,11 @@ class Rows:
 
     def run(self, index: int, bits: tuple[int, ...], rounding: int = 0) -> list[tuple[int, int]]:
         """Flags and bits of the value: compiled, then as plain Python."""
-        row = self.rows[index]
+        row, base = self.rows[index], self.memory.address
+        image = bytes(SLOT) + b"".join(operand.to_bytes(SLOT, "little") for operand in bits)
         outcomes = []
         for function in (self.entries[index], self.functions[index].python):
-            self.memory.put(0, u128, 0)
-            for slot, operand in enumerate(bits, 1):
-                self.memory.put(slot, row.kind, operand)
-            base = self.memory.address
+            self.memory.write(image)
             flags = function(base, base + SLOT, base + 2 * SLOT, base + 3 * SLOT, rounding)
             outcomes.append((flags, self.memory.get(0, row.result)))
         return outcomes
