@@ -3,6 +3,7 @@
 import enum
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -308,23 +309,34 @@ def test_result_of_nothing() -> None:
         _ = function.tree
 
 
-def test_the_line_is_that_of_the_file() -> None:
+MODULE = """
+from gasang.native import native, u64
+
+def maker():
     @native
     # a comment before the def
-    def decorated(
+    def f(
         x: u64,
     ) -> u64:
-        """What it does."""
+        \'\'\'A docstring
+that starts at the left edge.
+        \'\'\'
         y: u64 = x
-        # a comment at the left edge
-        return y + z  # type: ignore[name-defined, no-any-return] # noqa: F821 - this line is wrong
+# a comment at the left edge
+        return y + z
+    return f
+"""
 
+
+def test_the_line_is_that_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "written.py"
+    path.write_text(MODULE)
+    space: dict[str, Any] = {}
+    exec(compile(MODULE, str(path), "exec"), space)
     with pytest.raises(NativeError) as caught:
-        decorated(1)
-    file, line = caught.value.subject.rsplit(":", 1)
-    assert file == __file__
-    with open(__file__, encoding="utf-8") as text:
-        assert "this line is wrong" in text.read().split("\n")[int(line) - 1]
+        space["maker"]()(1)
+    wrong = MODULE.split("\n").index("        return y + z") + 1
+    assert str(caught.value) == f"{path}:{wrong}: z is not known here"
 
 
 TEXTS = [

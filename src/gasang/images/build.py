@@ -1,46 +1,53 @@
-"""A Debian root disk, kernel and initramfs from a mirror's packages: everything but the configuration, which needs a running machine."""
+"""Building a Debian machine's image: from a suite's name to a kernel, an initramfs and a root disk whose packages are unpacked.
+
+What is downloaded stays in the cache, so that a build that was interrupted goes on where it was; what the next build of the same
+architecture does not need is removed from there. Everything else is made in the folder the caller gives.
+"""
 
 from __future__ import annotations
 
 import os
-import uuid
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import re
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
-from gasang.core.errors import NotFoundError
+from gasang.core.errors import BadInputError, UnsupportedError, UsageError
 from gasang.core.progress import Progress
-from gasang.images import kernel as kernels
 from gasang.images.bootstrap import System, bootstrap
 from gasang.images.compression import expand_bytes
 from gasang.images.deb import read_data
 from gasang.images.initramfs import OPTIONAL_MODULES, WANTED_MODULES, initramfs
+from gasang.images.kernel import from_package, read
 from gasang.images.mirror import DEFAULT_MIRROR, Mirror, Wanted
 from gasang.images.packages import Index, Package
-from gasang.images.release import fetch_release
+from gasang.images.release import Release, fetch_release
 from gasang.images.resolve import resolve
 from gasang.images.signature import debian_keyring
 from gasang.images.spool import Spool, out_of_space
 from gasang.storage.ext4 import write_ext4
-from gasang.storage.tree import encode
 
 DISK_SIZE = 4 << 30
-"""Bytes of the root disk; it holds only what is written."""
-BASE = frozenset({"required"})
-MORE = ("apt", "debian-archive-keyring")
-"""Beside the essential and required packages: what makes a system of them that can grow."""
-KERNEL = {"riscv64": "linux-image-riscv64", "amd64": "linux-image-amd64"}
+"""Bytes of a root disk; it takes on the host what it holds."""
+
+KERNELS = {"riscv64": "linux-image-riscv64", "amd64": "linux-image-amd64"}
+"""The package that depends on each architecture's current kernel."""
+
+ADDED = ("apt",)
+"""What a system has besides Debian's essential and required packages."""
+
 BUSYBOX = "busybox-static"
-COMPONENT = "main"
+DOWNLOADS_AT_ONCE = 4
 INDEX_MAX = 1 << 30
-CONNECTIONS = 4
-MIRROR_VARIABLE = "GASANG_MIRROR"
+_SUITE = re.compile(r"[a-z][a-z0-9-]{0,63}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Built:
-    """What was made: files in the work folder, and name and version of every package on the disk."""
+    """The parts of an image, as files, and the packages on its disk as (name, version)."""
 
     kernel: Path
     initrd: Path
@@ -48,114 +55,136 @@ class Built:
     packages: tuple[tuple[str, str], ...]
 
 
-def build_debian(suite: str, architecture: str, cache: Path, work: Path, progress: Progress) -> Built:
-    """Download, verify and unpack a suite. Packages are kept in `cache`, everything made goes to `work`.
+def mirror_address() -> str:
+    """The mirror that GASANG_MIRROR names, else Debian's own."""
+    return os.environ.get("GASANG_MIRROR") or DEFAULT_MIRROR
 
-    Raises NotFoundError for an unknown suite, BadInputError for what is damaged or forged, OutOfSpaceError, TimedOutError.
+
+def build_debian(
+    suite: str,
+    architecture: str,
+    cache: Path,
+    folder: Path,
+    progress: Progress,
+    *,
+    mirror: Mirror | None = None,
+    keyring: Path | None = None,
+) -> Built:
+    """Build the image of a suite in `folder`; its packages are unpacked, to be configured at its first boot.
+
+    Raise UsageError for a name no suite has, NotFoundError for one the mirror lacks, BadInputError for a damaged or forged index or
+    package, OutOfSpaceError for a full disk, TimedOutError and GasangError for a mirror that does not serve.
     """
-    mirror = Mirror(os.environ.get(MIRROR_VARIABLE) or DEFAULT_MIRROR)
-    downloads = cache / "debian"
+    if not _SUITE.fullmatch(suite):
+        raise UsageError(f"image debian:{suite}", "that is no suite's name", "write one such as debian:trixie")
+    if architecture not in KERNELS:
+        raise UnsupportedError(f"architecture {architecture}", "no image can be made for it", f"choose {' or '.join(KERNELS)}")
+    source = mirror or Mirror(mirror_address())
+    downloads = cache / "packages" / architecture
     try:
         downloads.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise out_of_space(error, downloads) from error
-    with progress.step(f"reading the package index of Debian {suite}"):
-        release = fetch_release(mirror, suite, debian_keyring())
-    index = _index(mirror, release.index(COMPONENT, architecture), downloads / f"{release.codename}-{architecture}.xz", progress)
-    chosen = resolve(index, [*index.selected(BASE), *MORE])
-    kernel_package = _kernel_package(index, KERNEL[architecture])
-    busybox_package = _package(index, BUSYBOX)
-    files = _fetch_all(mirror, [*chosen, kernel_package, busybox_package], downloads, progress)
-    system = System(release.codename, architecture, mirror.base)
-    with Spool(work) as spool:
-        kernel, initrd = _boot_parts(files[kernel_package.name], files[busybox_package.name], architecture, work, spool, progress)
-    with Spool(work) as spool:
-        disk = _disk(system, [files[package.name] for package in chosen], spool, work, progress)
-    return Built(kernel, initrd, disk, tuple((package.name, package.version) for package in chosen))
+    except OSError as fault:
+        raise out_of_space(fault, downloads) from fault
+    with progress.step(f"asking {source.base} for Debian {suite}"):
+        release = fetch_release(source, suite, keyring or debian_keyring())
+    plan = _plan(_index(source, release, architecture, downloads, progress), architecture)
+    files = _download(source, plan.everything, downloads, progress)
+    return _assemble(System(suite, architecture, source.base), plan, files, folder, progress)
 
 
-def _package(index: Index, name: str) -> Package:
-    found = index.get(name)
-    if found is None:
-        raise NotFoundError(f"package {name}", "this suite does not have it", "try another suite, such as debian:trixie")
-    return found
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Packages of the root disk, and the two that are only taken apart."""
+
+    system: Sequence[Package]
+    kernel: Package
+    busybox: Package
+
+    @property
+    def everything(self) -> list[Package]:
+        """All packages to be downloaded, each once."""
+        return list({package.name: package for package in (*self.system, self.kernel, self.busybox)}.values())
 
 
-def _kernel_package(index: Index, name: str) -> Package:
-    """The package that holds the kernel, which the one of this name only depends on."""
-    for clause in _package(index, name).depends:
-        for relation in clause:
-            if relation.name.startswith("linux-image-"):
-                return _package(index, relation.name)
-    raise NotFoundError(f"package {name}", "it names no kernel", "try another suite, such as debian:trixie")
+def _index(mirror: Mirror, release: Release, architecture: str, folder: Path, progress: Progress) -> Index:
+    wanted = release.index("main", architecture)
+    subject = f"package index of Debian {release.codename}"
+    packed = folder / f"Packages-{release.codename}.xz"
+    with progress.step(f"reading the {subject}", wanted.size, "bytes") as step:
+        mirror.fetch(wanted, packed, step)
+        return Index(expand_bytes(packed.read_bytes(), subject, INDEX_MAX, "xz").decode("utf-8", "surrogateescape"), subject)
 
 
-def _index(mirror: Mirror, wanted: Wanted, target: Path, progress: Progress) -> Index:
-    with progress.step("downloading the package index", wanted.size, "bytes") as step:
-        mirror.fetch(wanted, target, step)
-    subject = f"package index {wanted.path}"
-    return Index(expand_bytes(target.read_bytes(), subject, INDEX_MAX, "xz").decode("utf-8", "replace"), subject)
+def _plan(index: Index, architecture: str) -> _Plan:
+    system = resolve(index, [*index.selected(frozenset({"required"})), *ADDED])
+    kernels = [package for package in resolve(index, [KERNELS[architecture]]) if re.match(r"linux-image-\d", package.name)]
+    if len(kernels) != 1:
+        raise BadInputError(f"package {KERNELS[architecture]}", f"it leads to {len(kernels)} kernels, not one", "use another mirror")
+    busybox = next(package for package in resolve(index, [BUSYBOX]) if package.name == BUSYBOX)
+    return _Plan(system, kernels[0], busybox)
 
 
-def _fetch_all(mirror: Mirror, packages: list[Package], folder: Path, progress: Progress) -> dict[str, Path]:
-    """Every package's file, a few downloaded at a time."""
+def _download(mirror: Mirror, packages: Sequence[Package], folder: Path, progress: Progress) -> dict[str, Path]:
+    """The packages' files by package name. The first failure ends the other downloads between two of their files."""
+    files = {package.name: folder / package.filename.rsplit("/", 1)[-1] for package in packages}
+    _prune(folder, {path.name for path in files.values()})
     total = sum(package.size for package in packages)
-    with progress.step("downloading packages", total, "bytes") as step, ThreadPoolExecutor(CONNECTIONS) as pool:
-
-        def fetch(package: Package) -> tuple[str, Path]:
-            target = folder / Path(package.filename).name
-            mirror.fetch(Wanted(package.filename, package.size, package.sha256), target, step)
-            return package.name, target
-
-        tasks = [pool.submit(fetch, package) for package in packages]
+    with progress.step(f"downloading {len(packages)} packages", total, "bytes") as step, ThreadPoolExecutor(DOWNLOADS_AT_ONCE) as pool:
+        wanted = ((Wanted(package.filename, package.size, package.sha256), files[package.name]) for package in packages)
+        futures = [pool.submit(mirror.fetch, want, path, step) for want, path in wanted]
         try:
-            return dict(task.result() for task in tasks)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+        for future in futures:
+            if not future.cancelled():
+                future.result()
+    return files
 
 
-def _boot_parts(kernel_file: Path, busybox_file: Path, architecture: str, work: Path, spool: Spool, progress: Progress) -> tuple[Path, Path]:
-    with progress.step("unpacking the kernel"):
-        subject = f"package {kernel_file.name}"
-        kernel = kernels.from_package(read_data(kernel_file, spool), architecture, subject, WANTED_MODULES, OPTIONAL_MODULES)
-        busybox = _busybox(busybox_file, spool)
-        return _write(work / "kernel", kernel.image), _write(work / "initrd", initramfs(kernel, busybox))
+def _prune(folder: Path, needed: set[str]) -> None:
+    for path in folder.glob("*.deb*"):
+        if path.name.removesuffix(".partial") not in needed:
+            path.unlink()
 
 
-def _busybox(file: Path, spool: Spool) -> bytes:
-    for entry in read_data(file, spool):
-        if encode(entry.path) in (b"bin/busybox", b"usr/bin/busybox"):
-            return kernels.read(entry)
-    raise NotFoundError(f"package {file.name}", "it holds no busybox", "pull again")
+def _assemble(system: System, plan: _Plan, files: dict[str, Path], folder: Path, progress: Progress) -> Built:
+    built = Built(
+        kernel=folder / "kernel",
+        initrd=folder / "initrd",
+        disk=folder / "disk.raw",
+        packages=tuple((package.name, package.version) for package in plan.system),
+    )
+    sizes = sum(files[package.name].stat().st_size for package in plan.everything)
+    with Spool(folder) as spool, Spool(folder) as boot_spool:
+        with progress.step("unpacking packages", sizes, "bytes") as step, ThreadPoolExecutor(1) as pool:
+            # A kernel's package is as large as all others together: its expansion runs beside theirs, without the interpreter's lock.
+            boot = pool.submit(_boot_files, system, plan, files, boot_spool, built)
+            entries = bootstrap(system, [files[package.name] for package in plan.system], spool, step.advance)
+            boot.result()
+            step.advance(sum(files[package.name].stat().st_size for package in (plan.kernel, plan.busybox)))
+        length = sum(entry.length for entry in entries)
+        with progress.step("writing the root disk", length, "bytes") as step:
+            written = 0
+
+            def advance(done: int) -> None:
+                nonlocal written
+                step.advance(done - written)
+                written = done
+
+            write_ext4(built.disk, entries, DISK_SIZE, label=system.suite[:16], uuid=uuid4(), time=int(time.time()), progress=advance)
+    return built
 
 
-def _write(path: Path, data: bytes) -> Path:
+def _boot_files(system: System, plan: _Plan, files: dict[str, Path], spool: Spool, built: Built) -> None:
+    subject = f"package {plan.kernel.name}"
+    entries = read_data(files[plan.kernel.name], spool)
+    kernel = from_package(entries, system.architecture, subject, WANTED_MODULES, OPTIONAL_MODULES)
+    busybox = next((entry for entry in read_data(files[BUSYBOX], spool) if entry.path in ("usr/bin/busybox", "bin/busybox")), None)
+    if busybox is None:
+        raise BadInputError(f"package {BUSYBOX}", "it holds no busybox", "use another mirror")
     try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise out_of_space(error, path.parent) from error
-    return path
-
-
-def _disk(system: System, files: list[Path], spool: Spool, work: Path, progress: Progress) -> Path:
-    total = sum(path.stat().st_size for path in files)
-    with progress.step("unpacking packages", total, "bytes") as step:
-        entries = bootstrap(system, files, spool, step.advance)
-    disk = work / "disk.raw"
-    size = sum(entry.length for entry in entries)
-    with progress.step("writing the root disk", size, "bytes") as step:
-        write_ext4(disk, entries, DISK_SIZE, label="root", uuid=uuid.uuid4(), progress=_absolute(step.advance))
-    return disk
-
-
-def _absolute(advance: Callable[[int], None]) -> Callable[[int], None]:
-    """Turns "so much is done" into steps forward."""
-    done = 0
-
-    def reached(position: int) -> None:
-        nonlocal done
-        advance(position - done)
-        done = position
-
-    return reached
+        built.kernel.write_bytes(kernel.image)
+        built.initrd.write_bytes(initramfs(kernel, read(busybox)))
+    except OSError as fault:
+        raise out_of_space(fault, built.kernel.parent) from fault

@@ -29,6 +29,7 @@ DATA_MAX = 8 << 30
 
 XATTR_PREFIX = "SCHILY.xattr."
 _HINT = "delete it and pull again"
+_HOSTILE = "do not trust where it comes from"
 
 _KINDS = {
     tarfile.REGTYPE: Kind.FILE,
@@ -78,9 +79,10 @@ def read_data(path: Path, spool: Spool) -> list[Entry]:
     entries: list[Entry] = []
     with spool.open(base, length) as stream, _open_tar(stream, subject) as archive:
         for member in _members(archive, subject):
-            if member.offset_data + (member.size if member.isreg() else 0) > length:
+            entry = _entry(member, spool, base, subject)
+            if member.offset_data + entry.length > length:
                 raise BadInputError(subject, f"{shown(member.name)} says {member.size} bytes, the archive ends before that", _HINT)
-            entries.append(_entry(member, spool, base, subject))
+            entries.append(entry)
     _check_hard_links(entries, subject)
     return entries
 
@@ -155,7 +157,7 @@ def _entry(member: tarfile.TarInfo, spool: Spool, base: int, subject: str) -> En
 def _path(name: str, subject: str) -> str:
     path = name.removeprefix("./").rstrip("/")
     if name.startswith("/") or ".." in path.split("/"):
-        raise BadInputError(subject, f"its path {shown(name)} leads outside", "do not trust where it comes from")
+        raise BadInputError(subject, f"its path {shown(name)} leads outside", _HOSTILE)
     split_path(path)
     return path if path != "." else ""
 
@@ -164,7 +166,7 @@ def _target(member: tarfile.TarInfo, path: str, kind: Kind, subject: str) -> str
     if kind is Kind.HARDLINK:
         return _path(member.linkname, subject)
     if kind is Kind.SYMLINK and _climbs_out(path, member.linkname):
-        raise BadInputError(subject, f"its link {shown(path)} leads outside, to {shown(member.linkname)}", "do not trust where it comes from")
+        raise BadInputError(subject, f"its link {shown(path)} leads outside, to {shown(member.linkname)}", _HOSTILE)
     return member.linkname if kind is Kind.SYMLINK else ""
 
 

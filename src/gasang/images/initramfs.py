@@ -21,14 +21,13 @@ WANTED_MODULES = ("virtio_mmio", "virtio_blk", "virtio_console", "virtio_rng", "
 OPTIONAL_MODULES = ("crc32c_generic",)
 """ext4 asks the crypto layer for crc32c by that name; kernels from 6.14 on have it built in."""
 
-DEFAULT_ENVIRONMENT = ("HOME=/root", "TERM=linux", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+DEFAULT_ENVIRONMENT = ("HOME=/root", "LANG=C.UTF-8", "TERM=linux", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 LOGIN_SHELL = ("/bin/bash", "-l")
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,62})")
 _DEVICE = re.compile(r"[A-Za-z0-9/]{1,32}")
 _DIRECTORIES = ("bin", "dev", "device-links", "device-links/pts", "device-links/shm", "etc", "gasang", "modules", "proc", "root", "sys")
 _LINKS = {
     "bin/sh": "busybox",
-    "bin/chroot": "busybox",
     "device-links/fd": "/proc/self/fd",
     "device-links/stdin": "/proc/self/fd/0",
     "device-links/stdout": "/proc/self/fd/1",
@@ -124,11 +123,11 @@ def _assignments(settings: GuestSettings) -> list[str]:
 
 
 def _words(settings: GuestSettings) -> list[str]:
-    """The arguments of `env` that run the command inside the root."""
+    """What the root's `env` is given: assignments and the command, which thus can hold no "=" in its name."""
     for word in settings.environment:
         if not word.partition("=")[0] or "=" not in word:
             raise UsageError(f"environment variable {word!r}", "it has no name or no value", "write NAME=VALUE")
-    return ["-i", *DEFAULT_ENVIRONMENT, *settings.environment, "/bin/chroot", "/root", *(settings.command or LOGIN_SHELL)]
+    return [*DEFAULT_ENVIRONMENT, *settings.environment, *(settings.command or LOGIN_SHELL)]
 
 
 def _quoted(word: str) -> str:

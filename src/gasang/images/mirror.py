@@ -38,7 +38,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """`timeout`: seconds without a byte until a connection counts as dead. `attempts`: in a row without progress. `pause`: seconds → wait."""
+    """`timeout`: seconds without a byte until a connection counts as dead. `attempts`: in a row without progress. `pause` waits seconds."""
 
     timeout: float = 30.0
     attempts: int = 4
@@ -76,7 +76,7 @@ class Mirror:
         Raise NotFoundError where the mirror lacks it, BadInputError where what comes is not what the index promises, TimedOutError and
         GasangError for a mirror that does not answer or breaks off again and again, OutOfSpaceError for a full disk.
         """
-        high = _HighWater(step, target.name)
+        high = _HighWater(step)
         if _holds(target, wanted):
             high.reach(wanted.size)
             return
@@ -116,7 +116,7 @@ class Mirror:
             return None
         fault.close()
         if fault.code in (404, 410):
-            return NotFoundError(self._subject(path), "the mirror has no such file", "check the name, or set another mirror with GASANG_MIRROR")
+            return NotFoundError(self._subject(path), "the mirror has no such file", "set another mirror with GASANG_MIRROR")
         again = fault.code in (408, 425, 429) or fault.code >= 500
         return None if again else GasangError(self._subject(path), f"the mirror refuses it ({fault.code} {fault.reason})", _HINT)
 
@@ -191,14 +191,13 @@ class Mirror:
 class _HighWater:
     """Advances a step to a position, never twice over the same bytes."""
 
-    def __init__(self, step: Step, name: str) -> None:
+    def __init__(self, step: Step) -> None:
         self._step = step
-        self._name = name
         self._reached = 0
 
     def reach(self, position: int) -> None:
         if position > self._reached:
-            self._step.advance(position - self._reached, self._name)
+            self._step.advance(position - self._reached)
             self._reached = position
 
 

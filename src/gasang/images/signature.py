@@ -31,7 +31,7 @@ def debian_keyring(candidates: tuple[Path, ...] = KEYRINGS) -> Path:
 
 
 def check_signature(signed: Signed, keyring: Path, subject: str, which: Callable[[str], str | None] = shutil.which) -> None:
-    """Return if a key of the keyring made a good signature over the text; raise BadInputError otherwise, UnsupportedError without a program."""
+    """Return if a key of the keyring has signed the text; raise BadInputError otherwise, UnsupportedError where no program can tell."""
     tools = ((name, program) for name in _TOOLS if (program := which(name)) is not None)
     name, program = next(tools, ("", ""))
     if not program:

@@ -89,5 +89,5 @@ def out_of_space(fault: OSError, place: Path) -> GasangError:
     if fault.errno in (errno.ENOSPC, errno.EDQUOT):
         return OutOfSpaceError(f"directory {place}", "no space is left on its disk", "free some, or set GASANG_HOME to a larger disk")
     if fault.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return PermissionDeniedError(f"directory {place}", "it cannot be written to", "change its permissions, or set GASANG_HOME elsewhere")
+        return PermissionDeniedError(f"directory {place}", "it cannot be written to", "change its permissions, or set GASANG_HOME")
     return GasangError(f"directory {place}", f"writing failed ({fault.strerror})", "check its disk")

@@ -55,7 +55,8 @@ def compare(one: str, other: str) -> int:
     """Below 0, 0 or above 0 as `one` is older than, equal to or newer than `other`."""
     epoch, upstream, revision = split(one)
     other_epoch, other_upstream, other_revision = split(other)
-    return (epoch > other_epoch) - (epoch < other_epoch) or _compare_parts(upstream, other_upstream) or _compare_parts(revision, other_revision)
+    epochs = (epoch > other_epoch) - (epoch < other_epoch)
+    return epochs or _compare_parts(upstream, other_upstream) or _compare_parts(revision, other_revision)
 
 
 def satisfies(version: str, relation: str, wanted: str) -> bool:
