@@ -1,4 +1,4 @@
-# Every target sets up what it needs and says so; where all is present that takes a tenth of a second and no network.
+# Every target sets up what it needs and says so; where all is present that takes a moment and no network.
 #   make demo     boot Debian and show what it runs on       make test     all checks and tests
 #   make lint     ruff, mypy, the order of the rooms         make bench    side by side with QEMU
 #   make clean    forget the virtual environment and caches  PYTHON=python3.12 chooses another Python
@@ -25,7 +25,7 @@ lint: setup-test
 	@$(BIN)/lint-imports
 
 bench: setup-bench
-	@$(BIN)/python -m bench
+	@$(BIN)/python bench/vm.py all
 
 setup-demo setup-test setup-bench: setup-%:
 	@$(PYTHON) tools/setup.py $*

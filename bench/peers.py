@@ -58,6 +58,8 @@ def _cpu_model() -> str:
 
 
 def _first_line(*command: str) -> str:
+    if not shutil.which(command[0]):
+        return "not installed"
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     return done.stdout.splitlines()[0] if done.returncode == 0 and done.stdout else "unknown"
 
@@ -67,6 +69,7 @@ def machine() -> dict[str, str]:
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "processor": f"{_cpu_model()}, {os.cpu_count()} cores",
+        "load before": f"{os.getloadavg()[0]:.1f}",
         "system": platform.platform(),
         "python": platform.python_version(),
         "qemu": _first_line("qemu-system-riscv64", "--version"),

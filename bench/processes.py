@@ -137,31 +137,33 @@ def cpu_seconds(pid: int) -> float:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of a machine's processes: private to them apart from guest RAM, and guest RAM that is present."""
+    """Bytes of a machine's processes: private to them apart from guest RAM, how much of that is unchanged file content, and guest RAM."""
 
     own: int
+    clean: int
     guest: int
 
 
 def memory_of(pid: int, guest_size: int) -> Memory:
     """Read smaps of the whole family. Guest RAM is the mapping of at least 3/4 of the guest's size that has most pages present."""
-    own, guests = 0, [0]
+    own, clean, guests = 0, 0, [0]
     for member in family(pid):
-        for size, present, private in _mappings(member):
+        for size, present, private_clean, private_dirty in _mappings(member):
             if size >= guest_size * 3 // 4 and present >= guest_size // 64:
                 guests.append(present)
             else:
-                own += private
-    return Memory(own, max(guests))
+                own += private_clean + private_dirty
+                clean += private_clean
+    return Memory(own, clean, max(guests))
 
 
-def _mappings(pid: int) -> Iterator[tuple[int, int, int]]:
-    """(size, present, private) in bytes of each mapping."""
+def _mappings(pid: int) -> Iterator[tuple[int, int, int, int]]:
+    """Size, present, private and clean, private and dirty bytes of each mapping."""
     values: dict[str, int] = {}
     for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
         name, _, rest = line.partition(":")
         if rest.endswith(" kB"):
             values[name] = int(rest[:-3]) * 1024
         if name == "VmFlags":
-            yield values["Size"], values["Rss"], values["Private_Clean"] + values["Private_Dirty"]
+            yield values["Size"], values["Rss"], values["Private_Clean"], values["Private_Dirty"]
             values = {}

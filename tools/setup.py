@@ -1,7 +1,7 @@
 """Make a machine ready for ``make demo`` and ``make test``: Debian packages where we may, and a virtual environment.
 
-Run with any Python 3.8 or newer and nothing else; it does what is missing, says what it does, and takes a tenth of a second
-where nothing is. What it cannot do (no root, no apt) it tells, with the command that would; tests that need it are skipped.
+Run with any Python 3.8 or newer and nothing else; it does what is missing, says what it does, and is over in a moment, without
+network, where nothing is. What it cannot do (no root, no apt) it tells, with the command that would; tests that need it are skipped.
 
     python3 tools/setup.py demo|test|bench
 """
@@ -33,7 +33,7 @@ TEST = (
     "qemu-user-static",
 )
 PACKAGES = {"demo": DEMO, "test": TEST, "bench": TEST}
-USUAL_PYTHON_PACKAGES = 38  # what pip names while it installs; the base of its time estimate
+USUAL_PYTHON_PACKAGES = 28  # what pip names while it installs; the base of its time estimate
 APT = ("apt-get", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3")
 
 
@@ -161,7 +161,7 @@ def pip_install(python: Path) -> None:
         lines.append(line)
         words = line.split()
         if words[:1] == ["Collecting"] or words[:2] == ["Requirement", "already"]:
-            named.add(words[-1] if words[0] == "Collecting" else words[3])
+            named.add(words[1] if words[0] == "Collecting" else words[2])
         report.at(min(0.9, len(named) / USUAL_PYTHON_PACKAGES), " ".join(words[:2]))
     if process.wait() != 0:
         print("".join(lines[-20:]))

@@ -64,4 +64,4 @@ static uint64_t run(uint64_t rounds)
     return checksum;
 }
 
-const struct program nbody = {"nbody", setup, run, 130000};
+const struct program nbody = {"nbody", setup, run, 250000};

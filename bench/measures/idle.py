@@ -21,6 +21,7 @@ def idle(peers: list[Peer], kernel: Path, seconds: float = 20.0) -> list[Figure]
     """Percent of a core over `seconds` after the boot has settled, and memory then, of a 512 MiB guest."""
     percent: dict[str, float] = {}
     own: dict[str, float] = {}
+    clean: dict[str, float] = {}
     guest: dict[str, float] = {}
     for peer in peers:
         with running(peer.boot(kernel, initrd(), "console=ttyS0 quiet bench=prompt", GUEST)) as machine:
@@ -30,9 +31,10 @@ def idle(peers: list[Peer], kernel: Path, seconds: float = 20.0) -> list[Figure]
             time.sleep(seconds)
             percent[peer.name] = 100 * (cpu_seconds(machine.pid) - before) / (time.monotonic() - begin)
             memory = memory_of(machine.pid, GUEST * MIB)
-        own[peer.name], guest[peer.name] = memory.own / MIB, memory.guest / MIB
+        own[peer.name], clean[peer.name], guest[peer.name] = memory.own / MIB, memory.clean / MIB, memory.guest / MIB
     return [
         Figure.of_peers("idle at the prompt: CPU", "% of a core", percent, Target("≤", 2, "ours")),
         Figure.of_peers("idle at the prompt: memory beside the guest's", "MiB", own, Target("≤", 60, "ours")),
+        Figure.of_peers("idle at the prompt: of it, program files' content", "MiB", clean),
         Figure.of_peers("idle at the prompt: guest memory present", "MiB", guest),
     ]

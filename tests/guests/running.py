@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import selectors
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from guests.catalogue import Guest
 
+SOURCES = Path(__file__).resolve().parents[2] / "src"
 QEMU = "qemu-system-riscv64"
 QEMU_DEVICES = {
     "rng": ("-device", "virtio-rng-device"),
@@ -25,13 +27,14 @@ QEMU_DEVICES = {
 class Outcome:
     """How a run ended.
 
-    Lines of the console (no carriage returns), what the command said on stderr, its exit code (None if it had to be ended), seconds.
+    Lines of the console (no carriage returns), what the command said on stderr, its exit code, and what ended it: "itself", "terminate"
+    (asked to at the time limit) or "kill" (deaf to that).
     """
 
     lines: list[str]
     stderr: str
-    exit_code: int | None
-    seconds: float
+    exit_code: int
+    ended_by: str
 
 
 def qemu_command(guest: Guest, elf: Path) -> list[str]:
@@ -43,16 +46,39 @@ def qemu_command(guest: Guest, elf: Path) -> list[str]:
     return [*command, "-append", guest.arguments] if guest.arguments else command
 
 
+def gasang_command(guest: Guest, elf: Path) -> list[str]:
+    """The command that runs the guest under ours."""
+    start = [sys.executable, "-c", "import sys; from gasang.cli.main import main; sys.exit(main())"]
+    command = [*start, "run", "--vm", "--cpus", str(guest.harts), "--memory", "128M", "--kernel", str(elf)]
+    return [*command, "--append", guest.arguments] if guest.arguments else command
+
+
+def _end(process: subprocess.Popen[bytes], deadline: float) -> str:
+    """Wait for the process, then end it; what did it."""
+    for how, act, patience in (("itself", None, deadline - time.monotonic()), ("terminate", process.terminate, 10.0)):
+        if act:
+            act()
+        try:
+            process.wait(max(0.0, patience))
+        except subprocess.TimeoutExpired:
+            continue
+        return how
+    process.kill()
+    process.wait()
+    return "kill"
+
+
 def run_guest(command: Sequence[str], guest: Guest, limit: float | None = None) -> Outcome:
     """Run `command`, type what the guest wants once it says "ready", and wait for its end.
 
-    After `limit` seconds (the guest's own if None) it is killed; nothing is left running.
+    After `limit` seconds (the guest's own if None) it is asked to end, then killed; nothing is left running.
     """
-    begin = time.monotonic()
-    deadline = begin + (guest.limit if limit is None else limit)
+    deadline = time.monotonic() + (guest.limit if limit is None else limit)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SOURCES), *filter(None, [os.environ.get("PYTHONPATH")])])}
     output = bytearray()
     to_type = guest.types.encode()
-    with tempfile.TemporaryFile() as said, subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said) as process:
+    pipe = subprocess.PIPE
+    with tempfile.TemporaryFile() as said, subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=said, env=env) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         with selectors.DefaultSelector() as selector:
@@ -66,17 +92,11 @@ def run_guest(command: Sequence[str], guest: Guest, limit: float | None = None) 
                     process.stdin.write(to_type)
                     process.stdin.flush()
                     to_type = b""
-        exit_code: int | None
-        try:
-            exit_code = process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            exit_code = None
-            process.wait()
+        ended_by = _end(process, deadline)
         process.stdin.close()
         said.seek(0)
         stderr = said.read().decode(errors="replace")
-    return Outcome(output.decode(errors="replace").replace("\r", "").splitlines(), stderr, exit_code, time.monotonic() - begin)
+    return Outcome(output.decode(errors="replace").replace("\r", "").splitlines(), stderr, process.returncode, ended_by)
 
 
 def failures(guest: Guest, outcome: Outcome) -> list[str]:
@@ -84,6 +104,6 @@ def failures(guest: Guest, outcome: Outcome) -> list[str]:
     lines = iter(outcome.lines)
     wanted = (*guest.prints, *(["PASS"] if guest.ends else []))
     missing = [f"no line {want!r} (in this order)" for want in wanted if not any(line.strip() == want for line in lines)]
-    if guest.ends and outcome.exit_code is None:
+    if guest.ends and outcome.ended_by != "itself":
         missing.append("did not power off")
     return [*missing, *outcome.lines[-20:], *outcome.stderr.splitlines()[-5:]] if missing else []

@@ -53,6 +53,7 @@ int guest(uint64_t hart, const void *device_tree)
 {
     (void)device_tree;
     int wrong = announced();
+    wrong += check("U-mode may read cycle, time and instret", csr_read(scounteren) & 7, 7); /* Linux leaves it as the firmware had it */
     wrong += error_of("unknown extension", 0x0A0B0C0D, 0, 0, 0, 0, NOT_SUPPORTED);
     wrong += error_of("unknown base function", BASE, 99, 0, 0, 0, NOT_SUPPORTED);
     wrong += error_of("unknown hsm function", HSM, 99, 0, 0, 0, NOT_SUPPORTED);

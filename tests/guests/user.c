@@ -12,6 +12,7 @@ __asm__(".balign 8\n.option push\n.option norvc\n"
         "sret\n sfence.vma\n"                          /* 24, 28: instructions of S-mode */
         "wfi\n ecall\n"                                /* 32 */
         "sd a1, 0(a0)\n ecall\n"                       /* 40: a store */
+        "rdinstret a0\n ecall\n"                          /* 48: a counter */
         "user_code_end:\n.option pop\n");
 extern const uint32_t user_code[], user_code_end[];
 
@@ -46,6 +47,12 @@ int guest(uint64_t hart, const void *device_tree)
     wrong += check_trap("sret", ILLEGAL, 0x10200073, CODE + 24);
     run_user(CODE + 28, 0, 0, 0);
     wrong += check_trap("sfence.vma", ILLEGAL, 0x12000073, CODE + 28);
+    csr_write(scounteren, 3);
+    run_user(CODE + 48, 0, 0, 0);
+    wrong += check_trap("rdinstret without leave", ILLEGAL, 0xC0202573, CODE + 48);
+    csr_write(scounteren, 4);
+    run_user(CODE + 48, 0, 0, 0);
+    wrong += check_trap("rdinstret with leave", ECALL_U, 0, CODE + 52);
     run_user(0x80200000, 0, 0, 0);
     wrong += check_trap("user jump to S-mode's page", INSTRUCTION_PAGE, 0x80200000, 0x80200000);
 

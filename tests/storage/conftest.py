@@ -28,11 +28,11 @@ class Ext4Reader:
         self.per_group = self.u32(self.super, 0x28)
 
     @staticmethod
-    def u16(raw: bytes, at: int) -> int:
+    def u16(raw: bytes | mmap.mmap, at: int) -> int:
         return int(struct.unpack_from("<H", raw, at)[0])
 
     @staticmethod
-    def u32(raw: bytes, at: int) -> int:
+    def u32(raw: bytes | mmap.mmap, at: int) -> int:
         return int(struct.unpack_from("<I", raw, at)[0])
 
     def block(self, number: int) -> bytes:

@@ -49,9 +49,11 @@ def two_columns(rows: Iterable[tuple[str, str]], width: int = WIDTH) -> list[str
 
 def page(verb: str, syntax: Syntax) -> str:
     """The whole page, ending in a newline."""
-    lines = [f"Usage: {usage(verb, syntax)}", "", syntax.summary]
+    from textwrap import wrap
+
+    lines = [f"Usage: {usage(verb, syntax)}", "", *wrap(syntax.summary, WIDTH)]
     if syntax.notes:
-        lines += ["", syntax.notes.strip()]
+        lines += ["", *wrap(" ".join(syntax.notes.split()), WIDTH)]
     arguments = [(_written(argument), argument.help) for argument in syntax.arguments]
     if syntax.command:
         arguments.append(("command…", syntax.command))

@@ -40,11 +40,13 @@ class Step:
         self.done = 0
         self.detail = ""
         self.start = now
+        self._lock = threading.Lock()
 
-    def advance(self, amount: int, detail: str = "") -> None:
+    def advance(self, amount: int = 1, detail: str = "") -> None:
         """`amount` more is done; `detail` is what is being worked on."""
-        self.done += amount
-        self.detail = detail or self.detail
+        with self._lock:
+            self.done += amount
+            self.detail = detail or self.detail
 
     def fraction(self) -> float | None:
         """The part that is done, from 0 to 1; None where the whole is not known."""

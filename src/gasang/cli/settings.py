@@ -17,15 +17,14 @@ USER_FILE: Final = "config.toml"
 _LARGEST_FILE: Final = 1 << 20
 
 
-def _xdg(environment: Mapping[str, str], variable: str, otherwise: str) -> Path:
-    """A base folder by the XDG Base Directory Specification, which has relative paths ignored."""
-    base = environment.get(variable, "")
-    return Path(base) if os.path.isabs(base) else Path.home() / otherwise
-
-
 def user_file(environment: Mapping[str, str]) -> Path:
-    """The user's configuration file; it need not exist."""
-    return _xdg(environment, "XDG_CONFIG_HOME", ".config") / "gasang" / USER_FILE
+    """The user's configuration file by the XDG Base Directory Specification, or in GASANG_HOME; it need not exist."""
+    home = environment.get("GASANG_HOME", "")
+    if os.path.isabs(home):
+        return Path(home) / USER_FILE
+    base = environment.get("XDG_CONFIG_HOME", "")
+    folder = Path(base) if os.path.isabs(base) else Path.home() / ".config"
+    return folder / "gasang" / USER_FILE
 
 
 def project_file(start: Path) -> Path | None:

@@ -1,17 +1,88 @@
-"""File operations that differ between hosts: locks and holes."""
+"""File operations that differ between hosts: positioned reads and writes, locks, stable storage and holes."""
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import sys
+import threading
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 PUNCH_HOLE_KEEP_SIZE = 0x02 | 0x01
 """FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE (fallocate(2))."""
 
+_F_FULLFSYNC = 51
+_POSITION = threading.Lock()
+"""Held between moving a file's position and using it, on hosts without pread."""
+
+
+def open_file(path: Path | str, *, read_only: bool) -> int:
+    """A descriptor for bytes as they are, not inherited by programs that are started; raise OSError as `os.open` does."""
+    flags = os.O_RDONLY if read_only else os.O_RDWR
+    return os.open(path, flags | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+
+
+def read_at(descriptor: int, length: int, offset: int) -> bytes:
+    """Exactly `length` bytes from `offset` on, in one call where the host gives them; raise OSError if it fails or the file is shorter."""
+    data = _read_some(descriptor, length, offset)
+    if len(data) == length:
+        return data
+    parts = [data]
+    have = len(data)
+    while have < length and parts[-1]:
+        parts.append(_read_some(descriptor, length - have, offset + have))
+        have += len(parts[-1])
+    if have < length:
+        raise OSError(errno.EIO, "the file ends early")
+    return b"".join(parts)
+
+
+def write_at(descriptor: int, data: bytes | memoryview, offset: int) -> None:
+    """Store all of `data` at `offset`; raise OSError if the host fails."""
+    done = _write_some(descriptor, data, offset)
+    if done < len(data):
+        rest = memoryview(data)
+        while done < len(rest):
+            done += _write_some(descriptor, rest[done:], offset + done)
+
+
+def _read_some(descriptor: int, length: int, offset: int) -> bytes:
+    if sys.platform != "win32":
+        return os.pread(descriptor, length, offset)
+    with _POSITION:
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        return os.read(descriptor, length)
+
+
+def _write_some(descriptor: int, data: bytes | memoryview, offset: int) -> int:
+    if sys.platform != "win32":
+        return os.pwrite(descriptor, data, offset)
+    with _POSITION:
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        return os.write(descriptor, data)
+
+
+def sync(descriptor: int) -> None:
+    """Return once the file's content is on stable storage; raise OSError if the host fails."""
+    if sys.platform == "darwin":
+        import fcntl
+
+        fcntl.fcntl(descriptor, _F_FULLFSYNC)  # fsync there leaves data in the drive's cache
+    elif hasattr(os, "fdatasync"):
+        os.fdatasync(descriptor)
+    else:
+        os.fsync(descriptor)
+
 
 def lock_file(descriptor: int, *, shared: bool) -> bool:
-    """Take an advisory lock without waiting, given back on close; False if others exclude it. True where the host has no locks."""
+    """Take an advisory lock without waiting, given back on close; False if others hold one that excludes it.
+
+    True where the host or its file system has none.
+    """
     try:
         import fcntl
     except ImportError:
@@ -20,14 +91,43 @@ def lock_file(descriptor: int, *, shared: bool) -> bool:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        return error.errno in (errno.EOPNOTSUPP, errno.ENOLCK, errno.ENOSYS)
     return True
 
 
 def punch_hole(descriptor: int, offset: int, length: int) -> None:
     """Give a range's space back; it reads as zeroes. Raises OSError where the host or file system cannot."""
     if not sys.platform.startswith("linux"):
-        raise OSError("holes cannot be punched on this host")
-    libc = ctypes.CDLL(None, use_errno=True)
-    result = libc.fallocate(ctypes.c_int(descriptor), ctypes.c_int(PUNCH_HOLE_KEEP_SIZE), ctypes.c_int64(offset), ctypes.c_int64(length))
+        raise OSError(errno.EOPNOTSUPP, "holes cannot be punched on this host")
+    result = _libc().fallocate(ctypes.c_int(descriptor), ctypes.c_int(PUNCH_HOLE_KEEP_SIZE), ctypes.c_int64(offset), ctypes.c_int64(length))
     if result != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+@cache
+def _libc() -> Any:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def data_runs(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
+    """The (offset, length) runs of a file's first `size` bytes that may hold something else than zeroes, in order.
+
+    One run of everything where the host knows no holes. Moves the descriptor's position.
+    """
+    if not hasattr(os, "SEEK_DATA"):
+        yield 0, size
+        return
+    offset = 0
+    while offset < size:
+        try:
+            start = os.lseek(descriptor, offset, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # a hole up to the end
+                return
+            start, end = offset, size
+        else:
+            end = os.lseek(descriptor, start, os.SEEK_HOLE)
+        if start < size:
+            yield start, min(end, size) - start
+        offset = end

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-from gasang.core.progress import Progress
+from gasang.core.errors import BadInputError
+from gasang.core.progress import Progress, Step
 from gasang.images import store as parts
-from gasang.images.packing import unpack
 from gasang.images.spool import out_of_space
 from gasang.images.store import Image, Store
+from gasang.storage.sparse import unpack
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,29 @@ def ready_files(store: Store, cache: Path, image: Image, progress: Progress) -> 
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise out_of_space(error, folder) from error
-        with progress.step(f"unpacking {image.reference}", size, "bytes") as step:
-            unpack(store.path(image.layer(parts.DISK)), disk, size, f"image {image.reference}", step.advance)
+        packed = store.path(image.layer(parts.DISK))
+        with progress.step(f"unpacking {image.reference}", size, "bytes") as step, _opened(packed, image) as stream:
+            unpack(stream, disk, forward(step), limit=size)
     return BootFiles(store.path(image.layer(parts.KERNEL)), store.path(image.layer(parts.INITRD)), disk, str(image.config["append"]))
+
+
+def _opened(path: Path, image: Image) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise BadInputError(f"image {image.reference}", "its disk is missing from the store", "remove it and pull it again") from error
+
+
+def forward(step: Step) -> Callable[[int, int], None]:
+    """Turns "so much of so much is done" into steps forward."""
+    last = 0
+
+    def reached(done: int, total: int) -> None:
+        nonlocal last
+        step.advance(done - last)
+        last = done
+
+    return reached
 
 
 def forget_ready(cache: Path, image: Image) -> None:

@@ -7,6 +7,7 @@ image is either there or not; who changes anything holds the lock. Blobs that no
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -26,7 +27,7 @@ LAYOUT = {"imageLayoutVersion": "1.0.0"}
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 CONFIG = "application/vnd.gasang.vm.config.v1+json"
-DISK = "application/vnd.gasang.vm.disk.raw+zstd"
+DISK = "application/vnd.gasang.vm.disk.packed+zstd"
 KERNEL = "application/vnd.gasang.vm.kernel"
 INITRD = "application/vnd.gasang.vm.initrd"
 REFERENCE = "org.opencontainers.image.ref.name"
@@ -218,7 +219,7 @@ class Store:
             path.unlink()
 
 
-class BlobWriter:
+class BlobWriter(io.RawIOBase):
     """Counts and hashes what is written; `blob` is known at the end."""
 
     def __init__(self, file: BinaryIO, media_type: str) -> None:
@@ -228,7 +229,11 @@ class BlobWriter:
         self._size = 0
         self.blob = Blob(media_type, "", 0)
 
-    def write(self, data: bytes) -> int:
+    def writable(self) -> bool:
+        """It is there to be written to."""
+        return True
+
+    def write(self, data: Any) -> int:
         """Add bytes."""
         self._hash.update(data)
         self._size += len(data)

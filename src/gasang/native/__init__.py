@@ -56,6 +56,7 @@ from gasang.native.names import (
 from gasang.native.types import (
     array,
     boolean,
+    ctype_of,
     f32,
     f64,
     i8,
@@ -74,7 +75,7 @@ from gasang.native.types import (
 __all__ = [
     "Fault", "NativeError", "NativeFunction", "address_of", "array", "atomic_add", "atomic_and", "atomic_load", "atomic_max",
     "atomic_min", "atomic_or", "atomic_store", "atomic_swap", "atomic_xor", "attempt", "bitcast", "boolean", "bswap", "cast",
-    "clz", "compare_exchange", "copy", "ctz", "divide", "f32", "f64", "fence", "fill", "float_flags", "fma", "function_type",
+    "clz", "compare_exchange", "copy", "ctype_of", "ctz", "divide", "f32", "f64", "fence", "fill", "float_flags", "fma", "function_type",
     "high_s", "high_u", "i8", "i16", "i32", "i64", "i128", "length", "less_equal_signaling", "less_signaling", "likely",
     "load_unaligned", "maximum", "minimum", "native", "native_from_source", "null", "popcount", "ptr", "ref", "remainder", "rotl",
     "rotr", "round_to_i64", "set_float_control", "sizeof", "sqrt", "store_unaligned", "struct", "syscall", "tail_call", "ticks", "u8",

@@ -87,9 +87,16 @@ class ExpressionChecker(Scope):
     def expression_Name(self, node: ast.Name, want: Type | None) -> tree.Expression:  # noqa: N802 - named after the node
         kind = self.function.local_types.get(node.id)
         if kind is None:
-            known = "has no value yet" if node.id in self.assigned else "is not known here"
-            raise self.refusal(node, f"{node.id} {known}")
+            raise self.refusal(node, f"{node.id} {self.unusable(node.id)}")
         return tree.Local(kind, node.id)
+
+    def unusable(self, name: str) -> str:
+        """Why a name that is no local is no value."""
+        if name in self.assigned:
+            return "has no value yet"
+        if name not in self.namespace:
+            return "is not known here"
+        return f"is a {type(self.namespace[name]).__name__} of the module: only its numbers and native functions can be used"
 
     # ------------------------------------------------------------------ places in memory
 

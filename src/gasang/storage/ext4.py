@@ -8,8 +8,6 @@ times give the same bytes. Journal, checksums of all metadata, extents and flexi
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
@@ -18,12 +16,13 @@ from uuid import UUID
 from gasang.core.errors import BadInputError, OutOfSpaceError, UsageError
 from gasang.storage import ext4_directory, ext4_extents, ext4_xattr
 from gasang.storage.crc32c import crc32c_rows
-from gasang.storage.ext4_inode import EXTENTS_FLAG, FAST_SYMLINK, Inode, device_content, seed_of, seeds_of
+from gasang.storage.ext4_inode import EXTENTS_FLAG, FAST_SYMLINK, Inode, device_content, seeds_of
 from gasang.storage.ext4_layout import BLOCK, JOURNAL_INODE, MAX_BLOCKS, MIN_SIZE, Layout, Run, journal_blocks, size_for
 from gasang.storage.ext4_nodes import Node, Nodes
 from gasang.storage.ext4_output import Allocator, RunWriter
 from gasang.storage.ext4_super import checksum_seed, journal_superblock
 from gasang.storage.ext4_tables import write_tables
+from gasang.storage.made import new_file
 from gasang.storage.tree import Entry, Kind, shown
 
 Progress = Callable[[int], None]
@@ -33,7 +32,6 @@ _CHUNK = 1 << 20
 _LOST_FOUND_BLOCKS = 4
 """Ready for fsck to put names there without allocating."""
 _DIRECTORY_BATCH = 2048
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_ext4(
@@ -58,23 +56,14 @@ def write_ext4(
         raise UsageError(f"label {label}", "it is longer than 16 bytes", "shorten it")
     if size > MAX_BLOCKS * BLOCK:
         raise UsageError(f"disk {path}", f"{size} bytes are more than ext4 is written with here", "choose at most 16 TiB")
-    part = path.with_name(path.name + ".part")
-    try:
-        with open(part, "wb") as file:
-            file.truncate(size)
-            writer = _Writer(Layout.plan(max(size, MIN_SIZE), inodes), file, uuid, time, progress)
-            writer.allocator.short |= size < MIN_SIZE
-            needed = writer.run(entries)
-            if needed:
-                raise OutOfSpaceError(f"disk {path}", f"{size} bytes do not hold its files", f"give it at least {needed >> 20} MiB")
-            writer.describe(raw_label)
-        os.replace(part, path)
-    except OSError as error:
-        if error.errno in _FULL:
-            raise OutOfSpaceError(f"disk {path}", "the host's disk is full", "free some space there or choose another place") from error
-        raise
-    finally:
-        part.unlink(missing_ok=True)
+    with new_file(path) as file:
+        file.truncate(size)
+        writer = _Writer(Layout.plan(max(size, MIN_SIZE), inodes), file, uuid, time, progress)
+        writer.allocator.short |= size < MIN_SIZE
+        needed = writer.run(entries)
+        if needed:
+            raise OutOfSpaceError(f"disk {path}", f"{size} bytes do not hold its files", f"give it at least {needed >> 20} MiB")
+        writer.describe(raw_label)
 
 
 def size_needed(entries: Iterable[Entry]) -> int:
@@ -236,7 +225,7 @@ class _Writer:
         return self._extents(node.number, node.runs)
 
     def _extents(self, number: int, runs: list[Run]) -> tuple[int, bytes, int]:
-        tree = ext4_extents.build(runs, seed_of(number, self._seed), self.allocator.numbers)
+        tree = ext4_extents.build(runs, number, self._seed, self.allocator.numbers)
         for block, data in tree.nodes:
             self._put(block, data)
         return EXTENTS_FLAG, tree.root, sum(length for _, length in runs) + len(tree.nodes)

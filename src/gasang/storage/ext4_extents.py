@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gasang.storage.crc32c import crc32c
+from gasang.storage.ext4_inode import seed_of
 from gasang.storage.ext4_layout import BLOCK, Run
 
 MAX_EXTENT = 32768
@@ -56,15 +57,16 @@ def node_count(records: int) -> int:
     return total
 
 
-def build(runs: Sequence[Run], seed: int, allocate: Callable[[int], list[int]], longest: int = MAX_EXTENT) -> ExtentTree:
-    """The tree over `runs`; `allocate(n)` gives n block numbers for its nodes, `seed` is the inode's checksum so far."""
+def build(runs: Sequence[Run], number: int, seed: int, allocate: Callable[[int], list[int]], longest: int = MAX_EXTENT) -> ExtentTree:
+    """The tree over `runs`; `allocate(n)` gives n block numbers for its nodes. `number` is the inode's, `seed` the file system's."""
     records = [(logical, _LEAF.pack(logical, n, start >> 32, start & 0xFFFFFFFF)) for logical, start, n in extents(runs, longest)]
     depth = 0
+    inode_seed = seed_of(number, seed) if len(records) > ROOT_RECORDS else 0
     nodes: list[tuple[int, bytes]] = []
     while len(records) > ROOT_RECORDS:
         parts = [records[i : i + NODE_RECORDS] for i in range(0, len(records), NODE_RECORDS)]
         blocks = allocate(len(parts))
-        nodes += [(block, _node(part, depth, seed)) for block, part in zip(blocks, parts, strict=True)]
+        nodes += [(block, _node(part, depth, inode_seed)) for block, part in zip(blocks, parts, strict=True)]
         records = [
             (part[0][0], _INDEX.pack(part[0][0], block & 0xFFFFFFFF, block >> 32, 0)) for block, part in zip(blocks, parts, strict=True)
         ]

@@ -36,7 +36,7 @@ UNUSED = bytes(128) + struct.pack("<H", _EXTRA_SIZE).ljust(INODE_SIZE - 128, b"\
 """A reserved inode nobody uses: it has no content, but the extra fields that hold half of the checksum."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Inode:
     """The fields that vary. `blocks` counts all blocks it holds, `content` is the 60 bytes of extents, target or device number."""
 

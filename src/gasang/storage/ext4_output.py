@@ -44,10 +44,12 @@ class Allocator:
         return runs
 
     def _note(self, start: int, length: int) -> None:
-        if self.taken and sum(self.taken[-1]) == start:
-            self.taken[-1] = (self.taken[-1][0], self.taken[-1][1] + length)
-        else:
-            self.taken.append((start, length))
+        if self.taken:
+            first, so_far = self.taken[-1]
+            if first + so_far == start:
+                self.taken[-1] = (first, so_far + length)
+                return
+        self.taken.append((start, length))
 
     def numbers(self, count: int) -> list[int]:
         """`count` blocks one by one."""

@@ -9,23 +9,31 @@ import stat
 from pathlib import Path
 
 from gasang.core.errors import BadInputError, NotFoundError, PermissionDeniedError, StateError
+from gasang.host.files import lock_file, open_file, punch_hole, read_at, sync, write_at
+from gasang.storage.bounds import check_range
 
 SECTOR = 512
+_ZEROES = bytes(1 << 20)
 
 
 class Raw:
     """An open raw disk. A writer has the file to itself; readers share it."""
 
-    def __init__(self, descriptor: int, size: int, name: str) -> None:
+    def __init__(self, descriptor: int, size: int, name: str, *, read_only: bool = False) -> None:
         self._descriptor = descriptor
+        self._punches = True
         self.size = size
         self.name = name
+        self.read_only = read_only
 
     @classmethod
     def open(cls, path: Path, *, read_only: bool = False) -> Raw:
-        """Open a file or device. Raises NotFoundError, PermissionDeniedError, BadInputError, or StateError if another writes to it."""
+        """Open a file or block device.
+
+        Raises NotFoundError, PermissionDeniedError, BadInputError, or StateError if someone else writes to it.
+        """
         try:
-            descriptor = os.open(path, (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC)
+            descriptor = open_file(path, read_only=read_only)
         except FileNotFoundError as error:
             raise NotFoundError(f"disk {path}", "there is no such file", "check its path") from error
         except PermissionError as error:
@@ -33,52 +41,69 @@ class Raw:
         except OSError as error:
             raise BadInputError(f"disk {path}", f"it cannot be opened ({error.strerror})", "name a disk image") from error
         try:
-            return cls(descriptor, _checked_size(descriptor, path, read_only), str(path))
+            return cls(descriptor, _checked_size(descriptor, path, read_only), str(path), read_only=read_only)
         except BaseException:
             os.close(descriptor)
             raise
 
     def read(self, offset: int, length: int) -> bytes:
-        """Exactly `length` bytes; raise OSError if the host fails."""
-        data = os.pread(self._descriptor, length, offset)
-        while len(data) < length:
-            more = os.pread(self._descriptor, length - len(data), offset + len(data))
-            if not more:
-                raise OSError(errno.EIO, f"{self.name} has become shorter")
-            data += more
-        return data
+        """Exactly `length` bytes, by one system call as a rule; raise OSError outside the disk or if the host fails."""
+        check_range(self.size, offset, length)
+        return read_at(self._descriptor, length, offset)
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Store all of `data`; raise OSError if the host fails."""
-        rest = memoryview(data)
-        while rest:
-            done = os.pwrite(self._descriptor, rest, offset)
-            rest, offset = rest[done:], offset + done
+        """Store all of `data`; raise OSError outside the disk, if it is read-only or if the host fails."""
+        self._check_write(offset, len(data))
+        write_at(self._descriptor, data, offset)
+
+    def write_zeroes(self, offset: int, length: int) -> None:
+        """Make the range read as zeroes, giving its space back where the host can; raise OSError as `write` does."""
+        self._check_write(offset, length)
+        if length and not self._punch(offset, length):
+            for start in range(offset, offset + length, len(_ZEROES)):
+                write_at(self._descriptor, memoryview(_ZEROES)[: min(len(_ZEROES), offset + length - start)], start)
 
     def flush(self) -> None:
         """Return once everything written is on stable storage."""
-        os.fsync(self._descriptor)
+        if not self.read_only:
+            sync(self._descriptor)
 
     def discard(self, offset: int, length: int) -> None:
-        """Punch a hole where the host can; else the content stays."""
-        from gasang.host.files import punch_hole
-
-        with contextlib.suppress(OSError):
-            punch_hole(self._descriptor, offset, length)
+        """Punch a hole where the host can; else the content stays. Raise OSError outside the disk or if it is read-only."""
+        self._check_write(offset, length)
+        if length:
+            self._punch(offset, length)
 
     def close(self) -> None:
-        """Close the file and give the lock back."""
-        os.close(self._descriptor)
+        """Close the file and give the lock back; a second time does nothing."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def _check_write(self, offset: int, length: int) -> None:
+        check_range(self.size, offset, length)
+        if self.read_only:
+            raise OSError(errno.EROFS, f"{self.name} is open for reading only")
+
+    def _punch(self, offset: int, length: int) -> bool:
+        """Whether the range is a hole now. A host that refuses once is not asked again."""
+        if self._punches:
+            with contextlib.suppress(OSError):
+                punch_hole(self._descriptor, offset, length)
+                return True
+            self._punches = False
+        return False
 
 
 def _checked_size(descriptor: int, path: Path, read_only: bool) -> int:
-    from gasang.host.files import lock_file
-
-    if not lock_file(descriptor, shared=read_only):
-        raise StateError(f"disk {path}", "another machine has it open for writing", "stop that machine first")
     if stat.S_ISDIR(os.fstat(descriptor).st_mode):
         raise BadInputError(f"disk {path}", "it is a folder", "name a disk image")
-    size = os.lseek(descriptor, 0, os.SEEK_END)
+    if not lock_file(descriptor, shared=read_only):
+        raise StateError(f"disk {path}", "another machine has it open for writing", "stop that machine first")
+    try:
+        size = os.lseek(descriptor, 0, os.SEEK_END)
+    except OSError as error:
+        raise BadInputError(f"disk {path}", f"it is no file with a size ({error.strerror})", "name a disk image") from error
     if size == 0 or size % SECTOR:
         raise BadInputError(f"disk {path}", f"its {size} bytes are no whole number of sectors", "name a raw disk image")
     return size

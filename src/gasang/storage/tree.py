@@ -155,7 +155,7 @@ def _host_entry(full: bytes, path: bytes, seen: dict[tuple[int, int], bytes]) ->
         gid=info.st_gid,
         mtime=int(info.st_mtime),
         size=info.st_size if kind is Kind.FILE else 0,
-        data=lambda: open(full, "rb"),
+        data=lambda: open(full, "rb", buffering=0),
         target=os.readlink(full) if kind is Kind.SYMLINK else b"",
         device=device,
         xattrs=_host_xattrs(full, kind),

@@ -57,3 +57,17 @@ def test_user_mode_needs_the_supervisors_leave(name: str) -> None:
         compiled(zicbo)[name](hart.cpu, 6)
     hart.cpu.senvcfg = 0xF0
     compiled(zicbo)[name](hart.cpu, 6)
+
+
+@pytest.mark.parametrize(
+    ("name", "leave"), [("cbo.inval", 0x10), ("cbo.inval", 0x30), ("cbo.clean", 0x40), ("cbo.flush", 0x40), ("cbo.zero", 0x80)]
+)
+def test_each_has_a_leave_of_its_own(name: str, leave: int) -> None:
+    hart = TestHart()
+    hart.cpu.privilege = USER
+    hart.cpu.x[6] = RAM_BASE
+    hart.cpu.senvcfg = 0xF0 & ~(0x30 if name == "cbo.inval" else leave)
+    with pytest.raises(Fault):
+        compiled(zicbo)[name](hart.cpu, 6)
+    hart.cpu.senvcfg = leave
+    compiled(zicbo)[name](hart.cpu, 6)

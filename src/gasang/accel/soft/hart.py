@@ -25,6 +25,8 @@ IDLE_SECONDS = 0.5
 """A hart that sleeps longer gives its decoded code back."""
 FEW_BLOCKS = 64
 """Fewer than these are not worth it."""
+USER_COUNTERS = 7
+"""cycle, time and instret are the user's from the start: kernels rely on firmware having allowed them."""
 NEVER = (1 << 64) - 1
 LONG_WAIT = 3600 * TIMEBASE
 
@@ -68,6 +70,7 @@ class Hart:
         """The state in which SBI starts a hart (SBI 2.0, chapter 9): S-mode, paging off, interrupts off."""
         cpu = self.cpu
         cpu.pc, cpu.privilege, cpu.satp, cpu.status, cpu.sie = pc, SUPERVISOR, 0, 0, 0
+        cpu.scounteren = USER_COUNTERS
         cpu.exit = exits.NONE
         cpu.mmio_state = exits.MMIO_IDLE
         cpu.reservation_live = 0

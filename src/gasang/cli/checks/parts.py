@@ -8,6 +8,7 @@ from typing import Final
 
 from gasang.cli.checks.finding import Finding, Host, Status
 from gasang.cli.checks.machine import disk_finding, nearest_existing
+from gasang.core.paths import data_folder
 
 _MIRROR_SECONDS: Final = 8.0
 _KEYRINGS: Final = ("/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp")
@@ -52,8 +53,6 @@ def check_cache(host: Host) -> Finding:
 
 def check_disk(host: Host) -> Finding:
     """There is room for images."""
-    from gasang.core.paths import data_folder
-
     return disk_finding(data_folder(host.environment))
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 from gasang.cli.completion import SHELLS
 from gasang.cli.options import Argument, Example, Parsed, Syntax
 from gasang.cli.settings import Context
-from gasang.cli.standard import with_standard_options
-from gasang.cli.table import VERBS, module_of
+from gasang.cli.table import VERBS
 from gasang.core.config import one_of
 
 SYNTAX = Syntax(
@@ -25,6 +22,7 @@ SYNTAX = Syntax(
 def run(parsed: Parsed, context: Context) -> int:
     """Print the script."""
     shell = one_of(*SHELLS)(parsed.arguments[0], "SHELL")
-    verbs = {verb: with_standard_options(import_module(module_of(verb)).SYNTAX) for verb in VERBS}
-    print(SHELLS[shell](verbs, VERBS), end="")
+    from gasang.cli.reference import all_verbs
+
+    print(SHELLS[shell](all_verbs(), VERBS), end="")
     return 0

@@ -40,7 +40,7 @@ CPUS = value("cpus", "N", "processors (default 1)", parse_cpus)
 MEMORY = value("memory", "SIZE", "memory, as in 512M or 2G (default 1G); the host gives what the guest touches", parse_memory, short="m")
 KERNEL = value("kernel", "FILE", "boot this riscv64 Linux kernel: Image, Image.gz or ELF", _file, files=True)
 INITRD = value("initrd", "FILE", "initial RAM disk for --kernel", _file, files=True)
-APPEND = value("append", "TEXT", "kernel command line", plain_text)
+APPEND = value("append", "TEXT", "more for the kernel's command line", plain_text)
 DISK = values("disk", "FILE", "another disk: a raw image file; may be given many times", _file, files=True)
 ENVIRONMENT = values("env", "NAME=VALUE", "variable for the command; NAME alone takes the host's value", _variable, short="e")
 INTERACTIVE = switch("interactive", "pass standard input on to the command", short="i")
@@ -53,8 +53,8 @@ SYNTAX = Syntax(
     command="run this inside, pass on its output and exit code, and power off; without it, the image's login shell",
     examples=(
         Example("gasang run --vm debian:trixie", "boot Debian to a login shell on this terminal; Ctrl-] stops it"),
-        Example("gasang run --vm --cpus 2 --memory 1G debian:trixie -- uname -a", "run one command inside; the exit code is the command's"),
-        Example("echo 6*7 | gasang run --vm -i debian:trixie -- bc", "a command that reads standard input"),
+        Example("gasang run --vm --cpus 2 --memory 1G debian:trixie -- uname -a", "run one command inside and end with its exit code"),
+        Example("echo hello | gasang run --vm -i debian:trixie -- wc -c", "a command that reads standard input"),
         Example('gasang run --vm --kernel Image --initrd initrd.gz --append "console=ttyS0"', "boot any riscv64 Linux kernel"),
     ),
     notes="""
@@ -69,14 +69,24 @@ def environment_for(words: tuple[str, ...], host: Mapping[str, str]) -> tuple[st
     return tuple(given)
 
 
+def _check(parsed: Parsed) -> None:
+    """Raise UsageError for what makes no sense together."""
+    has_image, has_kernel = bool(parsed.arguments), parsed.get(KERNEL) is not None
+    if not has_image and not has_kernel:
+        raise UsageError("gasang run", "it needs an IMAGE or a --kernel", "try gasang run --vm debian:trixie")
+    if has_image and has_kernel:
+        raise UsageError("option --kernel", "an IMAGE has its own kernel", "leave one of the two out")
+    if has_image and parsed.get(INITRD):
+        raise UsageError("option --initrd", "it goes with --kernel", "add --kernel FILE")
+    if has_kernel and (parsed.command or parsed.get(ENVIRONMENT)):
+        raise UsageError("command", "only an IMAGE can run one", 'tell a kernel what to run with --append "init=…"')
+
+
 def run(parsed: Parsed, context: Context) -> int:
     """Start the machine, connect the console, and return what the command inside returned."""
     image = parsed.arguments[0] if parsed.arguments else None
     kernel = parsed.get(KERNEL)
-    if image is None and kernel is None:
-        raise UsageError("gasang run", "it needs an IMAGE or a --kernel", "try gasang run --vm debian:trixie")
-    if kernel is None and (parsed.get(INITRD) or parsed.get(APPEND)):
-        raise UsageError("option --initrd or --append", "it goes with --kernel", "add --kernel FILE")
+    _check(parsed)
     on_terminal = not parsed.command and os.isatty(0) and os.isatty(1)
     tty = parsed.get(TTY) or on_terminal
     from gasang.kinds.vm import launch
@@ -93,9 +103,11 @@ def run(parsed: Parsed, context: Context) -> int:
         tty=tty,
         disks=parsed.get(DISK),
     )
+    if tty:
+        print("gasang: Ctrl-] stops the machine", file=sys.stderr)
     reads_input = parsed.get(INTERACTIVE) or tty or not parsed.command
     with open_progress(context) as progress, StreamConsole(raw=tty, reads_input=reads_input) as console:
-        code: int = launch.run_vm(spec, console, progress)
+        code = launch.run_vm(spec, console, progress)
     if console.left is not None:
         print(f"gasang: stopped the machine ({console.left.value})", file=sys.stderr)
         return console.leave_code

@@ -192,7 +192,7 @@ def write_csr(cpu: ptr[Cpu], number: u64, value: u64) -> None:
     elif number == STVEC:
         cpu.stvec = value & 0xFFFFFFFFFFFFFFFD
     elif number == SCOUNTEREN:
-        cpu.scounteren = value & 0xFFFFFFFF
+        cpu.scounteren = value & 7  # cycle, time and instret are all the counters there are
     elif number == SENVCFG:
         write_senvcfg(cpu, value)
     elif number == SSCRATCH:

@@ -344,9 +344,9 @@ def probe_read(cpu: ptr[Cpu], address: u64) -> None:
 
 
 @native(may_fault=True)
-def probe_block(cpu: ptr[Cpu], address: u64) -> None:
-    """Fault unless the 64-byte block that holds `address` may be accessed (19.4; U-mode needs senvcfg.CBCFE)."""
-    if cpu.privilege == USER and cpu.senvcfg & SENVCFG_CBCFE == 0:
+def probe_block(cpu: ptr[Cpu], address: u64, leave: u64) -> None:
+    """Fault unless the 64-byte block that holds `address` may be accessed (19.4; U-mode needs one of the bits `leave` of senvcfg)."""
+    if cpu.privilege == USER and cpu.senvcfg & leave == 0:
         raise_exception(cpu, ILLEGAL_INSTRUCTION, 0)
         raise Fault
     if not attempt(probe_read, cpu, address):

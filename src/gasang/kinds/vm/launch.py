@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+
 from gasang.core.console import Console, WindowSize
 from gasang.core.errors import BadInputError, UsageError
 from gasang.core.progress import Progress

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from gasang.core.console import WindowSize
 from gasang.core.errors import BadInputError, NotFoundError
@@ -15,13 +16,13 @@ from gasang.core.progress import Progress, Step
 from gasang.images import store as parts
 from gasang.images.build import Built, build_debian
 from gasang.images.initramfs import BASE_APPEND, GuestSettings
-from gasang.images.packing import pack
-from gasang.images.ready import BootFiles, ready_files, ready_folder
+from gasang.images.ready import BootFiles, forward, ready_files, ready_folder
 from gasang.images.reference import Reference, parse_reference
 from gasang.images.spool import out_of_space
 from gasang.images.store import Image, Store
 from gasang.kinds.vm.launch import ControlPort, VmSpec, boot_guest
 from gasang.storage.raw import Raw
+from gasang.storage.sparse import pack
 
 ARCHITECTURE = "riscv64"
 CONFIGURING_MEMORY = 1 << 30
@@ -125,7 +126,7 @@ def _keep(store: Store, cache: Path, reference: Reference, built: Built, progres
     """Into the store, and the disk itself into the cache, so that the first run need not unpack it."""
     size = built.disk.stat().st_size
     with progress.step("storing the image", size, "bytes") as step, store.writer(parts.DISK) as writer:
-        pack(built.disk, writer, step.advance)
+        pack(built.disk, cast("BinaryIO", writer), forward(step))
     layers = [
         writer.blob,
         store.add_bytes(built.kernel.read_bytes(), parts.KERNEL),

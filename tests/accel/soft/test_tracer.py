@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from gasang.accel.soft.hart import Hart
+from gasang.accel.soft.machine import SoftMachine
+from gasang.accel.soft.tracer import Event, Tracer, What, instruction_at, physical_address, trap_text
+from gasang.cpus.riscv64.isa import rv64
+from gasang.cpus.riscv64.trap import INTERRUPT
+from gasang.devices.bus import BusError
+
+BASE = 0x8000_0000
+DEVICE = 0x1000_0000
+
+
+class Memory:
+    """A device with one register."""
+
+    def read(self, address: int, width: int) -> int:
+        if address != DEVICE:
+            raise BusError(address)
+        return 0x41
+
+    def write(self, address: int, width: int, value: int) -> None:
+        if address != DEVICE:
+            raise BusError(address)
+
+
+def code(*words: tuple[str, dict[str, int]]) -> bytes:
+    return b"".join(rv64.by_name[name].encode(**operands).to_bytes(4, "little") for name, operands in words)
+
+
+def addi(rd: int, rs1: int, imm: int) -> tuple[str, dict[str, int]]:
+    return "addi", {"rd": rd, "rs1": rs1, "imm": imm}
+
+
+ECALL: tuple[str, dict[str, int]] = ("ecall", {})
+READ = ("lui", {"rd": 5, "imm": DEVICE}), ("lbu", {"rd": 6, "rs1": 5, "imm": 0}), ("sb", {"rs1": 5, "rs2": 6, "imm": 0})
+
+
+@pytest.fixture
+def machine() -> Iterator[SoftMachine]:
+    made = SoftMachine(BASE, 1 << 20, 1)
+    made.bus = Memory()
+    made.firmware = lambda hart: made.stop()
+    yield made
+    made.stop()
+    made.close()
+
+
+def trace(machine: SoftMachine, program: bytes, wanted: set[What], skip: int = 0) -> list[Event]:
+    machine.ram.write(BASE, program)
+    events: list[Event] = []
+    Tracer(machine, frozenset(wanted), events.append, skip)
+    machine.start(BASE, 0)
+    machine.join()
+    return events
+
+
+def test_instructions_are_told_in_order_with_what_they_changed(machine: SoftMachine) -> None:
+    events = trace(machine, code(addi(10, 0, 5), addi(10, 10, 2), ECALL), {What.INSTRUCTION})
+    assert [(event.number, event.pc - BASE, event.mode) for event in events] == [(0, 0, "S"), (1, 4, "S"), (2, 8, "S")]
+    assert [event.text.split() for event in events] == [["li", "a0,5", "a0=0x5"], ["addi", "a0,a0,2", "a0=0x7"], ["ecall"]]
+
+
+def test_skipped_instructions_run_untold(machine: SoftMachine) -> None:
+    loop = code(addi(10, 0, 1000), addi(10, 10, -1), ("bne", {"rs1": 10, "rs2": 0, "imm": -4}), addi(11, 0, 1), ECALL)
+    events = trace(machine, loop, {What.INSTRUCTION}, skip=2001)
+    assert [event.number for event in events] == [2001, 2002]
+    assert events[0].text.split()[0] == "li"
+
+
+def test_exits_are_told_with_their_values(machine: SoftMachine) -> None:
+    events = trace(machine, code(*READ, addi(17, 0, 8), ECALL), {What.EXIT})
+    assert [event.text for event in events] == [
+        "device read, 1 bytes at 0x10000000: 0x41",
+        "device write, 1 bytes at 0x10000000: 0x41",
+        "firmware call 0x8 function 0, a0 0x0, a1 0x0",
+    ]
+    assert {event.what for event in events} == {What.EXIT}
+
+
+def test_one_instruction_at_a_time_gives_the_same_exits(machine: SoftMachine) -> None:
+    events = trace(machine, code(*READ, addi(17, 0, 8), ECALL), set(What))
+    assert [event.what.value for event in events if event.what is not What.INSTRUCTION] == ["exit"] * 3
+    assert [event.text.split()[0] for event in events if event.what is What.INSTRUCTION] == ["lui", "lbu", "sb", "li", "ecall"]
+
+
+def test_an_exception_is_a_trap_and_no_instruction(machine: SoftMachine) -> None:
+    set_handler = (
+        ("auipc", {"rd": 5, "imm": 0}),
+        addi(5, 5, 20),
+        ("csrrw", {"rd": 0, "rs1": 5, "csr": 0x105}),
+        ("ebreak", {}),
+        addi(0, 0, 0),
+        ECALL,
+    )
+    events = trace(machine, code(*set_handler), {What.INSTRUCTION, What.TRAP})
+    assert [event.what.value for event in events] == ["instruction"] * 3 + ["trap", "instruction"]
+    trap = events[3]
+    assert trap.pc == BASE + 12
+    assert trap.text == f"breakpoint, stval {BASE + 12:#x} → {BASE + 20:#x}"
+
+
+def test_an_interrupt_is_a_trap_before_the_instruction(machine: SoftMachine) -> None:
+    program = (
+        ("auipc", {"rd": 5, "imm": 0}),
+        addi(5, 5, 28),
+        ("csrrw", {"rd": 0, "rs1": 5, "csr": 0x105}),
+        addi(6, 0, 2),
+        ("csrrw", {"rd": 0, "rs1": 6, "csr": 0x104}),
+        ("csrrw", {"rd": 0, "rs1": 6, "csr": 0x100}),
+        addi(0, 0, 0),
+        ECALL,
+    )
+    machine.harts[0].interrupt(2, True)
+    events = trace(machine, code(*program), {What.TRAP})
+    assert [event.text for event in events] == [f"software interrupt → {BASE + 28:#x}"]
+
+
+def test_a_machine_can_be_stopped_from_an_event(machine: SoftMachine) -> None:
+    seen = threading.Event()
+    machine.ram.write(BASE, code(("jal", {"rd": 0, "imm": 0})))
+
+    def stop(event: Event) -> None:
+        seen.set()
+        machine.stop()
+
+    Tracer(machine, frozenset({What.INSTRUCTION}), stop)
+    machine.start(BASE, 0)
+    assert seen.wait(20)
+    machine.join()
+
+
+def test_page_tables_are_walked_without_a_trace(machine: SoftMachine) -> None:
+    root, middle, leaf = BASE + 0x1000, BASE + 0x2000, BASE + 0x3000
+    for table, index, target, flags in ((root, 1, middle, 1), (middle, 2, leaf, 1), (leaf, 3, BASE + 0x5000, 0xF)):
+        machine.ram.write(table + 8 * index, (target >> 12 << 10 | flags).to_bytes(8, "little"))
+    machine.ram.write(middle + 8 * 4, (0x8020_0000 >> 12 << 10 | 0xF).to_bytes(8, "little"))
+    satp = 8 << 60 | root >> 12
+    address = 1 << 30 | 2 << 21 | 3 << 12
+    assert physical_address(machine, satp, address | 0x123) == BASE + 0x5123
+    assert physical_address(machine, satp, 1 << 30 | 4 << 21 | 0x12345) == 0x8021_2345
+    assert physical_address(machine, satp, address + 0x1000) is None
+    assert physical_address(machine, 8 << 60 | 1, address) is None
+    assert physical_address(machine, 0, 0x1234) == 0x1234
+    machine.ram.write(BASE + 0x5FFE, (0x13).to_bytes(2, "little"))
+    assert instruction_at(machine, satp, address | 0xFFE) is None  # its other half is on a page that is not there
+    machine.ram.write(BASE + 0x5FFE, (0x4501).to_bytes(2, "little"))
+    assert instruction_at(machine, satp, address | 0xFFE) == 0x4501
+    assert instruction_at(machine, 0, 0x1234) is None
+
+
+def test_traps_in_words() -> None:
+    assert trap_text(INTERRUPT | 5, 0) == "timer interrupt"
+    assert trap_text(INTERRUPT | 60, 0) == "number 60 interrupt"
+    assert trap_text(13, 0x10) == "load page fault, stval 0x10"
+    assert trap_text(63, 0) == "exception 63, stval 0x0"
+
+
+def test_without_a_tracer_nothing_is_replaced(machine: SoftMachine) -> None:
+    assert machine.harts[0].step.__func__ is Hart.step  # type: ignore[attr-defined]

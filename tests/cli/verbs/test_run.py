@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gasang.cli import main as command
+from gasang.cli.verbs.run import environment_for
+
+if TYPE_CHECKING:
+    from conftest import Person
+
+LAUNCH = '''
+"""A stand-in for the real one: a machine that shows what it was given, echoes, and ends when told to."""
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+@dataclass(frozen=True)
+class VmSpec:
+    cpus: int
+    memory: int
+    kernel: Path | None
+    initrd: Path | None
+    append: str
+    image: str | None
+    command: tuple[str, ...]
+    environment: tuple[str, ...]
+    tty: bool
+    disks: tuple[Path, ...]
+
+def run_vm(spec, console, progress):
+    over = threading.Event()
+    with progress.step("Booting", 2) as step:
+        step.advance(1)
+    def typed(data):
+        console.write(b"<" + data + b">")
+        if not data:
+            over.set()
+    console.on_quit(over.set)
+    console.write(repr(spec).encode() + b"\\n")
+    console.on_input(typed)
+    console.write_error(b"on the error stream\\n")
+    over.wait()
+    return 7 if spec.command[:1] == ("false",) else 0
+'''
+
+MAIN = "import sys, types\nlaunch = types.ModuleType('gasang.kinds.vm.launch')\nexec({launch!r}, launch.__dict__)\n"
+MAIN += "import gasang.kinds.vm\nsys.modules['gasang.kinds.vm.launch'] = gasang.kinds.vm.launch = launch\n"
+MAIN += "from gasang.cli.main import main\nsys.exit(main({words!r}))\n"
+
+
+def script(*words: str) -> str:
+    return MAIN.format(launch=LAUNCH, words=list(words))
+
+
+def run(*words: str, data: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **environment}
+    return subprocess.run([sys.executable, "-c", script(*words)], input=data, capture_output=True, check=False, timeout=60, env=variables)
+
+
+def test_everything_arrives_at_the_machine(tmp_path: Path) -> None:
+    (tmp_path / "disk").touch()
+    options = ["--vm", "--cpus", "2", "--memory", "512M", "-e", "A=1", "-eHOST", "-e", "ABSENT"]
+    files = ["--append", "quiet", "--disk", str(tmp_path / "disk")]
+    answer = run("run", *options, *files, "debian:trixie", "--", "ls", "-l", HOST="here")
+    shown = answer.stdout.decode()
+    for part in (
+        "cpus=2, memory=536870912",
+        "append='quiet', image='debian:trixie', command=('ls', '-l'), environment=('A=1', 'HOST=here'), tty=False",
+        f"disks=({Path(tmp_path / 'disk')!r},)",
+        "<>",
+    ):
+        assert part in shown
+    assert answer.stderr == b"on the error stream\n"
+    assert answer.returncode == 0
+
+
+def test_a_kernel_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "Image").touch()
+    (tmp_path / "initrd").touch()
+    shown = run(
+        "run", "--kernel", str(tmp_path / "Image"), "--initrd", str(tmp_path / "initrd"), "--append", "console=ttyS0"
+    ).stdout.decode()
+    assert f"kernel={tmp_path / 'Image'!r}, initrd={tmp_path / 'initrd'!r}, append='console=ttyS0', image=None, command=()" in shown
+
+
+def test_the_commands_exit_code_is_passed_on() -> None:
+    assert run("run", "debian:trixie", "false").returncode == 7
+
+
+def test_settings_fill_in_what_no_flag_gives() -> None:
+    shown = run("run", "debian:trixie", "true", GASANG_CPUS="3", GASANG_MEMORY="256M").stdout
+    assert b"cpus=3, memory=268435456" in shown
+
+
+def test_input_goes_to_the_command_only_if_asked_for() -> None:
+    assert b"<hello>" not in run("run", "debian:trixie", "cat", data=b"hello").stdout
+    assert b"<hello><>" in run("run", "-i", "debian:trixie", "cat", data=b"hello").stdout
+    assert b"<hello><>" in run("run", "debian:trixie", data=b"hello").stdout  # the machine's own console
+
+
+def test_a_login_shell_has_the_terminal_and_leaves_by_its_key(in_terminal: Callable[..., Person]) -> None:
+    person = in_terminal(script("run", "debian:trixie"))
+    person.reads_until(b"gasang: Ctrl-] stops the machine")
+    person.reads_until(b"tty=True")
+    person.reads_until(b"error stream")
+    person.types(b"ls\x03\x1d")
+    person.reads_until(b"<ls\x03>")
+    person.reads_until(b"gasang: stopped the machine (Ctrl-])")
+    assert person.exit_code() == 0
+    assert not person.is_raw()
+
+
+def test_a_command_on_a_terminal_is_not_given_the_keys(in_terminal: Callable[..., Person]) -> None:
+    person = in_terminal(script("run", "-i", "debian:trixie", "cat"))
+    person.reads_until(b"tty=False")
+    person.reads_until(b"error stream")
+    person.types(b"\x03")
+    person.reads_until(b"press Ctrl-C again")
+    person.types(b"\x03")
+    person.reads_until(b"stopped the machine (Ctrl-C)")
+    assert person.exit_code() == 130
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        ([], 2, "it needs an IMAGE or a --kernel"),
+        (["--kernel", "/nope"], 3, "--kernel /nope: there is no such file"),
+        (["--kernel", "/"], 2, "--kernel /: it is a folder"),
+        (["--initrd", "/dev/null", "img"], 2, "it goes with --kernel"),
+        (["--kernel", "/dev/null", "img"], 2, "an IMAGE has its own kernel"),
+        (["--kernel", "/dev/null", "--", "ls"], 2, "only an IMAGE can run one"),
+        (["--cpus", "0", "img"], 2, "--cpus: '0' is no number of processors"),
+        (["--memory", "1M", "img"], 2, "--memory: a machine cannot have 1M"),
+        (["-e", "=x", "img"], 2, "--env '=x': it names no variable"),
+        (["--disk", "/nope", "img"], 3, "--disk /nope: there is no such file"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(words: list[str], code: int, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["run", *words]) == code
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_terminal_is_not_made_out_of_a_pipe() -> None:
+    answer = run("run", "-t", "debian:trixie", "sh")
+    assert answer.returncode == 2
+    assert b"standard input is no terminal" in answer.stderr
+
+
+def test_a_variable_the_host_lacks_is_left_out() -> None:
+    assert environment_for(("A=", "B", "C"), {"B": "x=y"}) == ("A=", "B=x=y")

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gasang.cli import main as command
+from gasang.cpus.riscv64.isa import rv64
+
+BASE = 0x8020_0000
+LEGACY_PUTCHAR, LEGACY_SHUTDOWN = 1, 8
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    """An ELF program that prints H through the firmware and powers off."""
+    words = [
+        rv64.by_name["addi"].encode(rd=10, rs1=0, imm=ord("H")),
+        rv64.by_name["addi"].encode(rd=17, rs1=0, imm=LEGACY_PUTCHAR),
+        rv64.by_name["ecall"].encode(),
+        rv64.by_name["addi"].encode(rd=17, rs1=0, imm=LEGACY_SHUTDOWN),
+        rv64.by_name["ecall"].encode(),
+    ]
+    code = b"".join(word.to_bytes(4, "little") for word in words)
+    header = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\2\1\1", 2, 243, 1, BASE, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    segment = struct.pack("<IIQQQQQQ", 1, 5, 120, BASE, BASE, len(code), len(code), 4096)
+    path = tmp_path / "hello.elf"
+    path.write_bytes(header + segment + code)
+    return path
+
+
+def test_everything_is_shown_from_the_first_instruction(program: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["trace", "--memory", "64M", str(program)]) == 0
+    shown = capfd.readouterr()
+    lines = [line.split() for line in shown.out.splitlines()]
+    assert lines[0] == ["0", "0", "S", "0x0000000080200000", "li", "a0,72", "a0=0x48"]
+    assert [line[4] for line in lines] == ["li", "li", "firmware", "ecall", "li", "firmware", "ecall"]
+    assert shown.err == "H"
+
+
+def test_one_sort_as_objects_for_programs(program: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["trace", "--exits", "--format", "jsonl", "-m", "64M", str(program)]) == 0
+    events = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [(event["what"], event["pc"], event["number"]) for event in events] == [("exit", BASE + 8, 2), ("exit", BASE + 16, 4)]
+
+
+def test_enough_ends_the_machine(program: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = ["trace", "--instructions", "--skip", "1", "--limit", "1", "--format", "{number} {text}", "-m", "64M", str(program)]
+    assert command.main(words) == 0
+    assert capfd.readouterr().out.split() == ["1", "li", "a7,1", "a7=0x1"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--format", "json"], "--format json: a trace is a stream"),
+        (["--format", "{nope}"], "there is no field {nope}"),
+        (["--limit", "many"], "--limit: 'many' is no count"),
+        (["--skip", "-1"], "--skip: '-1' is no count"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(words: list[str], sentence: str, program: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["trace", *words, str(program)]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_files_that_are_no_kernels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "text").write_text("hello")
+    assert command.main(["trace", str(tmp_path / "text")]) == 1
+    assert command.main(["trace", str(tmp_path / "nothing")]) == 3
+    assert capsys.readouterr().err.count("\n") == 2
+
+
+def test_a_full_disk_ends_the_trace(program: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this host has no /dev/full")
+    with Path("/dev/full").open("w") as full:
+        words = [sys.executable, "-m", "gasang", "trace", "-m", "64M", str(program)]
+        answer = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert answer.returncode == 7
+    assert "no space left" in answer.stderr
