@@ -69,5 +69,5 @@ def test_the_sources_of_a_rolling_suite() -> None:
 def test_a_damaged_package_is_named(tmp_path: Path, spool: Spool) -> None:
     files = packages(tmp_path)
     files[1].write_bytes(files[1].read_bytes()[:-100])
-    with pytest.raises(BadInputError, match="package old_1.0-1_riscv64.deb"):
+    with pytest.raises(BadInputError, match=r"package old_1.0-1_riscv64.deb"):
         bootstrap(SYSTEM, files, spool)

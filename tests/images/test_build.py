@@ -111,7 +111,7 @@ def test_an_index_cut_short_is_told(build: Callable[[str], Built], mirror_folder
 def test_a_mirror_that_breaks_off_is_told(build: Callable[[str], Built], server: Server) -> None:
     server.ranges = False
     server.faults["pool/main/apt_1.0-1_riscv64.deb"] = ["break"] * 5
-    with pytest.raises(GasangError, match="apt_1.0-1_riscv64.deb: the connection broke off again and again"):
+    with pytest.raises(GasangError, match=r"apt_1.0-1_riscv64.deb: the connection broke off again and again"):
         build("trixie")
 
 

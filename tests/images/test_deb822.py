@@ -29,7 +29,7 @@ def test_comments_are_no_fields() -> None:
 
 @pytest.mark.parametrize("text", [" continued", "no colon", ": no name", "A: 1\na: 2"])
 def test_damage_is_told(text: str) -> None:
-    with pytest.raises(BadInputError, match="index x: its line .* is no field"):
+    with pytest.raises(BadInputError, match=r"index x: its line .* is no field"):
         list(paragraphs(text, "index x"))
 
 

@@ -99,7 +99,7 @@ def test_the_selection_of_a_minimal_system() -> None:
 
 @pytest.mark.parametrize("text", ["Version: 1", "Package:", "<html></html>", "Package: \nVersion: 1"])
 def test_an_index_that_is_none_is_told(text: str) -> None:
-    with pytest.raises(BadInputError, match="index x: its entry .* names no package"):
+    with pytest.raises(BadInputError, match=r"index x: its entry .* names no package"):
         Index(text, "index x")
 
 

@@ -79,7 +79,7 @@ def test_a_suite_nobody_has(server: Server, signer: Signer) -> None:
 
 def test_a_changed_release_file(server: Server, mirror_folder: Path, signer: Signer) -> None:
     Archive(mirror_folder).publish(lambda text: signer.sign(text).replace(b"Suite: stable", b"Suite: stabl3"))
-    with pytest.raises(BadInputError, match="release file of Debian trixie at .*: no key of .* has signed it"):
+    with pytest.raises(BadInputError, match=r"release file of Debian trixie at .*: no key of .* has signed it"):
         fetch_release(mirror_of(server), "trixie", signer.keyring)
 
 
