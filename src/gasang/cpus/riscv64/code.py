@@ -11,8 +11,8 @@ Rules that keep records true (ORDER: code coherence):
 2. A noticed store forgets the block, or, if it is the one being executed, just the records that the store touched.
 3. Another hart that holds records of the page learns of it through its dirty ring, at its next fence.i: earlier the specification
    promises nothing.
-4. Other harts' write translations made before the flag was set are dropped at their next poll. Until all have answered, the pages
-   first decoded meanwhile are unconfirmed, and a fence.i forgets all blocks.
+4. Other harts' write translations made before the flag was set are dropped at their next poll; the page is decoded when they have
+   answered. If one does not in time, it may have written unnoticed, and the next fence.i forgets all blocks.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from gasang.native import (
 
 RECORDS = 2048
 PATIENCE = 10_000
-"""Looks at the other harts before a fence.i gives up waiting for them."""
+"""Looks at the other harts before giving up waiting for their answer."""
 SPARE = 2
 """Records behind the last: a page's last instruction may be two or four bytes long."""
 
@@ -138,13 +138,24 @@ def make_block(cpu: ptr[Cpu], page: u64) -> ptr[Block]:
 
 @native
 def ask_others_to_drop(cpu: ptr[Cpu]) -> None:
-    """Rule 4: other harts drop their write translations at their next poll."""
+    """Rule 4: other harts drop their write translations, before anything of the page is decoded.
+
+    They answer within a poll, some microseconds. One that does not (its host thread is not running) leaves this hart in doubt until
+    its next fence.i.
+    """
     shared = cpu.shared
+    doubt = cpu.unconfirmed_epoch
     cpu.unconfirmed_epoch = atomic_add(ref(shared.code_epoch), 1) + 1
     for index in range(shared.hart_count):
         if shared.harts[index] != u64(cpu):
             other = cast(ptr[Cpu], shared.harts[index])
             atomic_or(ref(other.requests), exits.REQUEST_FLUSH_WRITES)
+    tries: u64 = 0
+    while tries < PATIENCE and not confirmed(cpu):
+        drop_if_asked(cpu)
+        tries += 1
+    if confirmed(cpu):
+        cpu.unconfirmed_epoch = doubt
 
 
 @native
@@ -232,12 +243,7 @@ def fence_instruction(cpu: ptr[Cpu]) -> None:
     if cpu.multi == 0 and atomic_load(ref(cpu.dirty_count)) == 0:
         return
     shared = cpu.shared
-    # Others answer within a poll, some microseconds: waiting that long is cheaper than decoding everything anew.
-    tries: u64 = 0
-    while tries < PATIENCE and not confirmed(cpu):
-        drop_if_asked(cpu)
-        tries += 1
-    everything = not confirmed(cpu)
+    everything = cpu.unconfirmed_epoch != 0
     lock(shared)
     count = cpu.dirty_count
     if count > DIRTY_RING:
