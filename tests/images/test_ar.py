@@ -49,4 +49,4 @@ def test_garbage_never_gets_through(data: bytes) -> None:
         found = list(members(io.BytesIO(raw), "x"))
     except BadInputError:
         return
-    assert all(8 + 60 <= entry.start and entry.start + entry.size <= len(raw) for entry in found)
+    assert all(entry.start >= 8 + 60 and entry.start + entry.size <= len(raw) for entry in found)

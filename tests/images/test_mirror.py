@@ -145,10 +145,10 @@ def test_a_server_error_is_retried_a_refusal_is_not(server: Server, tmp_path: Pa
     mirror.fetch(wanted, tmp_path / "one", Count())
     assert len(pauses) == 1
     server.faults["file"] = ["503"] * 3
-    with pytest.raises(GasangError, match="cannot serve it .503"):
+    with pytest.raises(GasangError, match=r"cannot serve it .503"):
         mirror.fetch(wanted, tmp_path / "two", Count())
     server.faults["file"] = ["403"]
-    with pytest.raises(GasangError, match="refuses it .403"):
+    with pytest.raises(GasangError, match=r"refuses it .403"):
         mirror.fetch(wanted, tmp_path / "three", Count())
 
 

@@ -129,7 +129,9 @@ def test_another_users_entry_is_not_believed(cache: ObjectCache, compilations: l
 
 
 def test_a_sound_entry_with_an_unresolved_symbol_is_not_linked(cache: ObjectCache, compilations: list[str]) -> None:
-    calls_a_stranger = build_module._emit_object(["declare i64 @stranger(i64)\ndefine i64 @entry0(i64 %x) {\n %r = call i64 @stranger(i64 %x)\n ret i64 %r\n}"], 2)
+    calls_a_stranger = build_module._emit_object(
+        ["declare i64 @stranger(i64)\ndefine i64 @entry0(i64 %x) {\n %r = call i64 @stranger(i64 %x)\n ret i64 %r\n}"], 2
+    )
     result(cache)
     [entry] = entries(cache)
     cache.store(entry.name, calls_a_stranger)
@@ -188,7 +190,9 @@ def test_a_directory_in_an_entrys_place(cache: ObjectCache, compilations: list[s
 
 def test_a_disk_that_fills_up_while_writing(tmp_path: Path) -> None:
     limited = f"import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n{BUILDER}"
-    done = subprocess.run([sys.executable, "-c", limited], env=environment(tmp_path), input="go\n", capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", limited], env=environment(tmp_path), input="go\n", capture_output=True, text=True, check=True
+    )
     assert (done.stdout, done.stderr) == ("13\n", "")
     assert entries(ObjectCache(tmp_path)) == []
 
@@ -206,6 +210,7 @@ def test_unfinished_files_of_the_dead_are_swept(cache: ObjectCache) -> None:
 
 
 # ---------------------------------------------------------------------- several processes
+
 
 def test_a_killed_writer_leaves_no_partial_entry(cache: ObjectCache) -> None:
     for _ in range(6):
@@ -230,7 +235,9 @@ def test_a_killed_writer_leaves_no_partial_entry(cache: ObjectCache) -> None:
 
 def test_two_processes_compile_the_same_at_once(tmp_path: Path) -> None:
     workers = [
-        subprocess.Popen([sys.executable, "-c", BUILDER], env=environment(tmp_path), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", BUILDER], env=environment(tmp_path), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         for _ in range(2)
     ]
     for worker in workers:

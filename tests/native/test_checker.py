@@ -3,6 +3,7 @@
 import enum
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,8 +42,7 @@ SPACE["silent"] = native_from_source("def silent(x: u64) -> None:\n    pass", SP
 SPACE["faulty"] = native_from_source("def faulty(x: u64) -> None:\n    raise Fault", SPACE, may_fault=True)
 SPACE["faulty_value"] = native_from_source("def faulty_value(x: u64) -> u64:\n    raise Fault", SPACE, may_fault=True)
 
-# A body of `def f(x: u64, y: u32, s: i64, d: f64, e: f32, flag: boolean, p: ptr[u64], q: ptr[Pair], g: Step) -> u64`; the line of it that is
-# wrong ends in `#`; then what the error says of it.
+# A body for HEAD, the line of it that is wrong ending in `#`; then what the error says of it.
 BODIES: list[tuple[str, str]] = [
     # 1: both sides of an operator have the same type
     ("return x + y  #", "u64 and u32 do not mix: convert one"),
@@ -309,26 +309,34 @@ def test_result_of_nothing() -> None:
         _ = function.tree
 
 
-def test_the_line_is_that_of_the_file() -> None:
+MODULE = """
+from gasang.native import native, u64
+
+def maker():
     @native
     # a comment before the def
-    def decorated(
+    def f(
         x: u64,
     ) -> u64:
-        """A docstring
-
-        that starts at the left edge.
-        """
+        \'\'\'A docstring
+that starts at the left edge.
+        \'\'\'
         y: u64 = x
 # a comment at the left edge
-        return y + z  # type: ignore[name-defined] # noqa: F821 - this line is wrong
+        return y + z
+    return f
+"""
 
+
+def test_the_line_is_that_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "written.py"
+    path.write_text(MODULE)
+    space: dict[str, Any] = {}
+    exec(compile(MODULE, str(path), "exec"), space)
     with pytest.raises(NativeError) as caught:
-        decorated(1)
-    file, line = caught.value.subject.rsplit(":", 1)
-    assert file == __file__
-    with open(__file__, encoding="utf-8") as text:
-        assert "this line is wrong" in text.read().split("\n")[int(line) - 1]
+        space["maker"]()(1)
+    wrong = MODULE.split("\n").index("        return y + z") + 1
+    assert str(caught.value) == f"{path}:{wrong}: z is not known here"
 
 
 TEXTS = [

@@ -14,7 +14,7 @@ from gasang.native.types import IntType, i64, ptr, u8, u64
 from support.native_programs import HELPERS, SIZE, Author
 from support.native_twins import INTEGERS, NAMESPACE, compiled
 
-PROGRAMS = 60
+PROGRAMS = 40
 
 
 def attempt(function: Callable[..., None], *arguments: Any) -> bool:
@@ -45,7 +45,7 @@ def written(seed: int) -> tuple[list[NativeFunction], list[Callable[..., int]], 
 def test_programs(seed: int) -> None:
     functions, entries, plain, texts = written(seed)
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=15, deadline=None)
     @given(st.lists(st.integers(0, 65535), min_size=SIZE, max_size=SIZE), st.integers(0, 65535))
     def check(start: list[int], x: int) -> None:
         for number, text in enumerate(texts):

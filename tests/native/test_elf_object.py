@@ -59,7 +59,9 @@ def test_damaged_objects(sound: bytes, data: st.DataObject) -> None:
     assert all(isinstance(name, str) for name in names)
 
 
-@pytest.mark.parametrize(("offset", "layout", "value"), [(0x28, "<Q", 2**64 - 1), (0x28, "<Q", 2**63), (0x3C, "<H", 0xFFFF), (0x3A, "<H", 0)])
+@pytest.mark.parametrize(
+    ("offset", "layout", "value"), [(0x28, "<Q", 2**64 - 1), (0x28, "<Q", 2**63), (0x3C, "<H", 0xFFFF), (0x3A, "<H", 0)]
+)
 def test_hostile_headers(sound: bytes, offset: int, layout: str, value: int) -> None:
     raw = bytearray(sound)
     struct.pack_into(layout, raw, offset, value)

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from functools import cache
+from itertools import product
 from typing import Any
 
 from hypothesis import given, settings
 
 from gasang.native.types import boolean
-from support.native_twins import INTEGERS, Row, Rows, operands
+from support.native_twins import INTEGERS, Row, Rows, corner_bits, operands
 
 Rule = Callable[[Any, int, int], Any]
 
@@ -92,19 +93,36 @@ def literal_rows() -> Rows:
     return Rows(made)
 
 
-@settings(max_examples=60, deadline=None)
-@given(operands(2))
-def test_operators(choose: Callable[[Any], tuple[int, ...]]) -> None:
-    for index, row in enumerate(rows().rows):
-        bits = choose(row.kind)
-        value = rows().check(index, bits)
-        a, b = (row.kind.wrap(operand) for operand in bits)
-        expected = {**RULES, **COMPARISONS}[row.text](row.kind, a, b)
-        assert value == row.result.wrap(int(expected)), (row, a, b)
+def check(index: int, bits: tuple[int, ...]) -> None:
+    row = rows().rows[index]
+    value = rows().check(index, bits)
+    a, b = (row.kind.wrap(operand) for operand in bits)
+    expected = {**RULES, **COMPARISONS}[row.text](row.kind, a, b)
+    assert value == row.result.wrap(int(expected)), (row, a, b)
 
 
 @settings(max_examples=25, deadline=None)
+@given(operands(2))
+def test_operators(choose: Callable[[Any], tuple[int, ...]]) -> None:
+    for index, row in enumerate(rows().rows):
+        check(index, choose(row.kind))
+
+
+def test_operators_on_corners() -> None:
+    for index, row in enumerate(rows().rows):
+        corners = corner_bits(row.kind)
+        for pair in product(corners, corners if "b[0]" in row.text else [0]):
+            check(index, pair)
+
+
+@settings(max_examples=10, deadline=None)
 @given(operands(1))
 def test_literals(choose: Callable[[Any], tuple[int, ...]]) -> None:
     for index, row in enumerate(literal_rows().rows):
         literal_rows().check(index, choose(row.kind))
+
+
+def test_literals_with_corners() -> None:
+    for index, row in enumerate(literal_rows().rows):
+        for bits in corner_bits(row.kind):
+            literal_rows().check(index, (bits,))

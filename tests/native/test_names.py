@@ -33,7 +33,9 @@ def test_all_of_them_are_exported() -> None:
     exported = set(gasang.native.__all__)
     assert intrinsic_names() <= exported
     assert all(hasattr(gasang.native, name) for name in exported)
-    public = {name for name, value in vars(gasang.native).items() if not name.startswith("_") and getattr(value, "__name__", "") != "annotations"}
+    public = {
+        name for name, value in vars(gasang.native).items() if not name.startswith("_") and getattr(value, "__name__", "") != "annotations"
+    }
     modules = {path.stem for path in PACKAGE.glob("*.py")}
     assert public - modules - {"annotations"} == exported - modules
 

@@ -67,7 +67,9 @@ class Archive:
     architecture: str = "riscv64"
     entries: list[str] = field(default_factory=list)
 
-    def add(self, name: str, control: str = "", files: Mapping[str, bytes] | None = None, scripts: Mapping[str, bytes] | None = None) -> None:
+    def add(
+        self, name: str, control: str = "", files: Mapping[str, bytes] | None = None, scripts: Mapping[str, bytes] | None = None
+    ) -> None:
         """A package of files by path; `control` holds more fields, a line each."""
         version = "1.0-1"
         text = f"Package: {name}\nVersion: {version}\nArchitecture: {self.architecture}\n{control}"
@@ -154,7 +156,7 @@ def serving(root: Path) -> Iterator[Server]:
 class _Handler(http.server.BaseHTTPRequestHandler):
     mirror: Server
 
-    def do_GET(self) -> None:  # noqa: N802 - the base class names it
+    def do_GET(self) -> None:
         """Faults: "break" ends after half of the rest, "silent" after half and never closes, "damage" changes a byte, or a status code."""
         path = self.path.lstrip("/")
         asked = self.headers.get("Range", "")

@@ -71,19 +71,17 @@ class Rows:
 
     def __init__(self, rows: list[Row], flags: bool = False) -> None:
         self.rows = rows
-        self.functions = [native_from_source(_text(row, flags), NAMESPACE, file=f"<{row.text} of {row.kind}>") for row in rows]
+        self.functions = [native_from_source(function_text(row, flags), NAMESPACE, file=f"<{row.text} of {row.kind}>") for row in rows]
         self.entries = compiled(self.functions)
         self.memory = Memory(4 * SLOT)
 
     def run(self, index: int, bits: tuple[int, ...], rounding: int = 0) -> list[tuple[int, int]]:
         """Flags and bits of the value: compiled, then as plain Python."""
-        row = self.rows[index]
+        row, base = self.rows[index], self.memory.address
+        image = bytes(SLOT) + b"".join(operand.to_bytes(SLOT, "little") for operand in bits)
         outcomes = []
         for function in (self.entries[index], self.functions[index].python):
-            self.memory.put(0, u128, 0)
-            for slot, operand in enumerate(bits, 1):
-                self.memory.put(slot, row.kind, operand)
-            base = self.memory.address
+            self.memory.write(image)
             flags = function(base, base + SLOT, base + 2 * SLOT, base + 3 * SLOT, rounding)
             outcomes.append((flags, self.memory.get(0, row.result)))
         return outcomes
@@ -98,7 +96,8 @@ class Rows:
         return from_bits(row.result, one)
 
 
-def _text(row: Row, flags: bool) -> str:
+def function_text(row: Row, flags: bool) -> str:
+    """The text of a row's function."""
     kind = row.kind.name
     head = f"def f(out: ptr[{row.result.name}], a: ptr[{kind}], b: ptr[{kind}], c: ptr[{kind}], rounding: u32) -> u32:\n"
     if not flags:

@@ -68,7 +68,10 @@ def _resident(address: int, size: int) -> int:
 
 
 def drop_code_pages(library: str) -> None:
-    """Let go of a loaded library's code in memory; what runs again comes back from the file. Only where /proc tells which pages those are."""
+    """Let go of a loaded library's code in memory; what runs again comes back from the file.
+
+    Only where /proc tells which pages those are.
+    """
     try:
         with open("/proc/self/maps", encoding="utf-8", errors="replace") as file:
             ranges = [line.split()[0] for line in file if library in line and " r-xp " in line]

@@ -52,7 +52,7 @@ def modinfo(data: bytes, subject: str) -> list[str]:
     """The section's "key=value" lines."""
     try:
         return [line.decode("utf-8", "replace") for line in _section(data, b".modinfo").split(b"\0") if line]
-    except (struct.error, IndexError, ValueError) as fault:
+    except (struct.error, ValueError) as fault:
         raise BadInputError(subject, f"it is no intact kernel module ({fault})", "delete it and pull again") from fault
 
 
@@ -64,6 +64,8 @@ def _section(data: bytes, wanted: bytes) -> bytes:
     size, count, names = struct.unpack_from("<HHH", data, 58)
     if size != _SECTION.size:
         raise ValueError(f"section headers of {size} bytes")
+    if start + count * size > len(data) or names >= count:
+        raise ValueError("its section headers lie outside the file")
     sections = [_SECTION.unpack_from(data, start + index * size) for index in range(count)]
     strings = _bytes(data, sections[names])
     for section in sections:

@@ -1,4 +1,7 @@
-"""Our processor and Spike, instruction for instruction the same: every instruction, every compressed word, random words, random programs."""
+"""Our processor and Spike, instruction for instruction the same.
+
+Every instruction, every compressed word, random words, random programs.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,9 @@ def test_words_one_bit_beside_an_instruction(duel: Duel) -> None:  # noqa: F821
     words = []
     for instruction in rv64:
         free = 0xFFFFFFFF & ~instruction.mask
-        words += [(instruction.match | rng.getrandbits(32) & free) ^ 1 << rng.randrange(2, 32) for _ in range(24) if instruction.length == 4]
+        words += [
+            (instruction.match | rng.getrandbits(32) & free) ^ 1 << rng.randrange(2, 32) for _ in range(24) if instruction.length == 4
+        ]
     duel.run_words(2, [word for word in words if comparable(word)])
 
 

@@ -59,7 +59,9 @@ def test_user_mode_needs_the_supervisors_leave(name: str) -> None:
     compiled(zicbo)[name](hart.cpu, 6)
 
 
-@pytest.mark.parametrize(("name", "leave"), [("cbo.inval", 0x10), ("cbo.inval", 0x30), ("cbo.clean", 0x40), ("cbo.flush", 0x40), ("cbo.zero", 0x80)])
+@pytest.mark.parametrize(
+    ("name", "leave"), [("cbo.inval", 0x10), ("cbo.inval", 0x30), ("cbo.clean", 0x40), ("cbo.flush", 0x40), ("cbo.zero", 0x80)]
+)
 def test_each_has_a_leave_of_its_own(name: str, leave: int) -> None:
     hart = TestHart()
     hart.cpu.privilege = USER

@@ -1,4 +1,7 @@
-"""`python -m support.lockstep --count 10000000`, with src and tests on PYTHONPATH: random programs on our processor and on Spike, until told to stop."""
+"""`python -m support.lockstep --count 10000000`, with src and tests on PYTHONPATH.
+
+Random programs on our processor and on Spike, until told to stop.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,10 @@ def main() -> int:
             left = elapsed * (options.count / max(duel.tally.instructions, 1) - 1)
             print(f"{duel.tally.instructions:,} instructions, program {seed}, {left:.0f} s left", file=sys.stderr)
     tally = duel.tally
-    print(f"{tally.instructions:,} instructions in {tally.blocks:,} blocks, {tally.overwritten} not compared, {tally.reconciled} reconciled, {tally.abandoned} programs left, {time.monotonic() - begin:.1f} s")
+    print(
+        f"{tally.instructions:,} instructions in {tally.blocks:,} blocks, {tally.overwritten} not compared, "
+        f"{tally.reconciled} reconciled, {tally.abandoned} programs left, {time.monotonic() - begin:.1f} s"
+    )
     print("traps: " + ", ".join(f"{cause & ~INTERRUPT}: {count:,}" for cause, count in sorted(duel.traps.items())))
     return 1 if failures else 0
 

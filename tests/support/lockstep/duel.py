@@ -1,7 +1,9 @@
 """Runs both machines through the same program in blocks and compares their whole state after each.
 
-A block is up to BLOCK instructions from a random place of the program with fresh registers. It ends early where an instruction traps: then the
-trap's registers are compared, and the next block begins elsewhere. Where states differ the program is run again, and that block one instruction at a time.
+A block is up to BLOCK instructions from a random place of the program with fresh registers. It ends early where an instruction
+traps: then the
+trap's registers are compared, and the next block begins elsewhere. Where states differ the program is run again, and that block
+one instruction at a time.
 """
 
 from __future__ import annotations
@@ -260,7 +262,9 @@ class Duel:
     def _where(self, page: int) -> str:
         ours, golden = self.subject.read(page, PAGE), self.golden.read(page, PAGE)
         places = [offset for offset in range(0, PAGE, 8) if ours[offset : offset + 8] != golden[offset : offset + 8]]
-        return "".join(f"\n  at {page + at:#x}: {ours[at : at + 8][::-1].hex()}, golden {golden[at : at + 8][::-1].hex()}" for at in places[:4])
+        return "".join(
+            f"\n  at {page + at:#x}: {ours[at : at + 8][::-1].hex()}, golden {golden[at : at + 8][::-1].hex()}" for at in places[:4]
+        )
 
     def _watch(self, seed: int, block: int, world: World) -> None:
         """Run the block one instruction at a time. Raises Difference where the machines part."""

@@ -1,6 +1,7 @@
 """Spike inside this process: the golden hart, with its whole state at hand.
 
-The `spike` package binds enough to build a machine and step it; registers and memory are reached through the addresses the bindings give away, found by
+The `spike` package binds enough to build a machine and step it; registers and memory are reached through the addresses the
+bindings give away, found by
 looking for values written through the bindings themselves, so that a package with another layout is refused instead of read wrongly.
 """
 
@@ -65,11 +66,16 @@ class Golden:
         self._processor = base
 
     def _find_memory(self) -> None:
-        """processor_t has, before its state: simif_t *sim, mmu_t *mmu, a map of 56 bytes, a disassembler; sim's first virtual function gives addresses."""
+        """Find simif_t and mmu_t through processor_t.
+
+        Before its state processor_t has: simif_t *sim, mmu_t *mmu, a map of 56 bytes, a disassembler; sim's first virtual function
+        gives addresses.
+        """
         word = ctypes.c_uint64.from_address
         self._mmu = word(self._pc - 72).value
         sim = word(self._pc - 80).value
-        assert word(self._mmu).value == sim and word(self._mmu + 8).value == self._processor, "Spike's processor is laid out in an unknown way"
+        assert word(self._mmu).value == sim, "Spike's processor is laid out in an unknown way"
+        assert word(self._mmu + 8).value == self._processor, "Spike's memory unit is laid out in an unknown way"
         function = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint64)
         self._address_of = function(word(word(sim).value).value)
         self._simif = sim
@@ -149,4 +155,6 @@ class Golden:
         state = self._core.state
         f = array("Q", ctypes.string_at(self._f, 512))
         get = self._core.get_csr
-        return Vector(state.pc, state.prv, ctypes.string_at(self._x, 256), f[0::2].tobytes(), tuple(get(number) for number in csr_numbers()))
+        return Vector(
+            state.pc, state.prv, ctypes.string_at(self._x, 256), f[0::2].tobytes(), tuple(get(number) for number in csr_numbers())
+        )

@@ -1,6 +1,7 @@
 """Where random programs run: a privilege, a translation mode, and page tables that lead accesses into every kind of fault.
 
-Physical memory: page tables, then the program's pages, then the data pages. With paging the same pages stand at VIRTUAL, where DATA_FLAGS gives
+Physical memory: page tables, then the program's pages, then the data pages. With paging the same pages stand at VIRTUAL, where
+DATA_FLAGS gives
 each data page its own rights; without, nothing is protected.
 """
 
@@ -84,6 +85,4 @@ class World:
         return leaves
 
 
-WORLDS = tuple(
-    World(privilege, mode) for mode in (SATP_BARE, SATP_SV39, SATP_SV48, SATP_SV57) for privilege in (SUPERVISOR, USER)
-)
+WORLDS = tuple(World(privilege, mode) for mode in (SATP_BARE, SATP_SV39, SATP_SV48, SATP_SV57) for privilege in (SUPERVISOR, USER))

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from gasang.core.console import WindowSize
 from gasang.core.errors import BadInputError, NotFoundError
@@ -124,7 +125,7 @@ def _keep(store: Store, cache: Path, reference: Reference, built: Built, progres
     """Into the store, and the disk itself into the cache, so that the first run need not unpack it."""
     size = built.disk.stat().st_size
     with progress.step("storing the image", size, "bytes") as step, store.writer(parts.DISK) as writer:
-        pack(built.disk, writer, forward(step))
+        pack(built.disk, cast("BinaryIO", writer), forward(step))
     layers = [
         writer.blob,
         store.add_bytes(built.kernel.read_bytes(), parts.KERNEL),

@@ -34,7 +34,14 @@ Answer = tuple[int, int]
 class Sbi:
     """Answers environment calls of a machine's harts."""
 
-    def __init__(self, machine: SoftMachine, console: Callable[[bytes], None], power: Callable[[PowerRequest], None]) -> None:
+    def __init__(
+        self,
+        machine: SoftMachine,
+        console: Callable[[bytes], None],
+        typed: Callable[[int], bytes],
+        power: Callable[[PowerRequest], None],
+    ) -> None:
+        self._typed = typed
         self._machine = machine
         self._console = console
         self._power = power
@@ -146,18 +153,27 @@ class Sbi:
 
     def debug_write(self, hart: Hart, length: int, low: int, high: int, *_: int) -> Answer:
         """DBCN 0: bytes from memory to the console."""
-        try:
-            data = self._machine.ram.read(low, min(length, MAX_WRITE))
-        except GuestMemoryFault:
+        if not self._is_ram(length, low, high):
             return INVALID_PARAMETER, 0
-        if high:
-            return INVALID_PARAMETER, 0
+        data = self._machine.ram.read(low, min(length, MAX_WRITE))
         self._console(data)
         return SUCCESS, len(data)
 
-    def debug_read(self, hart: Hart, *_: int) -> Answer:
-        """DBCN 1: nothing is ever waiting; input goes to the serial line."""
-        return SUCCESS, 0
+    def _is_ram(self, length: int, low: int, high: int) -> bool:
+        """Whether all of a buffer a guest names is RAM."""
+        try:
+            self._machine.ram.view(low | high << 64, length).release()
+        except GuestMemoryFault:
+            return False
+        return True
+
+    def debug_read(self, hart: Hart, length: int, low: int, high: int, *_: int) -> Answer:
+        """DBCN 1: what was typed, into memory; no byte is given twice, here or on the serial line."""
+        if not self._is_ram(length, low, high):
+            return INVALID_PARAMETER, 0
+        data = self._typed(min(length, MAX_WRITE))
+        self._machine.ram.write(low, data)
+        return SUCCESS, len(data)
 
     def debug_write_byte(self, hart: Hart, byte: int, *_: int) -> Answer:
         """DBCN 2: one byte to the console."""
@@ -165,8 +181,9 @@ class Sbi:
         return SUCCESS, 0
 
     def legacy_getchar(self, hart: Hart, *_: int) -> Answer:
-        """Legacy 2: nothing is waiting."""
-        return FAILED, 0
+        """Legacy 2: the next byte typed, -1 if there is none."""
+        data = self._typed(1)
+        return (data[0] if data else FAILED), 0
 
     def legacy_shutdown(self, hart: Hart, *_: int) -> Answer:
         """Legacy 8."""
