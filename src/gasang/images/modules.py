@@ -54,7 +54,7 @@ def _pre(softdep: str) -> list[str]:
 
 
 def without_signature(data: bytes) -> bytes:
-    """A module without the signature appended to it (kernel: include/linux/module_signature.h); raise nothing: an odd one stays as it is."""
+    """A module without the signature appended to it (kernel: include/linux/module_signature.h); an odd one stays as it is."""
     if not data.endswith(_SIGNED):
         return data
     end = len(data) - len(_SIGNED)
