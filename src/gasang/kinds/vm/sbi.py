@@ -1,8 +1,8 @@
 """The supervisor binary interface, version 2.0: the calls a kernel makes of the machine level, answered by the host.
 
 Extensions: base, TIME, IPI (sPI), RFENCE, HSM, SRST, DBCN, and the legacy console and shutdown calls. Setting the timer never
-comes here: the
-processor answers it. A row of TABLE is (extension, function) and a method taking the hart's argument registers and giving (error, value).
+comes here: the processor answers it. A row of TABLE is (extension, function) and a method taking the hart's argument registers
+and giving (error, value), or None for a call that does not return.
 """
 
 from __future__ import annotations
@@ -56,7 +56,10 @@ class Sbi:
         method = TABLE.get((extension, 0 if legacy else function))
         # The call is over before it has its effect: a hart that stops or powers off does not come back to it.
         self._complete(hart.address)
-        error, value = method(self, hart, x[10], x[11], x[12], x[13]) if method is not None else (NOT_SUPPORTED, 0)
+        answer = method(self, hart, x[10], x[11], x[12], x[13]) if method is not None else (NOT_SUPPORTED, 0)
+        if answer is None:
+            return
+        error, value = answer
         x[10] = error % (1 << 64)
         if not legacy:
             x[11] = value % (1 << 64)
@@ -122,14 +125,16 @@ class Sbi:
         target = self._machine.harts[number]
         if target.running:
             return ALREADY_AVAILABLE, 0
+        ram = self._machine.ram
+        if not ram.base <= address < ram.base + ram.size:
+            return INVALID_ADDRESS, 0
         target.begin(address, number, opaque)
         return SUCCESS, 0
 
-    def hart_stop(self, hart: Hart, *_: int) -> Answer:
-        """HSM 1: the calling hart ends."""
-        hart.running = False
+    def hart_stop(self, hart: Hart, *_: int) -> None:
+        """HSM 1: the calling hart ends; it is not answered, for another may start it anew from the moment it has stopped."""
         hart.wakeup.clear()
-        return SUCCESS, 0
+        hart.running = False
 
     def hart_status(self, hart: Hart, number: int, *_: int) -> Answer:
         """HSM 2: started or stopped."""
