@@ -46,7 +46,8 @@ def test_every_package_is_configured_and_apt_runs(home):
 
 
 def test_two_processors_and_memory_as_asked(home):
-    done = gasang(home, "run", "--vm", "--cpus", "2", "--memory", "1G", IMAGE, "--", "sh", "-c", "nproc; awk '/MemTotal/ {print $2}' /proc/meminfo")
+    script = "nproc; awk '/MemTotal/ {print $2}' /proc/meminfo"
+    done = gasang(home, "run", "--vm", "--cpus", "2", "--memory", "1G", IMAGE, "--", "sh", "-c", script)
     processors, kilobytes = (int(word) for word in done.stdout.split())
     assert processors == 2
     assert 850_000 < kilobytes < 1024 * 1024

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gasang.core.errors import BadInputError
-from gasang.images.modules import depends_on, modinfo, name_of
+from gasang.images.modules import depends_on, modinfo, name_of, without_signature
 from support.kernel_parts import module
 
 
@@ -31,6 +31,18 @@ def test_dependencies_and_soft_ones() -> None:
 
 def test_a_module_without_dependencies() -> None:
     assert depends_on(module(b"depends=\0name=x\0"), "x") == []
+
+
+SIGNATURE = b"signature" + bytes(8) + (9).to_bytes(4, "big") + b"~Module signature appended~\n"
+
+
+def test_a_signature_is_cut_off() -> None:
+    assert without_signature(module(b"a=b\0") + SIGNATURE) == module(b"a=b\0")
+
+
+@pytest.mark.parametrize("data", [b"", b"unsigned", SIGNATURE[9:], SIGNATURE[-28:], SIGNATURE[1:]])
+def test_an_odd_signature_stays(data: bytes) -> None:
+    assert without_signature(data) == data
 
 
 @pytest.mark.parametrize("data", [b"", b"\x7fELF", b"\x7fELF\x02\x01" + bytes(80), b"MZ" + bytes(200), module(b"")[:-100]])

@@ -41,8 +41,8 @@ from gasang.native import (
 )
 from support.native_twins import NAMESPACE, compiled
 
-DEEP = 3_000_000
-"""Calls in a chain: with a frame each, of the least 16 bytes, they would not fit into the 8 MiB of a thread's stack."""
+DEEP = 1_000_000
+"""Calls in a chain: with a frame each, of the least 16 bytes, they would not fit into 8 MiB of stack."""
 
 
 @native
@@ -229,37 +229,46 @@ def begin(p: ptr[u64], n: u64, total: u64) -> u64:
 """
 
 
-@pytest.mark.parametrize("convention", ["c", "preserve_none"])
-@pytest.mark.parametrize("may_fault", [False, True])
-def test_tail_calls_need_no_stack(convention: str, may_fault: bool) -> None:
-    options: dict[str, Any] = {"convention": convention}
-    step = function_type([ptr[u64], u64, u64], u64, convention)
-    space = {**NAMESPACE, "Step": step}
-    pong_text = PONG
-    if may_fault:  # these have no pointers
-        options["may_fault"] = True
-        pong_text = PONG.replace("next = cast(Step, p[2]) if n & 1 == 0 else address_of(ping)", "pass").replace(
-            "tail_call(next", "tail_call(ping"
+def step_pair(convention: str, may_fault: bool, nothing: bool) -> NativeFunction:
+    """`begin`, which starts a chain of tail calls between two functions: by name, and through pointers where these may not fault."""
+    ping, pong, begin = PING, PONG, BEGIN
+    if may_fault:
+        pong = pong.replace("next = cast(Step, p[2]) if n & 1 == 0 else address_of(ping)", "pass").replace("(next,", "(ping,")
+        begin = begin.replace("p[2] = u64(address_of(ping))", "pass")
+    if nothing:
+        ping, pong = (
+            text.replace("-> u64", "-> None").replace("return total + 1", "return").replace("return total", "return")
+            for text in (ping, pong)
         )
-    space["ping"] = native_from_source(PING, space, **options)
-    space["pong"] = native_from_source(pong_text, space, **options)
-    begin = native_from_source(
-        BEGIN.replace("p[2] = u64(address_of(ping))", "pass" if may_fault else "p[2] = u64(address_of(ping))"), space, may_fault=may_fault
-    )
-    [entry] = compiled([begin])
-    for n in (0, 1, 2, 1001):
-        memory, again = (ctypes.c_uint64 * 3)(), (ctypes.c_uint64 * 3)()
-        assert entry(memory, n, 5) == begin.python(again, n, 5)
-        assert memory[:2] == again[:2]
-    ended: list[int] = []
-    before = threading.stack_size(256 * 1024)
-    try:
-        thread = threading.Thread(target=lambda: ended.append(entry((ctypes.c_uint64 * 3)(), DEEP, 0)))
-        thread.start()
-        thread.join()
-    finally:
-        threading.stack_size(before)
-    assert len(ended) == 1
+        begin = begin.replace("return ping(p, n, total)", "ping(p, n, total)\n    return p[0]")
+    result = NAMESPACE["ptr"][NAMESPACE["u64"]]
+    space = {**NAMESPACE, "Step": function_type([result, u64, u64], None if nothing else u64, convention)}
+    for text in (ping, pong):
+        function = native_from_source(text, space, convention=convention, may_fault=may_fault)
+        space[function.__name__] = function
+    return native_from_source(begin, space, may_fault=may_fault)
+
+
+@pytest.mark.parametrize("nothing", [False, True], ids=["value", "nothing"])
+@pytest.mark.parametrize("may_fault", [False, True], ids=["", "may_fault"])
+@pytest.mark.parametrize("convention", ["c", "preserve_none"])
+def test_tail_calls_need_no_stack(convention: str, may_fault: bool, nothing: bool) -> None:
+    begin = step_pair(convention, may_fault, nothing)
+    for optimise in (0, 2):  # at 0 LLVM turns no call into a jump by itself
+        [entry] = compiled([begin], optimise)
+        for n in (0, 1, 2, 1001):
+            memory, again = (ctypes.c_uint64 * 3)(), (ctypes.c_uint64 * 3)()
+            assert entry(memory, n, 5) == begin.python(again, n, 5)
+            assert memory[:2] == again[:2]
+        ended: list[int] = []
+        before = threading.stack_size(256 * 1024)
+        try:
+            thread = threading.Thread(target=lambda entry=entry, ended=ended: ended.append(entry((ctypes.c_uint64 * 3)(), DEEP, 0)))
+            thread.start()
+            thread.join()
+        finally:
+            threading.stack_size(before)
+        assert len(ended) == 1
 
 
 @native

@@ -1,5 +1,6 @@
 """Floating point, compiled and in plain Python: values and flags in every rounding mode."""
 
+import ctypes
 import math
 import sys
 from collections.abc import Callable
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gasang.native import boolean, f32, f64, float_flags, i64, native, native_from_source, set_float_control, u32
+from gasang.native import boolean, f32, f64, float_flags, float_twin, i64, native, native_from_source, ptr, set_float_control, sqrt, u32
 from gasang.native.types import FloatType, IntType, from_bits
 from support.native_twins import FLOATS, INTEGERS, NAMESPACE, NUMBERS, Row, Rows, compiled, corner_bits, operands
 
@@ -135,6 +136,64 @@ def test_no_operation_leaves_its_rounding_mode() -> None:
     results = [scaled_sum(1000, 0.1, rounding) for rounding in range(4)]
     assert results == [scaled_sum.python(1000, 0.1, rounding) for rounding in range(4)]
     assert results[2] < results[0] < results[3]
+
+
+@native
+def known_when_compiling(p: ptr[f64], rounding: u32) -> u32:
+    """LLVM knows the operands, but not the rounding mode."""
+    set_float_control(rounding, 0)
+    one: f64 = 1.0
+    p[0] = one / 3.0
+    p[1] = sqrt(one + one) + 0.0
+    p[2] = f64(f32(one / 10.0))
+    flags = float_flags()
+    set_float_control(0, 0)
+    return flags
+
+
+def test_what_is_known_when_compiling_is_rounded_when_run() -> None:
+    for rounding in range(4):
+        numbers, again = (ctypes.c_double * 3)(), (ctypes.c_double * 3)()
+        assert known_when_compiling(numbers, rounding) == known_when_compiling.python(again, rounding) == float_twin.NX
+        assert list(numbers) == list(again)
+
+
+@native
+def unused_results(x: f64, y: f64, wanted: boolean) -> u32:
+    """Nobody needs the quotient; the product is wanted or not; the first flags are of the time before."""
+    set_float_control(0, 0)
+    before = float_flags()
+    quotient = x / y
+    after = float_flags()
+    total: f64 = 0.0
+    if wanted:
+        total = x * y
+    flags = float_flags()
+    set_float_control(0, 0)
+    if total == 12345.0 and quotient == 0.0:
+        return 999
+    return before | after << 8 | flags << 16
+
+
+@native
+def forgotten(x: f64, y: f64) -> u32:
+    """An operation only its flags of which count."""
+    set_float_control(0, 0)
+    nobody = x / y
+    flags = float_flags()
+    nobody = 1.0
+    return flags + u32(nobody)
+
+
+NUMBERS_OF_INTEREST = (1.0, 3.0, 0.0, 1e200, -1e-200)
+
+
+def test_no_operation_is_moved_removed_or_added() -> None:
+    for x in NUMBERS_OF_INTEREST:
+        for y in NUMBERS_OF_INTEREST:
+            assert forgotten(x, y) == forgotten.python(x, y)
+            for wanted in (True, False):
+                assert unused_results(x, y, wanted) == unused_results.python(x, y, wanted), (x, y, wanted)
 
 
 def test_python_is_left_as_it_was() -> None:

@@ -35,7 +35,7 @@ from gasang.native import (
     u128,
 )
 from gasang.native.types import StructType, bits_of, from_bits
-from support.native_twins import NAMESPACE, NUMBERS, Memory, compiled, same
+from support.native_twins import INTEGERS, NAMESPACE, NUMBERS, Memory, compiled, same
 
 
 @struct
@@ -125,6 +125,28 @@ def declared(fields: list[tuple[str, int]], nested: list[Any]) -> tuple[StructTy
         plain = ctype_of(field.type.element if count else field.type)
         theirs.append((name, plain * count if count else plain))
     return ours, type("Made", (ctypes.Structure,), {"_fields_": theirs})
+
+
+INDEXED = """
+def f(p: ptr[{element}], n: {kind}) -> u64:
+    q = p
+    q += n
+    r = p
+    r -= n
+    return (u64(p + n) << 1) ^ (u64(p - n) << 2) ^ (u64(ref(p[n])) << 3) ^ (u64(q) << 4) ^ (u64(r) << 5)
+"""
+
+
+def test_an_index_may_be_of_any_integer_type() -> None:
+    for kind in INTEGERS:
+        if kind.bits > 64:
+            continue
+        for element, size in (("u8", 1), ("f64", 8), ("u128", 16)):
+            function = native_from_source(INDEXED.format(kind=kind, element=element), NAMESPACE)
+            for n in (0, 1, 5, kind.wrap(-1), kind.wrap(1 << (kind.bits - 1)), kind.wrap((1 << (kind.bits - 1)) - 1)):
+                on, back = (1 << 40) + n * size, (1 << 40) - n * size
+                expected = (on << 1 ^ back << 2 ^ on << 3 ^ on << 4 ^ back << 5) % 2**64
+                assert function(1 << 40, n) == function.python(1 << 40, n) == expected, (kind, n)
 
 
 FIELDS = st.lists(

@@ -24,10 +24,10 @@ SLOT = 16
 _ALIGNMENT = 64
 
 
-def compiled(functions: Iterable[NativeFunction]) -> list[Callable[..., Any]]:
+def compiled(functions: Iterable[NativeFunction], optimise: int = 2) -> list[Callable[..., Any]]:
     """Python callables for the functions' machine code, all in one module."""
     chosen = list(functions)
-    entries = build(chosen).entries
+    entries = build(chosen, optimise=optimise).entries
     return [python_entry(function, entry) for function, entry in zip(chosen, entries, strict=True)]
 
 

@@ -13,6 +13,11 @@ _SUFFIXES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 
 
+_SIGNED = b"~Module signature appended~\n"
+_SIGNATURE_SIZE = struct.Struct(">I")
+_SIGNATURE_HEADER = 12
+
+
 def strip_suffix(path: str) -> str | None:
     """The path without .ko and a compression's suffix; None where it is no module."""
     suffix = next((suffix for suffix in _SUFFIXES if path.endswith(suffix)), None)
@@ -46,6 +51,15 @@ def _pre(softdep: str) -> list[str]:
         elif taking:
             names.append(word)
     return names
+
+
+def without_signature(data: bytes) -> bytes:
+    """A module without the signature appended to it (kernel: include/linux/module_signature.h); an odd one stays as it is."""
+    if not data.endswith(_SIGNED):
+        return data
+    end = len(data) - len(_SIGNED)
+    size = _SIGNATURE_SIZE.unpack_from(data, end - _SIGNATURE_SIZE.size)[0] + _SIGNATURE_HEADER if end >= _SIGNATURE_HEADER else end + 1
+    return data[: end - size] if size <= end else data
 
 
 def modinfo(data: bytes, subject: str) -> list[str]:
