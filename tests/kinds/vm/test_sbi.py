@@ -47,9 +47,16 @@ class World:
     machine: SoftMachine
     console: bytearray = field(default_factory=bytearray)
     power: list[PowerRequest] = field(default_factory=list)
+    typed: bytearray = field(default_factory=bytearray)
 
     def __post_init__(self) -> None:
-        self.firmware = Sbi(self.machine, self.console.extend, self.power.append)
+        self.firmware = Sbi(self.machine, self.console.extend, self._take, self.power.append)
+
+    def _take(self, most: int) -> bytes:
+        """What was typed, `most` bytes of it at most; each is given once."""
+        taken = bytes(self.typed[:most])
+        del self.typed[:most]
+        return taken
 
     def call(self, extension: int, function: int = 0, *arguments: int) -> tuple[int, int]:
         """What hart 0 gets: (error, value), the error signed. The other argument registers hold rubbish."""
@@ -174,18 +181,30 @@ def test_the_debug_console(world: World) -> None:
     assert world.call(DBCN, 1, 5, RAM_BASE, 0) == (SUCCESS, 0)
 
 
+def test_what_was_typed_is_read_once(world: World) -> None:
+    world.typed += b"abcdef"
+    assert world.call(DBCN, 1, 4, RAM_BASE + 100, 0) == (SUCCESS, 4)
+    assert world.machine.ram.read(RAM_BASE + 100, 5) == b"abcd\0"
+    assert world.call(2, 99, 0, 5) == (ord("e"), 5)
+    assert world.call(DBCN, 1, 4, RAM_BASE + RAM_SIZE - 4, 0) == (SUCCESS, 1)
+    assert world.machine.ram.read(RAM_BASE + RAM_SIZE - 4, 4) == b"f\0\0\0"
+
+
 def test_a_long_write_is_done_in_part(world: World) -> None:
-    assert world.call(DBCN, 0, MINUS_ONE, RAM_BASE, 0) == (SUCCESS, sbi.MAX_WRITE)
+    assert world.call(DBCN, 0, RAM_SIZE, RAM_BASE, 0) == (SUCCESS, sbi.MAX_WRITE)
     assert len(world.console) == sbi.MAX_WRITE
 
 
 @pytest.mark.parametrize(
     ("length", "low", "high"),
-    [(1, 0, 0), (2, RAM_BASE + RAM_SIZE - 1, 0), (1, MINUS_ONE, MINUS_ONE), (1, RAM_BASE, 1), (9, RAM_BASE - 8, 0)],
+    [(1, 0, 0), (2, RAM_BASE + RAM_SIZE - 1, 0), (1, RAM_BASE, 1), (9, RAM_BASE - 8, 0), (MINUS_ONE, RAM_BASE, 0)],
 )
 def test_bytes_that_are_not_in_memory(length: int, low: int, high: int, world: World) -> None:
-    assert world.call(DBCN, 0, length, low, high) == (INVALID_PARAMETER, 0)
+    world.typed += b"typed"
+    for function in (0, 1):
+        assert world.call(DBCN, function, length, low, high) == (INVALID_PARAMETER, 0)
     assert world.console == b""
+    assert world.typed == b"typed"
 
 
 def test_the_legacy_calls_leave_a1_alone(world: World) -> None:
@@ -235,7 +254,7 @@ def test_a_fence_on_all_harts_returns_when_all_have_answered(function: int, runn
         power.append(request)
         machine.stop()
 
-    machine.firmware = Sbi(machine, lambda data: None, off)
+    machine.firmware = Sbi(machine, lambda data: None, lambda most: b"", off)
     cpu = machine.harts[0].cpu
     cpu.x[A7], cpu.x[A6] = RFENCE, function
     if running:

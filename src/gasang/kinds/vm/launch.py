@@ -7,7 +7,6 @@ exit code, a line each), stdin, stdout and stderr of the command.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -78,8 +77,8 @@ class ControlPort:
         word, _, rest = line.partition(" ")
         if word == "stage":
             self._on_stage(rest[:64])
-        elif word == "exit" and rest.isdecimal() and len(rest) < 4:
-            self.code = int(rest) & 0xFF
+        elif word == "exit" and rest.isdecimal() and len(rest) < 4 and int(rest) < 256:
+            self.code = int(rest)
         elif word == "error":
             self.error = rest[:256]
         elif word == "progress":
@@ -244,9 +243,7 @@ def _live(
         vm.join()
     finally:
         vm.stop()
-        for thread in threading.enumerate():
-            if thread.name.startswith("hart ") and thread is not threading.current_thread():
-                thread.join()
+        vm.wait_for_harts()
 
 
 def _power_code(request: PowerRequest | None) -> int:

@@ -92,3 +92,9 @@ class VirtualMachine:
         """Wait for the machine's end. Raises what ended it by accident."""
         self.machine.join()
         self.ended.set()
+
+    def wait_for_harts(self) -> None:
+        """Return when no hart's thread runs any more, whatever ended them; `stop` was called."""
+        for hart in self.machine.harts:
+            if hart.thread is not None and hart.thread.ident is not None:
+                hart.thread.join()

@@ -1,0 +1,180 @@
+"""From a specification to an exit code, with guests of a few instructions; and what keeps a machine from being started."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gasang.core.console import WindowSize
+from gasang.core.errors import BadInputError, GasangError, UsageError
+from gasang.core.progress import Silent
+from gasang.kinds.vm.launch import DIED, Chatter, ControlPort, VmSpec, run_vm
+from support.assembler import A0, A1, A6, A7, ECALL, WFI, ZERO, addi, assemble, jump, lui
+from support.kernels import elf, image
+
+MIB = 1 << 20
+
+
+class Person:
+    """A console: what was shown, and how to leave."""
+
+    def __init__(self, leaves: bool = False) -> None:
+        self.shown = bytearray()
+        self.told = bytearray()
+        self._leaves = leaves
+        self._quit: Callable[[], None] = lambda: None
+
+    def write(self, data: bytes) -> None:
+        self.shown += data
+
+    def write_error(self, data: bytes) -> None:
+        self.told += data
+
+    def on_input(self, callback: Callable[[bytes], None]) -> None:
+        callback(b"")
+        if self._leaves:
+            threading.Thread(target=self._quit).start()
+
+    def on_resize(self, callback: Callable[[WindowSize], None]) -> None:
+        callback(WindowSize(80, 24))
+
+    def on_quit(self, callback: Callable[[], None]) -> None:
+        self._quit = callback
+
+
+Program = tuple[tuple[str, dict[str, int]], ...]
+
+SAY_A = (addi(A7, ZERO, 1), addi(A0, ZERO, ord("A")), ECALL)
+OFF = (addi(A7, ZERO, 8), ECALL)
+RESET = (lui(A7, 0x5352_5000), ("addiw", {"rd": A7, "rs1": A7, "imm": 0x354}), addi(A6, ZERO, 0), addi(A0, ZERO, 0))
+FAIL = (*RESET, addi(A1, ZERO, 1), ECALL)
+END = (*RESET, addi(A1, ZERO, 0), ECALL)
+IDLE = (WFI, jump(-4))
+
+
+def spec(folder: Path, *program: tuple[str, dict[str, int]], wrap: Callable[[bytes], bytes] = image) -> VmSpec:
+    kernel = folder / "kernel"
+    kernel.write_bytes(wrap(assemble(*program)))
+    return VmSpec(1, 64 * MIB, kernel, None, "", None, (), (), False, ())
+
+
+def harts() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("hart ")]
+
+
+@pytest.mark.parametrize("wrap", [image, elf])
+@pytest.mark.parametrize(("ending", "code"), [(OFF, 0), (END, 0), (FAIL, 1)], ids=["legacy", "reset", "failure"])
+def test_a_guest_speaks_and_ends(ending: Program, code: int, wrap: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    person = Person()
+    assert run_vm(spec(tmp_path, *SAY_A, *ending, wrap=wrap), person, Silent()) == code
+    assert person.shown == b"A"
+    assert harts() == []
+
+
+@pytest.mark.parametrize("program", [IDLE, (jump(0),)], ids=["idle", "busy"])
+def test_a_person_leaves(program: Program, tmp_path: Path) -> None:
+    assert run_vm(replace(spec(tmp_path, *program), cpus=2), Person(leaves=True), Silent()) == DIED
+    assert harts() == []
+
+
+def test_a_machine_ends_though_another_goes_on(tmp_path: Path) -> None:
+    """Each waits for its own processors only."""
+    going, over = Person(), threading.Event()
+    started = threading.Event()
+    going.on_input = lambda callback: started.set()  # type: ignore[method-assign]
+    other = threading.Thread(target=lambda: (run_vm(spec(tmp_path, *IDLE), going, Silent()), over.set()))
+    other.start()
+    assert started.wait(60)
+    (tmp_path / "second").mkdir()
+    assert run_vm(spec(tmp_path / "second", *OFF), Person(), Silent()) == 0
+    assert not over.is_set()
+    going._quit()
+    other.join()
+    assert over.is_set()
+
+
+def test_a_fault_of_ours_ends_the_machine(tmp_path: Path) -> None:
+    class Broken(Person):
+        def write(self, data: bytes) -> None:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_vm(replace(spec(tmp_path, *SAY_A, *IDLE), cpus=2), Broken(), Silent())
+    assert harts() == []
+
+
+def test_too_little_memory_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="32 MiB of memory: too little for a Linux kernel; give at least --memory 64M"):
+        run_vm(replace(spec(tmp_path, *OFF), memory=32 * MIB), Person(), Silent())
+    (tmp_path / "initrd").write_bytes(bytes(63 * MIB))
+    small = replace(spec(tmp_path, *OFF), initrd=tmp_path / "initrd")
+    with pytest.raises(UsageError, match=r"kernel and initrd do not fit; give at least --memory \d+M") as caught:
+        run_vm(small, Person(), Silent())
+    enough = int(caught.value.hint.split()[-1].rstrip("M")) * MIB
+    assert run_vm(replace(small, memory=enough), Person(), Silent()) == 0
+
+
+@pytest.mark.parametrize("part", ["kernel", "initrd"])
+def test_what_cannot_be_read_is_named(part: str, tmp_path: Path) -> None:
+    for path in (tmp_path / "nothing", tmp_path):
+        with pytest.raises(BadInputError, match=f"{part} {path}: it cannot be read"):
+            run_vm(replace(spec(tmp_path, *OFF), **{part: path}), Person(), Silent())
+
+
+def test_a_disk_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(GasangError, match="nothing"):
+        run_vm(replace(spec(tmp_path, *OFF), disks=(tmp_path / "nothing",)), Person(), Silent())
+
+
+def control() -> tuple[ControlPort, list[str], list[tuple[int, int]]]:
+    stages: list[str] = []
+    steps: list[tuple[int, int]] = []
+    return ControlPort(stages.append, lambda done, total: steps.append((done, total))), stages, steps
+
+
+def test_the_guests_words() -> None:
+    port, stages, steps = control()
+    for data in (b"stage mou", b"nting\nprogress 3 77\nexit 4", b"2\nerror disk is dam", b"aged\nrest"):
+        port.take(data)
+    assert (stages, steps, port.code, port.error) == (["mounting"], [(3, 77)], 42, "disk is damaged")
+
+
+NO_WORDS = ("exit", "exit -1", "exit 256", "exit 1e1", "exit 99999", "exit ½", "progress 1", "progress 1 2 3", "progress a b", "hello")
+
+
+@pytest.mark.parametrize("line", NO_WORDS)
+def test_words_that_are_none(line: str) -> None:
+    port, stages, steps = control()
+    port.take(f"{line}\n".encode())
+    assert (stages, steps, port.code, port.error) == ([], [], None, "")
+
+
+WORDS = st.sampled_from([b"exit ", b"stage ", b"error ", b"progress ", b"\n", b" ", b"\xff", b"0", b"255", "٣".encode(), b"x" * 5000])
+
+
+@given(pieces=st.lists(st.binary(max_size=30) | WORDS | st.lists(WORDS, max_size=5).map(b"".join), max_size=20))
+@settings(max_examples=500, deadline=None)
+def test_a_guest_may_write_anything(pieces: list[bytes]) -> None:
+    port, stages, steps = control()
+    for piece in pieces:
+        port.take(piece)
+    assert port.code is None or 0 <= port.code <= 255
+    assert len(port.error) <= 256
+    assert all(len(stage) <= 64 for stage in stages)
+    assert all(done >= 0 and total >= 0 for done, total in steps)
+    assert len(port._pending) <= ControlPort.LONGEST
+
+
+@given(pieces=st.lists(st.binary(max_size=50_000), max_size=6))
+@settings(max_examples=50, deadline=None)
+def test_the_last_of_the_chatter_is_kept(pieces: list[bytes]) -> None:
+    chatter = Chatter()
+    for piece in pieces:
+        chatter.take(piece)
+    assert chatter.text() == b"".join(pieces)[-Chatter.KEPT :]
