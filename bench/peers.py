@@ -64,12 +64,17 @@ def _first_line(*command: str) -> str:
     return done.stdout.splitlines()[0] if done.returncode == 0 and done.stdout else "unknown"
 
 
+def load() -> str:
+    """The load average of the last minute: figures taken beside other work are worth little."""
+    return f"{os.getloadavg()[0]:.1f}"
+
+
 def machine() -> dict[str, str]:
     """The machine measured on, in words."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "processor": f"{_cpu_model()}, {os.cpu_count()} cores",
-        "load before": f"{os.getloadavg()[0]:.1f}",
+        "load before": load(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "qemu": _first_line("qemu-system-riscv64", "--version"),

@@ -126,6 +126,7 @@ def main() -> int:
     except (MachineError, BuildError, kernel.FetchError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
+    machine["load after"] = peers.load()
     print(figures.as_json(found, machine) if options.json else figures.as_text(found))
     if options.write_readme:
         _write_readme(found, machine)

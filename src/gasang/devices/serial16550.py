@@ -56,6 +56,17 @@ class Serial16550:
             self._refill()
             self._update()
 
+    def take(self, length: int) -> bytes:
+        """Up to `length` bytes of input, for a guest that asks its firmware instead of the line. The caller holds the bus lock."""
+        self._fifo += self._waiting
+        self._waiting.clear()
+        data = bytes(self._fifo[:length])
+        self._waiting += self._fifo[length:]
+        self._fifo.clear()
+        self._refill()
+        self._update()
+        return data
+
     def read(self, offset: int, width: int) -> int:
         """The byte register at `offset`, whatever the width; 0 beyond the eighth."""
         handler = self._READS.get(offset)

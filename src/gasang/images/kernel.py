@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from gasang.core.errors import BadInputError, NotFoundError
 from gasang.images.compression import expand_bytes, sniff
-from gasang.images.modules import depends_on, name_of, strip_suffix
+from gasang.images.modules import depends_on, name_of, strip_suffix, without_signature
 from gasang.storage.tree import Entry, Kind, encode
 
 IMAGE_MAX = 512 << 20
@@ -28,7 +28,11 @@ _ZBOOT = (0, b"MZ\0\0zimg")
 
 @dataclass(frozen=True, slots=True)
 class KernelModule:
-    """A module, expanded, its signature kept: `name` as modinfo has it (with underscores)."""
+    """A module, expanded: `name` as modinfo has it (with underscores).
+
+    Its signature is cut off. The package it comes from was verified, and it goes straight into our initramfs, while checking the
+    signature of ext4 alone costs the guest 10⁹ instructions, twice as many as all the rest of a boot.
+    """
 
     name: str
     data: bytes
@@ -127,7 +131,7 @@ def _load_order(files: dict[str, Entry], built_in: frozenset[str], wanted: Seque
         if name in order or name in built_in:
             continue
         if ready:
-            order[name] = KernelModule(name, loaded[name])
+            order[name] = KernelModule(name, without_signature(loaded[name]))
             continue
         if name in loaded:
             raise BadInputError(subject, f"its module {name} depends on itself", "report it to the kernel's packagers")

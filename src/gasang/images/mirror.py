@@ -9,15 +9,16 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import Any, BinaryIO, TypeVar
+from typing import IO, Any, BinaryIO, TypeVar
 
-from gasang.core.errors import BadInputError, GasangError, NotFoundError, TimedOutError
+from gasang.core.errors import BadInputError, GasangError, NotFoundError, TimedOutError, UsageError
 from gasang.core.progress import Step
 from gasang.images.spool import out_of_space
 
@@ -25,6 +26,9 @@ DEFAULT_MIRROR = "http://deb.debian.org/debian"
 PIECE = 1 << 17
 USER_AGENT = "gasang"
 _HINT = "try again later, or set another mirror with GASANG_MIRROR"
+_LABEL = r"[A-Za-z0-9_-]{1,63}"
+_ADDRESS = re.compile(rf"https?://({_LABEL}(\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]{{2,45}}\])(:[0-9]{{1,5}})?(/[!\"$-.0->@-~/]*)?")
+"""What urllib takes as an address of HTTP, without query and fragment; names of other scripts are written as xn-- and %XX."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,8 @@ class Mirror:
     """A Debian mirror. Every method raises GasangError, one sentence, when it cannot do its work."""
 
     def __init__(self, base: str = DEFAULT_MIRROR, patience: Patience | None = None) -> None:
+        if not _ADDRESS.fullmatch(base):
+            raise UsageError(f"mirror {base[:80]!r}", "that is no address of a mirror", f"set GASANG_MIRROR to one like {DEFAULT_MIRROR}")
         self.base = base.rstrip("/")
         self._patience = patience or Patience()
 
@@ -135,14 +141,16 @@ class Mirror:
         headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
         if offset:
             headers["Range"] = f"bytes={offset}-"
-        request = urllib.request.Request(self._subject(path), headers=headers)  # noqa: S310 (the address is a setting that takes http only)
+        request = urllib.request.Request(self._subject(path), headers=headers)  # noqa: S310 (the opener knows HTTP only)
         try:
-            answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=self._patience.timeout)  # noqa: S310
+            answer: http.client.HTTPResponse = _opener().open(request, timeout=self._patience.timeout)
         except urllib.error.HTTPError as fault:
             if offset and fault.code == 416:
                 fault.close()
                 raise _Wrong("it is shorter than the index promises") from fault
             raise
+        except ValueError as fault:  # our own address was checked, so it is one that the mirror has given
+            raise GasangError(self._subject(path), "the mirror redirects to an address that is none", _HINT) from fault
         return answer
 
     def _small(self, path: str, limit: int) -> bytes:
@@ -199,6 +207,38 @@ class _HighWater:
         if position > self._reached:
             self._step.advance(position - self._reached)
             self._reached = position
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirections; closes the answer also where the address in it cannot be parsed."""
+
+    def http_error_302(self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: http.client.HTTPMessage) -> Any:
+        try:
+            return super().http_error_302(req, fp, code, msg, headers)
+        except ValueError:
+            fp.close()
+            raise
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
+
+_HANDLERS = (
+    urllib.request.ProxyHandler,
+    urllib.request.HTTPHandler,
+    urllib.request.HTTPSHandler,
+    _Redirects,
+    urllib.request.HTTPDefaultErrorHandler,
+    urllib.request.HTTPErrorProcessor,
+    urllib.request.UnknownHandler,
+)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """HTTP and nothing else: a mirror's redirections lead to no other protocol."""
+    opener = urllib.request.OpenerDirector()
+    for handler in _HANDLERS:
+        opener.add_handler(handler())
+    return opener
 
 
 def _goes_on(answer: http.client.HTTPResponse, offset: int) -> bool:

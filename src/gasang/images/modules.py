@@ -13,6 +13,11 @@ _SUFFIXES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 
 
+_SIGNED = b"~Module signature appended~\n"
+_SIGNATURE_SIZE = struct.Struct(">I")
+_SIGNATURE_HEADER = 12
+
+
 def strip_suffix(path: str) -> str | None:
     """The path without .ko and a compression's suffix; None where it is no module."""
     suffix = next((suffix for suffix in _SUFFIXES if path.endswith(suffix)), None)
@@ -48,11 +53,20 @@ def _pre(softdep: str) -> list[str]:
     return names
 
 
+def without_signature(data: bytes) -> bytes:
+    """A module without the signature appended to it (kernel: include/linux/module_signature.h); an odd one stays as it is."""
+    if not data.endswith(_SIGNED):
+        return data
+    end = len(data) - len(_SIGNED)
+    size = _SIGNATURE_SIZE.unpack_from(data, end - _SIGNATURE_SIZE.size)[0] + _SIGNATURE_HEADER if end >= _SIGNATURE_HEADER else end + 1
+    return data[: end - size] if size <= end else data
+
+
 def modinfo(data: bytes, subject: str) -> list[str]:
     """The section's "key=value" lines."""
     try:
         return [line.decode("utf-8", "replace") for line in _section(data, b".modinfo").split(b"\0") if line]
-    except (struct.error, IndexError, ValueError) as fault:
+    except (struct.error, ValueError) as fault:
         raise BadInputError(subject, f"it is no intact kernel module ({fault})", "delete it and pull again") from fault
 
 
@@ -64,6 +78,8 @@ def _section(data: bytes, wanted: bytes) -> bytes:
     size, count, names = struct.unpack_from("<HHH", data, 58)
     if size != _SECTION.size:
         raise ValueError(f"section headers of {size} bytes")
+    if start + count * size > len(data) or names >= count:
+        raise ValueError("its section headers lie outside the file")
     sections = [_SECTION.unpack_from(data, start + index * size) for index in range(count)]
     strings = _bytes(data, sections[names])
     for section in sections:

@@ -137,7 +137,7 @@ class Index:
                 self._add(block.strip("\n"), subject)
 
     def _add(self, block: str, subject: str) -> None:
-        name = block[9 : block.index("\n")].strip() if block.startswith("Package: ") and "\n" in block else ""
+        name = block.partition("\n")[0].removeprefix("Package:").strip() if block.startswith("Package:") else ""
         if not name:
             raise BadInputError(subject, f"its entry {block[:40]!r} names no package", "pull again, or use another mirror")
         package = Package(name, block)

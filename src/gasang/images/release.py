@@ -79,7 +79,7 @@ def _check_expiry(fields: Paragraph, subject: str, now: datetime) -> None:
         return
     try:
         until = parsedate_to_datetime(text)
-    except ValueError as fault:
+    except (ValueError, OverflowError) as fault:
         raise BadInputError(subject, f"its date {text[:40]!r} is none", "use another mirror") from fault
     if until.replace(tzinfo=until.tzinfo or UTC) < now:
         raise BadInputError(subject, f"it has expired on {text}", "use another mirror, or check this host's clock")

@@ -102,6 +102,6 @@ def _ordered(chosen: _Chosen) -> list[Package]:
         elif package.name not in entered:
             entered.add(package.name)
             pending.append((package, True))
-            needs = (chosen.meeting(clause) for clause in package.depends)
+            needs = (chosen.meeting(clause) for clause in reversed(package.depends))
             pending += [(need, False) for need in needs if need is not None]
     return list(order.values())

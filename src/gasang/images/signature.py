@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gasang.core.errors import BadInputError, NotFoundError, UnsupportedError
 from gasang.images.clearsign import Signed
+from gasang.images.spool import out_of_space
 
 KEYRINGS = (
     Path("/usr/share/keyrings/debian-archive-keyring.pgp"),
@@ -36,18 +37,24 @@ def check_signature(signed: Signed, keyring: Path, subject: str, which: Callable
     name, program = next(tools, ("", ""))
     if not program:
         raise UnsupportedError("checking signatures", "neither gpgv nor sqv is installed", "install one of them: apt install gpgv")
+    try:
+        answer = _ask(name, program, signed, keyring)
+    except subprocess.TimeoutExpired as fault:
+        raise BadInputError(subject, f"{name} does not come to an end over its signature", "pull again") from fault
+    except OSError as fault:
+        raise out_of_space(fault, Path(tempfile.gettempdir())) from fault
+    good = _gpgv_is_content(answer.stdout) if name == "gpgv" else answer.returncode == 0
+    if not good:
+        raise BadInputError(subject, f"no key of {keyring} has signed it", "do not use this mirror, or update debian-archive-keyring")
+
+
+def _ask(name: str, program: str, signed: Signed, keyring: Path) -> subprocess.CompletedProcess[bytes]:
     with tempfile.TemporaryDirectory(prefix="gasang-") as folder:
         text, signature = Path(folder, "text"), Path(folder, "signature")
         text.write_bytes(signed.text.encode())
         signature.write_bytes(signed.signature)
         command = [program, "--keyring", str(keyring.absolute()), *_TOOLS[name], str(signature), str(text)]
-        try:
-            answer = subprocess.run(command, capture_output=True, check=False, timeout=TIMEOUT, stdin=subprocess.DEVNULL)
-        except subprocess.TimeoutExpired as fault:
-            raise BadInputError(subject, f"{name} does not come to an end over its signature", "pull again") from fault
-    good = _gpgv_is_content(answer.stdout) if name == "gpgv" else answer.returncode == 0
-    if not good:
-        raise BadInputError(subject, f"no key of {keyring} has signed it", "do not use this mirror, or update debian-archive-keyring")
+        return subprocess.run(command, capture_output=True, check=False, timeout=TIMEOUT, stdin=subprocess.DEVNULL)
 
 
 def _gpgv_is_content(status: bytes) -> bool:

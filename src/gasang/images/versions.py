@@ -15,7 +15,11 @@ _END = 0
 RELATIONS: dict[str, Callable[[int, int], bool]] = {"<<": lt, "<=": le, "=": eq, ">=": ge, ">>": gt, "<": le, ">": ge}
 """What a version relation means for the result of `compare` and 0. "<" and ">" are the old spellings of "<=" and ">="."""
 
-Key = tuple[tuple[tuple[int, ...], int], ...]
+Number = tuple[int, str]
+"""A number as its count of digits and the digits: that sorts as the number does, and no length of it is too much for `int`."""
+
+Key = tuple[tuple[tuple[int, ...], Number], ...]
+_ZERO: Number = (0, "")
 
 
 def _weight(sign: str) -> int:
@@ -25,15 +29,20 @@ def _weight(sign: str) -> int:
     return ord(sign) if sign.isalpha() else ord(sign) + 256
 
 
+def _number(digits: str) -> Number:
+    plain = digits.lstrip("0")
+    return len(plain), plain
+
+
 @lru_cache(maxsize=4096)
 def _key(part: str) -> Key:
     """A part as pairs: the weights of what is no digit, and the number after it."""
     pairs = (match.groups() for match in _PARTS.finditer(part))
-    return tuple((tuple(_weight(sign) for sign in text), int(digits or 0)) for text, digits in pairs if text or digits)
+    return tuple((tuple(_weight(sign) for sign in text), _number(digits)) for text, digits in pairs if text or digits)
 
 
 def _compare_parts(one: str, other: str) -> int:
-    for (text, number), (other_text, other_number) in zip_longest(_key(one), _key(other), fillvalue=((), 0)):
+    for (text, number), (other_text, other_number) in zip_longest(_key(one), _key(other), fillvalue=((), _ZERO)):
         for weight, other_weight in zip_longest(text, other_text, fillvalue=_END):
             if weight != other_weight:
                 return -1 if weight < other_weight else 1
@@ -42,13 +51,13 @@ def _compare_parts(one: str, other: str) -> int:
     return 0
 
 
-def split(version: str) -> tuple[int, str, str]:
+def split(version: str) -> tuple[Number, str, str]:
     """Epoch, upstream version and revision; an epoch that is no number counts as 0."""
     epoch, colon, rest = version.partition(":")
     if not colon or not epoch.isdecimal():
-        epoch, rest = "0", version
+        epoch, rest = "", version
     upstream, dash, revision = rest.rpartition("-")
-    return (int(epoch), upstream, revision) if dash else (int(epoch), rest, "")
+    return (_number(epoch), upstream, revision) if dash else (_number(epoch), rest, "")
 
 
 def compare(one: str, other: str) -> int:

@@ -9,6 +9,7 @@ import random
 import shutil
 from collections.abc import Iterator
 from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +17,9 @@ from gasang.cpus.instruction_set import Instruction
 from gasang.cpus.riscv64.isa import rv64
 from support.lockstep.programs import LEFT_OUT, comparable, drill
 from support.lockstep.worlds import WORLDS
+
+if TYPE_CHECKING:
+    from support.lockstep.duel import Duel
 
 DRILLED = [instruction for instruction in rv64 if instruction.name not in LEFT_OUT]
 DRILL_BLOCKS = 12
@@ -25,7 +29,7 @@ RANDOM_WORDS = 12_000
 
 
 @pytest.fixture(scope="module")
-def duel() -> Iterator[Duel]:  # noqa: F821
+def duel() -> Iterator[Duel]:
     """Both machines."""
     pytest.importorskip("riscv", reason="the Python package spike is not installed")
     if shutil.which("dtc") is None:
@@ -38,7 +42,7 @@ def duel() -> Iterator[Duel]:  # noqa: F821
 
 
 @pytest.mark.parametrize("instruction", DRILLED, ids=lambda instruction: instruction.name)
-def test_every_instruction(duel: Duel, instruction: Instruction) -> None:  # noqa: F821
+def test_every_instruction(duel: Duel, instruction: Instruction) -> None:
     before = duel.tally.blocks
     for number in range(2):
         seed = rv64.numbers[instruction] * len(WORLDS) + random.Random(instruction.name).randrange(len(WORLDS)) + number
@@ -47,17 +51,17 @@ def test_every_instruction(duel: Duel, instruction: Instruction) -> None:  # noq
 
 
 @pytest.mark.parametrize("quadrant", [0, 1, 2])
-def test_every_compressed_word(duel: Duel, quadrant: int) -> None:  # noqa: F821
+def test_every_compressed_word(duel: Duel, quadrant: int) -> None:
     duel.run_words(quadrant, [word for word in range(1 << 16) if word & 3 == quadrant])
 
 
-def test_random_words(duel: Duel) -> None:  # noqa: F821
+def test_random_words(duel: Duel) -> None:
     rng = random.Random(1)
     words = [rng.getrandbits(30) << 2 | 3 for _ in range(RANDOM_WORDS)]
     duel.run_words(1, [word for word in words if comparable(word)])
 
 
-def test_words_one_bit_beside_an_instruction(duel: Duel) -> None:  # noqa: F821
+def test_words_one_bit_beside_an_instruction(duel: Duel) -> None:
     rng = random.Random(2)
     words = []
     for instruction in rv64:
@@ -69,7 +73,7 @@ def test_words_one_bit_beside_an_instruction(duel: Duel) -> None:  # noqa: F821
 
 
 @pytest.mark.parametrize("number", range(PROGRAMS))
-def test_random_programs(duel: Duel, number: int) -> None:  # noqa: F821
+def test_random_programs(duel: Duel, number: int) -> None:
     before = duel.tally.instructions
     duel.run(number, blocks=PROGRAM_BLOCKS)
     assert duel.tally.instructions - before > 1000

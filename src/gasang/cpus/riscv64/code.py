@@ -11,8 +11,8 @@ Rules that keep records true (ORDER: code coherence):
 2. A noticed store forgets the block, or, if it is the one being executed, just the records that the store touched.
 3. Another hart that holds records of the page learns of it through its dirty ring, at its next fence.i: earlier the specification
    promises nothing.
-4. Other harts' write translations made before the flag was set are dropped at their next poll. Until all have answered, the pages
-   first decoded meanwhile are unconfirmed, and a fence.i forgets all blocks.
+4. Other harts' write translations made before the flag was set are dropped at their next poll; the page is decoded when they have
+   answered. If one does not in time, it may have written unnoticed, and the next fence.i forgets all blocks.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from gasang.native import (
     atomic_load,
     atomic_or,
     atomic_store,
+    boolean,
     cast,
     compare_exchange,
     length,
@@ -42,6 +43,8 @@ from gasang.native import (
 )
 
 RECORDS = 2048
+PATIENCE = 10_000
+"""Looks at the other harts before giving up waiting for their answer."""
 SPARE = 2
 """Records behind the last: a page's last instruction may be two or four bytes long."""
 
@@ -135,13 +138,24 @@ def make_block(cpu: ptr[Cpu], page: u64) -> ptr[Block]:
 
 @native
 def ask_others_to_drop(cpu: ptr[Cpu]) -> None:
-    """Rule 4: other harts drop their write translations at their next poll."""
+    """Rule 4: other harts drop their write translations, before anything of the page is decoded.
+
+    They answer within a poll, some microseconds. One that does not (its host thread is not running) leaves this hart in doubt until
+    its next fence.i.
+    """
     shared = cpu.shared
+    doubt = cpu.unconfirmed_epoch
     cpu.unconfirmed_epoch = atomic_add(ref(shared.code_epoch), 1) + 1
     for index in range(shared.hart_count):
         if shared.harts[index] != u64(cpu):
             other = cast(ptr[Cpu], shared.harts[index])
             atomic_or(ref(other.requests), exits.REQUEST_FLUSH_WRITES)
+    tries: u64 = 0
+    while tries < PATIENCE and not confirmed(cpu):
+        drop_if_asked(cpu)
+        tries += 1
+    if confirmed(cpu):
+        cpu.unconfirmed_epoch = doubt
 
 
 @native
@@ -201,18 +215,35 @@ def stored_to_code(cpu: ptr[Cpu], page: u64, offset: u64, size: u64) -> None:
         tell_others(cpu, page)
 
 
+@native
+def drop_if_asked(cpu: ptr[Cpu]) -> None:
+    """Rule 4, the answer: drop this hart's write translations if another hart has asked for it."""
+    if atomic_load(ref(cpu.requests)) & exits.REQUEST_FLUSH_WRITES != 0:
+        atomic_and(ref(cpu.requests), ~u64(exits.REQUEST_FLUSH_WRITES))
+        epoch = atomic_load(ref(cpu.shared.code_epoch))
+        drop_write_entries(cpu, 0)
+        atomic_store(ref(cpu.seen_epoch), epoch)
+
+
+@native
+def confirmed(cpu: ptr[Cpu]) -> boolean:
+    """Whether no other hart can have written unnoticed to a page that this one decoded: each has answered, or does not execute."""
+    shared = cpu.shared
+    for index in range(shared.hart_count):
+        if shared.harts[index] != u64(cpu):
+            other = cast(ptr[Cpu], shared.harts[index])
+            if atomic_load(ref(other.seen_epoch)) < cpu.unconfirmed_epoch and atomic_load(ref(other.inside)) != 0:
+                return False
+    return True
+
+
 @native(inline=False)
 def fence_instruction(cpu: ptr[Cpu]) -> None:
     """fence.i: forget what others have written since, and everything if some hart may have written unnoticed. Execution goes on at a pc."""
     if cpu.multi == 0 and atomic_load(ref(cpu.dirty_count)) == 0:
         return
     shared = cpu.shared
-    everything = False
-    for index in range(shared.hart_count):
-        if shared.harts[index] != u64(cpu):
-            other = cast(ptr[Cpu], shared.harts[index])
-            if atomic_load(ref(other.seen_epoch)) < cpu.unconfirmed_epoch:
-                everything = True
+    everything = cpu.unconfirmed_epoch != 0
     lock(shared)
     count = cpu.dirty_count
     if count > DIRTY_RING:
@@ -224,7 +255,7 @@ def fence_instruction(cpu: ptr[Cpu]) -> None:
     unlock(shared)
     if everything:
         forget_all_blocks(cpu)
-        cpu.unconfirmed_epoch = 0
+    cpu.unconfirmed_epoch = 0
 
 
 @native

@@ -15,8 +15,8 @@ from __future__ import annotations
 from gasang.cpus.decoder import DecodeTables, Record, decode_into
 from gasang.cpus.riscv64 import exits
 from gasang.cpus.riscv64.clock import update_timer
-from gasang.cpus.riscv64.code import RECORDS, Block, block_at, fence_instruction, make_block
-from gasang.cpus.riscv64.mmu import FETCH, access_fault, drop_write_entries, flush_all, in_ram, translate
+from gasang.cpus.riscv64.code import RECORDS, Block, block_at, drop_if_asked, fence_instruction, make_block
+from gasang.cpus.riscv64.mmu import FETCH, access_fault, flush_all, in_ram, translate
 from gasang.cpus.riscv64.state import CODE_TLB_ENTRIES, OFFSET_MASK, PAGE_MASK, Cpu
 from gasang.cpus.riscv64.trap import ILLEGAL_INSTRUCTION, deliver, deliver_interrupt, deliverable, raise_exception
 from gasang.native import (
@@ -70,14 +70,11 @@ def refill(cpu: ptr[Cpu]) -> None:
 @native(inline=False)
 def serve_requests(cpu: ptr[Cpu]) -> None:
     """Do what other threads have asked of this hart."""
-    asked = atomic_load(ref(cpu.requests))
+    drop_if_asked(cpu)
+    asked = atomic_load(ref(cpu.requests)) & ~u64(exits.REQUEST_FLUSH_WRITES)
     atomic_and(ref(cpu.requests), ~asked)
     if asked & exits.REQUEST_FLUSH_TLB != 0:
         flush_all(cpu)
-    if asked & exits.REQUEST_FLUSH_WRITES != 0:
-        epoch = atomic_load(ref(cpu.shared.code_epoch))
-        drop_write_entries(cpu, 0)
-        atomic_store(ref(cpu.seen_epoch), epoch)
     if asked & exits.REQUEST_FENCE_I != 0:
         fence_instruction(cpu)
     if asked & exits.REQUEST_STOP != 0:
@@ -261,6 +258,8 @@ def cross_page(cpu: ptr[Cpu], record: ptr[Record], budget: u64) -> None:
 def run(cpu: ptr[Cpu]) -> None:
     """Execute until cpu.exit says why not. A finished device access is completed before any interrupt is looked at."""
     cpu.exit = exits.NONE
+    atomic_store(ref(cpu.inside), 1)
+    drop_if_asked(cpu)
     set_float_control(u32(cpu.frm), u32(cpu.fflags))
     first = cast(ptr[Record], u64(0))
     if cpu.mmio_state != exits.MMIO_IDLE:
@@ -270,6 +269,7 @@ def run(cpu: ptr[Cpu]) -> None:
         resume(cpu, first, cpu.budget)
     cpu.fflags = u64(float_flags()) & 31
     set_float_control(0, 0)
+    atomic_store(ref(cpu.inside), 0)
 
 
 @native

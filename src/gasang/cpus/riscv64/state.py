@@ -127,6 +127,7 @@ class Cpu:
     free_block: u64  # number + 1 of the first free block, 0 for none
     decode_tables: u64
     dispatch: ptr[u64]  # handler addresses: [instruction number * 2 + far]
+    inside: u64  # shared: 1 while the hart executes; outside, it drops what it is asked to before it goes on
     seen_epoch: u64  # shared: the code epoch whose write entries are gone
     unconfirmed_epoch: u64
     dirty_count: u64  # shared, under Shared.lock

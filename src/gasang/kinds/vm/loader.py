@@ -15,6 +15,8 @@ from gasang.core.errors import BadInputError
 IMAGE_MAGIC = b"RSC\x05"
 GZIP_MAGIC = b"\x1f\x8b"
 ELF_MAGIC = b"\x7fELF"
+DOS_MAGIC = b"MZ"
+"""Begins an Image that is an EFI program too."""
 MACHINE_RISCV = 243
 MAX_KERNEL = 1 << 30
 MACHINES = {3: "i386", 62: "x86-64", 183: "arm64", 40: "arm", 21: "ppc64", 22: "s390x", 8: "mips", 258: "loongarch64"}
@@ -45,7 +47,7 @@ def load_kernel(data: bytes, name: str, ram_base: int) -> Kernel:
     if data.startswith(GZIP_MAGIC):
         data = _gunzip(data, name)
     if data.startswith(ELF_MAGIC):
-        return _elf(data, name)
+        return _elf(data, name, ram_base)
     if data[0x38:0x3C] == IMAGE_MAGIC:
         return _image(data, name, ram_base)
     raise _refuse(name, _foreign(data) or "it is neither a riscv64 Linux Image, an Image.gz, nor an ELF file")
@@ -78,17 +80,36 @@ def _image(data: bytes, name: str, ram_base: int) -> Kernel:
     text_offset, image_size = struct.unpack_from("<QQ", data, 8)
     if image_size < len(data) - ALIGNMENT or image_size > MAX_KERNEL or text_offset > MAX_KERNEL:
         raise _refuse(name, "its header gives sizes that do not fit it")
-    # Data behind the file's end is .bss; more than a megabyte or so missing before that would be a cut-off file, which the header
-    # cannot tell.
+    # Memory behind the file's end is .bss: that header cannot tell a cut-off file, the EFI one can.
+    if len(data) < _efi_size(data):
+        raise _refuse(name, "the file is cut off")
     address = ram_base + (text_offset or ALIGNMENT)
     return Kernel(address, (Piece(address, data, max(image_size, len(data))),), address + max(image_size, len(data)))
 
 
-def _elf(data: bytes, name: str) -> Kernel:
+def _efi_size(data: bytes) -> int:
+    """How long an Image is by its sections as an EFI program (PE format, section table); 0 for one that is none."""
+    if not data.startswith(DOS_MAGIC):
+        return 0
     try:
-        return _elf_pieces(data, name)
-    except struct.error as error:
-        raise _refuse(name, "the ELF file is cut off") from error
+        (header,) = struct.unpack_from("<I", data, 0x3C)
+        count, optional = struct.unpack_from("<H12xH", data, header + 6)
+        first = header + 24 + optional
+        sections = [struct.unpack_from("<II", data, first + 40 * index + 16) for index in range(count)]
+    except struct.error:
+        return len(data) + 1
+    return max((size + offset for size, offset in sections), default=0)
+
+
+def _elf(data: bytes, name: str, ram_base: int) -> Kernel:
+    try:
+        kernel = _elf_pieces(data, name)
+    except (struct.error, OverflowError) as error:
+        raise _refuse(name, "the ELF file is cut off or its header is damaged") from error
+    lowest = min(piece.address for piece in kernel.pieces)
+    if lowest < ram_base:
+        raise _refuse(name, f"it is to be loaded at {lowest:#x}, this machine's memory begins at {ram_base:#x}")
+    return kernel
 
 
 def _elf_pieces(data: bytes, name: str) -> Kernel:
@@ -100,6 +121,7 @@ def _elf_pieces(data: bytes, name: str) -> Kernel:
     entry, table = struct.unpack_from("<QQ", data, 24)
     entry_size, count = struct.unpack_from("<HH", data, 54)
     pieces: list[Piece] = []
+    total = 0
     start = None
     for index in range(count):
         kind, _, offset, virtual, physical, in_file, in_memory = struct.unpack_from("<IIQQQQQ", data, table + index * max(entry_size, 56))
@@ -107,7 +129,8 @@ def _elf_pieces(data: bytes, name: str) -> Kernel:
             continue
         if offset + in_file > len(data):
             raise _refuse(name, "the ELF file is cut off")
-        if in_file > in_memory or in_memory > MAX_KERNEL:
+        total += in_memory
+        if in_file > in_memory or total > MAX_KERNEL or physical + in_memory > 1 << 64:
             raise _refuse(name, "an ELF segment's sizes make no sense")
         pieces.append(Piece(physical, data[offset : offset + in_file], in_memory))
         if virtual <= entry < virtual + in_memory:

@@ -49,7 +49,7 @@ class VirtualMachine:
         wires = Wires([hart.external_interrupt for hart in machine.harts], self._power_request, parts.serial)
         self.board = VirtBoard(BoardConfig(parts.cpus, parts.memory, EXTENSIONS), machine.ram, wires, parts.virtio)
         machine.bus = self.board.bus
-        machine.firmware = Sbi(machine, parts.serial, self._power_request)
+        machine.firmware = Sbi(machine, parts.serial, self._typed, self._power_request)
         self._entry, self._tree = self._place(parts)
 
     def _place(self, parts: Parts) -> tuple[int, int]:
@@ -69,6 +69,10 @@ class VirtualMachine:
         initrd = (initrd_address, initrd_address + len(parts.initrd)) if parts.initrd else None
         ram.write(tree_address, self.board.device_tree(parts.append, initrd, os.urandom(64)))
         return parts.kernel.entry, tree_address
+
+    def _typed(self, length: int) -> bytes:
+        with self.board.bus.lock:
+            return self.board.serial.take(length)
 
     def _power_request(self, request: PowerRequest) -> None:
         self.power = request

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -44,9 +44,8 @@ def ensure(text: str, progress: Progress, *, again: bool = False) -> Image:
     reference = parse_reference(text)
     store = open_store()
     if not again:
-        found = next((image for image in store.images() if image.reference == str(reference)), None)
-        if found is not None:
-            return found
+        with suppress(NotFoundError):
+            return store.resolve(str(reference))
     if reference.registry or reference.name != DISTRIBUTION or reference.tag == "latest" or reference.digest:
         raise NotFoundError(f"image {reference}", "it is not here, and only Debian suites are made", "try gasang pull debian:trixie")
     with store.changing():

@@ -1,8 +1,8 @@
 """The supervisor binary interface, version 2.0: the calls a kernel makes of the machine level, answered by the host.
 
 Extensions: base, TIME, IPI (sPI), RFENCE, HSM, SRST, DBCN, and the legacy console and shutdown calls. Setting the timer never
-comes here: the
-processor answers it. A row of TABLE is (extension, function) and a method taking the hart's argument registers and giving (error, value).
+comes here: the processor answers it. A row of TABLE is (extension, function) and a method taking the hart's argument registers
+and giving (error, value), or None for a call that does not return.
 """
 
 from __future__ import annotations
@@ -34,7 +34,14 @@ Answer = tuple[int, int]
 class Sbi:
     """Answers environment calls of a machine's harts."""
 
-    def __init__(self, machine: SoftMachine, console: Callable[[bytes], None], power: Callable[[PowerRequest], None]) -> None:
+    def __init__(
+        self,
+        machine: SoftMachine,
+        console: Callable[[bytes], None],
+        typed: Callable[[int], bytes],
+        power: Callable[[PowerRequest], None],
+    ) -> None:
+        self._typed = typed
         self._machine = machine
         self._console = console
         self._power = power
@@ -49,7 +56,10 @@ class Sbi:
         method = TABLE.get((extension, 0 if legacy else function))
         # The call is over before it has its effect: a hart that stops or powers off does not come back to it.
         self._complete(hart.address)
-        error, value = method(self, hart, x[10], x[11], x[12], x[13]) if method is not None else (NOT_SUPPORTED, 0)
+        answer = method(self, hart, x[10], x[11], x[12], x[13]) if method is not None else (NOT_SUPPORTED, 0)
+        if answer is None:
+            return
+        error, value = answer
         x[10] = error % (1 << 64)
         if not legacy:
             x[11] = value % (1 << 64)
@@ -115,14 +125,16 @@ class Sbi:
         target = self._machine.harts[number]
         if target.running:
             return ALREADY_AVAILABLE, 0
+        ram = self._machine.ram
+        if not ram.base <= address < ram.base + ram.size:
+            return INVALID_ADDRESS, 0
         target.begin(address, number, opaque)
         return SUCCESS, 0
 
-    def hart_stop(self, hart: Hart, *_: int) -> Answer:
-        """HSM 1: the calling hart ends."""
-        hart.running = False
+    def hart_stop(self, hart: Hart, *_: int) -> None:
+        """HSM 1: the calling hart ends; it is not answered, for another may start it anew from the moment it has stopped."""
         hart.wakeup.clear()
-        return SUCCESS, 0
+        hart.running = False
 
     def hart_status(self, hart: Hart, number: int, *_: int) -> Answer:
         """HSM 2: started or stopped."""
@@ -141,18 +153,27 @@ class Sbi:
 
     def debug_write(self, hart: Hart, length: int, low: int, high: int, *_: int) -> Answer:
         """DBCN 0: bytes from memory to the console."""
-        try:
-            data = self._machine.ram.read(low, min(length, MAX_WRITE))
-        except GuestMemoryFault:
+        if not self._is_ram(length, low, high):
             return INVALID_PARAMETER, 0
-        if high:
-            return INVALID_PARAMETER, 0
+        data = self._machine.ram.read(low, min(length, MAX_WRITE))
         self._console(data)
         return SUCCESS, len(data)
 
-    def debug_read(self, hart: Hart, *_: int) -> Answer:
-        """DBCN 1: nothing is ever waiting; input goes to the serial line."""
-        return SUCCESS, 0
+    def _is_ram(self, length: int, low: int, high: int) -> bool:
+        """Whether all of a buffer a guest names is RAM."""
+        try:
+            self._machine.ram.view(low | high << 64, length).release()
+        except GuestMemoryFault:
+            return False
+        return True
+
+    def debug_read(self, hart: Hart, length: int, low: int, high: int, *_: int) -> Answer:
+        """DBCN 1: what was typed, into memory; no byte is given twice, here or on the serial line."""
+        if not self._is_ram(length, low, high):
+            return INVALID_PARAMETER, 0
+        data = self._typed(min(length, MAX_WRITE))
+        self._machine.ram.write(low, data)
+        return SUCCESS, len(data)
 
     def debug_write_byte(self, hart: Hart, byte: int, *_: int) -> Answer:
         """DBCN 2: one byte to the console."""
@@ -160,8 +181,9 @@ class Sbi:
         return SUCCESS, 0
 
     def legacy_getchar(self, hart: Hart, *_: int) -> Answer:
-        """Legacy 2: nothing is waiting."""
-        return FAILED, 0
+        """Legacy 2: the next byte typed, -1 if there is none."""
+        data = self._typed(1)
+        return (data[0] if data else FAILED), 0
 
     def legacy_shutdown(self, hart: Hart, *_: int) -> Answer:
         """Legacy 8."""

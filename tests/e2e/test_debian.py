@@ -1,0 +1,92 @@
+"""Debian from a mirror, booted by the command a user types: output, exit codes, input, processors, errors."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gasang.core.paths import cache_folder
+
+IMAGE = "debian:trixie"
+PULL_SECONDS = 1500
+RUN_SECONDS = 240
+
+
+def gasang(home: Path, *words: str, typed: bytes = b"", seconds: int = RUN_SECONDS) -> subprocess.CompletedProcess[bytes]:
+    """Run the command line in a process of its own."""
+    program = "import sys; from gasang.cli.main import main; sys.exit(main())"
+    environment = {**os.environ, "GASANG_HOME": str(home)}
+    return subprocess.run([sys.executable, "-c", program, *words], input=typed, capture_output=True, timeout=seconds, env=environment)
+
+
+@pytest.fixture(scope="module")
+def home() -> Path:
+    """A home with the image in it, kept from one run of the tests to the next. Needs a Debian mirror."""
+    folder = cache_folder(os.environ) / "tests"
+    done = gasang(folder, "pull", IMAGE, seconds=PULL_SECONDS)
+    assert done.returncode == 0, done.stderr.decode()
+    return folder
+
+
+def test_output_and_exit_code_come_back(home):
+    done = gasang(home, "run", "--vm", IMAGE, "--", "sh", "-c", "uname -m; echo oops >&2; exit 42")
+    assert (done.returncode, done.stdout) == (42, b"riscv64\n")
+    assert b"oops\n" in done.stderr
+
+
+def test_every_package_is_configured_and_apt_runs(home):
+    script = "dpkg -l | tail -n +6 | cut -c1-3 | sort -u; dpkg --audit; apt-get check >/dev/null && echo fine"
+    done = gasang(home, "run", "--vm", IMAGE, "--", "bash", "-c", script)
+    assert done.returncode == 0
+    assert done.stdout.split() == [b"ii", b"fine"]
+
+
+def test_two_processors_and_memory_as_asked(home):
+    script = "nproc; awk '/MemTotal/ {print $2}' /proc/meminfo"
+    done = gasang(home, "run", "--vm", "--cpus", "2", "--memory", "1G", IMAGE, "--", "sh", "-c", script)
+    processors, kilobytes = (int(word) for word in done.stdout.split())
+    assert processors == 2
+    assert 850_000 < kilobytes < 1024 * 1024
+
+
+def test_input_reaches_the_command(home):
+    done = gasang(home, "run", "--vm", "-i", IMAGE, "--", "sha256sum", typed=b"gasang" * 100_000)
+    import hashlib
+
+    assert done.stdout.split()[0].decode() == hashlib.sha256(b"gasang" * 100_000).hexdigest()
+
+
+def test_a_command_that_is_not_there_is_127(home):
+    assert gasang(home, "run", "--vm", IMAGE, "--", "no-such-command").returncode == 127
+
+
+def test_nothing_a_run_writes_stays(home):
+    assert gasang(home, "run", "--vm", IMAGE, "--", "sh", "-c", "echo changed > /etc/hostname").returncode == 0
+    done = gasang(home, "run", "--vm", IMAGE, "--", "cat", "/etc/hostname")
+    assert done.stdout != b"changed\n"
+
+
+def test_the_image_is_listed(home):
+    assert gasang(home, "images", "--format", "name").stdout == f"{IMAGE}\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("run", "--vm", "--memory", "1M", IMAGE, "--", "true"), 2, "cannot have 1M of memory"),
+        (("run", "--vm", "debian:nosuchsuite", "--", "true"), 3, "no such suite"),
+        (("run", "--vm", "alpine:3", "--", "true"), 3, "only Debian suites"),
+        (("run", "--vm", "--kernel", "/etc/passwd"), 1, "neither a riscv64 Linux Image"),
+        (("rmi", "debian:potato"), 3, "it is not here"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(home, words, code, says):
+    done = gasang(home, *words)
+    assert done.returncode == code
+    assert says in done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
