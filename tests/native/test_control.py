@@ -14,7 +14,7 @@ from gasang.native.types import IntType, i64, ptr, u8, u64
 from support.native_programs import HELPERS, SIZE, Author
 from support.native_twins import INTEGERS, NAMESPACE, compiled
 
-PROGRAMS = 40
+PROGRAMS = 30
 
 
 def attempt(function: Callable[..., None], *arguments: Any) -> bool:

@@ -35,14 +35,14 @@ def conversions() -> Rows:
     return Rows([Row(f"{to.name}(a[0])", source, to) for source in NUMBERS for to in NUMBERS], flags=True)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(operands(3), st.integers(0, 7))
 def test_operations(choose: Callable[[object], tuple[int, ...]], rounding: int) -> None:
     for index, row in enumerate(rows().rows):
         rows().check(index, choose(row.kind), rounding)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(operands(1), st.integers(0, 3))
 def test_conversions(choose: Callable[[object], tuple[int, ...]], rounding: int) -> None:
     for index, row in enumerate(conversions().rows):
