@@ -184,5 +184,5 @@ def test_a_lock_made_of_exchanges() -> None:
 def test_what_was_stored_before_is_seen_after() -> None:
     send, receive = compiled([native_from_source(MESSAGES, NAMESPACE), native_from_source(RECEIVE, NAMESPACE)])
     memory = Memory(128)
-    turns = 500
+    turns = 200
     assert together(lambda: send(memory.address, turns), lambda: receive(memory.address, turns)) == [0, 0]

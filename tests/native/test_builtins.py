@@ -30,7 +30,7 @@ def divisions() -> tuple[Callable[..., None], Callable[..., None]]:
     return compiled([function])[0], function.python
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(WIDE, WIDE.filter(bool))
 def test_divisions(a: int, b: int) -> None:
     for run in divisions():

@@ -14,7 +14,7 @@ from gasang.native.types import IntType, i64, ptr, u8, u64
 from support.native_programs import HELPERS, SIZE, Author
 from support.native_twins import INTEGERS, NAMESPACE, compiled
 
-PROGRAMS = 40
+PROGRAMS = 30
 
 
 def attempt(function: Callable[..., None], *arguments: Any) -> bool:
@@ -45,7 +45,7 @@ def written(seed: int) -> tuple[list[NativeFunction], list[Callable[..., int]], 
 def test_programs(seed: int) -> None:
     functions, entries, plain, texts = written(seed)
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=10, deadline=None)
     @given(st.lists(st.integers(0, 65535), min_size=SIZE, max_size=SIZE), st.integers(0, 65535))
     def check(start: list[int], x: int) -> None:
         for number, text in enumerate(texts):
@@ -87,7 +87,7 @@ def ends(kind: IntType) -> list[int]:
     return [least, least + 1, least + 2, greatest, greatest - 1, greatest - 3]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.integers(0, 5), st.integers(0, 5), st.integers(-300, 300), st.integers(-300, 300), st.sampled_from([(1, 1), (1, 0), (0, 1), (0, 0)])
 )

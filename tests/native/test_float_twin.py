@@ -62,7 +62,7 @@ COUNTS = {"sqrt": 1, "mul_add": 3}
 @pytest.mark.parametrize("kind", FLOATS, ids=str)
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_arithmetic(kind: FloatType, name: str) -> None:
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=150, deadline=None)
     @given(st.lists(bits_for(kind), min_size=3, max_size=3), st.integers(0, 3))
     def check(bits: list[int], rounding: int) -> None:
         bits = bits[: COUNTS.get(name, 2)]
@@ -95,7 +95,7 @@ COMPARISONS = [
 @pytest.mark.parametrize("kind", FLOATS, ids=str)
 @pytest.mark.parametrize(("name", "test", "signaling"), COMPARISONS, ids=[name for name, _, _ in COMPARISONS])
 def test_comparison(kind: FloatType, name: str, test: Any, signaling: bool) -> None:
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=100, deadline=None)
     @given(bits_for(kind), bits_for(kind))
     def check(left: int, right: int) -> None:
         want = judged(f"{kind.name}_{name}", 0, number(kind, left), number(kind, right))
@@ -122,7 +122,7 @@ def test_from_integer(kind: FloatType, source: Any) -> None:
 
 @pytest.mark.parametrize(("source", "to"), [(f32, f64), (f64, f32)], ids=["widen", "narrow"])
 def test_to_format(source: FloatType, to: FloatType) -> None:
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=150, deadline=None)
     @given(bits_for(source), st.integers(0, 3))
     def check(bits: int, rounding: int) -> None:
         want, want_flags = judged(f"{source.name}_to_{to.name}", rounding, number(source, bits))
@@ -135,7 +135,7 @@ def test_to_format(source: FloatType, to: FloatType) -> None:
 
 @pytest.mark.parametrize("kind", FLOATS, ids=str)
 def test_round_to_i64(kind: FloatType) -> None:
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=150, deadline=None)
     @given(bits_for(kind), st.integers(0, 3))
     def check(bits: int, rounding: int) -> None:
         value = from_bits(kind, bits)

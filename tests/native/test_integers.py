@@ -101,7 +101,7 @@ def check(index: int, bits: tuple[int, ...]) -> None:
     assert value == row.result.wrap(int(expected)), (row, a, b)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(operands(2))
 def test_operators(choose: Callable[[Any], tuple[int, ...]]) -> None:
     for index, row in enumerate(rows().rows):
@@ -115,7 +115,7 @@ def test_operators_on_corners() -> None:
             check(index, pair)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(operands(1))
 def test_literals(choose: Callable[[Any], tuple[int, ...]]) -> None:
     for index, row in enumerate(literal_rows().rows):

@@ -53,7 +53,8 @@ class FloatEmitter(TextEmitter):
         """A floating-point operation under the thread's rounding mode."""
         arguments = ", ".join(f"{kind.llvm} {operand}" for operand in operands)
         callee = f"@llvm.experimental.constrained.{name}{_suffix(kind)}"
-        return self.value(f"call {kind.llvm} {callee}({arguments}, {_ROUNDING}, {_EXCEPTIONS}) strictfp")
+        # `nobuiltin`: LLVM computes exact results of known operands itself, and forgets that the sign of a zero depends on the mode.
+        return self.value(f"call {kind.llvm} {callee}({arguments}, {_ROUNDING}, {_EXCEPTIONS}) nobuiltin strictfp")
 
     def strict_convert(self, name: str, to: Type, source: Type, operand: str, rounding: bool) -> str:
         """A conversion from or to a float."""
