@@ -1,0 +1,133 @@
+"""Making a container: what the client asks, what the image adds, what is refused, and the first files on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+from gasang.core.errors import GasangError, StateError, UsageError
+from gasang.daemon.containers import oci, settings, signals
+from gasang.daemon.containers.binds import mounts_of
+from gasang.daemon.containers.fields import mapping, read, text, texts
+from gasang.daemon.containers.names import find, new_id, new_name, now
+from gasang.daemon.containers.record import Container, Mount
+from gasang.daemon.services import ImageView, Services
+
+ENDPOINT = {"IPAMConfig": mapping(), "Links": texts(), "Aliases": texts(), "MacAddress": text(), "DriverOpts": mapping()}
+
+
+class Creation:
+    """Makes containers. `existing` are those that are there."""
+
+    def __init__(self, services: Services, existing: Callable[[], list[Container]]) -> None:
+        self._services = services
+        self._existing = existing
+        self._reserved: set[str] = set()
+
+    def check_free(self, name: str) -> None:
+        """Raise StateError where a container or a creation under way has the name."""
+        for entry in self._existing():
+            if entry.name == name:
+                raise StateError(
+                    f'Conflict. The container name "/{name}" is already in use by container "{entry.id}"',
+                    "You have to remove (or rename) that container to be able to reuse that name",
+                )
+        if name in self._reserved:
+            raise StateError(f'Conflict. The container name "/{name}" is already in use', "a container of this name is being made")
+
+    async def create(self, document: dict[str, Any], name: str, platform: str) -> tuple[Container, list[str]]:
+        """A new container, its folder on disk, and warnings. Raises GasangError; then nothing is left behind."""
+        config = settings.config_of(document)
+        host = settings.host_config_of(document.get("HostConfig"))
+        if not config["Image"]:
+            raise UsageError("container", "no image is named", "give the name of an image")
+        image = self._services.images.view(config["Image"], platform)
+        taken = {entry.name for entry in self._existing()} | self._reserved
+        chosen = settings.checked_name(name) if name else new_name(taken.__contains__)
+        self.check_free(chosen)
+        self._reserved.add(chosen)
+        try:
+            return await self._make(config, host, document, image, chosen)
+        finally:
+            self._reserved.discard(chosen)
+
+    async def _make(
+        self, config: dict[str, Any], host: dict[str, Any], document: dict[str, Any], image: ImageView, name: str
+    ) -> tuple[Container, list[str]]:
+        merged = settings.merged(config, image.config)
+        key = new_id()
+        if not merged["Hostname"] and host["NetworkMode"] != "host" and host["UTSMode"] != "host":
+            merged["Hostname"] = key[:12]
+        container = Container(key, name, now(), config["Image"], image.id, merged, host, endpoints=_endpoints(document, host))
+        if not container.command():
+            raise UsageError("No command specified", "neither the client nor the image names one", "give a command")
+        signals.number_of(merged["StopSignal"] or "TERM")
+        oci.capabilities(host, host["Privileged"])
+        container.mounts = mounts_of(merged, host, self._inherited(host["VolumesFrom"] or []))
+        self._services.networks.check(container)
+        folder = self._services.folders.container(key)
+        try:
+            await asyncio.to_thread(self._services.layers.prepare, container, image)
+            self._services.images.pin(key, image.id)
+            await asyncio.to_thread(self._make_volumes, container)
+        except (GasangError, OSError):
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            self._services.images.unpin(key)
+            raise
+        return container, _warnings(host)
+
+    def _inherited(self, sources: list[str]) -> list[Mount]:
+        """What --volumes-from brings. Raises NotFoundError, UsageError."""
+        entries = {entry.id: entry for entry in self._existing()}
+        names = {entry.name: entry.id for entry in entries.values()}
+        result = []
+        for source in sources:
+            word, _, mode = source.partition(":")
+            if mode not in ("", "ro", "rw", "z", "Z"):
+                raise UsageError(f"volumes from {source[:80]!r}", f"{mode[:20]!r} is no mode", "use ro or rw")
+            for mount in entries[find(word, names, entries, "container")].mounts:
+                if mount.kind != "tmpfs":
+                    writable = mount.writable and mode != "ro"
+                    result.append(Mount(mount.kind, mount.source, mount.target, writable, mount.name, mount.propagation, mode=mode))
+        return result
+
+    def _make_volumes(self, container: Container) -> None:
+        """Volumes that are not there are made; a bind's source that is not there is a folder, or refused if it came as a mount."""
+        for mount in container.mounts:
+            if mount.kind == "volume":
+                made = self._services.volumes.create(mount.name, {})
+                mount.name, mount.source = made["Name"], made["Mountpoint"]
+
+
+def _endpoints(document: dict[str, Any], host: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What is asked of each network, by its name; the mode's own network is always among them."""
+    networking = document.get("NetworkingConfig") or {}
+    asked = networking.get("EndpointsConfig") if isinstance(networking, dict) else None
+    if asked is not None and not isinstance(asked, dict):
+        raise UsageError("networking config", "EndpointsConfig is not an object", "correct it")
+    mode = host["NetworkMode"]
+    own = "bridge" if mode == "default" else mode
+    result = {name: read(settings_ or {}, ENDPOINT, f"endpoint of network {name[:40]}") for name, settings_ in (asked or {}).items()}
+    if "default" in result:
+        result["bridge"] = result.pop("default")
+    if not own.startswith("container:") and own not in result:
+        result[own] = read({}, ENDPOINT, "endpoint")
+    if own.startswith("container:"):
+        if result:
+            raise UsageError("network mode", "a container that shares another's network has none of its own", "name no network")
+        if host["PortBindings"] or host["PublishAllPorts"]:
+            raise UsageError("conflicting options", "port publishing and the container type network mode", "publish them on the other container")
+    return result
+
+
+def _warnings(host: dict[str, Any]) -> list[str]:
+    ignored = {
+        "Isolation": "isolation is for Windows and is ignored",
+        "VolumeDriver": "there is only the local volume driver",
+    }
+    warnings = [words for name, words in ignored.items() if host[name] not in ("", "default", "local")]
+    if any(option.startswith(("apparmor=", "label=", "label:", "apparmor:")) for option in host["SecurityOpt"] or []):
+        warnings.append("this host has neither AppArmor nor SELinux in use; their options are ignored")
+    return warnings

@@ -1,0 +1,204 @@
+"""Processes that are started inside a running container."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from gasang.core.errors import NotFoundError, StateError, UsageError
+from gasang.daemon.containers import oci
+from gasang.daemon.containers.fields import Field, read, text, text_or_texts, texts, truth
+from gasang.daemon.containers.lives import Lives
+from gasang.daemon.containers.names import new_id
+from gasang.daemon.containers.preparation import Preparation
+from gasang.daemon.containers.process import Exit, Launch, Process, StartError
+from gasang.daemon.containers.record import Container
+from gasang.daemon.containers.streams import Ends
+from gasang.daemon.services import Services
+
+EXEC: Final[dict[str, Field]] = {
+    "AttachStdin": truth(),
+    "AttachStdout": truth(),
+    "AttachStderr": truth(),
+    "DetachKeys": text(),
+    "Tty": truth(),
+    "Env": texts(),
+    "Cmd": text_or_texts(),
+    "Privileged": truth(),
+    "User": text(),
+    "WorkingDir": text(),
+    "ConsoleSize": Field("two whole numbers", lambda value: isinstance(value, list), None),
+}
+"""Docker Engine API, ExecConfig."""
+KEPT_AFTER_END: Final = 300.0
+"""Seconds in which an exec's exit code can still be asked for."""
+
+
+@dataclass
+class Exec:
+    """One of them."""
+
+    id: str
+    container: Container
+    config: dict[str, Any]
+    process: Process | None = None
+    pid: int = 0
+    started: bool = False
+    exit: Exit | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def terminal(self) -> bool:
+        """Whether it has one."""
+        return bool(self.config["Tty"])
+
+
+class Execs:
+    """The execs of a daemon."""
+
+    def __init__(self, services: Services, lives: Lives) -> None:
+        self._services = services
+        self._lives = lives
+        self._preparation = Preparation(services)
+        self._execs: dict[str, Exec] = {}
+        self._watchers: set[asyncio.Task[None]] = set()
+
+    def find(self, key: str) -> Exec:
+        """The exec of an id. Raises NotFoundError."""
+        found = self._execs.get(key)
+        if found is None:
+            raise NotFoundError("No such exec instance", key[:80], "make it again")
+        return found
+
+    def of(self, container: Container) -> list[str]:
+        """The ids of those that run in a container."""
+        return [entry.id for entry in self._execs.values() if entry.container is container and entry.exit is None and entry.started]
+
+    def create(self, container: Container, document: dict[str, Any]) -> str:
+        """A new exec's id. Raises StateError where the container does not run, UsageError."""
+        config = read(document, EXEC, "exec config")
+        if isinstance(config["Cmd"], str):
+            config["Cmd"] = [config["Cmd"]]
+        if not config["Cmd"]:
+            raise UsageError("exec", "No exec command specified", "give a command")
+        self._check(container)
+        made = Exec(new_id(), container, config)
+        self._execs[made.id] = made
+        self._services.tell(container, f"exec_create: {' '.join(config['Cmd'])}", {"execID": made.id})
+        return made.id
+
+    def _check(self, container: Container) -> None:
+        if container.status.status == "paused":
+            raise StateError(f"Container {container.id}", "it is paused, unpause the container before exec", "")
+        if not container.status.alive:
+            raise StateError(f"container {container.id}", "container is not running", "start it first")
+
+    def check_startable(self, found: Exec) -> None:
+        """Raise StateError where it has been started or its container does not run."""
+        if found.started:
+            raise StateError(f"exec {found.id[:12]}", "it has been started already", "make another")
+        self._check(found.container)
+
+    async def start(self, found: Exec, stream: socket.socket | None, early: bytes, size: object) -> None:
+        """Start it, with a client's connection or without. Raises GasangError."""
+        self.check_startable(found)
+        found.started = True
+        config = found.config
+        try:
+            launch = await asyncio.to_thread(self._launch, found, size)
+            found.process = await self._services.runtime.launch(launch)
+            if stream is not None:
+                ends = Ends(config["AttachStdin"], config["AttachStdout"], config["AttachStderr"], True, False, not found.terminal)
+                await found.process.attach(stream, early, ends)
+            found.pid = await found.process.start()
+        except StartError as error:
+            self._end(found, Exit(error.guest_code, 0, error=str(error)))
+            if stream is None:
+                raise
+            await asyncio.to_thread(_tell_client, stream, f"OCI runtime exec failed: {error}", found.terminal)
+            return
+        finally:
+            if stream is not None:
+                stream.close()
+        self._services.tell(found.container, f"exec_start: {' '.join(config['Cmd'])}", {"execID": found.id})
+        task = asyncio.ensure_future(self._watch(found))
+        self._watchers.add(task)
+        task.add_done_callback(self._watchers.discard)
+
+    def _launch(self, found: Exec, size: object) -> Launch:
+        container, config = found.container, found.config
+        around = self._preparation.surroundings(container, {}, config["User"] or None)
+        process = oci.process(
+            container, around, config["Cmd"], found.terminal, env=config["Env"] or [], cwd=config["WorkingDir"], privileged=config["Privileged"]
+        )
+        rows, columns = size if isinstance(size, list) and len(size) == 2 else config["ConsoleSize"] or (0, 0)
+        return Launch(
+            folder=self._services.folders.machine(found.id),
+            specification={"process": process, "linux": {"cgroupsPath": around.cgroup, "seccomp": around.seccomp}},
+            inside=container.status.pid,
+            stdin=config["AttachStdin"],
+            stdin_once=True,
+            terminal=found.terminal,
+            size=(int(rows), int(columns)),
+        )
+
+    async def _watch(self, found: Exec) -> None:
+        assert found.process is not None
+        self._end(found, await found.process.ended())
+
+    def _end(self, found: Exec, exit_: Exit) -> None:
+        found.exit = exit_
+        found.ended.set()
+        if found.process:
+            found.process.close()
+            found.process = None
+        self._services.tell(found.container, "exec_die", {"execID": found.id, "exitCode": exit_.code})
+        asyncio.get_running_loop().call_later(KEPT_AFTER_END, self._execs.pop, found.id, None)
+
+    async def run(self, container: Container, config: dict[str, Any]) -> tuple[Exec, socket.socket]:
+        """Start an exec for ourselves; our end of its output."""
+        ours, theirs = socket.socketpair()
+        found = self.find(self.create(container, config))
+        await self.start(found, theirs, b"", None)
+        return found, ours
+
+    async def resize(self, found: Exec, rows: int, columns: int) -> None:
+        """Set its terminal's size. Raises StateError where it does not run."""
+        if found.process is None:
+            raise StateError(f"exec {found.id[:12]}", "it is not running", "start it first")
+        await found.process.resize(rows, columns)
+
+    def show(self, found: Exec) -> dict[str, Any]:
+        """GET /exec/ID/json."""
+        config = found.config
+        return {
+            "ID": found.id,
+            "Running": found.started and found.exit is None,
+            "ExitCode": None if found.exit is None else found.exit.code,
+            "ProcessConfig": {
+                "tty": found.terminal,
+                "entrypoint": config["Cmd"][0],
+                "arguments": config["Cmd"][1:],
+                "privileged": config["Privileged"],
+                **({"user": config["User"]} if config["User"] else {}),
+            },
+            "OpenStdin": config["AttachStdin"],
+            "OpenStderr": config["AttachStderr"],
+            "OpenStdout": config["AttachStdout"],
+            "CanRemove": found.exit is not None,
+            "ContainerID": found.container.id,
+            "DetachKeys": config["DetachKeys"],
+            "Pid": found.pid,
+        }
+
+
+def _tell_client(stream: socket.socket, sentence: str, terminal: bool) -> None:
+    """What went wrong at the start, on the connection that has become the process's streams."""
+    data = f"{sentence}\r\n".encode()
+    stream.settimeout(5.0)
+    try:
+        stream.sendall(data if terminal else bytes([2, 0, 0, 0]) + len(data).to_bytes(4, "big") + data)
+    except OSError:
+        pass  # it has gone

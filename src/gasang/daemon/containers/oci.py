@@ -1,0 +1,330 @@
+"""From a container's record to the OCI runtime specification of its process (runtime-spec 1.2, config.md).
+
+Pure: everything that depends on the host or the image's files (user and group ids, mounts' sources, the network) is passed in.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from gasang.core.errors import UsageError
+from gasang.daemon.containers.record import Container, Mount
+
+PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+CAPABILITIES: Final = (
+    "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT KILL AUDIT_WRITE".split()
+)
+"""What a container has where nobody says otherwise: Docker's fourteen."""
+ALL_CAPABILITIES: Final = (
+    "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST "
+    "NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE "
+    "SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM "
+    "BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
+).split()
+"""capabilities(7)."""
+MASKED: Final = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+)
+READONLY: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+CPU_PERIOD: Final = 100_000
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the host and the image give: computed before, passed in."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    home: str
+    cgroup: str
+    namespaces: dict[str, str] = field(default_factory=dict)
+    """kind → path of a namespace to join; "" for the host's own (none is made)."""
+    files: dict[str, Path] = field(default_factory=dict)
+    """path inside → file of the daemon mounted there: /etc/hosts, /etc/hostname, /etc/resolv.conf."""
+    init: Path | None = None
+    seccomp: dict[str, Any] | None = None
+    host_devices: tuple[dict[str, Any], ...] = ()
+    hostname: str = ""
+    uid_map: tuple[tuple[int, int, int], ...] = ()
+
+
+def specification(container: Container, around: Surroundings) -> dict[str, Any]:
+    """The config.json of a container."""
+    host = container.host
+    linux: dict[str, Any] = {
+        "namespaces": _namespaces(container, around),
+        "resources": resources(host),
+        "cgroupsPath": around.cgroup,
+        "sysctl": _sysctls(container, around),
+        "maskedPaths": [] if host["Privileged"] else list(MASKED if host["MaskedPaths"] is None else host["MaskedPaths"]),
+        "readonlyPaths": [] if host["Privileged"] else list(READONLY if host["ReadonlyPaths"] is None else host["ReadonlyPaths"]),
+        "devices": [*around.host_devices, *_devices(host)],
+        "rootfsPropagation": "rslave" if any("slave" in mount.propagation for mount in container.mounts) else "private",
+    }
+    linux["resources"]["devices"] = _device_rules(host)
+    if around.seccomp is not None and not host["Privileged"]:
+        linux["seccomp"] = around.seccomp
+    if around.uid_map:
+        linux["uidMappings"] = linux["gidMappings"] = [
+            {"containerID": inside, "hostID": outside, "size": size} for inside, outside, size in around.uid_map
+        ]
+    return {
+        "ociVersion": "1.2.0",
+        "process": process(container, around, container.command(), container.config["Tty"]),
+        "root": {"path": "rootfs", "readonly": host["ReadonlyRootfs"]},
+        "hostname": around.hostname,
+        "domainname": container.config["Domainname"],
+        "mounts": _mounts(container, around),
+        "annotations": host["Annotations"] or {},
+        "linux": linux,
+    }
+
+
+def process(container: Container, around: Surroundings, command: list[str], terminal: bool, **changes: Any) -> dict[str, Any]:
+    """A process of a container: its first, or one of an exec. `changes` replaces env, cwd, privileged."""
+    host = container.host
+    privileged = changes.get("privileged", False) or host["Privileged"]
+    names = sorted(capabilities(host, privileged))
+    full = [f"CAP_{name}" for name in names]
+    held = full if around.uid == 0 else []
+    words = [*(["/sbin/gasang-init", "--"] if around.init and not changes else []), *command]
+    return {
+        "terminal": terminal,
+        "user": {"uid": around.uid, "gid": around.gid, "additionalGids": list(around.groups)},
+        "args": words,
+        "env": environment(container, around, terminal, changes.get("env", [])),
+        "cwd": changes.get("cwd") or container.config["WorkingDir"] or "/",
+        "capabilities": {"bounding": full, "effective": held, "permitted": held, "inheritable": [], "ambient": []},
+        "rlimits": [_limit(entry) for entry in host["Ulimits"] or []],
+        "noNewPrivileges": any(option.startswith("no-new-privileges") and not option.endswith("false") for option in host["SecurityOpt"] or []),
+        "oomScoreAdj": host["OomScoreAdj"],
+    }
+
+
+def environment(container: Container, around: Surroundings, terminal: bool, more: list[str]) -> list[str]:
+    """The variables: PATH, HOSTNAME, TERM and HOME unless they are set, those of the container, those given on top."""
+    given = [*container.config["Env"], *more]
+    names = {entry.partition("=")[0] for entry in given}
+    basic = [PATH, f"HOSTNAME={around.hostname}", *(["TERM=xterm"] if terminal else []), f"HOME={around.home}"]
+    last = {entry.partition("=")[0]: entry for entry in [*(entry for entry in basic if entry.partition("=")[0] not in names), *given]}
+    return [entry for entry in last.values() if "=" in entry]  # a bare name takes a variable away
+
+
+def capabilities(host: dict[str, Any], privileged: bool) -> set[str]:
+    """The capabilities of a container, without CAP_. Raises UsageError for one that does not exist."""
+    if privileged:
+        return set(ALL_CAPABILITIES)
+    added, dropped = (_named(host[name] or []) for name in ("CapAdd", "CapDrop"))
+    base = set(ALL_CAPABILITIES) if "ALL" in added else set() if "ALL" in dropped else set(CAPABILITIES)
+    return (base | (added - {"ALL"})) - (dropped - {"ALL"})
+
+
+def _named(names: list[str]) -> set[str]:
+    found = {name.upper().removeprefix("CAP_") for name in names}
+    for name in found - {"ALL"}:
+        if name not in ALL_CAPABILITIES:
+            raise UsageError(f"capability {name[:40]!r}", "there is none of this name", "capabilities(7) lists them")
+    return found
+
+
+def resources(host: dict[str, Any]) -> dict[str, Any]:
+    """The limits of a container as runtime-spec has them ("Control groups"); devices are not among them."""
+    memory = {
+        "limit": host["Memory"] or None,
+        "reservation": host["MemoryReservation"] or None,
+        "swap": host["MemorySwap"] or (2 * host["Memory"] if host["Memory"] else None),
+        "swappiness": None if host["MemorySwappiness"] in (None, -1) else host["MemorySwappiness"],
+        "disableOOMKiller": host["OomKillDisable"] or None,
+    }
+    quota = host["NanoCpus"] * CPU_PERIOD // 1_000_000_000 if host["NanoCpus"] else host["CpuQuota"]
+    cpu = {
+        "shares": host["CpuShares"] or None,
+        "quota": quota or None,
+        "period": CPU_PERIOD if host["NanoCpus"] else host["CpuPeriod"] or None,
+        "realtimePeriod": host["CpuRealtimePeriod"] or None,
+        "realtimeRuntime": host["CpuRealtimeRuntime"] or None,
+        "cpus": host["CpusetCpus"] or None,
+        "mems": host["CpusetMems"] or None,
+    }
+    block = {
+        "weight": host["BlkioWeight"] or None,
+        "weightDevice": _block_rates(host["BlkioWeightDevice"], "Weight", "weight"),
+        "throttleReadBpsDevice": _block_rates(host["BlkioDeviceReadBps"], "Rate", "rate"),
+        "throttleWriteBpsDevice": _block_rates(host["BlkioDeviceWriteBps"], "Rate", "rate"),
+        "throttleReadIOPSDevice": _block_rates(host["BlkioDeviceReadIOps"], "Rate", "rate"),
+        "throttleWriteIOPSDevice": _block_rates(host["BlkioDeviceWriteIOps"], "Rate", "rate"),
+    }
+    parts = {"memory": memory, "cpu": cpu, "blockIO": block}
+    result: dict[str, Any] = {}
+    for name, part in parts.items():
+        if said := {key: value for key, value in part.items() if value is not None}:
+            result[name] = said
+    if host["PidsLimit"]:
+        result["pids"] = {"limit": host["PidsLimit"]}
+    return result
+
+
+def _block_rates(entries: list[dict[str, Any]] | None, source: str, target: str) -> list[dict[str, int]] | None:
+    import os
+
+    made = []
+    for entry in entries or []:
+        path, rate = entry.get("Path"), entry.get(source)
+        if not isinstance(path, str) or not isinstance(rate, int):
+            raise UsageError("block device limit", "it is not a path and a number", "write PATH:NUMBER")
+        try:
+            number = os.stat(path).st_rdev
+        except (OSError, ValueError) as error:
+            raise UsageError(f"block device {path[:80]}", f"it cannot be looked at ({error})", "name one of the host") from error
+        made.append({"major": os.major(number), "minor": os.minor(number), target: rate})
+    return made or None
+
+
+def _limit(entry: dict[str, Any]) -> dict[str, Any]:
+    name, soft, hard = entry.get("Name"), entry.get("Soft"), entry.get("Hard")
+    if not isinstance(name, str) or not isinstance(soft, int) or not isinstance(hard, int):
+        raise UsageError("ulimit", "it is not a name and two numbers", "write NAME=SOFT:HARD")
+    return {"type": f"RLIMIT_{name.upper()}", "soft": soft & (2**64 - 1), "hard": hard & (2**64 - 1)}
+
+
+def _namespaces(container: Container, around: Surroundings) -> list[dict[str, str]]:
+    host = container.host
+    made = ["mount"]
+    made += ["cgroup"] if host["CgroupnsMode"] != "host" and not host["Privileged"] else []
+    made += ["user"] if around.uid_map else []
+    result = [{"type": name} for name in made]
+    for name in ("pid", "ipc", "uts", "network"):
+        path = around.namespaces.get(name)
+        if path is None:
+            result.append({"type": name})
+        elif path:
+            result.append({"type": name, "path": path})
+    return result
+
+
+def _sysctls(container: Container, around: Surroundings) -> dict[str, str]:
+    own_network = around.namespaces.get("network") != ""
+    own_pid = around.namespaces.get("pid") != ""
+    basic: dict[str, str] = {}
+    if own_network and not around.uid_map:
+        basic["net.ipv4.ip_unprivileged_port_start"] = "0"
+        if own_pid:
+            basic["net.ipv4.ping_group_range"] = "0 2147483647"
+    return {**basic, **(container.host["Sysctls"] or {})}
+
+
+def _devices(host: dict[str, Any]) -> list[dict[str, Any]]:
+    """The host's devices that a container asks for by name."""
+    import os
+    import stat
+
+    result = []
+    for entry in host["Devices"] or []:
+        source = entry.get("PathOnHost")
+        if not isinstance(source, str):
+            raise UsageError("device", "it has no path on the host", "write /dev/NAME")
+        try:
+            found = os.stat(source)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"device {source[:80]}", f"it cannot be looked at ({error})", "name one of the host") from error
+        kind = "c" if stat.S_ISCHR(found.st_mode) else "b" if stat.S_ISBLK(found.st_mode) else ""
+        if not kind:
+            raise UsageError(f"device {source[:80]}", "it is no device node", "name one of the host")
+        result.append(
+            {
+                "path": entry.get("PathInContainer") or source,
+                "type": kind,
+                "major": os.major(found.st_rdev),
+                "minor": os.minor(found.st_rdev),
+                "fileMode": stat.S_IMODE(found.st_mode),
+                "uid": found.st_uid,
+                "gid": found.st_gid,
+            }
+        )
+    return result
+
+
+_RULE = re.compile(r"([acb]) (\*|\d{1,9}):(\*|\d{1,9}) ([rwm]{1,3})")
+
+
+def _device_rules(host: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the devices controller lets through, beside the standard devices that the runtime adds itself."""
+    if host["Privileged"]:
+        return [{"allow": True, "access": "rwm"}]
+    rules: list[dict[str, Any]] = [{"allow": False, "access": "rwm"}]
+    for device, entry in zip(_devices(host), host["Devices"] or [], strict=True):
+        access = entry.get("CgroupPermissions") or "rwm"
+        rules.append({"allow": True, "type": device["type"], "major": device["major"], "minor": device["minor"], "access": access})
+    for text in host["DeviceCgroupRules"] or []:
+        found = _RULE.fullmatch(text)
+        if not found:
+            raise UsageError(f"device rule {text[:40]!r}", "it is not TYPE MAJOR:MINOR ACCESS", "for example: c 1:3 rw")
+        numbers = {name: int(part) for name, part in (("major", found[2]), ("minor", found[3])) if part != "*"}
+        rules.append({"allow": True, "type": found[1], **numbers, "access": found[4]})
+    return rules
+
+
+def _mounts(container: Container, around: Surroundings) -> list[dict[str, Any]]:
+    host = container.host
+    privileged = host["Privileged"]
+    own_network = around.namespaces.get("network") != ""
+    sys_options = ["nosuid", "noexec", "nodev", *([] if privileged else ["ro"])]
+    result: list[dict[str, Any]] = [
+        {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
+        {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]},
+        {
+            "destination": "/dev/pts",
+            "type": "devpts",
+            "source": "devpts",
+            "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        },
+        {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": sys_options}
+        if own_network
+        else {"destination": "/sys", "type": "bind", "source": "/sys", "options": ["rbind", *sys_options]},
+        {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": sys_options},
+        {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": ["nosuid", "noexec", "nodev"]},
+    ]
+    if host["IpcMode"] != "none" and not _covered(container, "/dev/shm"):
+        source = {"destination": "/dev/shm", "type": "tmpfs", "source": "shm"}
+        result.append({**source, "options": ["nosuid", "noexec", "nodev", "mode=1777", f"size={host['ShmSize']}"]})
+    result += [
+        {"destination": inside, "type": "bind", "source": str(outside), "options": ["rbind", "rprivate"]}
+        for inside, outside in around.files.items()
+        if not _covered(container, inside)
+    ]
+    if around.init:
+        result.append({"destination": "/sbin/gasang-init", "type": "bind", "source": str(around.init), "options": ["bind", "ro"]})
+    return [*result, *(_mount(mount) for mount in sorted(container.mounts, key=lambda mount: mount.target.count("/")))]
+
+
+def _covered(container: Container, path: str) -> bool:
+    return any(mount.target.rstrip("/") == path for mount in container.mounts)
+
+
+def _mount(mount: Mount) -> dict[str, Any]:
+    access = "rw" if mount.writable else "ro"
+    if mount.kind == "tmpfs":
+        return {"destination": mount.target, "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "nodev", "noexec", access, *mount.options]}
+    recursion = [] if "bind-nonrecursive" in mount.options else ["rbind"]
+    options = [option for option in mount.options if option != "bind-nonrecursive"]
+    return {
+        "destination": mount.target,
+        "type": "bind",
+        "source": mount.source,
+        "options": [*(recursion or ["bind"]), access, mount.propagation or "rprivate", *options],
+    }

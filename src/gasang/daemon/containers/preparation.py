@@ -1,0 +1,121 @@
+"""From a container's record to what its supervisor is launched with; and the files the daemon makes for it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from gasang.core.errors import StateError, UsageError
+from gasang.daemon.containers import oci
+from gasang.daemon.containers.process import Launch
+from gasang.daemon.containers.record import Container
+from gasang.daemon.containers.user import identify
+from gasang.daemon.services import Services
+
+SIZES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+def log_limits(options: dict[str, str]) -> tuple[int, int]:
+    """Bytes of one log file (0: no bound) and how many files. Raises UsageError."""
+    size, files = options.get("max-size", "-1").strip().lower(), options.get("max-file", "1").strip()
+    if not files.isdecimal() or not 1 <= int(files) <= 1000:
+        raise UsageError(f"log option max-file={files[:20]!r}", "it is not a number from 1 to 1000", "correct it")
+    if size == "-1":
+        return 0, int(files)
+    digits = size.rstrip("bkmg")
+    unit = size[len(digits) :].removesuffix("b") if size[len(digits) :] != "b" else "b"
+    if not digits.isdecimal() or unit not in SIZES or int(digits) == 0:
+        raise UsageError(f"log option max-size={size[:20]!r}", "it is no size", "for example 10m; -1 for no bound")
+    return int(digits) * SIZES[unit], int(files)
+
+
+class Preparation:
+    """Makes launches."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def launch(self, container: Container, namespaces: dict[str, str]) -> Launch:
+        """What to launch. `namespaces` are those of the network. Raises GasangError."""
+        config, host = container.config, container.host
+        folder = self._services.folders.container(container.id)
+        for mount in container.mounts:
+            self._check_source(container, mount.kind, Path(mount.source), mount.mode)
+        self._write_files(container, folder)
+        around = self.surroundings(container, namespaces)
+        size, files = log_limits(host["LogConfig"]["Config"])
+        return Launch(
+            folder=self._services.folders.machine(container.id),
+            specification=oci.specification(container, around),
+            layers=self._services.layers.lowers(container),
+            upper=folder / "upper",
+            work=folder / "work",
+            stdin=config["OpenStdin"],
+            stdin_once=config["StdinOnce"],
+            terminal=config["Tty"],
+            log=self._services.log(container),
+            log_size=size,
+            log_files=files,
+            size=_console_size(host["ConsoleSize"]),
+        )
+
+    def surroundings(self, container: Container, namespaces: dict[str, str], user: str | None = None) -> oci.Surroundings:
+        """What the host and the image give for a process of `container`, of its own user or another. Raises UsageError."""
+        config, host = container.config, container.host
+        layers = self._services.layers
+        wanted = config["User"] if user is None else user
+        passwd, group = (layers.text(container, f"etc/{name}") for name in ("passwd", "group"))
+        identity = identify(wanted, passwd, group, host["GroupAdd"] or [])
+        folder = self._services.folders.container(container.id)
+        options = host["SecurityOpt"] or []
+        return oci.Surroundings(
+            uid=identity.uid,
+            gid=identity.gid,
+            groups=identity.groups,
+            home=identity.home,
+            cgroup=self._services.control.path(container),
+            namespaces={**self._namespaces(container), **namespaces},
+            files={f"/etc/{name}": folder / name for name in ("resolv.conf", "hostname", "hosts")},
+            init=self._services.init if host["Init"] else None,
+            seccomp=self._services.seccomp(options, host),
+            host_devices=self._services.host_devices() if host["Privileged"] else (),
+            hostname=config["Hostname"] if host["UTSMode"] != "host" else "",
+        )
+
+    def _namespaces(self, container: Container) -> dict[str, str]:
+        """Which namespaces are the host's ("") or another container's (its path); one that is not here is its own."""
+        host = container.host
+        result: dict[str, str] = {}
+        for kind, mode in (("pid", host["PidMode"]), ("ipc", host["IpcMode"]), ("uts", host["UTSMode"])):
+            if mode == "host":
+                result[kind] = ""
+            elif mode.startswith("container:"):
+                other = self._services.find(mode.removeprefix("container:"))
+                if not other.status.alive:
+                    raise StateError(f"{kind} namespace of {container.subject}", f"container {other.name} is not running", "start it first")
+                result[kind] = f"/proc/{other.status.pid}/ns/{kind}"
+            elif mode not in ("", "private", "shareable", "none"):
+                raise UsageError(f"{kind} mode {mode[:40]!r}", "there is none of this name", "use host or container:NAME")
+        return result
+
+    def _check_source(self, container: Container, kind: str, source: Path, mode: str) -> None:
+        """A bind whose source is not there is made where it came as -v, as Docker does; refused where it came as --mount."""
+        if kind != "bind" or source.exists():
+            return
+        made_by_client = container.host["Mounts"] and any(entry.get("Source") == str(source) for entry in container.host["Mounts"])
+        if made_by_client and mode != "create":
+            raise UsageError("invalid mount config for type \"bind\"", f"bind source path does not exist: {source}", "make it first")
+        source.mkdir(parents=True, exist_ok=True)
+
+    def _write_files(self, container: Container, folder: Path) -> None:
+        hostname = container.config["Hostname"] or os.uname().nodename
+        texts: dict[str, Any] = {"hostname": f"{hostname}\n", **self._services.networks.files(container)}
+        for name, text in texts.items():
+            (folder / name).write_text(text)
+
+
+def _console_size(value: object) -> tuple[int, int]:
+    if isinstance(value, list) and len(value) == 2 and all(isinstance(part, int) and 0 <= part <= 65535 for part in value):
+        return value[0], value[1]
+    return 0, 0

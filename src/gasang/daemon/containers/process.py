@@ -1,0 +1,98 @@
+"""The seam between the daemon and what supervises a process: one supervisor a process, which outlives the daemon."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from gasang.core.errors import GasangError
+from gasang.daemon.containers.streams import Ends
+
+CANNOT_START = 128
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a process ended: its code as Docker counts (128 + signal), when (nanoseconds since 1970), whether memory ran out."""
+
+    code: int
+    time: int
+    oom_killed: bool = False
+    error: str = ""
+    """Why it never started, where it did not."""
+
+
+class StartError(GasangError):
+    """A container's program could not be started; `guest_code` is 126 or 127 as a shell has them, 128 for the rest."""
+
+    http_status = 400
+
+    def __init__(self, subject: str, cause: str, hint: str = "", guest_code: int = CANNOT_START) -> None:
+        super().__init__(subject, cause, hint)
+        self.guest_code = guest_code
+
+
+class Process(Protocol):
+    """A supervised process. Every method may be called from the event loop; none blocks."""
+
+    async def start(self) -> int:
+        """Let the process run its program; its pid. Raises GasangError where it cannot start."""
+        ...
+
+    async def attach(self, stream: socket.socket, early: bytes, ends: Ends) -> None:
+        """Give a client's connection to the supervisor; `early` are bytes of stdin that came already."""
+        ...
+
+    async def resize(self, rows: int, columns: int) -> None:
+        """Set the terminal's size."""
+        ...
+
+    async def signal(self, number: int) -> None:
+        """Send a signal to the process. Raises StateError where it is gone."""
+        ...
+
+    async def ended(self) -> Exit:
+        """Wait for its end. May be awaited by many."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the supervisor; it lives on."""
+        ...
+
+
+class Runtime(Protocol):
+    """Makes and finds supervised processes."""
+
+    async def launch(self, request: Launch) -> Process:
+        """A supervisor with its process made and waiting for `start`."""
+        ...
+
+    async def find(self, folder: Path) -> Process | None:
+        """The supervisor that a former daemon launched with `folder`, None where it is gone."""
+        ...
+
+    def exit_of(self, folder: Path) -> Exit | None:
+        """What a supervisor wrote when its process ended, None where it did not."""
+        ...
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What is to be supervised: a process by its OCI configuration, in a new container or (`inside` a pid) in one that runs."""
+
+    folder: Path
+    specification: dict[str, object]
+    layers: tuple[Path, ...] = ()
+    """Lower directories, the uppermost first; none for an exec."""
+    upper: Path | None = None
+    work: Path | None = None
+    inside: int = 0
+    stdin: bool = False
+    stdin_once: bool = False
+    terminal: bool = False
+    log: Path | None = None
+    log_size: int = 0
+    log_files: int = 1
+    size: tuple[int, int] = (0, 0)

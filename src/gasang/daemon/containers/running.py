@@ -1,0 +1,210 @@
+"""Start, stop, kill, freeze; and what happens when a process ends."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from gasang.core.errors import GasangError, StateError
+from gasang.daemon.containers.health import Health
+from gasang.daemon.containers.life import Life
+from gasang.daemon.containers.names import now, stamp
+from gasang.daemon.containers.preparation import Preparation
+from gasang.daemon.containers.process import CANNOT_START, Exit, Process, StartError
+from gasang.daemon.containers.record import Container
+from gasang.daemon.containers.restart import next_delay, wants_restart
+from gasang.daemon.services import Services
+
+KILL = 9
+
+
+class Running:
+    """The processes of containers. `save` keeps a record, `vanish` removes a container that asked for it (--rm)."""
+
+    def __init__(self, services: Services, save: Callable[[Container], None], vanish: Callable[[Life], Awaitable[None]]) -> None:
+        self._services = services
+        self._save = save
+        self._vanish = vanish
+        self._preparation = Preparation(services)
+        self.health: Health | None = None
+
+    async def start(self, life: Life) -> None:
+        """Start a process that does not run; the life's lock is held. Raises GasangError, and all is as before."""
+        container = life.container
+        if life.restart_timer:
+            life.restart_timer.cancel()
+            life.restart_timer = None
+        process: Process | None = None
+        try:
+            namespaces = await self._services.networks.join(container)
+            launch = await asyncio.to_thread(self._preparation.launch, container, namespaces)
+            process = await self._services.runtime.launch(launch)
+            for client in life.waiting:
+                await process.attach(client.stream, client.early, client.ends)
+                client.stream.close()
+            life.waiting.clear()
+            pid = await process.start()
+        except (GasangError, OSError) as error:
+            await self._start_failed(life, process, error)
+            raise
+        life.process = process
+        self._started(life, pid)
+
+    def _started(self, life: Life, pid: int) -> None:
+        container = life.container
+        status = container.status
+        status.status, status.pid, status.started = "running", pid, now()
+        status.error, status.exit_code, status.oom_killed = "", 0, False
+        life.ended = asyncio.get_running_loop().create_future()
+        self._save(container)
+        self._services.tell(container, "start")
+        life.watcher = asyncio.ensure_future(self._watch(life))
+        if self.health:
+            self.health.begin(life)
+
+    async def _start_failed(self, life: Life, process: Process | None, error: Exception) -> None:
+        container = life.container
+        life.drop_waiting()
+        if process:
+            process.close()
+        await self._services.networks.leave(container)
+        await asyncio.to_thread(self._services.control.remove, container)
+        code = error.guest_code if isinstance(error, StartError) else CANNOT_START
+        container.status.status = "created" if container.status.started.startswith("0001") else "exited"
+        container.status.exit_code, container.status.error = code, str(error)
+        self._save(container)
+        life.tell_exit(Exit(code, time.time_ns(), error=str(error)))
+
+    def adopt(self, life: Life, process: Process) -> None:
+        """Take over a process that a former daemon started."""
+        life.process = process
+        life.ended = asyncio.get_running_loop().create_future()
+        life.watcher = asyncio.ensure_future(self._watch(life))
+        if self.health:
+            self.health.begin(life)
+
+    async def _watch(self, life: Life) -> None:
+        assert life.process is not None
+        await self.ended(life, await life.process.ended())
+
+    async def ended(self, life: Life, exit_: Exit) -> None:
+        """A process has ended: put its network and group away, remember, tell, and start it again or remove it if that is wanted."""
+        container = life.container
+        if life.process:
+            life.process.close()
+            life.process = None
+        if life.health:
+            life.health.cancel()
+        ran = max(0.0, exit_.time / 1e9 - _seconds(container.status.started))
+        status = container.status
+        status.pid, status.exit_code, status.oom_killed, status.finished = 0, exit_.code, exit_.oom_killed, stamp(exit_.time)
+        again = wants_restart(container, exit_.code)
+        status.status = "restarting" if again else "exited"
+        await self._services.networks.leave(container)
+        await asyncio.to_thread(self._services.control.remove, container)
+        self._save(container)
+        self._services.tell(container, "die", {"exitCode": exit_.code, "execDuration": int(ran)})
+        if exit_.oom_killed:
+            self._services.tell(container, "oom")
+        life.tell_exit(exit_)
+        if again:
+            self._start_later(life, ran)
+        elif container.host["AutoRemove"]:
+            await self._vanish(life)
+
+    def _start_later(self, life: Life, ran: float) -> None:
+        life.restart_delay = next_delay(life.restart_delay, ran)
+        loop = asyncio.get_running_loop()
+        life.restart_timer = loop.call_later(life.restart_delay, lambda: asyncio.ensure_future(self._start_again(life)))
+
+    async def _start_again(self, life: Life) -> None:
+        async with life.lock:
+            container = life.container
+            if container.status.status != "restarting" or container.status.stopped_by_user:
+                return
+            container.status.restarts += 1
+            try:
+                await self.start(life)
+            except (GasangError, OSError):
+                if wants_restart(container, container.status.exit_code):
+                    container.status.status = "restarting"
+                    self._save(container)
+                    self._start_later(life, 0.0)
+
+    # ending
+
+    async def stop(self, life: Life, signal: int, timeout: float | None) -> bool:
+        """Send `signal`, then KILL after `timeout` seconds (None: never); False where it does not run."""
+        container = life.container
+        container.status.stopped_by_user = True
+        if self._cancel_restart(life):
+            return True
+        if not container.status.alive or life.process is None or life.ended is None:
+            self._save(container)
+            return False
+        if container.status.status == "paused":
+            await self.freeze(life, frozen=False)
+        ended = life.ended
+        await self._send(life, signal)
+        try:
+            await asyncio.wait_for(asyncio.shield(ended), timeout)
+        except TimeoutError:
+            await self._send(life, KILL)
+            await ended
+        self._services.tell(container, "stop")
+        return True
+
+    async def kill(self, life: Life, signal: int, *, final: bool = False) -> None:
+        """Send a signal; KILL ends a paused container as well. `final` waits for the end and lets no policy start it again."""
+        container = life.container
+        if final or signal == KILL:
+            container.status.stopped_by_user = True
+            if self._cancel_restart(life) and final:
+                return
+        if not container.status.alive or life.process is None or life.ended is None:
+            if final:
+                return
+            raise StateError(f"cannot kill container: {container.name}", f"container {container.id} is not running", "start it first")
+        ended = life.ended
+        await self._send(life, signal)
+        self._services.tell(container, "kill", {"signal": signal})
+        if signal == KILL and container.status.status == "paused":
+            await asyncio.to_thread(self._services.control.freeze, container, False)
+        if final:
+            await ended
+
+    async def _send(self, life: Life, signal: int) -> None:
+        if life.process is not None:
+            try:
+                await life.process.signal(signal)
+            except StateError:
+                pass  # it ended by itself meanwhile; the watcher tells
+
+    def _cancel_restart(self, life: Life) -> bool:
+        if life.restart_timer is None and life.container.status.status != "restarting":
+            return False
+        if life.restart_timer:
+            life.restart_timer.cancel()
+            life.restart_timer = None
+        life.container.status.status = "exited"
+        self._save(life.container)
+        return True
+
+    async def freeze(self, life: Life, *, frozen: bool) -> None:
+        """Pause or go on. Raises StateError where its state does not allow it."""
+        container = life.container
+        wanted = "running" if frozen else "paused"
+        if container.status.status != wanted:
+            state = f"Container {container.id} is {'already paused' if container.status.status == 'paused' else 'not ' + wanted}"
+            raise StateError(container.subject, state, "docker ps -a tells its state")
+        await asyncio.to_thread(self._services.control.freeze, container, frozen)
+        container.status.status = "paused" if frozen else "running"
+        self._save(container)
+        self._services.tell(container, "pause" if frozen else "unpause")
+
+
+def _seconds(stamp_: str) -> float:
+    from datetime import datetime
+
+    return datetime.fromisoformat(f"{stamp_[:19]}+00:00").timestamp()

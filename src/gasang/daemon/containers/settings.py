@@ -1,0 +1,225 @@
+"""What a client may say of a container: the Docker Engine API's Config and HostConfig, and what an image adds to them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import Any, Final
+
+from gasang.core.errors import UsageError
+from gasang.daemon.containers.fields import Field, mapping, maps, name_set, read, text, text_map, text_or_texts, texts, truth, whole
+
+CONFIG: Final[dict[str, Field]] = {
+    "Hostname": text(),
+    "Domainname": text(),
+    "User": text(),
+    "AttachStdin": truth(),
+    "AttachStdout": truth(),
+    "AttachStderr": truth(),
+    "ExposedPorts": name_set(),
+    "Tty": truth(),
+    "OpenStdin": truth(),
+    "StdinOnce": truth(),
+    "Env": texts(),
+    "Cmd": text_or_texts(),
+    "Healthcheck": mapping(),
+    "ArgsEscaped": truth(),
+    "Image": text(),
+    "Volumes": name_set(),
+    "WorkingDir": text(),
+    "Entrypoint": text_or_texts(),
+    "NetworkDisabled": truth(),
+    "OnBuild": texts(),
+    "Labels": text_map(),
+    "StopSignal": text(),
+    "StopTimeout": whole(None),
+    "Shell": texts(),
+}
+"""Docker Engine API, ContainerConfig."""
+
+HOST_CONFIG: Final[dict[str, Field]] = {
+    "CpuShares": whole(),
+    "Memory": whole(),
+    "CgroupParent": text(),
+    "BlkioWeight": whole(),
+    "BlkioWeightDevice": maps(),
+    "BlkioDeviceReadBps": maps(),
+    "BlkioDeviceWriteBps": maps(),
+    "BlkioDeviceReadIOps": maps(),
+    "BlkioDeviceWriteIOps": maps(),
+    "CpuPeriod": whole(),
+    "CpuQuota": whole(),
+    "CpuRealtimePeriod": whole(),
+    "CpuRealtimeRuntime": whole(),
+    "CpusetCpus": text(),
+    "CpusetMems": text(),
+    "Devices": maps(),
+    "DeviceCgroupRules": texts(),
+    "DeviceRequests": maps(),
+    "MemoryReservation": whole(),
+    "MemorySwap": whole(),
+    "MemorySwappiness": whole(None),
+    "NanoCpus": whole(),
+    "OomKillDisable": truth(None),
+    "Init": truth(None),
+    "PidsLimit": whole(None),
+    "Ulimits": maps(),
+    "Binds": texts(),
+    "ContainerIDFile": text(),
+    "LogConfig": mapping({}),
+    "NetworkMode": text("default"),
+    "PortBindings": mapping({}),
+    "RestartPolicy": mapping({"Name": "no", "MaximumRetryCount": 0}),
+    "AutoRemove": truth(),
+    "VolumeDriver": text(),
+    "VolumesFrom": texts(),
+    "Mounts": maps(),
+    "ConsoleSize": Field("two whole numbers", lambda value: isinstance(value, list), None),
+    "Annotations": text_map(),
+    "CapAdd": texts(),
+    "CapDrop": texts(),
+    "CgroupnsMode": text(),
+    "Dns": texts(),
+    "DnsOptions": texts(),
+    "DnsSearch": texts(),
+    "ExtraHosts": texts(),
+    "GroupAdd": texts(),
+    "IpcMode": text(),
+    "Cgroup": text(),
+    "Links": texts(),
+    "OomScoreAdj": whole(),
+    "PidMode": text(),
+    "Privileged": truth(),
+    "PublishAllPorts": truth(),
+    "ReadonlyRootfs": truth(),
+    "SecurityOpt": texts(),
+    "StorageOpt": text_map(),
+    "Tmpfs": text_map(),
+    "UTSMode": text(),
+    "UsernsMode": text(),
+    "ShmSize": whole(),
+    "Sysctls": text_map(),
+    "Runtime": text(),
+    "Isolation": text(),
+    "MaskedPaths": texts(),
+    "ReadonlyPaths": texts(),
+}
+"""Docker Engine API, HostConfig."""
+
+HEALTHCHECK: Final[dict[str, Field]] = {
+    "Test": texts(),
+    "Interval": whole(),
+    "Timeout": whole(),
+    "Retries": whole(),
+    "StartPeriod": whole(),
+    "StartInterval": whole(),
+}
+RESTART: Final[dict[str, Field]] = {"Name": text("no"), "MaximumRetryCount": whole()}
+RESTART_NAMES: Final = ("", "no", "always", "unless-stopped", "on-failure")
+LOG: Final[dict[str, Field]] = {"Type": text("json-file"), "Config": text_map({})}
+LOG_DEFAULTS: Final = {"max-size": "10m", "max-file": "3"}
+"""Logs are bounded unless told otherwise; Docker lets them grow without end. `max-size=-1` is Docker's way."""
+LOG_OPTIONS: Final = frozenset({"max-size", "max-file", "labels", "labels-regex", "env", "env-regex", "tag", "compress", "mode", "max-buffer-size"})
+SHM_SIZE: Final = 64 << 20
+MEMORY_MIN: Final = 6 << 20
+NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+
+
+def config_of(document: Any) -> dict[str, Any]:
+    """The Config of a client's document. Raises UsageError."""
+    config = read(document, CONFIG, "container config")
+    for name in ("Cmd", "Entrypoint"):
+        if isinstance(config[name], str):
+            config[name] = shlex.split(config[name])
+    for entry in config["Env"] or ():
+        if entry.startswith("=") or not entry:
+            raise UsageError(f"environment variable {entry[:40]!r}", "it has no name", "write NAME=value")
+    if config["WorkingDir"] and not config["WorkingDir"].startswith("/"):
+        raise UsageError(f"working directory {config['WorkingDir'][:80]!r}", "it is not absolute", "begin it with /")
+    if config["Healthcheck"] is not None:
+        config["Healthcheck"] = read(config["Healthcheck"], HEALTHCHECK, "health check")
+    return config
+
+
+def host_config_of(document: Any) -> dict[str, Any]:
+    """The HostConfig of a client's document. Raises UsageError."""
+    host = read({} if document is None else document, HOST_CONFIG, "host config")
+    host["RestartPolicy"] = read(host["RestartPolicy"], RESTART, "restart policy")
+    host["LogConfig"] = read(host["LogConfig"], LOG, "log config")
+    host["NetworkMode"] = host["NetworkMode"] or "default"
+    host["IpcMode"] = host["IpcMode"] or "private"
+    host["CgroupnsMode"] = host["CgroupnsMode"] or "private"
+    host["ShmSize"] = host["ShmSize"] or SHM_SIZE
+    host["Runtime"] = host["Runtime"] or "gasang"
+    host["LogConfig"]["Type"] = host["LogConfig"]["Type"] or "json-file"
+    if host["LogConfig"]["Type"] == "json-file":
+        host["LogConfig"]["Config"] = {**LOG_DEFAULTS, **host["LogConfig"]["Config"]}
+    _check_host(host)
+    return host
+
+
+def _check_host(host: dict[str, Any]) -> None:
+    """What a type alone does not say. Raises UsageError with Docker's meaning."""
+    policy = host["RestartPolicy"]
+    if policy["Name"] not in RESTART_NAMES:
+        raise UsageError(f"restart policy {policy['Name'][:40]!r}", "there is none of this name", f"use one of {', '.join(RESTART_NAMES[1:])}")
+    if policy["MaximumRetryCount"] and policy["Name"] != "on-failure":
+        raise UsageError(f"restart policy {policy['Name']!r}", "a count of retries belongs to on-failure", "leave the count out")
+    if host["AutoRemove"] and policy["Name"] not in ("", "no"):
+        raise UsageError("container", "it can't be removed when it ends and restarted as well", "choose --rm or --restart")
+    log = host["LogConfig"]
+    if log["Type"] not in ("json-file", "none", "local"):
+        raise UsageError(f"log driver {log['Type'][:40]!r}", "there is none of this name", "use json-file, local or none")
+    for name in log["Config"]:
+        if name not in LOG_OPTIONS:
+            raise UsageError(f"log option {name[:40]!r}", f"the {log['Type']} driver has none of this name", "leave it out")
+    if 0 < host["Memory"] < MEMORY_MIN:
+        raise UsageError("memory limit", f"{host['Memory']} bytes are less than the least, 6 MiB", "give at least 6m")
+    if host["Memory"] < 0 or host["NanoCpus"] < 0 or host["ShmSize"] < 0:
+        raise UsageError("resources", "a limit is negative", "give a positive number, or 0 for none")
+    if host["MemorySwap"] > 0 and not host["Memory"]:
+        raise UsageError("memory and swap limit", "it needs a memory limit", "give --memory as well")
+    if 0 < host["MemorySwap"] < host["Memory"]:
+        raise UsageError("memory and swap limit", "it is smaller than the memory limit alone", "give more")
+    if host["NanoCpus"] and (host["CpuQuota"] or host["CpuPeriod"]):
+        raise UsageError("cpu limit", "--cpus and --cpu-quota or --cpu-period say the same thing twice", "give one of them")
+
+
+def merged(config: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
+    """`config` with what the image's own config says where the client says nothing (Docker's rules)."""
+    result = dict(config)
+    own = {entry.partition("=")[0] for entry in config["Env"] or ()}
+    inherited = [entry for entry in image.get("Env") or [] if entry.partition("=")[0] not in own]
+    result["Env"] = [*inherited, *(config["Env"] or [])]
+    if not config["Entrypoint"]:
+        if config["Entrypoint"] is None and not config["Cmd"]:
+            result["Cmd"] = image.get("Cmd")
+        if config["Entrypoint"] is None:
+            result["Entrypoint"] = image.get("Entrypoint")
+    if result["Entrypoint"] == [""]:
+        result["Entrypoint"] = None
+    for name in ("User", "WorkingDir", "StopSignal"):
+        result[name] = config[name] or image.get(name) or ""
+    for name in ("ExposedPorts", "Volumes", "Labels"):
+        both = {**(image.get(name) or {}), **(config[name] or {})}
+        result[name] = both or (None if name != "Labels" else {})
+    result["Healthcheck"] = _health(config["Healthcheck"], image.get("Healthcheck"))
+    result["Shell"] = config["Shell"] or image.get("Shell")
+    return result
+
+
+def _health(own: dict[str, Any] | None, image: Any) -> dict[str, Any] | None:
+    if not isinstance(image, dict):
+        return own
+    inherited = read(image, HEALTHCHECK, "the image's health check")
+    if own is None:
+        return inherited
+    return {name: own[name] or inherited[name] for name in HEALTHCHECK}
+
+
+def checked_name(name: str) -> str:
+    """A container's name without its slash. Raises UsageError."""
+    bare = name.removeprefix("/")
+    if not NAME.fullmatch(bare):
+        raise UsageError(f"container name {bare[:80]!r}", "only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", "choose another")
+    return bare

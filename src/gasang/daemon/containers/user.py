@@ -1,0 +1,68 @@
+"""Who a container's process is: "user[:group]" looked up in the image's own passwd and group files (passwd(5), group(5))."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from gasang.core.errors import UsageError
+
+ID_MAX: Final = (1 << 31) - 1
+LINES_MAX: Final = 100_000
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Numbers and home of a user."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    home: str
+
+
+def _rows(text: str, fields: int) -> Iterator[list[str]]:
+    for line in text.splitlines()[:LINES_MAX]:
+        row = line.strip().split(":")
+        if len(row) >= fields and not line.startswith("#"):
+            yield row
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) <= ID_MAX else None
+
+
+def identify(user: str, passwd: str, group: str, more_groups: list[str]) -> Identity:
+    """The identity of `user` ("", "name", "uid", "name:group" …). Raises UsageError for a name the image does not have."""
+    name, _, group_name = user.partition(":")
+    name = name or "0"
+    wanted = _number(name)
+    found = None
+    for row in _rows(passwd, 4):
+        if row[0] == name or (wanted is not None and _number(row[2]) == wanted):
+            found = row
+            break
+    if found is None and wanted is None:
+        raise UsageError(f"user {name[:80]!r}", "unable to find user: no matching entries in passwd file", "name one of the image, or a number")
+    uid = wanted if wanted is not None else _number(found[2] if found else "")
+    gid = _number(found[3]) if found else 0
+    if uid is None or gid is None:
+        raise UsageError(f"user {name[:80]!r}", "the image's passwd file has no numbers for it", "name another, or a number")
+    home = found[5] if found and len(found) > 5 and found[5] else "/"
+    member = found[0] if found else ""
+    groups = tuple(number for row in _rows(group, 4) if member and member in row[3].split(",") and (number := _number(row[2])) is not None)
+    if group_name:
+        gid, groups = _group(group_name, group), ()
+    extra = tuple(_group(entry, group) for entry in more_groups)
+    return Identity(uid, gid, tuple(dict.fromkeys((*groups, *extra))), home)
+
+
+def _group(name: str, group: str) -> int:
+    number = _number(name)
+    if number is not None:
+        return number
+    for row in _rows(group, 3):
+        if row[0] == name and (found := _number(row[2])) is not None:
+            return found
+    raise UsageError(f"group {name[:80]!r}", "unable to find group: no matching entries in group file", "name one of the image, or a number")

@@ -1,0 +1,46 @@
+"""Where the daemon keeps things: state that stays, and run-time files that a restart of the host takes away."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gasang.core.paths import data_folder
+
+
+@dataclass(frozen=True)
+class Folders:
+    """The folders of one daemon."""
+
+    state: Path
+    run: Path
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> Folders:
+        """Those of a user: root's run-time files are in /run/gasang, another's in XDG_RUNTIME_DIR, all under GASANG_HOME if it is set."""
+        home = environment.get("GASANG_HOME", "")
+        if os.path.isabs(home):
+            return cls(data_folder(environment), Path(home) / "run")
+        if os.geteuid() == 0:
+            return cls(Path("/var/lib/gasang") if not environment.get("XDG_DATA_HOME") else data_folder(environment), Path("/run/gasang"))
+        runtime = environment.get("XDG_RUNTIME_DIR", "") or f"/tmp/gasang-{os.geteuid()}"  # noqa: S108  made with mode 700
+        return cls(data_folder(environment), Path(runtime) / "gasang")
+
+    @property
+    def socket(self) -> Path:
+        """Where docker clients connect."""
+        return self.run / "docker.sock"
+
+    def container(self, key: str) -> Path:
+        """What stays of a container: its layer, its log, its files."""
+        return self.state / "containers" / key
+
+    def machine(self, key: str) -> Path:
+        """The supervisor's run-time folder of a container or an exec."""
+        return self.run / "machines" / key
+
+    def volume(self, name: str) -> Path:
+        """A volume's folder; its files are in _data."""
+        return self.state / "volumes" / name

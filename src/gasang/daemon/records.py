@@ -1,0 +1,106 @@
+"""What the daemon must not forget: JSON records in an SQLite database, held in memory as well.
+
+A change is on disk before it is seen in memory. One process at a time opens a database: the lock goes with the process.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from gasang.core.errors import BadInputError, StateError
+
+VERSION: Final = 1
+_KINDS: Final = ("container", "network", "volume", "setting")
+
+
+class Database:
+    """The database of one daemon."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open or make the database in `folder`. Raises StateError where another daemon has it, BadInputError where it is damaged."""
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise StateError(f"state {folder}", "another daemon uses it", "end that one, or set GASANG_HOME to another folder") from None
+        path = folder / "state.db"
+        try:
+            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._prepare(path)
+        except sqlite3.DatabaseError as error:
+            os.close(self._lock)
+            raise BadInputError(f"state {path}", f"it cannot be read ({error})", "move it away and start again") from error
+
+    def _prepare(self, path: Path) -> None:
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("PRAGMA synchronous=NORMAL")  # survives a killed daemon; a power cut may lose the last moment
+        self._connection.execute("CREATE TABLE IF NOT EXISTS record (kind TEXT, id TEXT, body TEXT, PRIMARY KEY (kind, id)) WITHOUT ROWID")
+        found = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if found > VERSION:
+            raise BadInputError(f"state {path}", f"a newer gasang wrote it (version {found})", "use that one")
+        self._connection.execute(f"PRAGMA user_version={VERSION}")
+
+    def load(self, kind: str) -> dict[str, dict[str, Any]]:
+        """Every record of a kind, by id."""
+        rows = self._connection.execute("SELECT id, body FROM record WHERE kind=?", (kind,))
+        return {key: json.loads(body) for key, body in rows}
+
+    def put(self, kind: str, key: str, body: dict[str, Any]) -> None:
+        """Keep a record. Raises OSError where the disk is full."""
+        self._change("INSERT OR REPLACE INTO record VALUES (?, ?, ?)", (kind, key, json.dumps(body, separators=(",", ":"))))
+
+    def drop(self, kind: str, key: str) -> None:
+        """Forget a record."""
+        self._change("DELETE FROM record WHERE kind=? AND id=?", (kind, key))
+
+    def _change(self, statement: str, values: tuple[str, ...]) -> None:
+        try:
+            self._connection.execute(statement, values)
+        except sqlite3.OperationalError as error:
+            raise OSError(f"the daemon's state cannot be written: {error}") from error
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._connection.close()
+        os.close(self._lock)
+
+
+class Table:
+    """The records of one kind, in memory and in the database."""
+
+    def __init__(self, database: Database, kind: str) -> None:
+        assert kind in _KINDS
+        self._database = database
+        self._kind = kind
+        self._rows = database.load(kind)
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        return self._rows[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._rows
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(tuple(self._rows))
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """The record of a key, if there is one."""
+        return self._rows.get(key)
+
+    def put(self, key: str, body: dict[str, Any]) -> None:
+        """Keep a record."""
+        self._database.put(self._kind, key, body)
+        self._rows[key] = body
+
+    def drop(self, key: str) -> None:
+        """Forget a record."""
+        self._database.drop(self._kind, key)
+        self._rows.pop(key, None)
