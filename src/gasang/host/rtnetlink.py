@@ -1,0 +1,217 @@
+"""Links, addresses and routes: rtnetlink messages made and read.
+
+Only bytes here; `gasang.host.netlink.Socket` carries them. Interfaces are named or numbered, addresses are packed (4 or 16 bytes).
+
+Reference: rtnetlink(7); linux/if_link.h, linux/if_addr.h, linux/rtnetlink.h.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Final
+
+from gasang.core.errors import BadInputError
+from gasang.host.netlink import CREATE, EXCL, Answer, Message, attribute, attributes, nested, text, u8, u32
+
+NEW_LINK: Final = 16
+DELETE_LINK: Final = 17
+GET_LINK: Final = 18
+NEW_ADDRESS: Final = 20
+GET_ADDRESS: Final = 22
+NEW_ROUTE: Final = 24
+GET_ROUTE: Final = 26
+
+UP: Final = 1
+LOOPBACK_INDEX: Final = 1
+
+_LINK = struct.Struct("=BxHiII")
+_ADDRESS = struct.Struct("=BBBBi")
+_ROUTE = struct.Struct("=BBBBBBBBI")
+
+_HARDWARE_ADDRESS = 1
+_NAME = 3
+_MTU = 4
+_LINK_OF = 5
+_MASTER = 10
+_LINK_INFO = 18
+_NAMESPACE_FD = 28
+_AF_SPEC = 26
+_ALIAS = 20
+_EXT_MASK = 29
+_SKIP_STATISTICS = 8
+_KIND = 1
+_DATA = 2
+_VETH_PEER = 1
+_FORWARD_DELAY = 1
+_PROTINFO = 12
+_PORT_ISOLATED = 33
+_ADDRESS_GENERATION = 8
+_GENERATE_NONE = 1
+_LOCAL = 2
+_ADDRESS_ITSELF = 1
+_BROADCAST = 4
+_ADDRESS_FLAGS = 8
+_NO_DUPLICATE_DETECTION = 0x02
+_DESTINATION = 1
+_OUT = 4
+_GATEWAY = 5
+_TABLE_MAIN = 254
+_PROTOCOL_BOOT = 3
+_TYPE_UNICAST = 1
+_SCOPE_LINK = 253
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An interface as the kernel lists it. `peer` is the other end of a veth (0: none), `master` the bridge it is a port of."""
+
+    index: int
+    name: str
+    kind: str
+    up: bool
+    hardware_address: bytes
+    mtu: int
+    master: int
+    peer: int
+    alias: str
+
+
+def _header(index: int = 0, flags: int = 0, change: int = 0, family: int = 0) -> bytes:
+    return _LINK.pack(family, 0, index, flags, change)
+
+
+def new_bridge(name: str, hardware_address: bytes, mtu: int = 0) -> Message:
+    """A bridge, up, that forwards at once and keeps its hardware address whatever joins it."""
+    info = nested(_LINK_INFO, text(_KIND, "bridge"), nested(_DATA, u32(_FORWARD_DELAY, 0)))
+    body = _header(0, UP, UP) + text(_NAME, name) + attribute(_HARDWARE_ADDRESS, hardware_address) + info
+    return Message(NEW_LINK, CREATE | EXCL, body + (u32(_MTU, mtu) if mtu else b""), f"bridge {name}")
+
+
+def new_dummy(name: str) -> Message:
+    """An interface that leads nowhere, up."""
+    return Message(
+        NEW_LINK, CREATE | EXCL, _header(0, UP, UP) + text(_NAME, name) + nested(_LINK_INFO, text(_KIND, "dummy")), f"interface {name}"
+    )
+
+
+def new_veth(name: str, bridge: int, inner: str, hardware_address: bytes, namespace: int, mtu: int = 0) -> Message:
+    """A pair: `name` here, up, a port of the bridge numbered `bridge` (0: of none); `inner`, down, in the namespace of that descriptor."""
+    size = u32(_MTU, mtu) if mtu else b""
+    there = _header() + text(_NAME, inner) + attribute(_HARDWARE_ADDRESS, hardware_address) + u32(_NAMESPACE_FD, namespace) + size
+    info = nested(_LINK_INFO, text(_KIND, "veth"), nested(_DATA, attribute(_VETH_PEER, there)))
+    body = _header(0, UP, UP) + text(_NAME, name) + (u32(_MASTER, bridge) if bridge else b"") + size + info
+    return Message(NEW_LINK, CREATE | EXCL, body, f"interface {name}")
+
+
+def isolate_port(index_of: str) -> Message:
+    """A bridge's port that may talk to the bridge but to no other isolated port."""
+    slave = nested(_LINK_INFO, text(4, "bridge"), nested(5, u8(_PORT_ISOLATED, 1)))
+    return Message(NEW_LINK, 0, _header() + text(_NAME, index_of) + slave, f"interface {index_of}")
+
+
+def set_up(index: int, *, quiet: bool = False) -> Message:
+    """Set an interface up; `quiet`: without an IPv6 link-local address."""
+    no_address = nested(_AF_SPEC, nested(socket.AF_INET6, u8(_ADDRESS_GENERATION, _GENERATE_NONE))) if quiet else b""
+    return Message(NEW_LINK, 0, _header(index, UP, UP) + no_address, f"interface {index}")
+
+
+def rename(index: int, name: str) -> Message:
+    """Give an interface that is down another name."""
+    return Message(NEW_LINK, 0, _header(index) + text(_NAME, name), f"interface {name}")
+
+
+def delete_link(name: str) -> Message:
+    """Delete the interface of that name."""
+    return Message(DELETE_LINK, 0, _header() + text(_NAME, name), f"interface {name}")
+
+
+def get_link(name: str) -> Message:
+    """Ask for one interface."""
+    return Message(GET_LINK, 0, _header() + text(_NAME, name) + u32(_EXT_MASK, _SKIP_STATISTICS), f"interface {name}")
+
+
+def all_links() -> Message:
+    """Ask for all interfaces (to be dumped)."""
+    return Message(GET_LINK, 0, _header() + u32(_EXT_MASK, _SKIP_STATISTICS), "the list of interfaces")
+
+
+def all_addresses() -> Message:
+    """Ask for all addresses (to be dumped)."""
+    return Message(GET_ADDRESS, 0, _ADDRESS.pack(0, 0, 0, 0, 0), "the list of addresses")
+
+
+def all_routes() -> Message:
+    """Ask for all routes (to be dumped)."""
+    return Message(GET_ROUTE, 0, _ROUTE.pack(0, 0, 0, 0, 0, 0, 0, 0, 0), "the list of routes")
+
+
+def new_address(index: int, address: bytes, prefix: int) -> Message:
+    """Give an interface an address; an IPv6 one is used at once (nobody else can have it)."""
+    if len(address) == 4:
+        broadcast = (int.from_bytes(address, "big") | ((1 << (32 - prefix)) - 1)).to_bytes(4, "big")
+        header = _ADDRESS.pack(socket.AF_INET, prefix, 0, 0, index)
+        wide = attribute(_BROADCAST, broadcast) if prefix < 31 else b""
+        body = header + attribute(_LOCAL, address) + attribute(_ADDRESS_ITSELF, address) + wide
+    else:
+        header = _ADDRESS.pack(socket.AF_INET6, prefix, _NO_DUPLICATE_DETECTION, 0, index)
+        body = header + attribute(_LOCAL, address) + attribute(_ADDRESS_ITSELF, address) + u32(_ADDRESS_FLAGS, _NO_DUPLICATE_DETECTION)
+    return Message(NEW_ADDRESS, CREATE | EXCL, body, f"address {ip_address(address)}")
+
+
+def default_route(index: int, gateway: bytes) -> Message:
+    """Everything else goes to `gateway` out of that interface."""
+    family = socket.AF_INET if len(gateway) == 4 else socket.AF_INET6
+    header = _ROUTE.pack(family, 0, 0, 0, _TABLE_MAIN, _PROTOCOL_BOOT, 0, _TYPE_UNICAST, 0)
+    return Message(NEW_ROUTE, CREATE | EXCL, header + attribute(_GATEWAY, gateway) + u32(_OUT, index), f"route by {ip_address(gateway)}")
+
+
+def link_of(answer: Answer) -> Link:
+    """The interface in an answer of type NEW_LINK.
+
+    Raises BadInputError if it is damaged.
+    """
+    if len(answer.body) < _LINK.size:
+        raise BadInputError("netlink answer", f"a link of {len(answer.body)} bytes is too short")
+    _family, _type, index, flags, _change = _LINK.unpack_from(answer.body)
+    found = dict(attributes(answer.body, _LINK.size))
+    kind = dict(attributes(found.get(_LINK_INFO, b""))).get(_KIND, b"")
+    return Link(
+        index,
+        _string(found.get(_NAME, b"")),
+        _string(kind),
+        bool(flags & UP),
+        found.get(_HARDWARE_ADDRESS, b""),
+        _u32(found.get(_MTU)),
+        _u32(found.get(_MASTER)),
+        _u32(found.get(_LINK_OF)),
+        _string(found.get(_ALIAS, b"")),
+    )
+
+
+def network_of(answer: Answer) -> IPv4Network | IPv6Network | None:
+    """The network that an answer of type NEW_ROUTE or NEW_ADDRESS covers; None for a default route and other families.
+
+    Raises BadInputError if it is damaged.
+    """
+    route = answer.kind == NEW_ROUTE
+    shape = _ROUTE if route else _ADDRESS
+    if len(answer.body) < shape.size:
+        raise BadInputError("netlink answer", f"a route or address of {len(answer.body)} bytes is too short")
+    family, prefix = answer.body[0], answer.body[1]
+    found = dict(attributes(answer.body, shape.size))
+    packed = found.get(_DESTINATION) if route else found.get(_LOCAL, found.get(_ADDRESS_ITSELF))
+    width = {socket.AF_INET: 4, socket.AF_INET6: 16}.get(socket.AddressFamily(family)) if family in (2, 10) else None
+    if packed is None or width != len(packed) or prefix > width * 8 or (route and prefix == 0):
+        return None
+    return ip_network((packed, prefix), strict=False)
+
+
+def _string(value: bytes) -> str:
+    return value.rstrip(b"\0").decode(errors="replace")
+
+
+def _u32(value: bytes | None) -> int:
+    return struct.unpack("=I", value)[0] if value is not None and len(value) == 4 else 0

@@ -1,0 +1,1 @@
+"""Networks that machines share: addresses, bridges, names, translation and publishing."""

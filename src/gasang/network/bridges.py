@@ -1,0 +1,156 @@
+"""The host's side of networks: bridges, the table of rules, forwarding. Made when the first machine comes, gone when nobody needs it.
+
+`Bridges` holds what is on the host now; what ought to be is told to it. A network without machines has nothing on the host.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Callable, Iterable, Sequence
+from ipaddress import ip_address
+from typing import Final
+
+from gasang.core.errors import GasangError
+from gasang.host import rtnetlink, sysctls
+from gasang.host.netlink import ROUTE, NetlinkError, Socket
+from gasang.host.nftables import Netfilter
+from gasang.network import forwarding, names, rules
+from gasang.network.forwarding import Before
+from gasang.network.spec import Network, Published
+
+DEFAULT_BRIDGE: Final = "gasang"
+_MISSING: Final = frozenset({errno.ENODEV})
+
+
+class Bridges:
+    """What of us is on the host, in the network namespace of the thread that makes this."""
+
+    def __init__(self, tag: str, before: Before, store: Callable[[Before], None]) -> None:
+        self.route = Socket(ROUTE)
+        self._netfilter = Netfilter()
+        self.translates = self._netfilter.usable()
+        self._tag = tag
+        self._before = before
+        self._store = store
+        self._present: dict[str, tuple[Network, int]] = {}
+        self._table = names.table(tag)
+
+    def close(self) -> None:
+        """Close the sockets; everything on the host stays."""
+        self.route.close()
+        self._netfilter.close()
+
+    def links(self) -> list[rtnetlink.Link]:
+        """All interfaces of the host."""
+        return [rtnetlink.link_of(answer) for answer in self.route.dump(rtnetlink.all_links())]
+
+    def number(self, network: str) -> int | None:
+        """The interface number of a network's bridge; None if it has none now."""
+        present = self._present.get(network)
+        return present[1] if present else None
+
+    def free_name(self) -> str:
+        """A name for the default network's bridge that no interface has."""
+        taken = {link.name for link in self.links()}
+        return next(name for number in range(len(taken) + 1) if (name := f"{DEFAULT_BRIDGE}{number}") not in taken)
+
+    def raise_up(self, network: Network, published: Iterable[Published]) -> int:
+        """Make the network's bridge and let its rules hold; the bridge's number.
+
+        Raises NetlinkError and PermissionDeniedError; then nothing of it is left.
+        """
+        ipv6 = any(":" in subnet.subnet for subnet in network.subnets)
+        if not network.spec.internal:
+            self._before = forwarding.turn_on(self._before, self.links(), ipv6=ipv6, store=self._store)
+        self.route.send([rtnetlink.new_bridge(network.bridge, names.bridge_address(self._tag, network.id), network.spec.mtu)])
+        try:
+            self._parameters(network)
+            number = self._address(network)
+            self._present[network.id] = network, number
+            self.write_rules(published)
+        except GasangError:
+            self._present.pop(network.id, None)
+            self._delete([network.bridge])
+            raise
+        return number
+
+    def adopt(self, network: Network) -> bool:
+        """Take over the network's bridge as it stands; False if it is not there."""
+        try:
+            answers = self.route.send([rtnetlink.get_link(network.bridge)])
+        except NetlinkError:
+            return False
+        link = rtnetlink.link_of(answers[0])
+        if not names.is_our_bridge(self._tag, link.kind, link.hardware_address):
+            return False
+        self._present[network.id] = network, link.index
+        return True
+
+    def take_down(self, networks: Sequence[Network], published: Iterable[Published]) -> None:
+        """Remove the bridges of networks that have no machines, their rules, and with the last of all also the table and forwarding."""
+        gone = [network for network in networks if self._present.pop(network.id, None)]
+        self._delete([network.bridge for network in gone])
+        if self._present:
+            self.write_rules(published)
+        else:
+            self.clear()
+
+    def clear(self) -> None:
+        """No rules, and the host's parameters as they were before us."""
+        if self.translates:
+            self._netfilter.commit(rules.removal(self._table))
+        if self._before.parameters:
+            self._before = forwarding.put_back(self._before, self.links())
+            self._store(self._before)
+
+    def sweep(self, cables: Iterable[str], bridges: Iterable[str]) -> list[str]:
+        """Delete our interfaces that are none of these; their names."""
+        kept = {*cables, *bridges}
+        ours = [link for link in self.links() if link.name not in kept]
+        lost = [link.name for link in ours if names.is_our_cable(self._tag, link.kind, link.name)]
+        lost += [link.name for link in ours if names.is_our_bridge(self._tag, link.kind, link.hardware_address)]
+        self._delete(lost)
+        return lost
+
+    def write_rules(self, published: Iterable[Published]) -> None:
+        """Replace the table by one for the networks that are on the host."""
+        if self.translates:
+            ruled = [_ruled(network) for network, _number in self._present.values()]
+            self._netfilter.commit(rules.replacement(self._table, ruled, published, self._before.outside))
+
+    def publish(self, published: Sequence[Published]) -> None:
+        """Let rules send these ports to their machines."""
+        messages = rules.publish(self._table, published)
+        if self.translates and messages:
+            self._netfilter.commit(messages)
+
+    def withdraw(self, published: Sequence[Published]) -> None:
+        """Undo `publish`."""
+        messages = rules.withdraw(self._table, published)
+        if self.translates and messages:
+            self._netfilter.commit(messages)
+
+    def _delete(self, bridges: Sequence[str]) -> None:
+        if bridges:
+            self.route.send([rtnetlink.delete_link(name) for name in bridges], forgiven=_MISSING)
+
+    def _parameters(self, network: Network) -> None:
+        """Packets from the host's own 127.0.0.1 may leave by the bridge (our rules stop those that come in); no router is heeded."""
+        for name, value in ((f"net/ipv4/conf/{network.bridge}/route_localnet", "1"), (f"net/ipv6/conf/{network.bridge}/accept_ra", "0")):
+            with contextlib.suppress(GasangError):
+                sysctls.write(name, value)
+
+    def _address(self, network: Network) -> int:
+        number = rtnetlink.link_of(self.route.send([rtnetlink.get_link(network.bridge)])[0]).index
+        messages = [rtnetlink.set_up(number, quiet=not any(":" in subnet.subnet for subnet in network.subnets))]
+        for subnet in network.subnets:
+            prefix = int(subnet.subnet.partition("/")[2])
+            messages.append(rtnetlink.new_address(number, ip_address(subnet.gateway).packed, prefix))
+        self.route.send(messages)
+        return number
+
+
+def _ruled(network: Network) -> rules.Ruled:
+    subnets = tuple(subnet.subnet for subnet in network.subnets)
+    return rules.Ruled(network.bridge, subnets, network.spec.internal, network.spec.icc, network.spec.masquerade)
