@@ -32,6 +32,11 @@ class Events:
         self._past: deque[Event] = deque(maxlen=KEPT)
         self._listeners: set[asyncio.Queue[Event]] = set()
 
+    @property
+    def listeners(self) -> int:
+        """How many listen."""
+        return len(self._listeners)
+
     def tell(self, kind: str, action: str, actor: str, attributes: Mapping[str, Any] | None = None) -> None:
         """Something happened now."""
         texts = {name: str(value) for name, value in (attributes or {}).items()}

@@ -1,0 +1,72 @@
+"""The daemon's process: its socket, its signals, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from gasang.core.errors import GasangError
+from gasang.daemon.folders import Folders
+
+_log = logging.getLogger(__name__)
+
+
+def listen(path: Path) -> socket.socket:
+    """A listening socket at `path` that only its owner (and the group docker, if root) may use; a dead one there is replaced."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    path.unlink(missing_ok=True)
+    before = os.umask(0o177)
+    try:
+        listener.bind(os.fspath(path))
+    finally:
+        os.umask(before)
+    listener.listen(512)
+    return listener
+
+
+async def serve(folders: Folders, ready: int | None = None) -> None:
+    """Run until SIGTERM or SIGINT. `ready` is a descriptor that gets a line when clients can connect."""
+    from gasang.api.docker.application import HEADERS, Application
+    from gasang.api.http.server import Server
+    from gasang.daemon.engine import Engine
+
+    engine = Engine(folders)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    try:
+        await engine.recover()
+        listener = listen(folders.socket)
+        server = asyncio.ensure_future(Server(listener, Application(engine), HEADERS).serve())
+        if ready is not None:
+            os.write(ready, b"ready\n")
+            os.close(ready)
+        waiting = asyncio.ensure_future(stopping.wait())
+        await asyncio.wait([server, waiting], return_when=asyncio.FIRST_COMPLETED)
+        if server.done():
+            server.result()
+        server.cancel()
+        await asyncio.gather(server, return_exceptions=True)
+        listener.close()
+        folders.socket.unlink(missing_ok=True)
+    finally:
+        engine.close()
+
+
+def main(folders: Folders) -> int:
+    """Run the daemon in this process; its exit code."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    folders.run.mkdir(parents=True, exist_ok=True, mode=0o711)
+    try:
+        asyncio.run(serve(folders))
+    except GasangError as error:
+        print(f"gasang: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0

@@ -1,0 +1,111 @@
+"""The daemon's parts, put together: one visible place."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from gasang.core.errors import GasangError
+from gasang.daemon.containers.control import GroupControl
+from gasang.daemon.containers.execs import Execs
+from gasang.daemon.containers.files import ContainerFiles
+from gasang.daemon.containers.health import Health
+from gasang.daemon.containers.layers import ContainerLayers
+from gasang.daemon.containers.lives import Lives
+from gasang.daemon.containers.names import new_id
+from gasang.daemon.containers.record import Container
+from gasang.daemon.containers.restart import wants_start_with_daemon
+from gasang.daemon.containers.supervised import SupervisedRuntime
+from gasang.daemon.events import Events
+from gasang.daemon.folders import Folders
+from gasang.daemon.images import DaemonImages
+from gasang.daemon.networks import ContainerNetworks
+from gasang.daemon.records import Database, Table
+from gasang.daemon.services import Services
+from gasang.daemon.volumes import Volumes
+
+
+class Engine:
+    """Everything a daemon has. Made before its event loop serves anyone."""
+
+    def __init__(self, folders: Folders) -> None:
+        """Open the state in `folders`. Raises StateError where another daemon uses it."""
+        self.folders = folders
+        self.database = Database(folders.state)
+        self.identity = self._identity()
+        self.events = Events()
+        self.volumes = Volumes(self.database, folders, self.events)
+        self.images = DaemonImages(folders, self.events)
+        self.networks = ContainerNetworks(self.database, self.events, str(folders.state), self._find)
+        self.layers = ContainerLayers(folders, self.images)
+        self.control = GroupControl()
+        services = Services(
+            database=self.database,
+            folders=folders,
+            events=self.events,
+            volumes=self.volumes,
+            images=self.images,
+            layers=self.layers,
+            networks=self.networks,
+            control=self.control,
+            runtime=SupervisedRuntime(),
+            find=self._find,
+        )
+        self.services = services
+        self.containers = Lives(services)
+        self.execs = Execs(services, self.containers)
+        self.files = ContainerFiles(services)
+        self.containers.running.health = Health(services, self.execs)
+
+    def _find(self, word: str) -> Container:
+        return self.containers.find(word)
+
+    def _identity(self) -> str:
+        settings = Table(self.database, "setting")
+        if "identity" not in settings:
+            settings.put("identity", {"id": new_id()})
+        found: str = settings["identity"]["id"]
+        return found
+
+    def cgroup_version(self) -> str:
+        """ "1" or "2", as clients expect it."""
+        return self.control.version
+
+    async def recover(self) -> None:
+        """Take over what a former daemon left: running containers go on, those that ended meanwhile are told, policies are honoured."""
+        running: list[Container] = []
+        ended: list[tuple[Container, Any]] = []
+        for container in self.containers.all():
+            if not container.status.alive:
+                continue
+            folder = self.folders.machine(container.id)
+            process = await self.services.runtime.find(folder)
+            if process is not None:
+                running.append(container)
+                self.containers.running.adopt(self.containers.life(container), process)
+            else:
+                ended.append((container, self.services.runtime.exit_of(folder)))
+        await asyncio.to_thread(self.networks.reconcile, running)
+        for container, exit_ in ended:
+            await self.containers.running.ended(self.containers.life(container), exit_)
+        for container in self.containers.all():
+            if not container.status.alive and container.status.status != "restarting" and wants_start_with_daemon(container):
+                await self._start_again(container)
+
+    async def _start_again(self, container: Container) -> None:
+        try:
+            await self.containers.start(container)
+        except (GasangError, OSError) as error:
+            container.status.error = str(error)
+            self.containers.save(container)
+
+    def close(self) -> None:
+        """Let go of everything; what runs goes on."""
+        for container in self.containers.all():
+            life = self.containers.life(container)
+            if life.watcher:
+                life.watcher.cancel()
+            if life.process:
+                life.process.close()
+        self.networks.host.close()
+        self.database.close()
