@@ -36,6 +36,7 @@ FIND: Final = 7  # the first of args 0 (offsets of paths, ended by 0) that can b
 EXECUTE: Final = 8  # execve args 0 (address of a path), 1 (argv), 2 (envp)
 HOOK: Final = 9  # run args 0 (path), 1 (argv), 2 (envp) with args 3 (bytes), 4 (length) as its input, at most args 5 milliseconds
 SIGNALS: Final = 10  # every signal to its default, none blocked
+PROC: Final = 11  # write args 2 (bytes), 3 (length) to the file args 1 (a text like "/uid_map") of /proc/args 0 (a process id)
 
 # Events of the status pipe.
 FAILED: Final = 1  # an operation failed; `list`, `index`, `error` say which and why

@@ -20,6 +20,7 @@ from gasang.kinds.container.layout import (
     FIND,
     HOOK,
     OFFSET,
+    PROC,
     REPORT,
     SIGNALS,
     SLOT,
@@ -56,6 +57,7 @@ EPIPE: Final = -errno.EPIPE
 ENOSYS: Final = -errno.ENOSYS
 LOOK_AT_FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 CLOSE_ON_EXEC: Final = os.O_CLOEXEC
+WRITE_ONLY: Final = os.O_WRONLY
 X_OK: Final = os.X_OK
 AT_EACCESS: Final = 0x200
 LAST_SIGNAL: Final = 64
@@ -158,6 +160,32 @@ def tell(status: i32, event: ptr[Event], kind: u32, which: u32, index: u32, erro
 
 
 @native
+def write_of_process(pid: u64, name: ptr[u8], data: u64, length: u64, scratch: ptr[u8]) -> i64:
+    """Write to a file of a process in /proc."""
+    digits = scratch + 64
+    count: u64 = 0
+    while True:
+        digits[count] = u8(48 + pid % 10)
+        count += 1
+        pid = pid // 10
+        if pid == 0:
+            break
+    cast(ptr[u64], scratch)[0] = 0x2F636F72702F  # "/proc/"
+    at: u64 = 6
+    while count > 0:
+        count -= 1
+        scratch[at] = digits[count]
+        at += 1
+    index: u64 = 0
+    while name[index] != 0:
+        scratch[at] = name[index]
+        at += 1
+        index += 1
+    scratch[at] = 0
+    return write_file(CWD, u64(scratch), WRITE_ONLY, data, length)
+
+
+@native
 def perform(plan: ptr[u8], operation: ptr[Operation], a: ptr[u64]) -> i64:
     """Do one operation whose arguments are in `a`."""
     header = cast(ptr[Header], plan)
@@ -184,6 +212,8 @@ def perform(plan: ptr[u8], operation: ptr[Operation], a: ptr[u64]) -> i64:
         return syscall(NR_EXECVE, a[0], a[1], a[2])
     if code == HOOK:
         return run_hook(a, scratch)
+    if code == PROC:
+        return write_of_process(a[0], cast(ptr[u8], a[1]), a[2], a[3], scratch)
     if code == SIGNALS:
         return reset_signals(a[0])
     return EINVAL

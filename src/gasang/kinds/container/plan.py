@@ -139,9 +139,13 @@ class Plan:
         self.control_slot = Slot(layout.CONTROL_SLOT)
 
     def slot(self) -> Slot:
-        """A new cell."""
+        """A new cell, 0 at first."""
         self._slots += 1
         return Slot(self._slots - 1)
+
+    def bytes_of(self, data: bytes) -> tuple[Offset, int]:
+        """Bytes in the buffer, and their number: two words of an operation."""
+        return self.blob(data), len(data)
 
     def blob(self, data: bytes) -> Offset:
         """Bytes in the buffer, aligned to eight."""

@@ -10,7 +10,7 @@ import errno
 import os
 from typing import Final
 
-from gasang.host.mounts import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS
+from gasang.host.mounts import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS
 from gasang.host.syscalls import native_table
 from gasang.native import cast, i64, native, ptr, syscall, u8, u64
 
@@ -23,12 +23,15 @@ NR_CLOSE: Final = _NR["close"]
 EXISTING: Final = 0
 FOLDER: Final = 1
 FILE: Final = 2
+PLAIN_FOLDER: Final = 3
+"""As FOLDER, but no part of the path may be a symbolic link: what the kernel keeps in /proc and /sys must not be led elsewhere."""
 ENOENT: Final = -errno.ENOENT
 EEXIST: Final = -errno.EEXIST
 ELOOP: Final = -errno.ELOOP
 ENAMETOOLONG: Final = -errno.ENAMETOOLONG
 LOOK: Final = os.O_PATH | os.O_CLOEXEC
 RESOLVE: Final = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
+RESOLVE_PLAIN: Final = RESOLVE | RESOLVE_NO_SYMLINKS
 REGULAR: Final = 0o100000
 PATH_MAX: Final = 4096
 MOST_LINKS: Final = 40
@@ -38,11 +41,11 @@ SCRATCH_SIZE: Final = 4 * PATH_MAX + 64
 
 
 @native
-def look(root: u64, path: u64, how: ptr[u64]) -> i64:
+def look(root: u64, path: u64, how: ptr[u64], resolve: u64) -> i64:
     """Open a path beneath the root, for its place only."""
     how[0] = LOOK
     how[1] = 0
-    how[2] = RESOLVE
+    how[2] = resolve
     return syscall(NR_OPENAT2, root, path, u64(how), 24)
 
 
@@ -70,7 +73,7 @@ def make_one(parent: u64, name: ptr[u8], is_file: u64, mode: u64) -> i64:
 def step(root: u64, gone: ptr[u8], length: u64, name: ptr[u8], is_file: u64, mode: u64, link: ptr[u8], how: ptr[u64]) -> i64:
     """Make `name` in the folder `gone`; 0 if it is there now, or the length of the text of a link that leads nowhere."""
     gone[length] = 0
-    parent = look(root, u64(gone), how)
+    parent = look(root, u64(gone), how, RESOLVE)
     if parent < 0:
         return parent
     result = make_one(u64(parent), name, is_file, mode)
@@ -118,7 +121,7 @@ def make_path(root: u64, path: ptr[u8], kind: u64, mode: u64, scratch: ptr[u8]) 
         rest[at] = 0
         gone[length] = SLASH
         end = join(gone, length + 1, rest + start)
-        found = look(root, u64(gone), how)
+        found = look(root, u64(gone), how, RESOLVE)
         if found >= 0:
             syscall(NR_CLOSE, u64(found))
         elif found != ENOENT:
@@ -152,10 +155,13 @@ def make_path(root: u64, path: ptr[u8], kind: u64, mode: u64, scratch: ptr[u8]) 
 @native
 def open_target(root: u64, path: ptr[u8], kind: u64, mode: u64, scratch: ptr[u8]) -> i64:
     """A descriptor of the place `path` beneath `root`; kind says what to make if it is not there."""
-    found = look(root, u64(path), cast(ptr[u64], scratch))
+    resolve: u64 = RESOLVE
+    if kind == PLAIN_FOLDER:
+        resolve = RESOLVE_PLAIN
+    found = look(root, u64(path), cast(ptr[u64], scratch), resolve)
     if found != ENOENT or kind == EXISTING:
         return found
     result = make_path(root, path, kind, mode, scratch)
     if result < 0:
         return result
-    return look(root, u64(path), cast(ptr[u64], scratch))
+    return look(root, u64(path), cast(ptr[u64], scratch), resolve)
