@@ -23,7 +23,7 @@ from gasang.native.function import NativeFunction
 from gasang.native.llvm import ModuleEmitter
 from gasang.native.symbols import entry_symbol, table_symbol
 
-_LEVELS = {"x86_64": ("x86-64-v3", ""), "aarch64": ("generic", "+v8.1a")}
+LEVELS = {"x86_64": ("x86-64-v3", ""), "aarch64": ("generic", "+v8.1a")}
 _lock = threading.RLock()
 _linker: dict[str, Any] = {}
 
@@ -85,7 +85,7 @@ def load_or_compile(text_key: str, text: Callable[[], str], optimise: int, cache
     import llvmlite.binding as llvm
 
     cache = cache or ObjectCache()
-    cpu, features = _LEVELS.get(machine(), ("generic", ""))
+    cpu, features = LEVELS.get(machine(), ("generic", ""))
     key = key_of(text_key, str(llvm.llvm_version_info), machine(), cpu, features, str(optimise))
     found = cache.load(key)
     if found is not None and not unresolved(found):
@@ -120,7 +120,7 @@ def compile_object(text: str, optimise: int) -> bytes:
     helpers = {name for operation, name in OPERATIONS.items() if operation in text}
     while True:
         added = ModuleEmitter([], {"builtins": [BUILTINS[name] for name in sorted(helpers)]}).emit()
-        compiled = _emit_object([text, added] if helpers else [text], optimise)
+        compiled = emit_object([text, added] if helpers else [text], optimise)
         missing = unresolved(compiled)
         if not missing:
             return compiled
@@ -129,11 +129,12 @@ def compile_object(text: str, optimise: int) -> bytes:
         helpers |= missing  # LLVM has found a wide division where the text has none
 
 
-def _emit_object(texts: list[str], optimise: int) -> bytes:
+def emit_object(texts: list[str], optimise: int, target: Any = None) -> bytes:
+    """One object of several modules' texts, by the host's code generator or another."""
     import llvmlite.binding as llvm
 
     with _lock:
-        target = target_machine(optimise)
+        target = target or target_machine(optimise)
         module = llvm.parse_assembly(texts[0])
         for text in texts[1:]:
             module.link_in(llvm.parse_assembly(text))
@@ -155,7 +156,7 @@ def target_machine(optimise: int) -> Any:
             llvm.initialize_native_asmprinter()
             llvm.initialize_native_asmparser()  # system calls are inline assembly
             _linker["ready"] = True
-        cpu, features = _LEVELS.get(machine(), ("generic", ""))
+        cpu, features = LEVELS.get(machine(), ("generic", ""))
         triple = llvm.get_default_triple()
         if "linux" not in triple:
             triple += "-elf"
