@@ -10,6 +10,7 @@ Reference: linux/netfilter/nf_tables.h, nfnetlink.h; nft(8).
 from __future__ import annotations
 
 import errno
+import socket
 import struct
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -60,6 +61,9 @@ _MAP_FLAG = 8
 _ADDRESS_TYPE = 3
 _OF_DESTINATION = 2
 _LOCAL_ADDRESS = 2
+_CT_DELETE = 1 << 8 | 2
+_CT_REPLY, _CT_FILTER = 2, 25
+_NO_SUCH_SELECTION = frozenset({errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP})
 _FAMILY_HEADER = struct.Struct(">BBH")
 
 
@@ -239,6 +243,18 @@ class Netfilter:
         """
         self._socket.transact(transaction(messages), len(messages), (0, len(messages)))
 
+    def forget_connections(self, addresses: Iterable[bytes]) -> None:
+        """Delete what connection tracking remembers of connections answered from these addresses.
+
+        Kernels before 6.8 cannot select so, and remember until the connections are idle: no failure.
+        """
+        for address in addresses:
+            family, kind = (socket.AF_INET, 1) if len(address) == 4 else (socket.AF_INET6, 3)
+            answered = nested(_CT_REPLY, nested(1, attribute(kind, address)))
+            by_source = nested(_CT_FILTER, attribute(2, struct.pack("=I", 1)))
+            message = Message(_CT_DELETE, 0, struct.pack(">BBH", family, 1, 0) + answered + by_source, "tracked connections")
+            self._socket.send([message], forgiven=_NO_SUCH_SELECTION)
+
     def tables(self) -> list[tuple[int, str]]:
         """Family and name of every table."""
         answers = self._socket.dump(_message(_GET_TABLE, 0, 0, b"", "the list of tables"))
@@ -266,4 +282,3 @@ def _drops_forwarded(answer: Answer) -> bool:
     return hook.get(1) == struct.pack(">I", FORWARD) and found.get(5) == struct.pack(">I", DROP)
 
 
-MISSING: Final = frozenset({errno.ENOENT})

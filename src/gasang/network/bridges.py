@@ -119,10 +119,16 @@ class Bridges:
             ruled = [_ruled(network) for network, _number in self._present.values()]
             self._netfilter.commit(rules.replacement(self._table, ruled, published, self._before.outside))
 
-    def publish(self, published: Sequence[Published]) -> None:
-        """Let rules send these ports to their machines."""
+    def publish(self, published: Sequence[Published], host_interface: str) -> None:
+        """Let rules send these ports to the machine at that cable.
+
+        A machine may call its own published port. Where bridges filter, that packet never leaves its bridge, which must send it back
+        where it came from.
+        """
         messages = rules.publish(self._table, published)
         if self.translates and messages:
+            if not all(ip_address(port.host_address).is_loopback for port in published):
+                self.route.send([rtnetlink.hairpin_port(host_interface)])
             self._netfilter.commit(messages)
 
     def withdraw(self, published: Sequence[Published]) -> None:
@@ -130,6 +136,11 @@ class Bridges:
         messages = rules.withdraw(self._table, published)
         if self.translates and messages:
             self._netfilter.commit(messages)
+
+    def forget_connections(self, addresses: Iterable[str]) -> None:
+        """Let the kernel forget translated connections to these addresses, which other machines will have."""
+        if self.translates:
+            self._netfilter.forget_connections([ip_address(address).packed for address in addresses])
 
     def _delete(self, bridges: Sequence[str]) -> None:
         if bridges:

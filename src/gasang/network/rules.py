@@ -4,7 +4,8 @@ There is one table for IPv4 and IPv6. It is replaced as a whole, in one transact
 one more element of a map. What the chains do:
 
     raw          what comes from a machine for the host's own 127.0.0.0/8, or claims to come from there, is dropped
-    dnat         (packets that arrive) a published port's packet is sent to its machine
+    dnat         (packets that arrive) a published port's packet is sent to its machine; not in networks whose members are kept apart:
+                 on a bridge that filters, the packet would stay on it, where the bridge keeps them apart, so it is left to the proxy
     output       (packets of the host itself) likewise
     snat         a machine's packet that leaves its network takes the host's address; what the host sends to a machine from
                  127.0.0.1, and what a machine sends to its own network by a published port, takes the bridge's
@@ -91,9 +92,11 @@ def _elements(published: Iterable[Published]) -> Iterable[tuple[str, tuple[bytes
 def _sets(table: str, networks: Sequence[Ruled], outside: Sequence[str]) -> list[Message]:
     inside = [(_interface(network.bridge), b"") for network in networks]
     together = [(_interface(network.bridge) * 2, b"") for network in networks if network.icc]
+    apart = [(_interface(network.bridge), b"") for network in networks if not network.icc]
     internal = [(_interface(network.bridge), b"") for network in networks if network.internal]
     contents = {
         "inside": ([nft.TYPE_INTERFACE], 16, inside),
+        "apart": ([nft.TYPE_INTERFACE], 16, apart),
         "internal": ([nft.TYPE_INTERFACE], 16, internal),
         "outside": ([nft.TYPE_INTERFACE], 16, [(_interface(name), b"") for name in outside]),
         "together": ([nft.TYPE_INTERFACE, nft.TYPE_INTERFACE], 32, together),
@@ -126,7 +129,7 @@ def _chains(table: str) -> list[Message]:
 def _rules(table: str, networks: Sequence[Ruled], closed: bool) -> list[Message]:
     chains = {
         "raw": _raw(),
-        "dnat": _translations(),
+        "dnat": [[*_enters("apart"), nft.verdict(nft.ACCEPT)], *_translations()],
         "output": _translations(),
         "snat": _sources(networks),
         "forward": _forward(closed),
