@@ -18,6 +18,10 @@ from gasang.core.errors import GasangError, NotFoundError, StateError, UsageErro
 from gasang.network import cables, names, ports, subnets
 from gasang.network.addresses import Pool
 from gasang.network.bridges import Bridges
+from gasang.network.dns.directory import Directory
+from gasang.network.dns.inside import listen
+from gasang.network.dns.server import Server
+from gasang.network.dns.upstream import PATH, SERVER, read
 from gasang.network.forwarding import Before
 from gasang.network.proxy import Proxy
 from gasang.network.spec import BRIDGE, Endpoint, EndpointSpec, Network, NetworkSpec, PortSpec, Published, SubnetSpec
@@ -34,7 +38,7 @@ def _forget(_kind: str, _identity: str, _value: dict[str, Any] | None) -> None:
 class Networks:
     """All networks of one instance, in the network namespace of the thread that makes this."""
 
-    def __init__(self, state: Mapping[str, Mapping[str, Any]], *, tag: str, store: Store = _forget) -> None:
+    def __init__(self, state: Mapping[str, Mapping[str, Any]], *, tag: str, store: Store = _forget, resolv_conf: str = PATH) -> None:
         """`tag` is `names.tag_of` what tells this instance from others.
 
         Raises BadInputError when the state is damaged, UnsupportedError where the kernel has no netlink.
@@ -49,12 +53,18 @@ class Networks:
         self._pools = {network.id: [Pool(subnet) for subnet in network.subnets] for network in self._networks.values()}
         self._unused_since: dict[str, float] = {}
         self._proxy = Proxy()
+        self._directory = Directory()
+        self._dns = Server(self._directory, resolv_conf)
+        self._resolv_conf = resolv_conf
+        self._asking: set[str] = set()
         for endpoint in self._endpoints.values():
             self._reserve(endpoint)
+            self._enlist(endpoint)
 
     def close(self) -> None:
         """Let go. Machines keep their networks."""
         self._proxy.close()
+        self._dns.close()
         self._bridges.close()
 
     # Networks
@@ -165,9 +175,12 @@ class Networks:
             endpoint = self._place(network, spec)
             try:
                 cables.plug(self._bridges.route, self._plug(network, endpoint, bridge), namespace)
+                endpoint = replace(endpoint, dns=self._resolvers(network, endpoint.machine, namespace))
             except (GasangError, OSError):
                 self._release(endpoint)
+                cables.unplug(self._bridges.route, [endpoint.host_interface])
                 raise
+            self._enlist(endpoint)
             self._unused_since.pop(network.id, None)
             self._remember(endpoint)
             return endpoint
@@ -183,6 +196,7 @@ class Networks:
                 return
             self._withdraw(current)
             self._release(current)
+            self._delist(current)
             self._store("endpoint", current.id, None)
             if not any(other.network == current.network for other in self._endpoints.values()):
                 self._unused_since[current.network] = time.monotonic()
@@ -252,8 +266,9 @@ class Networks:
         """
         with self._lock:
             for endpoint in [item for item in self._endpoints.values() if item.machine not in machines]:
-                self._release(endpoint)
                 del self._endpoints[endpoint.id]
+                self._release(endpoint)
+                self._delist(endpoint)
                 self._store("endpoint", endpoint.id, None)
             used = {endpoint.network for endpoint in self._endpoints.values()}
             kept = [network for network in self._networks.values() if network.id in used]
@@ -266,6 +281,9 @@ class Networks:
             else:
                 self._bridges.clear()
             self._hold_again()
+            for machine, namespace in machines.items():
+                if any(endpoint.dns == (SERVER,) for endpoint in self.endpoints(machine=machine)):
+                    self._listen(machine, namespace)
             return lost
 
     # Within
@@ -283,6 +301,33 @@ class Networks:
     def _remember(self, endpoint: Endpoint) -> None:
         self._endpoints[endpoint.id] = endpoint
         self._store("endpoint", endpoint.id, endpoint.to_json())
+
+    def _resolvers(self, network: Network, machine: str, namespace: int) -> tuple[str, ...]:
+        """Whom the machine asks for names: us where there are names, or where it cannot reach the host's resolvers itself."""
+        if network.default and machine not in self._asking:
+            reachable = read(self._resolv_conf).reachable_from_inside
+            if reachable:
+                return reachable
+        if machine not in self._asking:
+            self._listen(machine, namespace)
+        return (SERVER,)
+
+    def _listen(self, machine: str, namespace: int) -> None:
+        self._dns.serve(machine, listen(namespace))
+        self._asking.add(machine)
+
+    def _enlist(self, endpoint: Endpoint) -> None:
+        network = self._networks.get(endpoint.network)
+        if network:
+            with self._dns.lock:
+                self._directory.add(endpoint, network.name, internal=network.spec.internal, named=not network.default)
+
+    def _delist(self, endpoint: Endpoint) -> None:
+        with self._dns.lock:
+            self._directory.remove(endpoint)
+        if endpoint.machine in self._asking and not self.endpoints(machine=endpoint.machine):
+            self._asking.discard(endpoint.machine)
+            self._dns.release(endpoint.machine)
 
     def _withdraw(self, endpoint: Endpoint) -> None:
         if endpoint.published:

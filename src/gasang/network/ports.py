@@ -19,7 +19,9 @@ from gasang.core.errors import PermissionDeniedError, StateError, UsageError
 from gasang.network.spec import PortSpec, Published
 
 PROTOCOLS: Final = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
-_FORM: Final = re.compile(r"(?:(?:\[(?P<v6>[^\]]*)\]|(?P<v4>[^:\[\]]*)):)??(?:(?P<host>[0-9-]*):)?(?P<inner>[0-9-]+)(?:/(?P<protocol>\w+))?")
+_FORM: Final = re.compile(
+    r"(?:(?:\[(?P<v6>[^\]]*)\]|(?P<v4>[^:\[\]]*)):)??(?:(?P<host>[0-9-]*):)?(?P<inner>[0-9-]+)(?:/(?P<protocol>\w+))?"
+)
 _LARGEST_RANGE: Final = 4096
 _ATTEMPTS: Final = 64
 _BACKLOG: Final = 4096
@@ -40,7 +42,9 @@ def parse(text: str) -> list[PortSpec]:
     """
     found = _FORM.fullmatch(text)
     if not found:
-        raise UsageError(f"port {text!r}", "it is not written as [[ADDRESS:]HOST_PORT:]PORT[/PROTOCOL]", "write it like 8080:80 or 127.0.0.1:5353:53/udp")
+        raise UsageError(
+            f"port {text!r}", "it is not written as [[ADDRESS:]HOST_PORT:]PORT[/PROTOCOL]", "write it like 8080:80 or 127.0.0.1:5353:53/udp"
+        )
     protocol = _checked_protocol((found["protocol"] or "tcp").lower(), text)
     address = _checked_address(found["v6"] or found["v4"] or "", text)
     inner = _range(found["inner"], text)
