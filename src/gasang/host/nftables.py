@@ -10,12 +10,13 @@ Reference: linux/netfilter/nf_tables.h, nfnetlink.h; nft(8).
 from __future__ import annotations
 
 import errno
+import socket
 import struct
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from gasang.core.errors import GasangError
-from gasang.host.netlink import CREATE, NETFILTER, Answer, Message, Socket, attribute, attributes, nested, text
+from gasang.host.netlink import CREATE, EXCL, NETFILTER, Answer, Message, NetlinkError, Socket, attribute, attributes, nested, text
 
 INET: Final = 1
 IP: Final = 2
@@ -60,6 +61,9 @@ _MAP_FLAG = 8
 _ADDRESS_TYPE = 3
 _OF_DESTINATION = 2
 _LOCAL_ADDRESS = 2
+_CT_DELETE = 1 << 8 | 2
+_CT_REPLY, _CT_FILTER = 2, 25
+_NO_SUCH_SELECTION = frozenset({errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP})
 _FAMILY_HEADER = struct.Struct(">BBH")
 
 
@@ -81,9 +85,9 @@ def transaction(messages: Sequence[Message]) -> list[Message]:
     return [Message(_BATCH_BEGIN, 0, frame, "a transaction"), *messages, Message(_BATCH_END, 0, frame, "a transaction")]
 
 
-def add_table(family: int, name: str) -> Message:
-    """Make a table if there is none of that name."""
-    return _message(_NEW_TABLE, CREATE, family, text(1, name), f"table {name}")
+def add_table(family: int, name: str, *, new: bool = False) -> Message:
+    """Make a table; if there is one of that name that is no failure, unless it has to be `new` (EEXIST)."""
+    return _message(_NEW_TABLE, CREATE | (EXCL if new else 0), family, text(1, name), f"table {name}")
 
 
 def delete_table(family: int, name: str) -> Message:
@@ -239,6 +243,31 @@ class Netfilter:
         """
         self._socket.transact(transaction(messages), len(messages), (0, len(messages)))
 
+    def install(self, family: int, table: str, contents: Sequence[Message]) -> None:
+        """Make a table with these contents, in place of the one of that name if there is one.
+
+        A new table costs a fraction of a millisecond; taking one away makes the kernel wait for all processors, some 15 ms.
+        Raises NetlinkError, PermissionDeniedError.
+        """
+        try:
+            self.commit([add_table(family, table, new=True), *contents])
+        except NetlinkError as error:
+            if error.number != errno.EEXIST:
+                raise
+            self.commit([delete_table(family, table), add_table(family, table), *contents])
+
+    def forget_connections(self, addresses: Iterable[bytes]) -> None:
+        """Delete what connection tracking remembers of connections answered from these addresses.
+
+        Kernels before 6.8 cannot select so, and remember until the connections are idle: no failure.
+        """
+        for address in addresses:
+            family, kind = (socket.AF_INET, 1) if len(address) == 4 else (socket.AF_INET6, 3)
+            answered = nested(_CT_REPLY, nested(1, attribute(kind, address)))
+            by_source = nested(_CT_FILTER, attribute(2, struct.pack("=I", 1)))
+            message = Message(_CT_DELETE, 0, struct.pack(">BBH", family, 1, 0) + answered + by_source, "tracked connections")
+            self._socket.send([message], forgiven=_NO_SUCH_SELECTION)
+
     def tables(self) -> list[tuple[int, str]]:
         """Family and name of every table."""
         answers = self._socket.dump(_message(_GET_TABLE, 0, 0, b"", "the list of tables"))
@@ -264,6 +293,3 @@ def _drops_forwarded(answer: Answer) -> bool:
     found = dict(attributes(answer.body, 4))
     hook = dict(attributes(found.get(4, b"")))
     return hook.get(1) == struct.pack(">I", FORWARD) and found.get(5) == struct.pack(">I", DROP)
-
-
-MISSING: Final = frozenset({errno.ENOENT})

@@ -46,7 +46,9 @@ _KIND = 1
 _DATA = 2
 _VETH_PEER = 1
 _FORWARD_DELAY = 1
-_PROTINFO = 12
+_PORT_KIND = 4
+_PORT_DATA = 5
+_PORT_HAIRPIN = 4
 _PORT_ISOLATED = 33
 _ADDRESS_GENERATION = 8
 _GENERATE_NONE = 1
@@ -106,10 +108,19 @@ def new_veth(name: str, bridge: int, inner: str, hardware_address: bytes, namesp
     return Message(NEW_LINK, CREATE | EXCL, body, f"interface {name}")
 
 
-def isolate_port(index_of: str) -> Message:
+def isolate_port(name: str) -> Message:
     """A bridge's port that may talk to the bridge but to no other isolated port."""
-    slave = nested(_LINK_INFO, text(4, "bridge"), nested(5, u8(_PORT_ISOLATED, 1)))
-    return Message(NEW_LINK, 0, _header() + text(_NAME, index_of) + slave, f"interface {index_of}")
+    return _port(name, _PORT_ISOLATED)
+
+
+def hairpin_port(name: str) -> Message:
+    """A bridge's port to which the bridge sends back what came from it."""
+    return _port(name, _PORT_HAIRPIN)
+
+
+def _port(name: str, flag: int) -> Message:
+    slave = nested(_LINK_INFO, text(_PORT_KIND, "bridge"), nested(_PORT_DATA, u8(flag, 1)))
+    return Message(NEW_LINK, 0, _header() + text(_NAME, name) + slave, f"interface {name}")
 
 
 def set_up(index: int, *, quiet: bool = False) -> Message:

@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from gasang.core.errors import GasangError
-from gasang.host import rtnetlink, sysctls
+from gasang.host import nftables, rtnetlink, sysctls
 from gasang.host.netlink import ROUTE, NetlinkError, Socket
 from gasang.host.nftables import Netfilter
 from gasang.network import forwarding, names, rules
@@ -61,6 +61,7 @@ class Bridges:
         Raises NetlinkError and PermissionDeniedError; then nothing of it is left.
         """
         ipv6 = any(":" in subnet.subnet for subnet in network.subnets)
+        outside = self._before.outside
         if not network.spec.internal:
             self._before = forwarding.turn_on(self._before, self.links(), ipv6=ipv6, store=self._store)
         self.route.send([rtnetlink.new_bridge(network.bridge, names.bridge_address(self._tag, network.id), network.spec.mtu)])
@@ -68,7 +69,7 @@ class Bridges:
             self._parameters(network)
             number = self._address(network)
             self._present[network.id] = network, number
-            self.write_rules(published)
+            self._join_rules(network, outside, published)
         except GasangError:
             self._present.pop(network.id, None)
             self._delete([network.bridge])
@@ -114,15 +115,28 @@ class Bridges:
         return lost
 
     def write_rules(self, published: Iterable[Published]) -> None:
-        """Replace the table by one for the networks that are on the host."""
+        """Make the table anew, for the networks that are on the host."""
         if self.translates:
             ruled = [_ruled(network) for network, _number in self._present.values()]
-            self._netfilter.commit(rules.replacement(self._table, ruled, published, self._before.outside))
+            self._netfilter.install(nftables.INET, self._table, rules.contents(self._table, ruled, published, self._before.outside))
 
-    def publish(self, published: Sequence[Published]) -> None:
-        """Let rules send these ports to their machines."""
+    def _join_rules(self, network: Network, outside: Sequence[str], published: Iterable[Published]) -> None:
+        """Rules for one more network; where there are none yet, or what is outside has become known, all of them."""
+        if len(self._present) == 1 or outside != self._before.outside:
+            self.write_rules(published)
+        elif self.translates:
+            self._netfilter.commit(rules.joined(self._table, _ruled(network)))
+
+    def publish(self, published: Sequence[Published], host_interface: str) -> None:
+        """Let rules send these ports to the machine at that cable.
+
+        A machine may call its own published port. Where bridges filter, that packet never leaves its bridge, which must send it back
+        where it came from.
+        """
         messages = rules.publish(self._table, published)
         if self.translates and messages:
+            if not all(ip_address(port.host_address).is_loopback for port in published):
+                self.route.send([rtnetlink.hairpin_port(host_interface)])
             self._netfilter.commit(messages)
 
     def withdraw(self, published: Sequence[Published]) -> None:
@@ -130,6 +144,11 @@ class Bridges:
         messages = rules.withdraw(self._table, published)
         if self.translates and messages:
             self._netfilter.commit(messages)
+
+    def forget_connections(self, addresses: Iterable[str]) -> None:
+        """Let the kernel forget translated connections to these addresses, which other machines will have."""
+        if self.translates:
+            self._netfilter.forget_connections([ip_address(address).packed for address in addresses])
 
     def _delete(self, bridges: Sequence[str]) -> None:
         if bridges:

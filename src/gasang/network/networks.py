@@ -7,17 +7,24 @@ State is plain data: `{"network": {id: …}, "endpoint": {id: …}, "host": {"be
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from gasang.core.errors import GasangError, NotFoundError, StateError, UsageError
-from gasang.network import cables, names, subnets
+from gasang.network import cables, names, ports, subnets
 from gasang.network.addresses import Pool
 from gasang.network.bridges import Bridges
+from gasang.network.dns.directory import Directory
+from gasang.network.dns.inside import listen
+from gasang.network.dns.server import Server
+from gasang.network.dns.upstream import PATH, SERVER, read
 from gasang.network.forwarding import Before
-from gasang.network.spec import BRIDGE, Endpoint, EndpointSpec, Network, NetworkSpec, Published, SubnetSpec
+from gasang.network.proxy import Proxy
+from gasang.network.spec import BRIDGE, Endpoint, EndpointSpec, Network, NetworkSpec, PortSpec, Published, SubnetSpec
 
 Store = Callable[[str, str, dict[str, Any] | None], None]
 _PREDEFINED: Final = frozenset({BRIDGE, "host", "none"})
@@ -31,7 +38,7 @@ def _forget(_kind: str, _identity: str, _value: dict[str, Any] | None) -> None:
 class Networks:
     """All networks of one instance, in the network namespace of the thread that makes this."""
 
-    def __init__(self, state: Mapping[str, Mapping[str, Any]], *, tag: str, store: Store = _forget) -> None:
+    def __init__(self, state: Mapping[str, Mapping[str, Any]], *, tag: str, store: Store = _forget, resolv_conf: str = PATH) -> None:
         """`tag` is `names.tag_of` what tells this instance from others.
 
         Raises BadInputError when the state is damaged, UnsupportedError where the kernel has no netlink.
@@ -45,11 +52,19 @@ class Networks:
         self._bridges = Bridges(tag, before, lambda value: store("host", "before", value.to_json()))
         self._pools = {network.id: [Pool(subnet) for subnet in network.subnets] for network in self._networks.values()}
         self._unused_since: dict[str, float] = {}
+        self._proxy = Proxy()
+        self._directory = Directory()
+        self._dns = Server(self._directory, resolv_conf)
+        self._resolv_conf = resolv_conf
+        self._asking: set[str] = set()
         for endpoint in self._endpoints.values():
             self._reserve(endpoint)
+            self._enlist(endpoint)
 
     def close(self) -> None:
         """Let go. Machines keep their networks."""
+        self._proxy.close()
+        self._dns.close()
         self._bridges.close()
 
     # Networks
@@ -138,6 +153,17 @@ class Networks:
 
     # Endpoints
 
+    def endpoint(self, identity: str) -> Endpoint:
+        """The endpoint of that id, as it is now.
+
+        Raises NotFoundError.
+        """
+        with self._lock:
+            found = self._endpoints.get(identity)
+        if found is None:
+            raise NotFoundError(f"endpoint {identity[:12]}", "there is none of that id", "the machine has left the network")
+        return found
+
     def connect(self, name: str, namespace: int, spec: EndpointSpec) -> Endpoint:
         """Join a machine, whose network namespace that descriptor is, to a network.
 
@@ -149,12 +175,14 @@ class Networks:
             endpoint = self._place(network, spec)
             try:
                 cables.plug(self._bridges.route, self._plug(network, endpoint, bridge), namespace)
+                endpoint = replace(endpoint, dns=self._resolvers(network, endpoint.machine, namespace))
             except (GasangError, OSError):
                 self._release(endpoint)
+                cables.unplug(self._bridges.route, [endpoint.host_interface])
                 raise
-            self._endpoints[endpoint.id] = endpoint
+            self._enlist(endpoint)
             self._unused_since.pop(network.id, None)
-            self._store("endpoint", endpoint.id, endpoint.to_json())
+            self._remember(endpoint)
             return endpoint
 
     def disconnect(self, endpoint: Endpoint, *, dying: bool = False) -> None:
@@ -166,8 +194,9 @@ class Networks:
             current = self._endpoints.pop(endpoint.id, None)
             if current is None:
                 return
-            self._bridges.withdraw(current.published)
+            self._withdraw(current)
             self._release(current)
+            self._delist(current)
             self._store("endpoint", current.id, None)
             if not any(other.network == current.network for other in self._endpoints.values()):
                 self._unused_since[current.network] = time.monotonic()
@@ -177,6 +206,41 @@ class Networks:
     def isolate(self, namespace: int) -> None:
         """A machine without a network: it has lo, up."""
         cables.loopback(namespace)
+
+    def publish(self, endpoint: Endpoint, wanted: Sequence[PortSpec]) -> Sequence[Published]:
+        """Publish ports of a machine, besides those that already are; all the new ones, or, raising, none.
+
+        An internal network publishes nothing. Raises NotFoundError, UsageError, StateError when a port is in use, PermissionDeniedError.
+        """
+        with self._lock:
+            current = self.endpoint(endpoint.id)
+            network = self._networks[current.network]
+            if network.spec.internal or not wanted:
+                return ()
+            machine = [address for family in (4, 6) if (address := current.address(family))]
+            held: list[ports.Held] = []
+            try:
+                for spec in wanted:
+                    held += ports.hold(spec, network.spec.publish_on, machine)
+                published = tuple(item.port for item in held)
+                self._bridges.publish(published, current.host_interface)
+            except GasangError:
+                for item in held:
+                    item.socket.close()
+                raise
+            self._proxy.serve(held)
+            self._remember(replace(current, published=current.published + published))
+            return published
+
+    def withdraw(self, endpoint: Endpoint) -> None:
+        """Publish none of a machine's ports any more.
+
+        Raises NotFoundError, NetlinkError.
+        """
+        with self._lock:
+            current = self.endpoint(endpoint.id)
+            self._withdraw(current)
+            self._remember(replace(current, published=()))
 
     # The host
 
@@ -202,8 +266,9 @@ class Networks:
         """
         with self._lock:
             for endpoint in [item for item in self._endpoints.values() if item.machine not in machines]:
-                self._release(endpoint)
                 del self._endpoints[endpoint.id]
+                self._release(endpoint)
+                self._delist(endpoint)
                 self._store("endpoint", endpoint.id, None)
             used = {endpoint.network for endpoint in self._endpoints.values()}
             kept = [network for network in self._networks.values() if network.id in used]
@@ -215,13 +280,60 @@ class Networks:
                 self._bridges.write_rules(self._published())
             else:
                 self._bridges.clear()
+            self._hold_again()
+            for machine, namespace in machines.items():
+                if any(endpoint.dns == (SERVER,) for endpoint in self.endpoints(machine=machine)):
+                    self._listen(machine, namespace)
             return lost
 
     # Within
 
+    def _hold_again(self) -> None:
+        """Hold the ports that are published; one that another program took while we were away stays published by its rule alone."""
+        for port in self._published():
+            with contextlib.suppress(GasangError):
+                self._proxy.serve([ports.again(port)])
+
     def _raised(self, network: Network) -> int:
         number = self._bridges.number(network.id)
         return number if number is not None else self._bridges.raise_up(network, self._published())
+
+    def _remember(self, endpoint: Endpoint) -> None:
+        self._endpoints[endpoint.id] = endpoint
+        self._store("endpoint", endpoint.id, endpoint.to_json())
+
+    def _resolvers(self, network: Network, machine: str, namespace: int) -> tuple[str, ...]:
+        """Whom the machine asks for names: us where there are names, or where it cannot reach the host's resolvers itself."""
+        if network.default and machine not in self._asking:
+            reachable = read(self._resolv_conf).reachable_from_inside
+            if reachable:
+                return reachable
+        if machine not in self._asking:
+            self._listen(machine, namespace)
+        return (SERVER,)
+
+    def _listen(self, machine: str, namespace: int) -> None:
+        self._dns.serve(machine, listen(namespace))
+        self._asking.add(machine)
+
+    def _enlist(self, endpoint: Endpoint) -> None:
+        network = self._networks.get(endpoint.network)
+        if network:
+            with self._dns.lock:
+                self._directory.add(endpoint, network.name, internal=network.spec.internal, named=not network.default)
+
+    def _delist(self, endpoint: Endpoint) -> None:
+        with self._dns.lock:
+            self._directory.remove(endpoint)
+        if endpoint.machine in self._asking and not self.endpoints(machine=endpoint.machine):
+            self._asking.discard(endpoint.machine)
+            self._dns.release(endpoint.machine)
+
+    def _withdraw(self, endpoint: Endpoint) -> None:
+        if endpoint.published:
+            self._bridges.withdraw(endpoint.published)
+            self._proxy.release(endpoint.published)
+            self._bridges.forget_connections([address for family in (4, 6) if (address := endpoint.address(family))])
 
     def _published(self) -> Sequence[Published]:
         return [port for endpoint in self._endpoints.values() for port in endpoint.published]

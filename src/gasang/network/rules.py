@@ -1,10 +1,11 @@
 """Our table of rules, made from the networks that are: pure, from values to messages.
 
-There is one table for IPv4 and IPv6. It is replaced as a whole, in one transaction, when a network comes or goes; a published port is
-one more element of a map. What the chains do:
+There is one table for IPv4 and IPv6. A network that comes adds its rules, a published port is one more element of a map; when a network
+goes the table is made anew. Each is one transaction. What the chains do:
 
     raw          what comes from a machine for the host's own 127.0.0.0/8, or claims to come from there, is dropped
-    dnat         (packets that arrive) a published port's packet is sent to its machine
+    dnat         (packets that arrive) a published port's packet is sent to its machine; not in networks whose members are kept apart:
+                 on a bridge that filters, the packet would stay on it, where the bridge keeps them apart, so it is left to the proxy
     output       (packets of the host itself) likewise
     snat         a machine's packet that leaves its network takes the host's address; what the host sends to a machine from
                  127.0.0.1, and what a machine sends to its own network by a published port, takes the bridge's
@@ -17,7 +18,7 @@ Nothing is accepted on behalf of other tables: `accept` here ends our table only
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final
@@ -35,6 +36,7 @@ _SOURCES: Final = {4: 12, 6: 8}
 _LOOPBACK_MASK: Final = bytes((255, 0, 0, 0))
 _LOOPBACK: Final = bytes((127, 0, 0, 0))
 _RAW, _DNAT, _FILTER, _SNAT = -300, -100, 0, 100
+_GROUPS: Final = ("inside", "apart", "internal", "outside")
 # 32-bit registers: a concatenation is laid out in consecutive ones.
 _R0: Final = 8
 
@@ -50,10 +52,24 @@ class Ruled:
     masquerade: bool
 
 
-def replacement(table: str, networks: Sequence[Ruled], published: Iterable[Published], outside: Sequence[str]) -> list[Message]:
-    """Messages of one transaction after which the table is as these values say, whatever it was before."""
-    start = [nft.add_table(nft.INET, table), nft.delete_table(nft.INET, table), nft.add_table(nft.INET, table)]
-    return start + _sets(table, networks, outside) + _chains(table) + _rules(table, networks, bool(outside)) + publish(table, published)
+def contents(table: str, networks: Sequence[Ruled], published: Iterable[Published], outside: Sequence[str]) -> list[Message]:
+    """Messages that fill a new table so that it is as these values say."""
+    messages = (
+        _sets(table) + _chains(table) + _rules(table, bool(outside)) + _members(table, {"outside": [_interface(name) for name in outside]})
+    )
+    return messages + [message for network in networks for message in joined(table, network)] + publish(table, published)
+
+
+def joined(table: str, network: Ruled) -> list[Message]:
+    """Messages after which the rules hold for one more network."""
+    name = _interface(network.bridge)
+    groups = {
+        "inside": [name],
+        "apart": [] if network.icc else [name],
+        "internal": [name] if network.internal else [],
+        "together": [name * 2] if network.icc else [],
+    }
+    return _members(table, groups) + [nft.add_rule(nft.INET, table, "snat", *rule) for rule in _sources(network)]
 
 
 def removal(table: str) -> list[Message]:
@@ -88,27 +104,20 @@ def _elements(published: Iterable[Published]) -> Iterable[tuple[str, tuple[bytes
         yield f"{'exact' if exact else 'any'}{outer.version}", ((outer.packed if exact else b"") + key, value)
 
 
-def _sets(table: str, networks: Sequence[Ruled], outside: Sequence[str]) -> list[Message]:
-    inside = [(_interface(network.bridge), b"") for network in networks]
-    together = [(_interface(network.bridge) * 2, b"") for network in networks if network.icc]
-    internal = [(_interface(network.bridge), b"") for network in networks if network.internal]
-    contents = {
-        "inside": ([nft.TYPE_INTERFACE], 16, inside),
-        "internal": ([nft.TYPE_INTERFACE], 16, internal),
-        "outside": ([nft.TYPE_INTERFACE], 16, [(_interface(name), b"") for name in outside]),
-        "together": ([nft.TYPE_INTERFACE, nft.TYPE_INTERFACE], 32, together),
-    }
-    messages: list[Message] = []
-    for number, (name, (key, length, elements)) in enumerate(contents.items(), 1):
-        messages.append(nft.add_set(nft.INET, table, name, key, length, number))
-        if elements:
-            messages.append(nft.add_elements(nft.INET, table, name, elements))
+def _sets(table: str) -> list[Message]:
+    interface = [nft.TYPE_INTERFACE]
+    messages = [nft.add_set(nft.INET, table, name, interface, 16, number) for number, name in enumerate(_GROUPS, 1)]
+    messages.append(nft.add_set(nft.INET, table, "together", interface * 2, 32, len(_GROUPS) + 1))
     for family, number in ((4, 10), (6, 12)):
         width, kind, port = _WIDTHS[family], _ADDRESS_TYPES[family], [nft.TYPE_PROTOCOL, nft.TYPE_PORT]
         value = [kind, nft.TYPE_PORT]
         messages.append(nft.add_map(nft.INET, table, f"exact{family}", [kind, *port], width + 8, value, width + 4, number))
         messages.append(nft.add_map(nft.INET, table, f"any{family}", port, 8, value, width + 4, number + 1))
     return messages
+
+
+def _members(table: str, groups: Mapping[str, Sequence[bytes]]) -> list[Message]:
+    return [nft.add_elements(nft.INET, table, group, [(name, b"") for name in members]) for group, members in groups.items() if members]
 
 
 def _chains(table: str) -> list[Message]:
@@ -123,12 +132,12 @@ def _chains(table: str) -> list[Message]:
     ]
 
 
-def _rules(table: str, networks: Sequence[Ruled], closed: bool) -> list[Message]:
+def _rules(table: str, closed: bool) -> list[Message]:
     chains = {
         "raw": _raw(),
-        "dnat": _translations(),
+        "dnat": [[*_enters("apart"), nft.verdict(nft.ACCEPT)], *_translations()],
         "output": _translations(),
-        "snat": _sources(networks),
+        "snat": [_from_loopback()],
         "forward": _forward(closed),
         "from-machine": _from_machine(),
         "to-machine": [[*_translated(), nft.verdict(nft.ACCEPT)], [nft.verdict(nft.DROP)]],
@@ -153,19 +162,20 @@ def _translations() -> list[list[bytes]]:
     return rules
 
 
-def _sources(networks: Sequence[Ruled]) -> list[list[bytes]]:
-    source4 = nft.payload(nft.NETWORK_HEADER, _SOURCES[4], 4)
-    from_loopback = [nft.masked(_LOOPBACK_MASK), nft.compare(_LOOPBACK)]
-    rules = [[*_leaves("inside"), *_translated(), *_of_family(4), source4, *from_loopback, nft.masquerade()]]
-    for network in networks:
-        for text in network.subnets:
-            subnet = ip_network(text)
-            comes = [*_of_family(subnet.version), *_within(subnet, _SOURCES)]
-            own = [nft.meta(nft.META_OUTPUT_NAME), nft.compare(_interface(network.bridge))]
-            rules.append([*own, *_translated(), *comes, nft.masquerade()])
-            if network.masquerade and not network.internal:
-                away = [nft.meta(nft.META_OUTPUT_NAME), nft.compare(_interface(network.bridge), nft.NOT_EQUAL)]
-                rules.append([*away, *comes, nft.masquerade()])
+def _from_loopback() -> list[bytes]:
+    source = [nft.payload(nft.NETWORK_HEADER, _SOURCES[4], 4), nft.masked(_LOOPBACK_MASK), nft.compare(_LOOPBACK)]
+    return [*_leaves("inside"), *_translated(), *_of_family(4), *source, nft.masquerade()]
+
+
+def _sources(network: Ruled) -> list[list[bytes]]:
+    rules: list[list[bytes]] = []
+    name = _interface(network.bridge)
+    for text in network.subnets:
+        subnet = ip_network(text)
+        comes = [*_of_family(subnet.version), *_within(subnet, _SOURCES)]
+        rules.append([nft.meta(nft.META_OUTPUT_NAME), nft.compare(name), *_translated(), *comes, nft.masquerade()])
+        if network.masquerade and not network.internal:
+            rules.append([nft.meta(nft.META_OUTPUT_NAME), nft.compare(name, nft.NOT_EQUAL), *comes, nft.masquerade()])
     return rules
 
 

@@ -1,0 +1,1 @@
+"""Names for machines: a DNS server in each machine's own network namespace."""
