@@ -1,0 +1,144 @@
+"""A tar archive into a running or resting container's files. Links of the container are followed, and never lead out of its root."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import shutil
+import stat
+import tarfile
+from contextlib import suppress
+from typing import BinaryIO, Final
+
+from gasang.core.errors import BadInputError, UsageError
+from gasang.host.trees import open_within
+
+BLOCK: Final = 1 << 20
+_FOLDER: Final = os.O_PATH | os.O_DIRECTORY
+_NODES: Final = {tarfile.CHRTYPE: stat.S_IFCHR, tarfile.BLKTYPE: stat.S_IFBLK, tarfile.FIFOTYPE: stat.S_IFIFO}
+
+
+class Extraction:
+    """Puts an archive's entries below `root`. `keeps_kind` refuses to put a folder in a file's place and the other way round.
+
+    `owner` replaces the owner of every entry; None keeps what the archive says.
+    """
+
+    def __init__(self, root: int, *, keeps_kind: bool = False, owner: tuple[int, int] | None = None) -> None:
+        self._root = root
+        self._keeps_kind = keeps_kind
+        self._owner = owner
+        self._folders: list[tuple[str, tarfile.TarInfo]] = []
+
+    def all(self, source: BinaryIO) -> None:
+        """Unpack a tar stream, compressed or not. Raises BadInputError for a damaged one, UsageError, OSError."""
+        try:
+            with tarfile.open(fileobj=source, mode="r|*", bufsize=BLOCK) as archive:
+                for entry in archive:
+                    self.one(entry, archive.extractfile(entry) if entry.isreg() else None)
+        except (tarfile.TarError, EOFError) as error:
+            raise BadInputError("archive", f"it is damaged ({error})", "send it again") from error
+        self.finish()
+
+    def one(self, entry: tarfile.TarInfo, content: object) -> None:
+        """Unpack one entry."""
+        name = posixpath.normpath("/" + entry.name)
+        if name == "/":
+            return
+        parent, base = posixpath.split(name)
+        folder = self._folder(parent)
+        try:
+            self._make(entry, folder, base, content, name)
+        finally:
+            os.close(folder)
+
+    def _folder(self, path: str) -> int:
+        """A descriptor of a folder below the root, made with those above it if need be."""
+        try:
+            return open_within(self._root, path, _FOLDER)
+        except FileNotFoundError:
+            parent, base = posixpath.split(path)
+            above = self._folder(parent)
+            try:
+                with suppress(FileExistsError):
+                    os.mkdir(base, 0o755, dir_fd=above)
+                    if self._owner:
+                        os.chown(base, *self._owner, dir_fd=above, follow_symlinks=False)
+            finally:
+                os.close(above)
+            return open_within(self._root, path, _FOLDER)
+
+    def _make(self, entry: tarfile.TarInfo, folder: int, base: str, content: object, name: str) -> None:
+        there = self._there(folder, base)
+        if entry.isdir():
+            if there is not None and not stat.S_ISDIR(there.st_mode):
+                there = self._clear(folder, base, there, name)
+            if there is None:
+                os.mkdir(base, 0o700, dir_fd=folder)
+            self._folders.append((name, entry))
+            self._own(entry, folder, base)
+            os.chmod(base, entry.mode & 0o7777, dir_fd=folder)
+            return
+        if there is not None:
+            self._clear(folder, base, there, name)
+        if entry.isreg():
+            assert hasattr(content, "read")
+            descriptor = os.open(base, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
+            with open(descriptor, "wb") as file:
+                shutil.copyfileobj(content, file, BLOCK)
+        elif entry.issym():
+            os.symlink(entry.linkname, base, dir_fd=folder)
+        elif entry.islnk():
+            self._link(entry, folder, base)
+            return
+        elif entry.type in _NODES:
+            os.mknod(base, _NODES[entry.type] | 0o600, os.makedev(entry.devmajor, entry.devminor), dir_fd=folder)
+        else:
+            return
+        self._own(entry, folder, base)
+        if not entry.issym():
+            os.chmod(base, entry.mode & 0o7777, dir_fd=folder)
+        os.utime(base, (entry.mtime, entry.mtime), dir_fd=folder, follow_symlinks=False)
+
+    def _there(self, folder: int, base: str) -> os.stat_result | None:
+        try:
+            return os.stat(base, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+    def _clear(self, folder: int, base: str, there: os.stat_result, name: str) -> None:
+        is_folder = stat.S_ISDIR(there.st_mode)
+        if self._keeps_kind:
+            kinds = "a directory with a non-directory" if is_folder else "a non-directory with a directory"
+            if is_folder:
+                raise UsageError(f"path {name[:200]}", f"cannot overwrite {kinds}", "remove it first")
+        if is_folder:
+            shutil.rmtree(base, dir_fd=folder)
+        else:
+            os.unlink(base, dir_fd=folder)
+
+    def _link(self, entry: tarfile.TarInfo, folder: int, base: str) -> None:
+        parent, target = posixpath.split(posixpath.normpath("/" + entry.linkname))
+        try:
+            source = open_within(self._root, parent, _FOLDER)
+        except OSError as error:
+            raise BadInputError("archive", f"link {entry.name[:100]!r} leads to nothing", "send it again") from error
+        try:
+            os.link(target, base, src_dir_fd=source, dst_dir_fd=folder, follow_symlinks=False)
+        finally:
+            os.close(source)
+
+    def _own(self, entry: tarfile.TarInfo, folder: int, base: str) -> None:
+        uid, gid = self._owner or (entry.uid, entry.gid)
+        os.chown(base, uid, gid, dir_fd=folder, follow_symlinks=False)
+
+    def finish(self) -> None:
+        """Set the times of folders, which what was made in them has changed."""
+        for name, entry in reversed(self._folders):
+            with suppress(OSError):
+                parent, base = posixpath.split(name)
+                folder = open_within(self._root, parent, _FOLDER)
+                try:
+                    os.utime(base, (entry.mtime, entry.mtime), dir_fd=folder, follow_symlinks=False)
+                finally:
+                    os.close(folder)

@@ -1,0 +1,232 @@
+"""Files in and out of containers: what ``docker cp``, ``export`` and ``commit`` need."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import posixpath
+import stat
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, Final
+
+from gasang.core.errors import GasangError, NotFoundError, PermissionDeniedError, UsageError
+from gasang.daemon.containers.extract import Extraction
+from gasang.daemon.containers.record import Container, Mount
+from gasang.daemon.services import Services
+from gasang.host.trees import open_within
+
+BLOCK: Final = 1 << 20
+
+
+class ContainerFiles:
+    """The files of a daemon's containers, as a process in each would see them."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    @contextmanager
+    def root(self, container: Container) -> Iterator[tuple[int, list[Mount]]]:
+        """A descriptor of a container's root, and the mounts that it does not show because nothing of the container runs."""
+        if container.status.alive:
+            root = os.open(f"/proc/{container.status.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                yield root, []
+            finally:
+                os.close(root)
+        else:
+            with self._services.layers.stopped_root(container) as root:
+                yield root, [mount for mount in container.mounts if mount.kind != "tmpfs"]
+
+    @contextmanager
+    def _place(self, container: Container, path: str) -> Iterator[tuple[int, str, bool]]:
+        """A descriptor of a root, the path below it, and whether it may be written: of the container's own root, or a mount's source."""
+        clean = posixpath.normpath("/" + path)
+        with self.root(container) as (root, unseen):
+            fits = [mount for mount in unseen if clean == mount.target or clean.startswith(mount.target.rstrip("/") + "/")]
+            if not fits:
+                yield root, clean, not container.host["ReadonlyRootfs"]
+                return
+            mount = max(fits, key=lambda entry: len(entry.target))
+            source = os.open(mount.source, os.O_PATH | os.O_CLOEXEC)
+            try:
+                if stat.S_ISDIR(os.fstat(source).st_mode):
+                    yield source, clean[len(mount.target.rstrip("/")) :] or "/", mount.writable
+                else:
+                    folder = os.open(os.path.dirname(mount.source), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                    try:
+                        yield folder, "/" + os.path.basename(mount.source), mount.writable
+                    finally:
+                        os.close(folder)
+            finally:
+                os.close(source)
+
+    def facts(self, container: Container, path: str) -> str:
+        """What is at a path, as the header X-Docker-Container-Path-Stat has it. Raises NotFoundError."""
+        with self._place(container, path) as (root, inside, _):
+            found, link = _look(root, inside, container, path)
+        mode = stat.S_IMODE(found.st_mode) & 0o777 | _GO_TYPES.get(stat.S_IFMT(found.st_mode), 0)
+        document = {
+            "name": posixpath.basename(posixpath.normpath("/" + path)) or "/",
+            "size": found.st_size,
+            "mode": mode,
+            "mtime": _time(found.st_mtime),
+            "linkTarget": link,
+        }
+        return base64.b64encode(json.dumps(document).encode()).decode()
+
+    def read(self, container: Container, path: str, target: BinaryIO) -> None:
+        """Write a tar of what is at `path`, named by its last part. Raises NotFoundError."""
+        name = posixpath.basename(posixpath.normpath("/" + path)) or "/"
+        follows = path.endswith("/.")
+        with self._place(container, path) as (root, inside, _):
+            _look(root, inside, container, path)
+            flags = os.O_PATH | (0 if follows else os.O_NOFOLLOW)
+            place = open_within(root, inside, flags)
+            try:
+                with tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT, bufsize=BLOCK) as archive:
+                    _Packer(archive).add(place, "." if name == "/" or follows else name)
+            finally:
+                os.close(place)
+
+    def write(self, container: Container, path: str, source: BinaryIO, *, keeps_kind: bool) -> None:
+        """Unpack a tar in the folder at `path`. Raises NotFoundError, UsageError, PermissionDeniedError, BadInputError."""
+        with self._place(container, path) as (root, inside, writable):
+            if not writable:
+                raise PermissionDeniedError(container.subject, "container rootfs is marked read-only", "copy to a volume that can be written")
+            try:
+                place = open_within(root, inside, os.O_RDONLY | os.O_DIRECTORY)
+            except FileNotFoundError:
+                raise _missing(container, path) from None
+            except NotADirectoryError:
+                raise UsageError("extraction point", "it is not a directory", "name a folder") from None
+            try:
+                Extraction(place, keeps_kind=keeps_kind).all(source)
+            finally:
+                os.close(place)
+
+
+_GO_TYPES: Final = {
+    stat.S_IFDIR: 1 << 31,
+    stat.S_IFLNK: 1 << 27,
+    stat.S_IFBLK: 1 << 26,
+    stat.S_IFIFO: 1 << 25,
+    stat.S_IFSOCK: 1 << 24,
+    stat.S_IFCHR: (1 << 26) | (1 << 21),
+}
+"""The type bits of a mode as Go writes them (io/fs, FileMode)."""
+
+
+def _time(seconds: float) -> str:
+    from gasang.daemon.containers.names import stamp
+
+    return stamp(int(seconds * 1e9))
+
+
+def _missing(container: Container, path: str) -> NotFoundError:
+    return NotFoundError(f"Could not find the file {path[:200]} in container {container.name}", "it is not there", "docker exec ls tells what is")
+
+
+def _look(root: int, inside: str, container: Container, path: str) -> tuple[os.stat_result, str]:
+    try:
+        place = open_within(root, inside, os.O_PATH | os.O_NOFOLLOW)
+    except (FileNotFoundError, NotADirectoryError):
+        raise _missing(container, path) from None
+    except OSError as error:
+        raise GasangError(f"path {path[:200]}", f"it cannot be looked at ({error.strerror})") from error
+    try:
+        found = os.fstat(place)
+        if not stat.S_ISLNK(found.st_mode):
+            if path.endswith("/") and not stat.S_ISDIR(found.st_mode):
+                raise UsageError(f"path {path[:200]}", "not a directory", "leave the slash out")
+            return found, ""
+        text = os.readlink("", dir_fd=place)
+    finally:
+        os.close(place)
+    return found, posixpath.normpath(posixpath.join(posixpath.dirname(inside), text))
+
+
+class _Packer:
+    """Adds trees to a tar archive, by descriptors only: nobody can put a link in the way."""
+
+    def __init__(self, archive: tarfile.TarFile) -> None:
+        self._archive = archive
+        self._seen: dict[tuple[int, int], str] = {}
+
+    def add(self, place: int, name: str) -> None:
+        """Add what the path descriptor `place` is, and all below it."""
+        found = os.fstat(place)
+        entry = self._entry(place, name, found)
+        if entry is None:
+            return
+        if not entry.isreg():
+            self._archive.addfile(entry)
+        else:
+            with open(os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+                self._archive.addfile(entry, file)
+        if entry.isdir():
+            self._add_children(place, name)
+
+    def _add_children(self, place: int, name: str) -> None:
+        folder = os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for child in sorted(os.listdir(folder)):
+                inner = os.open(child, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+                try:
+                    self.add(inner, f"{name}/{child}")
+                finally:
+                    os.close(inner)
+        finally:
+            os.close(folder)
+
+    def _entry(self, place: int, name: str, found: os.stat_result) -> tarfile.TarInfo | None:
+        entry = tarfile.TarInfo(name)
+        entry.mode, entry.uid, entry.gid = stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid
+        entry.mtime = found.st_mtime
+        kind = _TAR_TYPES.get(stat.S_IFMT(found.st_mode))
+        if kind is None:
+            return None
+        entry.type = kind
+        key = (found.st_dev, found.st_ino)
+        if found.st_nlink > 1 and kind != tarfile.DIRTYPE:
+            if key in self._seen:
+                entry.type, entry.linkname = tarfile.LNKTYPE, self._seen[key]
+                return entry
+            self._seen[key] = name
+        if kind == tarfile.SYMTYPE:
+            entry.linkname = os.readlink("", dir_fd=place)
+        elif kind == tarfile.REGTYPE:
+            entry.size = found.st_size
+        elif kind in (tarfile.CHRTYPE, tarfile.BLKTYPE):
+            entry.devmajor, entry.devminor = os.major(found.st_rdev), os.minor(found.st_rdev)
+        return entry
+
+
+_TAR_TYPES: Final = {
+    stat.S_IFREG: tarfile.REGTYPE,
+    stat.S_IFDIR: tarfile.DIRTYPE,
+    stat.S_IFLNK: tarfile.SYMTYPE,
+    stat.S_IFCHR: tarfile.CHRTYPE,
+    stat.S_IFBLK: tarfile.BLKTYPE,
+    stat.S_IFIFO: tarfile.FIFOTYPE,
+}
+
+
+def pack(root: int, target: BinaryIO) -> None:
+    """Write everything below a root as a tar, names without a leading slash."""
+    with tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT, bufsize=BLOCK) as archive:
+        packer = _Packer(archive)
+        folder = os.open(f"/proc/self/fd/{root}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for child in sorted(os.listdir(folder)):
+                inner = os.open(child, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+                try:
+                    packer.add(inner, child)
+                finally:
+                    os.close(inner)
+        finally:
+            os.close(folder)
+
+
