@@ -12,13 +12,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gasang.core.errors import BadInputError, GasangError
+from gasang.core.errors import BadInputError
 from gasang.images.content.locks import claim
 from gasang.images.descriptors import Blob
 from gasang.images.spool import out_of_space
 
 READ = 1 << 18
 """Bytes read at once while following."""
+
+
+class GivenUp(Exception):
+    """The writer of an ingest has failed, and tells why elsewhere."""
 
 
 class Ingest:
@@ -30,7 +34,7 @@ class Ingest:
         self._descriptor = descriptor
         self._hash = hashlib.sha256()
         self._changed = threading.Condition()
-        self._fault: GasangError | None = None
+        self._failed = False
         self._complete = False
         self.have = 0
 
@@ -85,27 +89,38 @@ class Ingest:
             self._complete = True
             self._changed.notify_all()
 
-    def fail(self, fault: GasangError) -> None:
-        """Those who follow are told."""
+    def fail(self) -> None:
+        """No more will come: those who follow are told by GivenUp."""
         with self._changed:
-            self._fault = fault
+            self._failed = True
             self._changed.notify_all()
 
+    def discard(self) -> None:
+        """What is there is of no use."""
+        self._path.unlink(missing_ok=True)
+
     def follow(self) -> Iterator[bytes]:
-        """The content as it comes. Ends only after `finish`; raises what `fail` was told."""
+        """The content as it comes, also beyond the block. Ends only after `finish`; raises GivenUp after `fail`."""
+        return self._follow(os.dup(self._descriptor))
+
+    def _follow(self, descriptor: int) -> Iterator[bytes]:
         at = 0
-        while True:
-            with self._changed:
-                while self.have <= at and not self._complete and self._fault is None:
-                    self._changed.wait()
-                if self._fault is not None:
-                    raise self._fault
-                there = self.have
-            if there <= at:
-                return
-            data = os.pread(self._descriptor, min(READ, there - at), at)
-            at += len(data)
-            yield data
+        try:
+            while there := self._beyond(at):
+                data = os.pread(descriptor, min(READ, there - at), at)
+                at += len(data)
+                yield data
+        finally:
+            os.close(descriptor)
+
+    def _beyond(self, at: int) -> int:
+        """Wait until there is more than `at` bytes: how many there are, 0 if no more come."""
+        with self._changed:
+            while self.have <= at and not self._complete and not self._failed:
+                self._changed.wait()
+            if self._failed:
+                raise GivenUp
+            return self.have if self.have > at else 0
 
     def _wrong(self, cause: str) -> BadInputError:
         return BadInputError(f"blob {self.blob.digest}", cause, "pull it again")
@@ -126,5 +141,7 @@ def ingesting(folder: Path, blob: Blob) -> Iterator[Ingest]:
     try:
         yield Ingest(path, blob, descriptor)
     finally:
+        if os.fstat(descriptor).st_size == 0 and os.fstat(descriptor).st_nlink:
+            path.unlink(missing_ok=True)
         os.close(descriptor)
 
