@@ -1,0 +1,67 @@
+"""Leases: what running work needs stays, though no image of the index reaches it yet.
+
+A lease is a file, locked as long as its owner lives, that lists digests: blobs and unpacked layers. So a killed owner's lease is over
+by itself. Its name tells when it began and since which start of the host: what it covered may not be on stable storage before `settle`
+(see settling.py).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from gasang.host.durable import boot_id
+from gasang.images.content.locks import is_free, locked, open_lock, wait_for
+
+
+class Lease:
+    """One piece of work's lease."""
+
+    def __init__(self, path: Path, descriptor: int, lock: Path) -> None:
+        self.path = path
+        self._descriptor = descriptor
+        self._lock = lock
+
+    def hold(self, *digests: str) -> None:
+        """From here on what has these digests stays. Look whether it is there after this, not before."""
+        with locked(self._lock):  # not in the middle of a collection
+            os.write(self._descriptor, "".join(f"{digest}\n" for digest in digests).encode())
+
+
+class Leases:
+    """The leases of a store; `lock` is what collecting garbage holds."""
+
+    def __init__(self, folder: Path, lock: Path) -> None:
+        self.folder = folder
+        self._lock = lock
+
+    @contextmanager
+    def take(self) -> Iterator[Lease]:
+        """A lease for the block. Its file stays behind until `settle`, without force."""
+        path = self.folder / f"{boot_id()}.{int(time.time())}.{uuid.uuid4().hex}"
+        descriptor = open_lock(path)
+        try:
+            wait_for(descriptor)
+            yield Lease(path, descriptor, self._lock)
+        finally:
+            os.close(descriptor)
+
+    def held(self) -> set[str]:
+        """The digests that living work needs. The lock is held."""
+        found: set[str] = set()
+        for path in self.files():
+            if not is_free(path):
+                with suppress(OSError):
+                    found.update(path.read_text().split())
+        return found
+
+    def files(self) -> list[Path]:
+        """All lease files, those of dead owners too."""
+        try:
+            return sorted(self.folder.iterdir())
+        except FileNotFoundError:
+            return []
