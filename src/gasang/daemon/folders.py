@@ -44,3 +44,9 @@ class Folders:
     def volume(self, name: str) -> Path:
         """A volume's folder; its files are in _data."""
         return self.state / "volumes" / name
+
+    def scratch(self) -> Path:
+        """For what is needed for a moment and may be large."""
+        folder = self.state / "tmp"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return folder

@@ -23,7 +23,7 @@ class ImageView:
     """The image's "config" object (image-spec, config.md)."""
     layers: tuple[Path, ...]
     """Unpacked layers, the uppermost first."""
-    os: str = "linux"
+    platform: str = "linux"
 
 
 class Images(Protocol):

@@ -37,7 +37,6 @@ class Containers:
             Route("GET", "/containers/{id}/json", self.inspect),
             Route("GET", "/containers/{id}/top", self.top),
             Route("GET", "/containers/{id}/changes", self.changes),
-            Route("GET", "/containers/{id}/export", self.export),
             Route("GET", "/containers/{id}/stats", self.stats),
             Route("POST", "/containers/{id}/start", self.start),
             Route("POST", "/containers/{id}/stop", self.stop),
@@ -194,14 +193,6 @@ class Containers:
         """GET /containers/ID/changes."""
         found = await self._lives.changes(self._named(request))
         await reply.json([{"Path": path, "Kind": kind} for path, kind in found])
-
-    async def export(self, request: Request, reply: Reply) -> None:
-        """GET /containers/ID/export: a tar stream of its files."""
-        pieces = self._lives.export(self._named(request))
-        stream = await reply.stream("application/x-tar")
-        async for piece in pieces:
-            await stream.send(piece)
-        await stream.end()
 
     async def stats(self, request: Request, reply: Reply) -> None:
         """GET /containers/ID/stats: once, or one line a second until the client or the container goes."""

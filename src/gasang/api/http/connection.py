@@ -158,9 +158,9 @@ class Reply:
         await self.connection.begin(status, [*self._headers, *headers, *length])
         await self.connection.end()
 
-    async def stream(self, media_type: str, status: int = 200) -> Stream:
+    async def stream(self, media_type: str, status: int = 200, headers: Headers = ()) -> Stream:
         """A body that is made while it is sent; the head leaves at once."""
-        await self.connection.begin(status, [*self._headers, ("Content-Type", media_type), ("Transfer-Encoding", "chunked")])
+        await self.connection.begin(status, [*self._headers, *headers, ("Content-Type", media_type), ("Transfer-Encoding", "chunked")])
         return Stream(self.connection)
 
     async def take_over(self, media_type: str) -> tuple[socket.socket, bytes]:

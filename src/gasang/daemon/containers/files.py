@@ -91,6 +91,11 @@ class ContainerFiles:
             finally:
                 os.close(place)
 
+    def export(self, container: Container, target: BinaryIO) -> None:
+        """Write a tar of everything but mounts."""
+        with self._services.layers.reading_root(container) as root:
+            pack(root, target)
+
     def write(self, container: Container, path: str, source: BinaryIO, *, keeps_kind: bool) -> None:
         """Unpack a tar in the folder at `path`. Raises NotFoundError, UsageError, PermissionDeniedError, BadInputError."""
         with self._place(container, path) as (root, inside, writable):

@@ -1,0 +1,162 @@
+"""/build: the classic builder."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import posixpath
+import shutil
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+from gasang.api.docker.lines import Lines
+from gasang.api.http.connection import Reply
+from gasang.api.http.request import Request
+from gasang.api.http.router import Route
+from gasang.core.errors import BadInputError, UnsupportedError, UsageError
+from gasang.daemon.build.builder import Builder, Options
+from gasang.daemon.build.dockerfile import parse
+from gasang.daemon.build.ignore import Ignore
+from gasang.daemon.containers.extract import Extraction
+from gasang.daemon.engine import Engine
+from gasang.images.reference import parse_reference
+
+LIMITS: Final = {"memory": "Memory", "memswap": "MemorySwap", "cpushares": "CpuShares", "cpuperiod": "CpuPeriod", "cpuquota": "CpuQuota", "shmsize": "ShmSize"}
+
+
+class Build:
+    """The handlers."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def routes(self) -> list[Route]:
+        """The table."""
+        return [Route("POST", "/build", self.build), Route("POST", "/build/prune", self.prune), Route("POST", "/build/cancel", self.cancel)]
+
+    async def build(self, request: Request, reply: Reply) -> None:
+        """POST /build: the body is the context, a tar; the answer tells step by step."""
+        if request.text("version", "1") == "2":
+            raise UnsupportedError("build", "BuildKit is not spoken", "set DOCKER_BUILDKIT=0")
+        if request.text("remote"):
+            raise UnsupportedError("build", "contexts at an address are not fetched", "download it and name its folder")
+        options = _options(request)
+        folder = Path(tempfile.mkdtemp(prefix="context-", dir=self._engine.folders.scratch()))
+        lines = Lines(reply)
+        try:
+            await self._receive(request, folder)
+            await lines.run(self._build(request, folder / "context", options, lines))
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    async def _receive(self, request: Request, folder: Path) -> None:
+        with (folder / "context.tar").open("wb+") as file:
+            async for piece in request.body.chunks():
+                file.write(piece)
+            file.seek(0)
+            await asyncio.to_thread(_unpack, file, folder / "context")
+
+    async def _build(self, request: Request, context: Path, options: Options, lines: Lines) -> None:
+        name = posixpath.normpath("/" + (request.text("dockerfile") or "Dockerfile")).lstrip("/")
+        path = context / name
+        if path.is_symlink() or not path.is_file():
+            raise UsageError("Dockerfile", f"Cannot locate specified Dockerfile: {name[:100]}", "name it with -f")
+        file = parse(path.read_bytes())
+        ignore = context / ".dockerignore"
+        if ignore.is_file() and not ignore.is_symlink():
+            await asyncio.to_thread(_leave_out, context, Ignore(ignore.read_text(errors="replace")))
+        image = await Builder(self._engine, context, options, lines.say).build(file)
+        await lines.say({"aux": {"ID": image.id}})
+        if options.quiet:
+            await lines.say({"stream": f"{image.id}\n"})
+        else:
+            await lines.say({"stream": f"Successfully built {image.id.removeprefix('sha256:')[:12]}\n"})
+        for tag in options.tags:
+            await asyncio.to_thread(self._engine.images.tag, image.id, tag)
+            if not options.quiet:
+                await lines.say({"stream": f"Successfully tagged {parse_reference(tag).familiar()}\n"})
+
+    async def prune(self, request: Request, reply: Reply) -> None:
+        """POST /build/prune: forget what steps have made; the images stay until they are pruned."""
+        self._engine.images.forget_cache()
+        await reply.json({"CachesDeleted": None, "SpaceReclaimed": 0})
+
+    async def cancel(self, request: Request, reply: Reply) -> None:
+        """POST /build/cancel: a build ends with its connection."""
+        await reply.empty()
+
+
+def _options(request: Request) -> Options:
+    """What the request asks for. Raises UsageError."""
+    tags = tuple(tag for tag in request.texts("t") if tag)
+    for tag in tags:
+        parse_reference(tag)
+    host: dict[str, Any] = {}
+    for name, field in LIMITS.items():
+        number = request.number(name)
+        if number:
+            host[field] = number
+    for name, field in (("cpusetcpus", "CpusetCpus"), ("cpusetmems", "CpusetMems"), ("cgroupparent", "CgroupParent")):
+        if request.text(name):
+            host[field] = request.text(name)
+    if extra := request.texts("extrahosts"):
+        host["ExtraHosts"] = list(extra)
+    return Options(
+        tags=tags,
+        target=request.text("target"),
+        build_args=_texts(request, "buildargs"),
+        labels={name: value or "" for name, value in _texts(request, "labels").items()},
+        no_cache=request.flag("nocache"),
+        pull=request.flag("pull"),
+        quiet=request.flag("q"),
+        remove=request.flag("rm", True),
+        network=request.text("networkmode"),
+        platform=request.text("platform"),
+        host=host,
+    )
+
+
+def _texts(request: Request, name: str) -> dict[str, str | None]:
+    try:
+        document = json.loads(request.text(name) or "{}")
+    except (ValueError, RecursionError):
+        raise UsageError(f"parameter {name}", "it is not valid JSON", "send an object of texts") from None
+    if not isinstance(document, dict) or not all(value is None or isinstance(value, str) for value in document.values()):
+        raise UsageError(f"parameter {name}", "it is not an object of texts", "send one")
+    return document
+
+
+def _unpack(file: Any, target: Path) -> None:
+    """The context into an empty folder; its entries belong to root there, as in what COPY makes of them."""
+    import os
+
+    target.mkdir()
+    root = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        Extraction(root, owner=(os.geteuid(), os.getegid())).all(file)
+    except tarfile.TarError as error:
+        raise BadInputError("build context", f"it is damaged ({error})", "send it again") from error
+    finally:
+        os.close(root)
+
+
+def _leave_out(context: Path, ignore: Ignore) -> None:
+    """Remove what .dockerignore leaves out; clients do so before they send, but need not."""
+    import os
+
+    for parent, folders, files in os.walk(context, topdown=False):
+        base = os.path.relpath(parent, context)
+        for name in files:
+            path = os.path.normpath(os.path.join(base, name))
+            if ignore.leaves_out(path):
+                os.unlink(os.path.join(parent, name))
+        for name in folders:
+            full = os.path.join(parent, name)
+            path = os.path.normpath(os.path.join(base, name))
+            if ignore.leaves_out(path):
+                if os.path.islink(full):
+                    os.unlink(full)
+                elif not os.listdir(full):
+                    os.rmdir(full)

@@ -1,0 +1,134 @@
+"""Files of containers: archive (docker cp), export, commit."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import tempfile
+from typing import Any
+
+from gasang.api.http.connection import Reply
+from gasang.api.http.request import Request
+from gasang.api.http.router import Route
+from gasang.core.errors import UsageError
+from gasang.daemon.build.config import METADATA, Stage
+from gasang.daemon.build.dockerfile import instruction
+from gasang.daemon.containers.names import now
+from gasang.daemon.engine import Engine
+
+STAT_HEADER = "X-Docker-Container-Path-Stat"
+CHANGES = frozenset("CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL ONBUILD STOPSIGNAL USER VOLUME WORKDIR".split())
+
+
+class Files:
+    """The handlers."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def routes(self) -> list[Route]:
+        """The table."""
+        return [
+            Route("HEAD", "/containers/{id}/archive", self.facts),
+            Route("GET", "/containers/{id}/archive", self.read),
+            Route("PUT", "/containers/{id}/archive", self.write),
+            Route("GET", "/containers/{id}/export", self.export),
+            Route("POST", "/commit", self.commit),
+        ]
+
+    async def facts(self, request: Request, reply: Reply) -> None:
+        """HEAD archive: what is at a path."""
+        entry = self._engine.containers.find(request.arguments["id"])
+        found = await asyncio.to_thread(self._engine.files.facts, entry, _path(request))
+        await reply.empty(200, [(STAT_HEADER, found)])
+
+    async def read(self, request: Request, reply: Reply) -> None:
+        """GET archive: a tar of what is at a path."""
+        entry = self._engine.containers.find(request.arguments["id"])
+        path = _path(request)
+        found = await asyncio.to_thread(self._engine.files.facts, entry, path)
+        await _send_tar(reply, lambda target: self._engine.files.read(entry, path, target), [(STAT_HEADER, found)])
+
+    async def write(self, request: Request, reply: Reply) -> None:
+        """PUT archive: unpack a tar in a folder."""
+        entry = self._engine.containers.find(request.arguments["id"])
+        with tempfile.TemporaryFile(dir=self._engine.folders.scratch()) as file:
+            async for piece in request.body.chunks():
+                file.write(piece)
+            file.seek(0)
+            keeps = request.flag("noOverwriteDirNonDir")
+            await asyncio.to_thread(lambda: self._engine.files.write(entry, _path(request), file, keeps_kind=keeps))
+        await reply.empty(200)
+
+    async def export(self, request: Request, reply: Reply) -> None:
+        """GET export: a tar of all files, mounts left out."""
+        entry = self._engine.containers.find(request.arguments["id"])
+        await _send_tar(reply, lambda target: self._engine.files.export(entry, target))
+        self._engine.services.tell(entry, "export")
+
+    async def commit(self, request: Request, reply: Reply) -> None:
+        """POST /commit: a container's own layer becomes an image's."""
+        engine = self._engine
+        entry = engine.containers.find(request.text("container"))
+        stage = Stage(dict(entry.config))
+        document = await request.json()
+        stage.config.update({key: value for key, value in document.items() if value not in (None, "", [], {}) and key in entry.config})
+        for text in request.texts("changes"):
+            for line in filter(str.strip, text.splitlines()):
+                step = instruction(line.strip(), 0)
+                if step.name not in CHANGES:
+                    raise UsageError(f"change {line[:60]!r}", f"{step.name} is not a valid change command", f"use one of {', '.join(sorted(CHANGES))}")
+                METADATA[step.name](stage, step)
+        pause = request.flag("pause", True) and entry.status.status == "running"
+        if pause:
+            await engine.containers.pause(entry)
+        try:
+            made = await asyncio.to_thread(self._commit, entry, stage.config, request)
+        finally:
+            if pause:
+                await engine.containers.unpause(entry)
+        name, tag = request.text("repo"), request.text("tag")
+        if name:
+            await asyncio.to_thread(engine.images.tag, made, f"{name}:{tag}" if tag else name)
+        engine.services.tell(entry, "commit", {"imageID": made})
+        await reply.json({"Id": made}, 201)
+
+    def _commit(self, entry: Any, config: dict[str, Any], request: Request) -> str:
+        engine = self._engine
+        history = {"created": now(), "created_by": " ".join(entry.command())}
+        if config.get("Hostname") == entry.short:
+            config["Hostname"] = ""
+        parent = engine.images.view(entry.image_id)
+        layer = engine.layers.upper(entry)
+        return engine.images.commit(parent, config, history, layer, request.text("author"), request.text("comment")).id
+
+
+def _path(request: Request) -> str:
+    path = request.text("path")
+    if not path or "\0" in path:
+        raise UsageError("path", "it is empty", "name a path in the container")
+    return path
+
+
+async def _send_tar(reply: Reply, write: Any, headers: list[tuple[str, str]] | None = None) -> None:
+    """Send a tar while a thread writes it, through a pipe."""
+    read_end, write_end = os.pipe()
+    loop = asyncio.get_running_loop()
+
+    def work() -> None:
+        with io.FileIO(write_end, "wb") as target:
+            write(target)
+
+    working = loop.run_in_executor(None, work)
+    try:
+        stream = await reply.stream("application/x-tar", headers=headers or ())
+        while piece := await asyncio.to_thread(os.read, read_end, 1 << 20):
+            await stream.send(piece)
+    finally:
+        os.close(read_end)  # a client that has gone ends the writer as well
+    try:
+        await working
+    except BrokenPipeError:
+        return
+    await stream.end()

@@ -1,0 +1,45 @@
+"""Replies that are JSON lines while something long goes on, and that tell of a failure after the 200 has left."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from gasang.api.http.connection import Reply, Stream
+from gasang.core.errors import GasangError
+
+Say = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class Lines:
+    """Begins the reply with its first line, so that what fails before it still gets a status of its own."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+        self._stream: Stream | None = None
+
+    async def say(self, line: dict[str, Any]) -> None:
+        """Send a line."""
+        if self._stream is None:
+            self._stream = await self._reply.stream("application/json")
+        await self._stream.line(line)
+
+    async def run(self, work: Awaitable[None]) -> None:
+        """Do the work; a failure after the first line is a line of its own. Raises GasangError where none has left yet."""
+        try:
+            await work
+        except GasangError as error:
+            if self._stream is None:
+                raise
+            await self.say(failure(error))
+        if self._stream is None:
+            self._stream = await self._reply.stream("application/json")
+        await self._stream.end()
+
+
+def failure(error: GasangError) -> dict[str, Any]:
+    """An error as a line."""
+    sentence = getattr(error, "sentence", str(error))
+    code = getattr(error, "code", 0)
+    detail: dict[str, Any] = {"message": sentence, **({"code": code} if code else {})}
+    return {"errorDetail": detail, "error": sentence}
