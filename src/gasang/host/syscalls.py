@@ -30,6 +30,7 @@ def table(architecture: str) -> dict[str, int]:
     return {name: int(number) for name, _, number in (cell.partition("=") for cell in text.split())}
 
 
+@cache
 def native_table() -> dict[str, int]:
     """The table of this machine; where that is not Linux on a known architecture, of x86_64, so that plans can still be made and read."""
     machine = platform.machine().lower()
