@@ -18,6 +18,9 @@ TABLES: Final[dict[str, str]] = {
 }
 """Architecture → its table as text; the names are those of `uname -m`, and x86 and x32 for the two others an x86_64 kernel has."""
 
+X32_BIT: Final = 0x40000000
+"""What tells calls of the x32 interface from those of x86_64."""
+
 _SAME: Final = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
