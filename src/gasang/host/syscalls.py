@@ -30,7 +30,8 @@ def table(architecture: str) -> dict[str, int]:
     text = TABLES.get(_SAME.get(architecture, architecture))
     if text is None:
         raise UnsupportedError(f"architecture {architecture}", "its system calls are not known here", f"known are {', '.join(TABLES)}")
-    return {name: int(number) for name, _, number in (cell.partition("=") for cell in text.split())}
+    bit = X32_BIT if architecture == "x32" else 0
+    return {name: int(number) | bit for name, _, number in (cell.partition("=") for cell in text.split())}
 
 
 @cache
