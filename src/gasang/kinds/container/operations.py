@@ -122,7 +122,7 @@ def find_program(base: u64, candidates: u64) -> i64:
     missing: i64 = ENOENT
     index: u64 = 0
     while offsets[index] != 0:
-        path = base + offsets[index]
+        path = base + offsets[index] - 1
         result = syscall(NR_FACCESSAT2, CWD, path, X_OK, AT_EACCESS)
         if result == ENOSYS:
             return i64(path)
@@ -207,7 +207,7 @@ def perform(plan: ptr[u8], operation: ptr[Operation], a: ptr[u64]) -> i64:
     if code == BOUNDING:
         return drop_bounding(a[0])
     if code == FIND:
-        return find_program(u64(plan), a[0])
+        return find_program(u64(plan) + u64(header.data.offset), a[0])
     if code == EXECUTE:
         return syscall(NR_EXECVE, a[0], a[1], a[2])
     if code == HOOK:
@@ -235,6 +235,7 @@ def run_list(plan: ptr[u8], which: u64, failed: ptr[u32]) -> i64:
     header = cast(ptr[Header], plan)
     operations = cast(ptr[Operation], plan + u64(header.lists[which].offset))
     slots = cast(ptr[u64], plan + u64(header.slots.offset))
+    data = u64(plan) + u64(header.data.offset)
     arguments = ref(header.arguments[0])
     count = header.lists[which].count
     index: u32 = 0
@@ -244,7 +245,7 @@ def run_list(plan: ptr[u8], which: u64, failed: ptr[u32]) -> i64:
             word = operation.args[place]
             kind = (operation.kinds >> u32(place * 4)) & 15
             if kind == OFFSET:
-                word = u64(plan) + word
+                word = data + word
             elif kind == SLOT:
                 word = slots[word]
             arguments[place] = word

@@ -85,8 +85,9 @@ def relocate(plan: ptr[u8]) -> None:
     """Put in the addresses that the buffer holds of itself."""
     header = cast(ptr[Header], plan)
     relocations = cast(ptr[Relocation], plan + u64(header.relocations.offset))
+    data = plan + u64(header.data.offset)
     for index in range(header.relocations.count):
-        cast(ptr[u64], plan + u64(relocations[index].place))[0] = u64(plan) + u64(relocations[index].target)
+        cast(ptr[u64], data + u64(relocations[index].place))[0] = u64(data) + u64(relocations[index].target)
 
 
 @native

@@ -14,7 +14,7 @@ from gasang.kinds.container import target
 from gasang.kinds.container.config.config import Config
 from gasang.kinds.container.config.linux import Device
 from gasang.kinds.container.layout import STORE, TARGET
-from gasang.kinds.container.plan import Plan, Slot
+from gasang.kinds.container.plan import Offset, Plan, Slot
 from gasang.kinds.container.planning.mounting import CLONE, MOVE, attach, open_place, sort_options
 from gasang.kinds.container.planning.order import Order
 
@@ -110,7 +110,7 @@ def send_master(plan: Plan, master: Slot, socket: int) -> None:
     vector = plan.blob(struct.pack("<QQ", 0, len(_MASTER_NAME)))
     message = plan.blob(struct.pack("<QQQQQQQ", 0, 0, 0, 1, 0, 24, 0))
     plan.address(vector, text)
-    plan.address(type(message)(message + 16), vector)
-    plan.address(type(message)(message + 32), control)
-    plan.child.do(STORE, master, type(control)(control + 16), what="send the terminal to the console socket")
+    plan.address(Offset(message + 16), vector)
+    plan.address(Offset(message + 32), control)
+    plan.child.do(STORE, master, Offset(control + 16), what="send the terminal to the console socket")
     plan.child.call("sendmsg", socket, message, 0, what="send the terminal to the console socket")

@@ -36,7 +36,7 @@ MOVE: Final = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
 CLONE: Final = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
 ENOENT: Final = 2
 ENOTDIR: Final = 20
-EACCES: Final = 13
+EINVAL: Final = 22
 _MS_REC: Final = 0x4000
 _ATTR: Final = struct.Struct("<QQQQ")
 
@@ -163,7 +163,7 @@ def mask(plan: Plan, root: Slot, path: str, null: Slot, nothing: Slot) -> None:
     plan.child.do(TARGET, root, plan.text(path), target.EXISTING, 0, into=place, ignore=[ENOENT, ENOTDIR], skip_ignored=6, what=what)
     call("open_tree", null, empty, CLONE | AT_EMPTY_PATH, into=mount, what=what)
     set_attributes(plan, mount, MOUNT_ATTR_RDONLY, 0, False, what)
-    call("move_mount", mount, empty, place, empty, MOVE, ignore=[ENOTDIR], skip_done=2, what=what)
+    call("move_mount", mount, empty, place, empty, MOVE, ignore=[EINVAL, ENOTDIR], skip_done=2, what=what)
     call("open_tree", nothing, empty, CLONE | AT_EMPTY_PATH, into=mount, what=what)
     call("move_mount", mount, empty, place, empty, MOVE, what=what)
     call("close", place, what=what)

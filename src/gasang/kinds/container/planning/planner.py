@@ -92,12 +92,12 @@ class Planner:
                 flags |= namespace.flag
         if "time" in self.new:
             self._time()
-        if "user" in self.new and not plan.before.items:
+        if "user" in self.new and not plan.before.phrases:
             plan.before.call("getpid", what="start the helper")
-        joins = plan.before if plan.before.items else plan.child
+        joins = plan.before if plan.before.phrases else plan.child
         self._join_cgroup(joins)
         if self.order.cgroup.descriptor >= 0:
-            if plan.before.items:
+            if plan.before.phrases:
                 plan.cgroup = plan.hand(self.order.cgroup.descriptor, len(plan.descriptors))
                 flags |= CLONE_INTO_CGROUP
             else:

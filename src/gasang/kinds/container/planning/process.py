@@ -20,7 +20,7 @@ from gasang.host.processes import (
 )
 from gasang.kinds.container.config.process import Process
 from gasang.kinds.container.layout import BOUNDING, EXECUTE, FIND, WRITE
-from gasang.kinds.container.plan import Plan, Slot
+from gasang.kinds.container.plan import Offset, Plan, Slot
 
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _KEYCTL_JOIN_SESSION_KEYRING: Final = 1
@@ -60,7 +60,7 @@ def add_seccomp(plan: Plan, program: bytes, flags: int, what: str = "install the
     """Install a filter; `program` is an array of struct sock_filter."""
     code = plan.blob(program)
     description = plan.blob(struct.pack("<HHIQ", len(program) // 8, 0, 0, 0))
-    plan.address(type(description)(description + 8), code)
+    plan.address(Offset(description + 8), code)
     plan.child.call("seccomp", SECCOMP_SET_MODE_FILTER, flags, description, what=what)
 
 
