@@ -4,30 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from gasang.host.syscalls import number
 from gasang.native import i64, native, ptr, syscall, u8, u64
 from gasang.native.emit_floats import machine
-
-_NUMBERS: Final = {
-    "x86_64": """
-        read=0 write=1 close=3 lseek=8 mmap=9 munmap=11 rt_sigprocmask=14 ioctl=16 pread64=17 pwrite64=18 writev=20 madvise=28 dup3=292
-        getpid=39 clone=56 execve=59 wait4=61 fcntl=72 fsync=74 fdatasync=75 ftruncate=77 chdir=80 setsid=112 prctl=157 geteuid=107
-        sendto=44 recvmsg=47 getsockopt=55 accept4=288 openat=257 unlinkat=263 renameat=264 ppoll=271 pipe2=293 clock_gettime=228
-        exit_group=231 signalfd4=289 pidfd_send_signal=424 close_range=436 shutdown=48 socketpair=53 pidfd_getfd=438
-    """,
-    "aarch64": """
-        read=63 write=64 close=57 lseek=62 mmap=222 munmap=215 rt_sigprocmask=135 ioctl=29 pread64=67 pwrite64=68 writev=66 madvise=233
-        dup3=24 getpid=172 clone=220 execve=221 wait4=260 fcntl=25 fsync=82 fdatasync=83 ftruncate=46 chdir=49 setsid=157 prctl=167
-        geteuid=175 sendto=206 recvmsg=212 getsockopt=209 accept4=242 openat=56 unlinkat=35 renameat=38 ppoll=73 pipe2=59
-        clock_gettime=113 exit_group=94 signalfd4=74 pidfd_send_signal=424 close_range=436 shutdown=210 socketpair=199 pidfd_getfd=438
-    """,
-}
-
-
-def number(name: str) -> int:
-    """The number of a system call on this host; that of x86-64 where there is no table, so that everything can still be read."""
-    text = _NUMBERS.get(machine(), _NUMBERS["x86_64"])
-    return next(int(value) for key, _, value in (cell.partition("=") for cell in text.split()) if key == name)
-
 
 class Call:
     """Numbers of system calls."""
@@ -44,9 +23,8 @@ class Call:
     writev = number("writev")
     madvise = number("madvise")
     dup3 = number("dup3")
-    clone = number("clone")
-    execve = number("execve")
     wait4 = number("wait4")
+    pidfd_getfd = number("pidfd_getfd")
     fcntl = number("fcntl")
     fsync = number("fsync")
     fdatasync = number("fdatasync")

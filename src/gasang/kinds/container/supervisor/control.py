@@ -28,6 +28,7 @@ from gasang.kinds.container.supervisor.protocol import (
     BY_REQUEST,
     CLOSE_STDIN,
     DETACH,
+    EXITED,
     FINISHED,
     HELD,
     LEAVE,
@@ -189,6 +190,8 @@ def obey(s: ptr[State], connection: ptr[Connection], request: ptr[Request], fd: 
         return 0
     if kind == SUBSCRIBE:
         connection.subscribed = 1
+        if s.status.state == FINISHED:
+            send_status(s, connection, EXITED, 0, 0, 0)
         return 0
     if kind == CLOSE_STDIN:
         s.input_ending = 1

@@ -60,6 +60,7 @@ class Settings:
     log_size: int = 0
     log_count: int = 1
     terminal: bool = False
+    terminal_later: bool = False
     rows: int = 0
     columns: int = 0
     open_stdin: bool = False
@@ -158,7 +159,9 @@ def _program() -> int:
     _write(made, image)
     os.fchmod(made, 0o500)
     fcntl.fcntl(made, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
-    return made
+    moved = fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, _FREE)
+    os.close(made)
+    return moved
 
 
 def _write(descriptor: int, data: bytes) -> None:
@@ -177,6 +180,7 @@ def _configuration(settings: Settings, plan: bytes, extra: int, terminal_given: 
     made.magic, made.version = protocol.CONFIG_MAGIC, protocol.VERSION
     made.flags = (
         protocol.TERMINAL * (settings.terminal and not terminal_given)
+        | protocol.TERMINAL_LATER * settings.terminal_later
         | protocol.TERMINAL_GIVEN * terminal_given
         | protocol.OPEN_STDIN * settings.open_stdin
         | protocol.LOG * bool(settings.log)
@@ -227,6 +231,8 @@ class Supervisor:
     def _launch(
         cls, stack: contextlib.ExitStack, settings: Settings, plan: bytes, folder: Path, terminal: int | None, descriptors: Sequence[int]
     ) -> Supervisor:
+        assert protocol.FD_EXTRA + len(descriptors) <= _FREE
+
         def own(descriptor: int) -> int:
             stack.callback(os.close, descriptor)
             return descriptor
@@ -247,7 +253,7 @@ class Supervisor:
                 **({} if terminal is None else {protocol.FD_TERMINAL: terminal}),
                 **{protocol.FD_EXTRA + index: descriptor for index, descriptor in enumerate(descriptors)},
             }  # fmt: skip
-            moved = {number: own(fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, _FREE + len(wanted))) for number, source in wanted.items()}
+            moved = {number: own(fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, _FREE)) for number, source in wanted.items()}
             actions: list[Any] = [(os.POSIX_SPAWN_DUP2, source, number) for number, source in moved.items()]
             process = os.posix_spawn(f"/proc/self/fd/{_program()}", ["gasang-supervisor", folder.name], {}, file_actions=actions)
         except BaseException:
