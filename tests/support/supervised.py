@@ -18,7 +18,9 @@ import pytest
 from gasang.host.processes import PR_SET_PDEATHSIG, TIOCSCTTY
 from gasang.kinds.container import layout
 from gasang.kinds.container.plan import Plan
-from gasang.kinds.container.supervisor.launch import Settings, Status, Supervisor, forget_records
+from gasang.kinds.container.supervisor.launch import Supervisor, forget_records
+from gasang.kinds.container.supervisor.settings import Settings
+from gasang.kinds.container.supervisor.status import Status
 
 LOG = "test-json.log"
 STOP = 2

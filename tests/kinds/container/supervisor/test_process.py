@@ -14,7 +14,9 @@ import pytest
 from gasang.core.errors import BadInputError, NotFoundError, StateError
 from gasang.kinds.container import layout
 from gasang.kinds.container.supervisor import protocol
-from gasang.kinds.container.supervisor.launch import RequestRefused, Settings, Supervisor, read_exit, read_start
+from gasang.kinds.container.supervisor.launch import RequestRefused, Supervisor
+from gasang.kinds.container.supervisor.settings import Settings
+from gasang.kinds.container.supervisor.status import read_exit, read_start
 from support.supervised import Client, Folder, eventually, plan_of, python, shell
 
 
@@ -314,7 +316,11 @@ def test_nothing_leaks_here(folder: Folder) -> None:
     ("before", "after", "oom"),
     [
         ("oom_kill_disable 0\nunder_oom 0\noom_kill 0\n", "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n", True),
-        ("low 0\nhigh 0\nmax 3\noom 1\noom_kill 7\noom_group_kill 0\n", "low 0\nhigh 0\nmax 9\noom 4\noom_kill 7\noom_group_kill 0\n", False),
+        (
+            "low 0\nhigh 0\noom 1\noom_kill 7\noom_group_kill 0\n",
+            "low 0\nhigh 0\noom 4\noom_kill 7\noom_group_kill 0\n",
+            False,
+        ),
         ("", "", False),
         ("oom_kill", "oom_kill ", False),
     ],

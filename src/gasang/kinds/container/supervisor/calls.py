@@ -8,6 +8,7 @@ from gasang.host.syscalls import number
 from gasang.native import i64, native, ptr, syscall, u8, u64
 from gasang.native.emit_floats import machine
 
+
 class Call:
     """Numbers of system calls."""
 
@@ -87,13 +88,13 @@ def word(text: str) -> int:
 
 @native
 def read(fd: i64, to: ptr[u8], count: u64) -> i64:
-    """read(2)."""
+    """Bytes read, 0 at the end."""
     return syscall(Call.read, u64(fd), u64(to), count)
 
 
 @native
 def write(fd: i64, data: ptr[u8], count: u64) -> i64:
-    """write(2)."""
+    """Bytes written."""
     return syscall(Call.write, u64(fd), u64(data), count)
 
 
@@ -113,7 +114,7 @@ def write_all(fd: i64, data: ptr[u8], count: u64) -> i64:
 
 @native
 def close(fd: i64) -> None:
-    """close(2), where there is something to close."""
+    """Close a descriptor, where there is one."""
     if fd >= 0:
         syscall(Call.close, u64(fd))
 
@@ -134,7 +135,7 @@ def map_file(fd: i64, size: u64) -> u64:
 
 @native
 def unmap(address: u64, size: u64) -> None:
-    """munmap(2)."""
+    """Give an address range back."""
     syscall(Call.munmap, address, size)
 
 
@@ -153,19 +154,19 @@ def file_size(fd: i64) -> i64:
 
 @native
 def open_in(folder: i64, name: ptr[u8], flags: u64) -> i64:
-    """openat(2), for the owner only, never following a link."""
+    """Open in a folder; what is made is for the owner only, and no link is followed."""
     return syscall(Call.openat, u64(folder), u64(name), flags | O_CLOEXEC | _NO_FOLLOW, 0o600)
 
 
 @native
 def open_path(path: ptr[u8], flags: u64) -> i64:
-    """open(2) of an absolute path."""
+    """Open an absolute path."""
     return syscall(Call.openat, u64(i64(_AT_FDCWD)), u64(path), flags | O_CLOEXEC, 0)
 
 
 @native
 def rename_in(folder: i64, old: ptr[u8], new: ptr[u8]) -> i64:
-    """renameat(2) within a folder."""
+    """Rename within a folder, over what has the name."""
     return syscall(Call.renameat, u64(folder), u64(old), u64(folder), u64(new))
 
 

@@ -47,7 +47,7 @@ from gasang.kinds.container.supervisor.protocol import (
 )
 from gasang.kinds.container.supervisor.state import MOST_CLIENTS, MOST_CONNECTIONS, Client, Connection, State
 from gasang.kinds.container.supervisor.stdio import resize
-from gasang.native import boolean, cast, copy, i32, i64, native, null, ptr, ref, sizeof, syscall, u8, u16, u32, u64
+from gasang.native import boolean, cast, copy, i32, i64, native, null, ptr, ref, sizeof, syscall, u16, u32, u64
 
 _SOL_SOCKET, _SO_PEERCRED, _SCM_RIGHTS = 1, 17, 1
 _RIGHTS_OF_ONE: Final = 20  # struct cmsghdr with one descriptor, so that the kernel never hands us a second

@@ -23,7 +23,7 @@ from gasang.kinds.container.supervisor.state import (
     State,
 )
 from gasang.kinds.container.supervisor.streams import pump
-from gasang.native import boolean, cast, i16, i32, i64, native, null, ptr, ref, syscall, u8, u32, u64
+from gasang.native import boolean, cast, i16, i32, i64, native, ptr, ref, syscall, u32, u64
 
 POLLIN, POLLOUT, POLLERR, POLLHUP = 1, 4, 8, 16
 _STREAM, _INPUT, _CLIENT, _CONNECTION, _SIGNALS, _LISTENER, _WATCHED = (kind << 8 for kind in range(1, 8))

@@ -16,7 +16,7 @@ from gasang.kinds.container.supervisor.calls import (
 from gasang.kinds.container.supervisor.control import add_connection
 from gasang.kinds.container.supervisor.log import open_log
 from gasang.kinds.container.supervisor.loop import run
-from gasang.kinds.container.supervisor.process import may_start, start
+from gasang.kinds.container.supervisor.process import start
 from gasang.kinds.container.supervisor.protocol import (
     CONFIG_MAGIC,
     FD_CONFIG,

@@ -11,7 +11,6 @@ from gasang.kinds.container.supervisor.calls import (
     EALREADY,
     EINTR,
     ESRCH,
-    NANOSECONDS,
     Call,
     close,
     steady_clock,
@@ -39,7 +38,6 @@ from gasang.kinds.container.supervisor.record import (
     STARTED_WORD,
     count_oom,
     force_folder,
-
     open_oom,
     write_record,
 )

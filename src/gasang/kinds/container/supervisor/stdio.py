@@ -16,7 +16,7 @@ from gasang.kinds.container.supervisor.calls import (
 )
 from gasang.kinds.container.supervisor.protocol import FD_TERMINAL, OPEN_STDIN, TERMINAL, TERMINAL_GIVEN, TERMINAL_LATER
 from gasang.kinds.container.supervisor.state import State
-from gasang.native import cast, i32, i64, native, ptr, ref, store_unaligned, syscall, u8, u16, u64
+from gasang.native import cast, i32, i64, native, ptr, ref, store_unaligned, syscall, u16, u64
 
 _UNLOCK_TERMINAL: Final = 0x4004_5431  # TIOCSPTLCK
 _OPEN_OTHER_SIDE: Final = 0x5441  # TIOCGPTPEER
