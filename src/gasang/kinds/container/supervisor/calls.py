@@ -4,29 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from gasang.host.syscalls import number
 from gasang.native import i64, native, ptr, syscall, u8, u64
 from gasang.native.emit_floats import machine
-
-_NUMBERS: Final = {
-    "x86_64": """
-        read=0 write=1 close=3 lseek=8 mmap=9 munmap=11 rt_sigprocmask=14 ioctl=16 pread64=17 pwrite64=18 writev=20 madvise=28 dup3=292
-        getpid=39 clone=56 execve=59 wait4=61 fcntl=72 fsync=74 fdatasync=75 ftruncate=77 chdir=80 setsid=112 prctl=157 geteuid=107
-        sendto=44 recvmsg=47 getsockopt=55 accept4=288 openat=257 unlinkat=263 renameat=264 ppoll=271 pipe2=293 clock_gettime=228
-        exit_group=231 signalfd4=289 pidfd_send_signal=424 close_range=436 shutdown=48 socketpair=53 pidfd_getfd=438
-    """,
-    "aarch64": """
-        read=63 write=64 close=57 lseek=62 mmap=222 munmap=215 rt_sigprocmask=135 ioctl=29 pread64=67 pwrite64=68 writev=66 madvise=233
-        dup3=24 getpid=172 clone=220 execve=221 wait4=260 fcntl=25 fsync=82 fdatasync=83 ftruncate=46 chdir=49 setsid=157 prctl=167
-        geteuid=175 sendto=206 recvmsg=212 getsockopt=209 accept4=242 openat=56 unlinkat=35 renameat=38 ppoll=73 pipe2=59
-        clock_gettime=113 exit_group=94 signalfd4=74 pidfd_send_signal=424 close_range=436 shutdown=210 socketpair=199 pidfd_getfd=438
-    """,
-}
-
-
-def number(name: str) -> int:
-    """The number of a system call on this host; that of x86-64 where there is no table, so that everything can still be read."""
-    text = _NUMBERS.get(machine(), _NUMBERS["x86_64"])
-    return next(int(value) for key, _, value in (cell.partition("=") for cell in text.split()) if key == name)
 
 
 class Call:
@@ -44,9 +24,8 @@ class Call:
     writev = number("writev")
     madvise = number("madvise")
     dup3 = number("dup3")
-    clone = number("clone")
-    execve = number("execve")
     wait4 = number("wait4")
+    pidfd_getfd = number("pidfd_getfd")
     fcntl = number("fcntl")
     fsync = number("fsync")
     fdatasync = number("fdatasync")
@@ -109,13 +88,13 @@ def word(text: str) -> int:
 
 @native
 def read(fd: i64, to: ptr[u8], count: u64) -> i64:
-    """read(2)."""
+    """Bytes read, 0 at the end."""
     return syscall(Call.read, u64(fd), u64(to), count)
 
 
 @native
 def write(fd: i64, data: ptr[u8], count: u64) -> i64:
-    """write(2)."""
+    """Bytes written."""
     return syscall(Call.write, u64(fd), u64(data), count)
 
 
@@ -135,7 +114,7 @@ def write_all(fd: i64, data: ptr[u8], count: u64) -> i64:
 
 @native
 def close(fd: i64) -> None:
-    """close(2), where there is something to close."""
+    """Close a descriptor, where there is one."""
     if fd >= 0:
         syscall(Call.close, u64(fd))
 
@@ -156,7 +135,7 @@ def map_file(fd: i64, size: u64) -> u64:
 
 @native
 def unmap(address: u64, size: u64) -> None:
-    """munmap(2)."""
+    """Give an address range back."""
     syscall(Call.munmap, address, size)
 
 
@@ -175,19 +154,19 @@ def file_size(fd: i64) -> i64:
 
 @native
 def open_in(folder: i64, name: ptr[u8], flags: u64) -> i64:
-    """openat(2), for the owner only, never following a link."""
+    """Open in a folder; what is made is for the owner only, and no link is followed."""
     return syscall(Call.openat, u64(folder), u64(name), flags | O_CLOEXEC | _NO_FOLLOW, 0o600)
 
 
 @native
 def open_path(path: ptr[u8], flags: u64) -> i64:
-    """open(2) of an absolute path."""
+    """Open an absolute path."""
     return syscall(Call.openat, u64(i64(_AT_FDCWD)), u64(path), flags | O_CLOEXEC, 0)
 
 
 @native
 def rename_in(folder: i64, old: ptr[u8], new: ptr[u8]) -> i64:
-    """renameat(2) within a folder."""
+    """Rename within a folder, over what has the name."""
     return syscall(Call.renameat, u64(folder), u64(old), u64(folder), u64(new))
 
 

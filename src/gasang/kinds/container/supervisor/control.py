@@ -28,6 +28,7 @@ from gasang.kinds.container.supervisor.protocol import (
     BY_REQUEST,
     CLOSE_STDIN,
     DETACH,
+    EXITED,
     FINISHED,
     HELD,
     LEAVE,
@@ -46,7 +47,7 @@ from gasang.kinds.container.supervisor.protocol import (
 )
 from gasang.kinds.container.supervisor.state import MOST_CLIENTS, MOST_CONNECTIONS, Client, Connection, State
 from gasang.kinds.container.supervisor.stdio import resize
-from gasang.native import boolean, cast, copy, i32, i64, native, null, ptr, ref, sizeof, syscall, u8, u16, u32, u64
+from gasang.native import boolean, cast, copy, i32, i64, native, null, ptr, ref, sizeof, syscall, u16, u32, u64
 
 _SOL_SOCKET, _SO_PEERCRED, _SCM_RIGHTS = 1, 17, 1
 _RIGHTS_OF_ONE: Final = 20  # struct cmsghdr with one descriptor, so that the kernel never hands us a second
@@ -189,6 +190,8 @@ def obey(s: ptr[State], connection: ptr[Connection], request: ptr[Request], fd: 
         return 0
     if kind == SUBSCRIBE:
         connection.subscribed = 1
+        if s.status.state == FINISHED:
+            send_status(s, connection, EXITED, 0, 0, 0)
         return 0
     if kind == CLOSE_STDIN:
         s.input_ending = 1

@@ -14,126 +14,26 @@ import fcntl
 import os
 import select
 import socket
-import stat
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from gasang.core.errors import BadInputError, GasangError, NotFoundError, OutOfSpaceError, StateError, TimedOutError
+from gasang.core.errors import BadInputError, NotFoundError, OutOfSpaceError, StateError, TimedOutError
 from gasang.kinds.container.supervisor import protocol
 from gasang.kinds.container.supervisor.record import CONTROL_NAME, EXIT_NAME, START_NAME
+from gasang.kinds.container.supervisor.settings import Settings, configuration
+from gasang.kinds.container.supervisor.status import STATUS_SIZE, Status, read_exit, read_status
 from gasang.native import ctype_of
 
-_CONFIG: Final = ctype_of(protocol.Config)
 _REQUEST: Final = ctype_of(protocol.Request)
-_STATUS: Final = ctype_of(protocol.Status)
 _PEER: Final = ctypes.c_uint32 * 3
 _FREE: Final = 64
 """Descriptors are moved from here on before they get their numbers, so that none is overwritten."""
 _EXECUTABLE_FILE: Final = 0x10  # MFD_EXEC
 _ANSWER_TIME: Final = 10.0
-STATES: Final = {
-    protocol.WAITING: "waiting",
-    protocol.STOPPED: "created",
-    protocol.RUNNING: "running",
-    protocol.DRAINING: "ending",
-    protocol.FINISHED: "exited",
-}
-REASONS: Final = {
-    protocol.BY_KEYS: "keys",
-    protocol.GONE: "gone",
-    protocol.TOO_SLOW: "slow",
-    protocol.AT_END: "end",
-    protocol.BY_REQUEST: "request",
-}
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a process is to be supervised. `log` is the log file's name, empty for none; sizes are in bytes, times in seconds."""
-
-    log: str = ""
-    log_size: int = 0
-    log_count: int = 1
-    terminal: bool = False
-    rows: int = 0
-    columns: int = 0
-    open_stdin: bool = False
-    start_at_once: bool = False
-    ephemeral: bool = False
-    linger: float = 2.0
-    oom_file: str = ""
-
-
-@dataclass(frozen=True)
-class Status:
-    """What a supervisor tells. Times are nanoseconds since 1970, 0 for not yet; `code` is 128 + signal where a signal ended the process."""
-
-    kind: int
-    tag: int
-    error: int
-    state: str
-    pid: int
-    code: int
-    signal: int
-    oom: bool
-    failed: tuple[int, int, int] | None
-    """List, operation and error number, where the plan failed."""
-    clients: int
-    started: int
-    finished: int
-    value: int
-    logged: int
-    lost: int
-
-    @property
-    def reason(self) -> str:
-        """Why a client was detached, for a packet of kind DETACHED."""
-        return REASONS.get(self.code, "gone")
-
-
-def read_status(raw: bytes, subject: str) -> Status:
-    """A packet or a record, checked. Raises BadInputError."""
-    if len(raw) != ctypes.sizeof(_STATUS):
-        raise BadInputError(subject, f"{len(raw)} bytes where {ctypes.sizeof(_STATUS)} belong", "it was written by another version")
-    made = _STATUS.from_buffer_copy(raw)
-    if made.magic != protocol.MESSAGE_MAGIC or made.version != protocol.VERSION or made.state not in STATES:
-        raise BadInputError(subject, "it is no status of a supervisor", "it was damaged, or written by another version")
-    failed = (made.failed_list, made.failed_operation, made.failed_errno) if made.failed_errno else None
-    return Status(
-        made.kind, made.tag, made.error, STATES[made.state], made.pid, made.code, made.signal, bool(made.oom), failed,
-        made.clients, made.started, made.finished, made.value, made.logged, made.lost,
-    )  # fmt: skip
-
-
-def read_exit(folder: Path) -> Status | None:
-    """The record of the process's end, or None where there is none. Raises BadInputError for a damaged one."""
-    return _read_record(folder / EXIT_NAME, protocol.EXIT_RECORD)
-
-
-def read_start(folder: Path) -> Status | None:
-    """The record of its start, or None where there is none. Raises BadInputError for a damaged one."""
-    return _read_record(folder / START_NAME, protocol.START_RECORD)
-
-
-def _read_record(path: Path, kind: int) -> Status | None:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise BadInputError(f"record {path}", f"it cannot be read ({error.strerror})", "remove the container") from error
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise BadInputError(f"record {path}", "it is no file", "remove the container")
-        made = read_status(file.read(ctypes.sizeof(_STATUS) + 1), f"record {path}")
-    if made.kind != kind:
-        raise BadInputError(f"record {path}", "it is a record of something else", "remove the container")
-    return made
 
 
 def forget_records(folder: Path) -> None:
@@ -145,8 +45,8 @@ def forget_records(folder: Path) -> None:
 @cache
 def _program() -> int:
     """The supervisor's program as a sealed file in memory."""
-    from gasang.kinds.container.supervisor.sources import sources
     from gasang.kinds.container.supervisor.main import supervise
+    from gasang.kinds.container.supervisor.sources import sources
     from gasang.native.program import program
 
     image = program(supervise, sources=sources())
@@ -158,38 +58,15 @@ def _program() -> int:
     _write(made, image)
     os.fchmod(made, 0o500)
     fcntl.fcntl(made, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
-    return made
+    moved = fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, _FREE)
+    os.close(made)
+    return moved
 
 
 def _write(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
-
-
-def _configuration(settings: Settings, plan: bytes, extra: int, terminal_given: bool) -> bytes:
-    for text, size in ((settings.log, protocol.NAME_SIZE), (settings.oom_file, protocol.PATH_SIZE)):
-        if len(os.fsencode(text)) >= size or "\0" in text:
-            raise BadInputError(f"supervisor setting {text[:40]!r}", f"a text of at most {size - 1} bytes is needed")
-    if "/" in settings.log or settings.log in (".", "..", EXIT_NAME, START_NAME, CONTROL_NAME):
-        raise BadInputError(f"log file {settings.log}", "this name is none for a log", "take another, such as container-json.log")
-    made = _CONFIG()
-    made.magic, made.version = protocol.CONFIG_MAGIC, protocol.VERSION
-    made.flags = (
-        protocol.TERMINAL * (settings.terminal and not terminal_given)
-        | protocol.TERMINAL_GIVEN * terminal_given
-        | protocol.OPEN_STDIN * settings.open_stdin
-        | protocol.LOG * bool(settings.log)
-        | protocol.START_AT_ONCE * settings.start_at_once
-        | protocol.EPHEMERAL * settings.ephemeral
-    )
-    made.plan_offset, made.plan_length = -(-ctypes.sizeof(_CONFIG) // 8) * 8, len(plan)
-    made.log_size, made.log_count = settings.log_size, settings.log_count
-    made.linger = round(settings.linger * 1000)
-    made.rows, made.columns, made.extra = settings.rows, settings.columns, extra
-    ctypes.memmove(ctypes.addressof(made) + _CONFIG.oom_path.offset, os.fsencode(settings.oom_file), len(os.fsencode(settings.oom_file)))
-    ctypes.memmove(ctypes.addressof(made) + _CONFIG.log_name.offset, os.fsencode(settings.log), len(os.fsencode(settings.log)))
-    return bytes(made).ljust(made.plan_offset, b"\0") + plan
 
 
 class Supervisor:
@@ -221,18 +98,22 @@ class Supervisor:
                 if error.errno in (errno.ENOENT, errno.EADDRINUSE):
                     cause = "the folder is gone" if error.errno == errno.ENOENT else "another supervisor has been started there"
                     raise StateError(f"supervisor in {folder}", cause, "remove the container and create it anew") from error
-                raise OutOfSpaceError(f"supervisor in {folder}", f"it cannot be started ({error.strerror})", "free what is used up") from error
+                raise OutOfSpaceError(
+                    f"supervisor in {folder}", f"it cannot be started ({error.strerror})", "free what is used up"
+                ) from error
 
     @classmethod
     def _launch(
         cls, stack: contextlib.ExitStack, settings: Settings, plan: bytes, folder: Path, terminal: int | None, descriptors: Sequence[int]
     ) -> Supervisor:
+        assert protocol.FD_EXTRA + len(descriptors) <= _FREE
+
         def own(descriptor: int) -> int:
             stack.callback(os.close, descriptor)
             return descriptor
 
-        configuration = own(os.memfd_create("gasang-config", os.MFD_CLOEXEC))
-        _write(configuration, _configuration(settings, plan, len(descriptors), terminal is not None))
+        config = own(os.memfd_create("gasang-config", os.MFD_CLOEXEC))
+        _write(config, configuration(settings, plan, len(descriptors), terminal is not None))
         place = own(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         listener = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
         listener.bind(f"/proc/self/fd/{place}/{CONTROL_NAME}")
@@ -242,12 +123,12 @@ class Supervisor:
         stack.enter_context(theirs)
         try:
             wanted = {
-                protocol.FD_CONTROL: listener.fileno(), protocol.FD_CONFIG: configuration, protocol.FD_FOLDER: place,
+                protocol.FD_CONTROL: listener.fileno(), protocol.FD_CONFIG: config, protocol.FD_FOLDER: place,
                 protocol.FD_FIRST: theirs.fileno(),
                 **({} if terminal is None else {protocol.FD_TERMINAL: terminal}),
                 **{protocol.FD_EXTRA + index: descriptor for index, descriptor in enumerate(descriptors)},
             }  # fmt: skip
-            moved = {number: own(fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, _FREE + len(wanted))) for number, source in wanted.items()}
+            moved = {number: own(fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, _FREE)) for number, source in wanted.items()}
             actions: list[Any] = [(os.POSIX_SPAWN_DUP2, source, number) for number, source in moved.items()]
             process = os.posix_spawn(f"/proc/self/fd/{_program()}", ["gasang-supervisor", folder.name], {}, file_actions=actions)
         except BaseException:
@@ -311,7 +192,8 @@ class Supervisor:
     ) -> Status:
         """Hand over a stream: output goes there and input comes from there; the answer's `value` is the client's number.
 
-        The supervisor has its own descriptor of it; close yours. `keys` is the sequence that detaches. `held` collects output until `release`.
+        The supervisor has its own descriptor of it; close yours. `keys` is the sequence that detaches; `held` collects output until
+        `release`.
         """
         if len(keys) > protocol.MOST_KEYS:
             raise BadInputError("detach keys", f"{len(keys)} of them, {protocol.MOST_KEYS} are the most", "give a shorter sequence")
@@ -377,9 +259,7 @@ class Supervisor:
             raise RequestRefused(self._subject, -made.error)
         return made
 
-    def send(
-        self, kind: int, first: int = 0, second: int = 0, *, flags: int = 0, keys: bytes = b"", descriptor: int | None = None
-    ) -> int:
+    def send(self, kind: int, first: int = 0, second: int = 0, *, flags: int = 0, keys: bytes = b"", descriptor: int | None = None) -> int:
         """Ask without waiting; the tag that the answer will have. Raises StateError where the supervisor has ended."""
         self._tag = self._tag % 0xFFFF_FFFF + 1
         made = _REQUEST(protocol.MESSAGE_MAGIC, protocol.VERSION, kind, self._tag, flags, first, second, len(keys))
@@ -404,7 +284,7 @@ class Supervisor:
             yield made
 
     def wait(self, timeout: float | None = None) -> Status:
-        """Wait for the process's end and give its record; subscribe first. Raises TimedOutError, and StateError where nothing is recorded."""
+        """Wait for the process's end and give its record; subscribe first. Raises TimedOutError; StateError where nothing is recorded."""
         limit = None if timeout is None else time.monotonic() + timeout
         while True:
             while self._news:
@@ -436,7 +316,7 @@ class Supervisor:
 
     def _receive(self) -> Status | None:
         try:
-            raw = self._connection.recv(ctypes.sizeof(_STATUS) + 1)
+            raw = self._connection.recv(STATUS_SIZE + 1)
         except ConnectionResetError:
             return None
         return read_status(raw, self._subject) if raw else None
@@ -457,6 +337,3 @@ def _check_peer(connection: socket.socket, folder: Path) -> None:
     if owner not in (0, os.geteuid()):
         connection.close()
         raise BadInputError(f"supervisor in {folder}", f"the socket there belongs to user {owner}", "remove the container")
-
-
-__all__ = ["GasangError", "RequestRefused", "Settings", "Status", "Supervisor", "forget_records", "read_exit", "read_start", "read_status"]

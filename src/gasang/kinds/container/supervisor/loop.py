@@ -11,9 +11,8 @@ from typing import Final
 from gasang.kinds.container.supervisor.calls import NANOSECONDS, Call, read, release, steady_clock
 from gasang.kinds.container.supervisor.clients import holds_up, kept, let_go, send_input, send_kept, take_input, wants_input
 from gasang.kinds.container.supervisor.control import accept, serve
-from gasang.kinds.container.supervisor.process import drained, hear, may_start, reap, signal
+from gasang.kinds.container.supervisor.process import drained, hear_more, reap, signal
 from gasang.kinds.container.supervisor.protocol import DRAINING, FINISHED, GONE, HELD, TOO_SLOW, WAITING
-from gasang.kinds.container.supervisor.simple_spawn import Spawned
 from gasang.kinds.container.supervisor.state import (
     INPUT_BUFFER,
     LOG_BUFFER,
@@ -24,7 +23,7 @@ from gasang.kinds.container.supervisor.state import (
     State,
 )
 from gasang.kinds.container.supervisor.streams import pump
-from gasang.native import boolean, cast, i16, i32, i64, native, null, ptr, ref, syscall, u8, u32, u64
+from gasang.native import boolean, cast, i16, i32, i64, native, ptr, ref, syscall, u32, u64
 
 POLLIN, POLLOUT, POLLERR, POLLHUP = 1, 4, 8, 16
 _STREAM, _INPUT, _CLIENT, _CONNECTION, _SIGNALS, _LISTENER, _WATCHED = (kind << 8 for kind in range(1, 8))
@@ -63,7 +62,8 @@ def gather(s: ptr[State]) -> None:
             add(s, client.fd, events, _CLIENT | i)
     if s.input >= 0 and s.input_from < s.input_to:
         add(s, s.input, POLLOUT, _INPUT)
-    add(s, s.watched, POLLIN, _WATCHED)
+    if s.watched >= 0:
+        add(s, s.watched, POLLIN, _WATCHED)
     add(s, s.signals, POLLIN, _SIGNALS)
     for i in range(u32(MOST_CONNECTIONS)):
         if s.connections[i].used != 0:
@@ -108,13 +108,6 @@ def take_signals(s: ptr[State]) -> None:
     reap(s)
 
 
-@native
-def hear_of_plan(s: ptr[State]) -> None:
-    """The status pipe of spawn has something."""
-    outcome = cast(ptr[Spawned], ref(s.words) + 8)
-    hear(s, outcome)
-
-
 @native(inline=False)
 def act(s: ptr[State], meaning: u32, events: i16) -> None:
     """One descriptor is ready."""
@@ -134,7 +127,7 @@ def act(s: ptr[State], meaning: u32, events: i16) -> None:
     elif kind == _LISTENER:
         accept(s)
     elif kind == _WATCHED:
-        hear_of_plan(s)
+        hear_more(s)
 
 
 @native

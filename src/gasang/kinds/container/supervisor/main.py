@@ -16,7 +16,7 @@ from gasang.kinds.container.supervisor.calls import (
 from gasang.kinds.container.supervisor.control import add_connection
 from gasang.kinds.container.supervisor.log import open_log
 from gasang.kinds.container.supervisor.loop import run
-from gasang.kinds.container.supervisor.process import may_start, start
+from gasang.kinds.container.supervisor.process import start
 from gasang.kinds.container.supervisor.protocol import (
     CONFIG_MAGIC,
     FD_CONFIG,
@@ -35,7 +35,7 @@ from gasang.kinds.container.supervisor.protocol import (
 from gasang.kinds.container.supervisor.record import CONTROL_WORD, name_at
 from gasang.kinds.container.supervisor.state import INPUT_BUFFER, LOG_BUFFER, STREAM_BUFFER, State
 from gasang.kinds.container.supervisor.stdio import make_nothing
-from gasang.native import boolean, cast, i32, i64, native, null, ptr, ref, sizeof, syscall, u8, u64
+from gasang.native import boolean, cast, copy, i32, i64, native, null, ptr, ref, sizeof, syscall, u8, u64
 
 BAD_START: Final = 125
 """Exit code where there is no sound configuration or no memory."""
@@ -47,32 +47,28 @@ NAME_1, NAME_2 = _NAME
 
 
 @native
-def read_config() -> ptr[Config]:
-    """The configuration, or null if it is not sound."""
-    size = file_size(FD_CONFIG)
-    if size < i64(sizeof(Config)):
-        return null
-    address = map_file(FD_CONFIG, u64(size))
-    if address == 0:
-        return null
-    config = cast(ptr[Config], address)
+def is_sound(config: ptr[Config], size: u64) -> boolean:
+    """Whether a configuration can be used."""
     if config.magic != CONFIG_MAGIC or config.version != VERSION:
-        return null
-    inside = config.plan_offset <= u64(size) and config.plan_length <= u64(size) - config.plan_offset
+        return False
+    inside = config.plan_offset <= size and config.plan_length <= size - config.plan_offset
     ended = config.oom_path[PATH_SIZE - 1] == 0 and config.log_name[NAME_SIZE - 1] == 0
-    return config if inside and ended and config.plan_offset % 8 == 0 else null
+    return inside and ended and config.plan_offset % 8 == 0
 
 
 @native
-def make_state(config: ptr[Config]) -> ptr[State]:
+def make_state(file: u64, size: u64) -> ptr[State]:
     """Fresh state, or null if there is no memory."""
     buffers: u64 = STREAM_BUFFER * 2 + LOG_BUFFER + INPUT_BUFFER * 2
-    address = map_memory(sizeof(State))
+    address = map_memory(sizeof(State) + sizeof(Config))
     memory = map_memory(buffers)
     if address == 0 or memory == 0:
         return null
     s = cast(ptr[State], address)
-    s.config = config
+    s.config = cast(ptr[Config], address + sizeof(State))
+    copy(cast(ptr[u8], s.config), cast(ptr[u8], file), sizeof(Config))
+    s.plan = file
+    s.plan_size = size
     s.folder = FD_FOLDER
     s.listener = FD_CONTROL
     s.pidfd = -1
@@ -120,17 +116,21 @@ SIGNALS: Final = 1 << 16 | 1 << 14 | 1 << 1
 @native
 def supervise(stack: ptr[u64]) -> i32:
     """The program's entry."""
-    config = read_config()
-    if config == null:
+    size = file_size(FD_CONFIG)
+    if size < i64(sizeof(Config)):
         return BAD_START
-    s = make_state(config)
+    file = map_file(FD_CONFIG, u64(size))
+    if file == 0 or not is_sound(cast(ptr[Config], file), u64(size)):
+        return BAD_START
+    syscall(Call.close, FD_CONFIG)
+    s = make_state(file, u64(size))
     if s == null:
         return BAD_START
     settle(s)
     if make_nothing(s) < 0 or open_log(s) < 0:
         return BAD_START
     add_connection(s, FD_FIRST)
-    if config.flags & START_AT_ONCE != 0:
+    if s.config.flags & START_AT_ONCE != 0:
         start(s)
     run(s)
     syscall(Call.unlinkat, FD_FOLDER, u64(name_at(s, 0, CONTROL_WORD)), 0)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
+from gasang.kinds.container import layout
+from gasang.kinds.container.layout import Event, Spawned
+from gasang.kinds.container.spawn import spawn, watch
 from gasang.kinds.container.supervisor.calls import (
     EALREADY,
     EINTR,
     ESRCH,
-    NANOSECONDS,
     Call,
     close,
     steady_clock,
+    unmap,
     wall_clock,
     write,
 )
@@ -27,6 +30,7 @@ from gasang.kinds.container.supervisor.protocol import (
     START_RECORD,
     STARTED,
     STOPPED,
+    TERMINAL_EVENT,
     WAITING,
 )
 from gasang.kinds.container.supervisor.record import (
@@ -34,19 +38,18 @@ from gasang.kinds.container.supervisor.record import (
     STARTED_WORD,
     count_oom,
     force_folder,
-
     open_oom,
     write_record,
 )
-from gasang.kinds.container.supervisor.simple_spawn import FAILED, RUNNING_EVENT, STOPPED_EVENT, Spawned, spawn
 from gasang.kinds.container.supervisor.state import State
-from gasang.kinds.container.supervisor.stdio import make_nothing, make_streams
+from gasang.kinds.container.supervisor.stdio import make_nothing, make_streams, use_terminal
 from gasang.kinds.container.supervisor.streams import end_stream
 from gasang.native import cast, i32, i64, native, ptr, ref, syscall, u8, u32, u64
 
 _WNOHANG, _WALL = 1, 0x4000_0000
 _MILLISECOND: Final = 1_000_000
 _SIGKILL: Final = 9
+_NOT_MADE: Final = 127 << 8  # the wait status of a process that could not be made
 
 
 @native(inline=False)
@@ -61,16 +64,15 @@ def start(s: ptr[State]) -> None:
         outcome.pidfd = -1
         outcome.status = -1
         outcome.control = -1
-        plan = cast(ptr[u8], s.config) + s.config.plan_offset
+        plan = cast(ptr[u8], s.plan) + s.config.plan_offset
         result = i64(spawn(plan, s.config.plan_length, outcome))
     if s.config.extra != 0:
         syscall(Call.close_range, FD_EXTRA, u64(FD_EXTRA + s.config.extra) - 1, 0)
     make_nothing(s)
     if result < 0:
-        s.status.failed_list = 3
+        s.status.failed_list = layout.IN_SPAWN
         s.status.failed_errno = i32(-result)
-        s.status.state = RUNNING
-        end(s, 0, 127 << 8)
+        end(s, _NOT_MADE)
         return
     s.pidfd = i64(outcome.pidfd)
     s.watched = i64(outcome.status)
@@ -85,28 +87,55 @@ def release(s: ptr[State]) -> None:
     """Let the process go on that waits in its plan."""
     room = ref(s.text)
     room[0] = 1
+    s.stopped = 0
     write(s.barrier, room, 1)
 
 
 @native(inline=False)
 def hear(s: ptr[State], outcome: ptr[Spawned]) -> None:
     """Something has come of the plan."""
-    if outcome.event == FAILED:
+    if outcome.event == layout.FAILED:
         s.status.failed_list = i32(outcome.list)
         s.status.failed_operation = i32(outcome.index)
         s.status.failed_errno = outcome.error
         forget_plan(s)
-        syscall(Call.pidfd_send_signal, u64(s.pidfd), _SIGKILL, 0, 0)
-    elif outcome.event == STOPPED_EVENT:
+        if s.pidfd < 0:
+            end(s, _NOT_MADE)
+        else:
+            syscall(Call.pidfd_send_signal, u64(s.pidfd), _SIGKILL, 0, 0)
+    elif outcome.event == layout.STOPPED:
+        s.stopped = 1
         if s.may_start != 0:
             release(s)
-    elif outcome.event == RUNNING_EVENT:
+    elif outcome.event == TERMINAL_EVENT:
+        take_terminal(s, outcome.value)
+        release(s)
+    elif outcome.event == layout.RUNNING:
         forget_plan(s)
+        if s.stopped != 0:  # the pipe has closed because it was killed where it waited
+            return
         s.status.state = RUNNING
         s.status.started = wall_clock(ref(s.words))
         open_oom(s)
         write_record(s, START_RECORD, STARTED_WORD, False)
         announce(s, STARTED, 0, 0)
+
+
+@native
+def hear_more(s: ptr[State]) -> None:
+    """The status pipe of the plan has something."""
+    outcome = cast(ptr[Spawned], ref(s.words) + 8)
+    outcome.value = 0
+    watch(i32(s.watched), outcome, cast(ptr[Event], ref(s.words) + 16))
+    hear(s, outcome)
+
+
+@native
+def take_terminal(s: ptr[State], number: u64) -> None:
+    """Get the master of the terminal that the process has made for itself, by its number there."""
+    master = syscall(Call.pidfd_getfd, u64(s.pidfd), number, 0)
+    if master >= 0 and s.terminal == 0 and s.streams[0].fd < 0:
+        use_terminal(s, master)
 
 
 @native
@@ -116,6 +145,8 @@ def forget_plan(s: ptr[State]) -> None:
     s.watched = -1
     close(s.barrier)
     s.barrier = -1
+    unmap(s.plan, s.plan_size)
+    s.plan_size = 0
 
 
 @native
@@ -150,11 +181,11 @@ def reap(s: ptr[State]) -> None:
         if pid <= 0:
             return
         if pid == i64(s.status.pid) and s.exited == 0:
-            end(s, pid, u32(room[0]))
+            end(s, u32(room[0]))
 
 
 @native(inline=False)
-def end(s: ptr[State], pid: i64, status: u32) -> None:
+def end(s: ptr[State], status: u32) -> None:
     """The process has ended with a wait status."""
     number = status & 0x7F
     s.exited = 1

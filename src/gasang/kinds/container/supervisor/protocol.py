@@ -45,6 +45,10 @@ START_AT_ONCE: Final = 16
 EPHEMERAL: Final = 32
 """Nobody needs the record after a crash of the host: it is not forced to the disk."""
 
+TERMINAL_LATER: Final = 64
+"""They are a terminal that the plan makes: it reports TERMINAL_EVENT with the number of the master in the process, and waits for a byte."""
+TERMINAL_EVENT: Final = 16
+
 # Kinds of requests.
 START: Final = 1
 ATTACH: Final = 2

@@ -89,7 +89,8 @@ class State:
     """A supervisor."""
 
     config: ptr[Config]
-    config_size: u64
+    plan: u64  # the file with configuration and plan, until it is done
+    plan_size: u64
     status: Status
     folder: i64
     listener: i64
@@ -104,6 +105,7 @@ class State:
     input_ending: u32
     exited: u32
     terminal: u32
+    stopped: u32
     numbers: u64
     input_buffer: u64
     input_from: u64

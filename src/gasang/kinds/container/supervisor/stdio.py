@@ -14,9 +14,9 @@ from gasang.kinds.container.supervisor.calls import (
     open_path,
     word,
 )
-from gasang.kinds.container.supervisor.protocol import FD_TERMINAL, OPEN_STDIN, TERMINAL, TERMINAL_GIVEN
+from gasang.kinds.container.supervisor.protocol import FD_TERMINAL, OPEN_STDIN, TERMINAL, TERMINAL_GIVEN, TERMINAL_LATER
 from gasang.kinds.container.supervisor.state import State
-from gasang.native import cast, i32, i64, native, ptr, ref, store_unaligned, syscall, u8, u16, u64
+from gasang.native import cast, i32, i64, native, ptr, ref, store_unaligned, syscall, u16, u64
 
 _UNLOCK_TERMINAL: Final = 0x4004_5431  # TIOCSPTLCK
 _OPEN_OTHER_SIDE: Final = 0x5441  # TIOCGPTPEER
@@ -124,6 +124,8 @@ def make_nothing(s: ptr[State]) -> i64:
 @native
 def make_streams(s: ptr[State]) -> i64:
     """What the configuration wants; 0 or an error."""
+    if s.config.flags & TERMINAL_LATER != 0:
+        return 0
     if s.config.flags & TERMINAL_GIVEN != 0:
         use_terminal(s, FD_TERMINAL)
         return 0
