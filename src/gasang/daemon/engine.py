@@ -35,7 +35,7 @@ class Engine:
         self.identity = self._identity()
         self.events = Events()
         self.volumes = Volumes(self.database, folders, self.events)
-        self.images = DaemonImages(folders, self.events)
+        self.images = DaemonImages(folders, self.events, Table(self.database, "build"))
         self.networks = ContainerNetworks(self.database, self.events, str(folders.state), self._find)
         self.layers = ContainerLayers(folders, self.images)
         self.control = GroupControl()

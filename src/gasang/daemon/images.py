@@ -15,7 +15,7 @@ from gasang.daemon.containers.names import now
 from gasang.daemon.events import Events
 from gasang.daemon.folders import Folders
 from gasang.daemon.records import Table
-from gasang.daemon.services import ImageView
+from gasang.daemon.views import ImageView
 from gasang.images.containers import ContainerImage, Containers
 from gasang.images.content.content import Content
 from gasang.images.layers.commit import commit_layer
@@ -119,16 +119,27 @@ class DaemonImages:
         """The container is gone."""
         self.containers.unpin(user)
 
+    def forget_cache(self) -> None:
+        """Forget what steps of builds have made."""
+        for key in self._cache:
+            self._cache.drop(key)
+
     # moving
 
     async def pull(self, name: str, platform: str, auth: Credentials | None, say: Say) -> None:
         """Pull an image and tell how it goes, in the API's words. Raises GasangError."""
         reference = parse_reference(name).qualified()
         wanted = parse_platform(platform) if platform else None
-        await say({"status": f"Pulling from {reference.familiar().repository.removeprefix(f'{reference.registry}/')}", "id": reference.tag or reference.digest})
+        await say(
+            {
+                "status": f"Pulling from {reference.familiar().repository.removeprefix(f'{reference.registry}/')}",
+                "id": reference.tag or reference.digest,
+            }
+        )
         before = self._id_of(str(reference))
         image = await _with_events(
-            lambda listener: pull(reference, self.content, platform=wanted, keyring=_keyring(auth, reference.registry), listener=listener), say
+            lambda listener: pull(reference, self.content, platform=wanted, keyring=_keyring(auth, reference.registry), listener=listener),
+            say,
         )
         digest = image.repository_digests[-1].partition("@")[2] if image.repository_digests else image.digest
         await say({"status": f"Digest: {digest}"})
@@ -172,7 +183,9 @@ class DaemonImages:
             document: dict[str, Any] = {
                 **platform.document(),
                 "created": now(),
-                "config": {key: value for key, value in config.items() if value not in (None, "", False) and key not in ("Author", "Image")},
+                "config": {
+                    key: value for key, value in config.items() if value not in (None, "", False) and key not in ("Author", "Image")
+                },
                 "rootfs": {"type": "layers", "diff_ids": diff_ids},
                 "history": [*(copy.deepcopy(base.history) if base else []), {**history, **({"comment": comment} if comment else {})}],
             }
@@ -215,7 +228,9 @@ class DaemonImages:
         short = image.id.removeprefix("sha256:")[:12]
         if last and running:
             raise StateError(
-                f"conflict: unable to delete {short} (cannot be forced)", f"image is being used by running container {running[0][:12]}", "stop it first"
+                f"conflict: unable to delete {short} (cannot be forced)",
+                f"image is being used by running container {running[0][:12]}",
+                "stop it first",
             )
         if last and stopped and not force:
             raise StateError(
@@ -264,7 +279,7 @@ async def _with_events(work: Callable[[Callable[[Event], None]], Any], say: Say)
         pending[event.layer, event.status] = event
         news.set()
 
-    running = asyncio.ensure_future(asyncio.to_thread(work, lambda event: loop.call_soon_threadsafe(note, event)))
+    running = asyncio.ensure_future(asyncio.to_thread(work, lambda event: _later(loop, note, event)))
     running.add_done_callback(lambda _: news.set())
     while not running.done() or pending:
         await news.wait()
@@ -274,6 +289,10 @@ async def _with_events(work: Callable[[Callable[[Event], None]], Any], say: Say)
         for event in batch:
             await say(line_of(event))
     return await running
+
+
+def _later(loop: asyncio.AbstractEventLoop, note: Callable[[Event], None], event: Event) -> None:
+    loop.call_soon_threadsafe(note, event)
 
 
 def line_of(event: Event) -> dict[str, Any]:

@@ -242,7 +242,9 @@ class ContainerNetworks:
         """Take a container out of a network. Raises GasangError."""
         network = self._network(name)
         if network.name not in container.endpoints:
-            raise StateError(f"container {container.id}", f"is not connected to network {network.name}", "docker inspect tells its networks")
+            raise StateError(
+                f"container {container.id}", f"is not connected to network {network.name}", "docker inspect tells its networks"
+            )
         for endpoint in self.host.endpoints(network.id, container.id):
             self.host.disconnect(endpoint)
         del container.endpoints[network.name]
@@ -325,7 +327,9 @@ class ContainerNetworks:
             entry = {"Subnet": subnet.subnet, "Gateway": subnet.gateway, "IPRange": subnet.range}
             config.append({key: value for key, value in entry.items() if value})
         return {
-            **self._shell(network.name, network.id, "bridge", datetime.fromtimestamp(network.created / 1e9, UTC).isoformat().replace("+00:00", "Z")),
+            **self._shell(
+                network.name, network.id, "bridge", datetime.fromtimestamp(network.created / 1e9, UTC).isoformat().replace("+00:00", "Z")
+            ),
             "EnableIPv6": any(":" in subnet.subnet for subnet in network.subnets),
             "IPAM": {"Driver": "default", "Options": None, "Config": config},
             "Internal": spec.internal,
@@ -344,7 +348,7 @@ class ContainerNetworks:
         }
 
     def show_builtin(self, name: str) -> dict[str, Any]:
-        """host or none as the API shows them."""
+        """Host or none as the API shows them."""
         return self._shell(name, network_id(name), "host" if name == "host" else "null", "1970-01-01T00:00:00Z")
 
     def _shell(self, name: str, key: str, driver: str, created: str) -> dict[str, Any]:

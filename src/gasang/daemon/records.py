@@ -16,7 +16,7 @@ from typing import Any, Final
 from gasang.core.errors import BadInputError, StateError
 
 VERSION: Final = 1
-_KINDS: Final = ("container", "network", "volume", "setting")
+_KINDS: Final = ("container", "network", "volume", "setting", "build")
 
 
 class Database:

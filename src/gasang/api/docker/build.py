@@ -23,7 +23,14 @@ from gasang.daemon.containers.extract import Extraction
 from gasang.daemon.engine import Engine
 from gasang.images.reference import parse_reference
 
-LIMITS: Final = {"memory": "Memory", "memswap": "MemorySwap", "cpushares": "CpuShares", "cpuperiod": "CpuPeriod", "cpuquota": "CpuQuota", "shmsize": "ShmSize"}
+LIMITS: Final = {
+    "memory": "Memory",
+    "memswap": "MemorySwap",
+    "cpushares": "CpuShares",
+    "cpuperiod": "CpuPeriod",
+    "cpuquota": "CpuQuota",
+    "shmsize": "ShmSize",
+}
 
 
 class Build:

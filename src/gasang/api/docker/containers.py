@@ -15,9 +15,25 @@ from gasang.daemon.containers.record import Container
 from gasang.daemon.engine import Engine
 
 FILTERS = frozenset(
-    "ancestor before expose exited health id is-task label name network publish since status volume isolation".split()
+    [
+        "ancestor",
+        "before",
+        "expose",
+        "exited",
+        "health",
+        "id",
+        "is-task",
+        "label",
+        "name",
+        "network",
+        "publish",
+        "since",
+        "status",
+        "volume",
+        "isolation",
+    ]
 )
-STATES = frozenset("created running paused restarting removing exited dead".split())
+STATES = frozenset(["created", "running", "paused", "restarting", "removing", "exited", "dead"])
 WAIT_CONDITIONS = ("not-running", "next-exit", "removed")
 
 
@@ -179,7 +195,9 @@ class Containers:
         """POST /containers/prune."""
         filters = filters_of(request, ("until", "label", "label!"))
         removed, size = await self._lives.prune(
-            lambda entry: filters.labels(entry.config["Labels"]) and not ("label!" in filters and filters.labels(entry.config["Labels"], "label!")),
+            lambda entry: (
+                filters.labels(entry.config["Labels"]) and not ("label!" in filters and filters.labels(entry.config["Labels"], "label!"))
+            ),
             list(filters.get("until")),
         )
         await reply.json({"ContainersDeleted": removed, "SpaceReclaimed": size})
@@ -218,5 +236,3 @@ def _matches(pattern: str, name: str) -> bool:
         return bool(re.search(pattern, name) or re.search(pattern, f"/{name}"))
     except re.error:
         return pattern in name
-
-

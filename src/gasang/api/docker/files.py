@@ -18,7 +18,7 @@ from gasang.daemon.containers.names import now
 from gasang.daemon.engine import Engine
 
 STAT_HEADER = "X-Docker-Container-Path-Stat"
-CHANGES = frozenset("CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL ONBUILD STOPSIGNAL USER VOLUME WORKDIR".split())
+CHANGES = frozenset(["CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "ONBUILD", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"])
 
 
 class Files:
@@ -78,7 +78,9 @@ class Files:
             for line in filter(str.strip, text.splitlines()):
                 step = instruction(line.strip(), 0)
                 if step.name not in CHANGES:
-                    raise UsageError(f"change {line[:60]!r}", f"{step.name} is not a valid change command", f"use one of {', '.join(sorted(CHANGES))}")
+                    raise UsageError(
+                        f"change {line[:60]!r}", f"{step.name} is not a valid change command", f"use one of {', '.join(sorted(CHANGES))}"
+                    )
                 METADATA[step.name](stage, step)
         pause = request.flag("pause", True) and entry.status.status == "running"
         if pause:

@@ -69,7 +69,7 @@ class Images:
         """GET /images/json."""
         filters = filters_of(request, LIST_FILTERS)
         if request.text("filter"):  # how clients before API 1.28 said it
-            filters.values = {**filters.values, "reference": [request.text("filter")]}  # type: ignore[misc]
+            filters = Filters({**filters.values, "reference": [request.text("filter")]})
         images = await asyncio.to_thread(self._images.containers.list)
         shown = [image for image in images if self._fits(image, filters)]
         await reply.json([self.line(image) for image in shown])
@@ -131,7 +131,10 @@ class Images:
                 **({"Variant": image.platform.variant} if image.platform.variant else {}),
                 "Os": image.platform.os,
                 "Size": self._images.containers.size(image),
-                "GraphDriver": {"Name": "overlay2", "Data": {"LowerDir": ":".join(map(str, view.layers[1:])), "UpperDir": str(next(iter(view.layers), ""))}},
+                "GraphDriver": {
+                    "Name": "overlay2",
+                    "Data": {"LowerDir": ":".join(map(str, view.layers[1:])), "UpperDir": str(next(iter(view.layers), ""))},
+                },
                 "RootFS": {"Type": "layers", "Layers": list(image.diff_ids)},
                 "Metadata": {"LastTagTime": "0001-01-01T00:00:00Z"},
             }
@@ -257,7 +260,9 @@ class Images:
 
     async def distribution(self, request: Request, reply: Reply) -> None:
         """GET /distribution/NAME/json: a manifest's descriptor, from the registry."""
-        raise UnsupportedError("distribution", "manifests are not looked up on the client's behalf", "use docker manifest or pull the image")
+        raise UnsupportedError(
+            "distribution", "manifests are not looked up on the client's behalf", "use docker manifest or pull the image"
+        )
 
 
 def _named(name: str, pattern: str, matches: Any) -> bool:
@@ -276,5 +281,3 @@ async def _spool(request: Request, file: Any) -> None:
     async for piece in request.body.chunks():
         file.write(piece)
     file.flush()
-
-

@@ -97,7 +97,13 @@ class Networks:
         for network in self._networks.host.list():
             shown = self._networks.show(network)
             unwanted = "label!" in filters and filters.labels(shown["Labels"], "label!")
-            if not network.default and network.name not in named and not shown["Containers"] and filters.labels(shown["Labels"]) and not unwanted:
+            if (
+                not network.default
+                and network.name not in named
+                and not shown["Containers"]
+                and filters.labels(shown["Labels"])
+                and not unwanted
+            ):
                 await asyncio.to_thread(self._networks.remove, network.id)
                 gone.append(network.name)
         await reply.json({"NetworksDeleted": gone or None})
@@ -110,6 +116,10 @@ def _fits(entry: dict[str, Any], filters: Filters) -> bool:
         "driver": lambda value: entry["Driver"] == value,
         "scope": lambda value: entry["Scope"] == value,
         "type": lambda value: (value == "builtin") == (entry["Name"] in ("bridge", *BUILTIN)),
-        "dangling": lambda value: (value.lower() in ("1", "true")) == (not entry["Containers"] and entry["Name"] not in ("bridge", *BUILTIN)),
+        "dangling": lambda value: (
+            (value.lower() in ("1", "true")) == (not entry["Containers"] and entry["Name"] not in ("bridge", *BUILTIN))
+        ),
     }
-    return all(any(test(value) for value in filters.get(name)) for name, test in tests.items() if name in filters) and filters.labels(entry["Labels"])
+    return all(any(test(value) for value in filters.get(name)) for name, test in tests.items() if name in filters) and filters.labels(
+        entry["Labels"]
+    )

@@ -13,6 +13,7 @@ from typing import Any
 from gasang import __version__
 from gasang.api.docker import versions
 from gasang.api.docker.filters import Filters, filters_of
+from gasang.api.docker.images import Images
 from gasang.api.http.connection import Reply
 from gasang.api.http.request import Request
 from gasang.api.http.router import Route
@@ -23,7 +24,24 @@ from gasang.daemon.events import Event
 from gasang.daemon.volumes import size_of
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-EVENT_FILTERS = frozenset("config container daemon event image label network node plugin scope secret service type volume".split())
+EVENT_FILTERS = frozenset(
+    [
+        "config",
+        "container",
+        "daemon",
+        "event",
+        "image",
+        "label",
+        "network",
+        "node",
+        "plugin",
+        "scope",
+        "secret",
+        "service",
+        "type",
+        "volume",
+    ]
+)
 
 
 class System:
@@ -94,7 +112,12 @@ class System:
                 "Images": engine.images.count(),
                 "Driver": "overlay2",
                 "DriverStatus": [["Backing Filesystem", engine.layers.filesystem()]],
-                "Plugins": {"Volume": ["local"], "Network": ["bridge", "host", "null"], "Authorization": None, "Log": ["json-file", "local", "none"]},
+                "Plugins": {
+                    "Volume": ["local"],
+                    "Network": ["bridge", "host", "null"],
+                    "Authorization": None,
+                    "Log": ["json-file", "local", "none"],
+                },
                 "MemoryLimit": True,
                 "SwapLimit": True,
                 "CpuCfsPeriod": True,
@@ -135,7 +158,14 @@ class System:
                 "ServerVersion": __version__,
                 "Runtimes": {"gasang": {"path": "gasang oci"}},
                 "DefaultRuntime": "gasang",
-                "Swarm": {"NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": False, "Error": "", "RemoteManagers": None},
+                "Swarm": {
+                    "NodeID": "",
+                    "NodeAddr": "",
+                    "LocalNodeState": "inactive",
+                    "ControlAvailable": False,
+                    "Error": "",
+                    "RemoteManagers": None,
+                },
                 "LiveRestoreEnabled": True,
                 "Isolation": "",
                 "InitBinary": "gasang-init",
@@ -192,7 +222,7 @@ class System:
         await reply.json(
             {
                 "LayersSize": await asyncio.to_thread(engine.images.disk_usage),
-                "Images": await asyncio.to_thread(engine.images.lines, True),
+                "Images": [Images(engine).line(image) for image in await asyncio.to_thread(engine.images.containers.list)],
                 "Containers": [show_container.line(entry, size) for entry, size in zip(containers, sizes, strict=True)],
                 "Volumes": volumes,
                 "BuildCache": [],
@@ -222,7 +252,12 @@ def fits(event: Event, filters: Filters) -> bool:
     for name in ("container", "image", "network", "volume", "daemon"):
         values = filters.get(name)
         about = event.type == name or (name == "image" and event.type == "container")
-        if values and not (about and any(value in (event.actor, event.attributes.get("name"), event.attributes.get("image"), event.actor[:12]) for value in values)):
+        if values and not (
+            about
+            and any(
+                value in (event.actor, event.attributes.get("name"), event.attributes.get("image"), event.actor[:12]) for value in values
+            )
+        ):
             return False
     if "type" in filters and event.type not in filters.get("type"):
         return False

@@ -70,7 +70,11 @@ class Volumes:
         freed = 0
         for entry in self._volumes.all():
             name: Any = entry["Name"]
-            if self._engine.containers.users_of_volume(name) or not (every or self._volumes.is_anonymous(name)) or not filters.labels(entry["Labels"]):
+            if (
+                self._engine.containers.users_of_volume(name)
+                or not (every or self._volumes.is_anonymous(name))
+                or not filters.labels(entry["Labels"])
+            ):
                 continue
             freed += await asyncio.to_thread(size_of, self._volumes.folder(name))
             await asyncio.to_thread(self._volumes.remove, name, [])

@@ -113,7 +113,7 @@ class Connection:
         async for _ in self.chunks():
             pass
         early, _ = self._protocol.trailing_data
-        upgrades = self._protocol.their_state is h11.MIGHT_SWITCH_PROTOCOL
+        upgrades = self._protocol.their_state is h11.MIGHT_SWITCH_PROTOCOL  # type: ignore[attr-defined]
         self.taken_over = True
         head = "101 UPGRADED" if upgrades else "200 OK"
         extra = "Connection: Upgrade\r\nUpgrade: tcp\r\n" if upgrades else ""

@@ -12,10 +12,11 @@ from gasang.daemon.containers.record import Mount
 VOLUME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _PROPAGATIONS: Final = frozenset({"private", "rprivate", "shared", "rshared", "slave", "rslave"})
 _IGNORED: Final = frozenset({"z", "Z", "nocopy", "cached", "delegated", "consistent", "default", "copy"})
-_TMPFS: Final = frozenset(
-    "rw ro exec noexec suid nosuid dev nodev sync async dirsync remount mand nomand atime noatime diratime nodiratime "
-    "relatime norelatime strictatime nostrictatime".split()
-)
+_TMPFS_TEXT: Final = """
+rw ro exec noexec suid nosuid dev nodev sync async dirsync remount mand nomand atime noatime diratime nodiratime relatime
+norelatime strictatime nostrictatime
+"""
+_TMPFS: Final = frozenset(_TMPFS_TEXT.split())
 _TMPFS_VALUES: Final = frozenset({"size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"})
 
 
@@ -44,7 +45,9 @@ def of_bind(text: str) -> Mount:
 
 def _volume(name: str, subject: str) -> str:
     if not VOLUME.fullmatch(name):
-        raise UsageError(subject, f"{name[:80]!r} is no name of a volume: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", "or begin a path with /")
+        raise UsageError(
+            subject, f"{name[:80]!r} is no name of a volume: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", "or begin a path with /"
+        )
     return name
 
 

@@ -13,7 +13,8 @@ from gasang.daemon.containers.binds import mounts_of
 from gasang.daemon.containers.fields import mapping, read, text, texts
 from gasang.daemon.containers.names import find, new_id, new_name, now
 from gasang.daemon.containers.record import Container, Mount
-from gasang.daemon.services import ImageView, Services
+from gasang.daemon.services import Services
+from gasang.daemon.views import ImageView
 
 ENDPOINT = {"IPAMConfig": mapping(), "Links": texts(), "Aliases": texts(), "MacAddress": text(), "DriverOpts": mapping()}
 
@@ -118,7 +119,9 @@ def _endpoints(document: dict[str, Any], host: dict[str, Any]) -> dict[str, dict
         if result:
             raise UsageError("network mode", "a container that shares another's network has none of its own", "name no network")
         if host["PortBindings"] or host["PublishAllPorts"]:
-            raise UsageError("conflicting options", "port publishing and the container type network mode", "publish them on the other container")
+            raise UsageError(
+                "conflicting options", "port publishing and the container type network mode", "publish them on the other container"
+            )
     return result
 
 

@@ -12,7 +12,7 @@ from gasang.daemon.containers import oci
 from gasang.daemon.containers.fields import Field, read, text, text_or_texts, texts, truth
 from gasang.daemon.containers.lives import Lives
 from gasang.daemon.containers.names import new_id
-from gasang.daemon.containers.preparation import Preparation
+from gasang.daemon.containers.preparation import Preparation, seccomp_of
 from gasang.daemon.containers.process import Exit, Launch, Process, StartError
 from gasang.daemon.containers.record import Container
 from gasang.daemon.containers.streams import Ends
@@ -131,17 +131,24 @@ class Execs:
         container, config = found.container, found.config
         around = self._preparation.surroundings(container, {}, config["User"] or None)
         process = oci.process(
-            container, around, config["Cmd"], found.terminal, env=config["Env"] or [], cwd=config["WorkingDir"], privileged=config["Privileged"]
+            container,
+            around,
+            config["Cmd"],
+            found.terminal,
+            env=config["Env"] or [],
+            cwd=config["WorkingDir"],
+            privileged=config["Privileged"],
         )
         rows, columns = size if isinstance(size, list) and len(size) == 2 else config["ConsoleSize"] or (0, 0)
         return Launch(
             folder=self._services.folders.machine(found.id),
-            specification={"process": process, "linux": {"cgroupsPath": around.cgroup, "seccomp": around.seccomp}},
+            specification={"process": process, "linux": {"cgroupsPath": around.cgroup}},
             inside=container.status.pid,
             stdin=config["AttachStdin"],
             stdin_once=True,
             terminal=found.terminal,
             size=(int(rows), int(columns)),
+            seccomp="unconfined" if config["Privileged"] else seccomp_of(container.host),
         )
 
     async def _watch(self, found: Exec) -> None:

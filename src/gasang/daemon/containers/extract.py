@@ -72,7 +72,8 @@ class Extraction:
         there = self._there(folder, base)
         if entry.isdir():
             if there is not None and not stat.S_ISDIR(there.st_mode):
-                there = self._clear(folder, base, there, name)
+                self._clear(folder, base, there, name)
+                there = None
             if there is None:
                 os.mkdir(base, 0o700, dir_fd=folder)
             self._folders.append((name, entry))

@@ -100,7 +100,9 @@ class ContainerFiles:
         """Unpack a tar in the folder at `path`. Raises NotFoundError, UsageError, PermissionDeniedError, BadInputError."""
         with self._place(container, path) as (root, inside, writable):
             if not writable:
-                raise PermissionDeniedError(container.subject, "container rootfs is marked read-only", "copy to a volume that can be written")
+                raise PermissionDeniedError(
+                    container.subject, "container rootfs is marked read-only", "copy to a volume that can be written"
+                )
             try:
                 place = open_within(root, inside, os.O_RDONLY | os.O_DIRECTORY)
             except FileNotFoundError:
@@ -131,7 +133,9 @@ def _time(seconds: float) -> str:
 
 
 def _missing(container: Container, path: str) -> NotFoundError:
-    return NotFoundError(f"Could not find the file {path[:200]} in container {container.name}", "it is not there", "docker exec ls tells what is")
+    return NotFoundError(
+        f"Could not find the file {path[:200]} in container {container.name}", "it is not there", "docker exec ls tells what is"
+    )
 
 
 def _look(root: int, inside: str, container: Container, path: str) -> tuple[os.stat_result, str]:
@@ -233,5 +237,3 @@ def pack(root: int, target: BinaryIO) -> None:
                     os.close(inner)
         finally:
             os.close(folder)
-
-

@@ -15,7 +15,8 @@ from typing import Final
 from gasang.daemon.containers.record import Container
 from gasang.daemon.containers.user import identify
 from gasang.daemon.folders import Folders
-from gasang.daemon.services import Images, ImageView
+from gasang.daemon.images import DaemonImages
+from gasang.daemon.views import ImageView
 from gasang.daemon.volumes import size_of
 from gasang.host.trees import open_within, overlay
 
@@ -26,7 +27,7 @@ MODIFIED, ADDED, DELETED = 0, 1, 2
 class ContainerLayers:
     """The layers of a daemon's containers."""
 
-    def __init__(self, folders: Folders, images: Images) -> None:
+    def __init__(self, folders: Folders, images: DaemonImages) -> None:
         self._folders = folders
         self._images = images
 
@@ -84,7 +85,7 @@ class ContainerLayers:
         upper = self.upper(container)
         mounted = {mount.target for mount in container.mounts}
         result: list[tuple[str, int]] = []
-        with self._root_of(self.lowers(container)) as image:
+        with self.root_of(self.lowers(container)) as image:
             for parent, folders, files in os.walk(upper):
                 for name in sorted([*folders, *files]):
                     full = os.path.join(parent, name)
@@ -111,12 +112,12 @@ class ContainerLayers:
     @contextmanager
     def reading_root(self, container: Container) -> Iterator[int]:
         """A descriptor of a container's files for reading, mounts of it left out, whether it runs or not."""
-        with self._root_of((self.upper(container), *self.lowers(container))) as root:
+        with self.root_of((self.upper(container), *self.lowers(container))) as root:
             yield root
 
     @contextmanager
-    def _root_of(self, layers: tuple[Path, ...]) -> Iterator[int]:
-        """A descriptor of layers put together; overlayfs wants two of them at least."""
+    def root_of(self, layers: tuple[Path, ...]) -> Iterator[int]:
+        """A descriptor of layers put together, the uppermost first; overlayfs wants two of them at least."""
         root = overlay((*layers, self._empty(), self._empty("emptier"))[: max(2, len(layers))])
         try:
             yield root
@@ -167,7 +168,7 @@ class ContainerLayers:
 
     def identity(self, image: ImageView, user: str) -> tuple[int, int]:
         """The numbers of a user of an image. Raises UsageError."""
-        with self._root_of(image.layers) as root:
+        with self.root_of(image.layers) as root:
             found = identify(user, read_text(root, "etc/passwd"), read_text(root, "etc/group"), [])
         return found.uid, found.gid
 

@@ -22,10 +22,11 @@ from gasang.daemon.records import Table
 from gasang.daemon.services import Services
 
 STOP_TIMEOUT = 10
-UPDATABLE = (
-    "CpuShares Memory CpuPeriod CpuQuota CpuRealtimePeriod CpuRealtimeRuntime CpusetCpus CpusetMems MemoryReservation MemorySwap "
-    "NanoCpus PidsLimit BlkioWeight RestartPolicy"
-).split()
+_UPDATABLE_TEXT: Final = """
+CpuShares Memory CpuPeriod CpuQuota CpuRealtimePeriod CpuRealtimeRuntime CpusetCpus CpusetMems MemoryReservation MemorySwap
+NanoCpus PidsLimit BlkioWeight RestartPolicy
+"""
+UPDATABLE: Final = tuple(_UPDATABLE_TEXT.split())
 
 
 class Lives:
@@ -77,7 +78,9 @@ class Lives:
             if not force:
                 state = container.status.status
                 raise StateError(
-                    f"cannot remove container {container.name!r}", f"container is {state}", "stop the container before removing or force remove"
+                    f"cannot remove container {container.name!r}",
+                    f"container is {state}",
+                    "stop the container before removing or force remove",
                 )
             await self.running.kill(life, 9, final=True)
         async with life.lock:
@@ -246,4 +249,3 @@ class Lives:
     def graph(self, container: Container) -> dict[str, str]:
         """Where its layers are."""
         return self._services.layers.graph(container)
-

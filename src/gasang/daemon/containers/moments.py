@@ -30,9 +30,11 @@ def moment(text: str) -> int:
     if _DURATION.fullmatch(text):
         return time.time_ns() - int(duration(text) * 1e9)
     try:
-        parsed = datetime.fromisoformat(text)
+        parsed = datetime.fromisoformat(text if "-" in text else "")
     except ValueError:
-        raise UsageError(f"time {text[:40]!r}", "it is neither seconds, RFC 3339 nor a duration", "for example 2026-01-31T10:00:00Z") from None
+        raise UsageError(
+            f"time {text[:40]!r}", "it is neither seconds, RFC 3339 nor a duration", "for example 2026-01-31T10:00:00Z"
+        ) from None
     return int(parsed.timestamp() * 1_000_000) * 1000
 
 

@@ -9,17 +9,20 @@ from typing import Final
 
 from gasang.core.errors import NotFoundError, UsageError
 
-_MOODS: Final = (
-    "amber bold brave bright calm clear clever cool crisp daring deft eager early fair fast fine firm fleet fond free fresh gentle glad "
-    "golden grand green happy hardy keen kind light lively loyal lucky mellow merry mild neat nimble noble polite proud quick quiet rapid "
-    "ready rosy royal sharp shiny silent sleek smart smooth snug solid spry steady still sunny swift tidy vivid warm wise witty young zesty"
-).split()
-_BIRDS: Final = (
-    "avocet bittern bunting buzzard crane crow cuckoo curlew dove duck dunlin eagle egret falcon finch gannet goose grebe gull harrier "
-    "hawk heron hoopoe ibis jackdaw jay kestrel kite lapwing lark linnet magpie martin merlin nuthatch oriole osprey owl petrel pigeon "
-    "pipit plover puffin quail raven robin rook ruff sandpiper shrike siskin snipe sparrow starling stork swallow swan swift teal tern "
-    "thrush tit wagtail warbler wheatear wren"
-).split()
+_MOODS_TEXT: Final = """
+amber bold brave bright calm clear clever cool crisp daring deft eager early fair fast fine firm fleet fond free fresh gentle
+glad golden grand green happy hardy keen kind light lively loyal lucky mellow merry mild neat nimble noble polite proud quick
+quiet rapid ready rosy royal sharp shiny silent sleek smart smooth snug solid spry steady still sunny swift tidy vivid warm wise
+witty young zesty
+"""
+_MOODS: Final = tuple(_MOODS_TEXT.split())
+_BIRDS_TEXT: Final = """
+avocet bittern bunting buzzard crane crow cuckoo curlew dove duck dunlin eagle egret falcon finch gannet goose grebe gull
+harrier hawk heron hoopoe ibis jackdaw jay kestrel kite lapwing lark linnet magpie martin merlin nuthatch oriole osprey owl
+petrel pigeon pipit plover puffin quail raven robin rook ruff sandpiper shrike siskin snipe sparrow starling stork swallow swan
+swift teal tern thrush tit wagtail warbler wheatear wren
+"""
+_BIRDS: Final = tuple(_BIRDS_TEXT.split())
 
 
 def new_id() -> str:

@@ -14,16 +14,18 @@ from gasang.core.errors import UsageError
 from gasang.daemon.containers.record import Container, Mount
 
 PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-CAPABILITIES: Final = (
-    "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT KILL AUDIT_WRITE".split()
-)
+_CAPABILITIES_TEXT: Final = """
+CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT KILL AUDIT_WRITE
+"""
+CAPABILITIES: Final = tuple(_CAPABILITIES_TEXT.split())
 """What a container has where nobody says otherwise: Docker's fourteen."""
-ALL_CAPABILITIES: Final = (
-    "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST "
-    "NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE "
-    "SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM "
-    "BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
-).split()
+_ALL_CAPABILITIES_TEXT: Final = """
+CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST
+NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE
+SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM
+BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE
+"""
+ALL_CAPABILITIES: Final = tuple(_ALL_CAPABILITIES_TEXT.split())
 """capabilities(7)."""
 MASKED: Final = (
     "/proc/acpi",
@@ -41,6 +43,8 @@ MASKED: Final = (
 )
 READONLY: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 CPU_PERIOD: Final = 100_000
+INIT: Final = "/sbin/gasang-init"
+"""Where the runtime puts the init program of a container that asks for one."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,7 @@ class Surroundings:
     """kind → path of a namespace to join; "" for the host's own (none is made)."""
     files: dict[str, Path] = field(default_factory=dict)
     """path inside → file of the daemon mounted there: /etc/hosts, /etc/hostname, /etc/resolv.conf."""
-    init: Path | None = None
-    seccomp: dict[str, Any] | None = None
+    init: bool = False
     host_devices: tuple[dict[str, Any], ...] = ()
     hostname: str = ""
     uid_map: tuple[tuple[int, int, int], ...] = ()
@@ -77,8 +80,6 @@ def specification(container: Container, around: Surroundings) -> dict[str, Any]:
         "rootfsPropagation": "rslave" if any("slave" in mount.propagation for mount in container.mounts) else "private",
     }
     linux["resources"]["devices"] = _device_rules(host)
-    if around.seccomp is not None and not host["Privileged"]:
-        linux["seccomp"] = around.seccomp
     if around.uid_map:
         linux["uidMappings"] = linux["gidMappings"] = [
             {"containerID": inside, "hostID": outside, "size": size} for inside, outside, size in around.uid_map
@@ -102,7 +103,7 @@ def process(container: Container, around: Surroundings, command: list[str], term
     names = sorted(capabilities(host, privileged))
     full = [f"CAP_{name}" for name in names]
     held = full if around.uid == 0 else []
-    words = [*(["/sbin/gasang-init", "--"] if around.init and not changes else []), *command]
+    words = [*([INIT, "--"] if around.init and not changes else []), *command]
     return {
         "terminal": terminal,
         "user": {"uid": around.uid, "gid": around.gid, "additionalGids": list(around.groups)},
@@ -111,7 +112,9 @@ def process(container: Container, around: Surroundings, command: list[str], term
         "cwd": changes.get("cwd") or container.config["WorkingDir"] or "/",
         "capabilities": {"bounding": full, "effective": held, "permitted": held, "inheritable": [], "ambient": []},
         "rlimits": [_limit(entry) for entry in host["Ulimits"] or []],
-        "noNewPrivileges": any(option.startswith("no-new-privileges") and not option.endswith("false") for option in host["SecurityOpt"] or []),
+        "noNewPrivileges": any(
+            option.startswith("no-new-privileges") and not option.endswith("false") for option in host["SecurityOpt"] or []
+        ),
         "oomScoreAdj": host["OomScoreAdj"],
     }
 
@@ -307,8 +310,6 @@ def _mounts(container: Container, around: Surroundings) -> list[dict[str, Any]]:
         for inside, outside in around.files.items()
         if not _covered(container, inside)
     ]
-    if around.init:
-        result.append({"destination": "/sbin/gasang-init", "type": "bind", "source": str(around.init), "options": ["bind", "ro"]})
     return [*result, *(_mount(mount) for mount in sorted(container.mounts, key=lambda mount: mount.target.count("/")))]
 
 
@@ -319,7 +320,12 @@ def _covered(container: Container, path: str) -> bool:
 def _mount(mount: Mount) -> dict[str, Any]:
     access = "rw" if mount.writable else "ro"
     if mount.kind == "tmpfs":
-        return {"destination": mount.target, "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "nodev", "noexec", access, *mount.options]}
+        return {
+            "destination": mount.target,
+            "type": "tmpfs",
+            "source": "tmpfs",
+            "options": ["nosuid", "nodev", "noexec", access, *mount.options],
+        }
     recursion = [] if "bind-nonrecursive" in mount.options else ["rbind"]
     options = [option for option in mount.options if option != "bind-nonrecursive"]
     return {

@@ -11,7 +11,7 @@ from gasang.daemon.containers import oci
 from gasang.daemon.containers.process import Launch
 from gasang.daemon.containers.record import Container
 from gasang.daemon.containers.user import identify
-from gasang.daemon.services import Services
+from gasang.daemon.services import Services, host_devices
 
 SIZES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
@@ -28,6 +28,17 @@ def log_limits(options: dict[str, str]) -> tuple[int, int]:
     if not digits.isdecimal() or unit not in SIZES or int(digits) == 0:
         raise UsageError(f"log option max-size={size[:20]!r}", "it is no size", "for example 10m; -1 for no bound")
     return int(digits) * SIZES[unit], int(files)
+
+
+def seccomp_of(host: dict[str, Any]) -> str:
+    """The filter that is asked for: "default", "unconfined", or a profile's JSON text. Raises UsageError."""
+    if host["Privileged"]:
+        return "unconfined"
+    for option in host["SecurityOpt"] or []:
+        name, _, value = option.partition("=") if "=" in option else option.partition(":")
+        if name == "seccomp" and value not in ("builtin", ""):
+            return str(value)
+    return "default"
 
 
 class Preparation:
@@ -58,6 +69,8 @@ class Preparation:
             log_size=size,
             log_files=files,
             size=_console_size(host["ConsoleSize"]),
+            seccomp=seccomp_of(host),
+            init=bool(host["Init"]),
         )
 
     def surroundings(self, container: Container, namespaces: dict[str, str], user: str | None = None) -> oci.Surroundings:
@@ -68,7 +81,6 @@ class Preparation:
         passwd, group = (layers.text(container, f"etc/{name}") for name in ("passwd", "group"))
         identity = identify(wanted, passwd, group, host["GroupAdd"] or [])
         folder = self._services.folders.container(container.id)
-        options = host["SecurityOpt"] or []
         return oci.Surroundings(
             uid=identity.uid,
             gid=identity.gid,
@@ -77,9 +89,8 @@ class Preparation:
             cgroup=self._services.control.path(container),
             namespaces={**self._namespaces(container), **namespaces},
             files={f"/etc/{name}": folder / name for name in ("resolv.conf", "hostname", "hosts")},
-            init=self._services.init if host["Init"] else None,
-            seccomp=self._services.seccomp(options, host),
-            host_devices=self._services.host_devices() if host["Privileged"] else (),
+            init=bool(host["Init"]),
+            host_devices=host_devices() if host["Privileged"] else (),
             hostname=config["Hostname"] if host["UTSMode"] != "host" else "",
         )
 
@@ -105,7 +116,7 @@ class Preparation:
             return
         made_by_client = container.host["Mounts"] and any(entry.get("Source") == str(source) for entry in container.host["Mounts"])
         if made_by_client and mode != "create":
-            raise UsageError("invalid mount config for type \"bind\"", f"bind source path does not exist: {source}", "make it first")
+            raise UsageError('invalid mount config for type "bind"', f"bind source path does not exist: {source}", "make it first")
         source.mkdir(parents=True, exist_ok=True)
 
     def _write_files(self, container: Container, folder: Path) -> None:

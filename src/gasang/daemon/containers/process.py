@@ -96,3 +96,7 @@ class Launch:
     log_size: int = 0
     log_files: int = 1
     size: tuple[int, int] = (0, 0)
+    seccomp: str = "default"
+    """"default", "unconfined", or a profile in Docker's JSON."""
+    init: bool = False
+    """Whether the program runs under an init of ours."""

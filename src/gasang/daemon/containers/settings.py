@@ -119,7 +119,9 @@ RESTART_NAMES: Final = ("", "no", "always", "unless-stopped", "on-failure")
 LOG: Final[dict[str, Field]] = {"Type": text("json-file"), "Config": text_map({})}
 LOG_DEFAULTS: Final = {"max-size": "10m", "max-file": "3"}
 """Logs are bounded unless told otherwise; Docker lets them grow without end. `max-size=-1` is Docker's way."""
-LOG_OPTIONS: Final = frozenset({"max-size", "max-file", "labels", "labels-regex", "env", "env-regex", "tag", "compress", "mode", "max-buffer-size"})
+LOG_OPTIONS: Final = frozenset(
+    {"max-size", "max-file", "labels", "labels-regex", "env", "env-regex", "tag", "compress", "mode", "max-buffer-size"}
+)
 SHM_SIZE: Final = 64 << 20
 MEMORY_MIN: Final = 6 << 20
 NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
@@ -162,7 +164,9 @@ def _check_host(host: dict[str, Any]) -> None:
     """What a type alone does not say. Raises UsageError with Docker's meaning."""
     policy = host["RestartPolicy"]
     if policy["Name"] not in RESTART_NAMES:
-        raise UsageError(f"restart policy {policy['Name'][:40]!r}", "there is none of this name", f"use one of {', '.join(RESTART_NAMES[1:])}")
+        raise UsageError(
+            f"restart policy {policy['Name'][:40]!r}", "there is none of this name", f"use one of {', '.join(RESTART_NAMES[1:])}"
+        )
     if policy["MaximumRetryCount"] and policy["Name"] != "on-failure":
         raise UsageError(f"restart policy {policy['Name']!r}", "a count of retries belongs to on-failure", "leave the count out")
     if host["AutoRemove"] and policy["Name"] not in ("", "no"):

@@ -15,9 +15,9 @@ from gasang.core.errors import GasangError, NotFoundError, StateError
 from gasang.daemon.containers.process import Exit, Launch, Process, StartError
 from gasang.daemon.containers.streams import Ends
 from gasang.kinds.container.cgroups.group import Cgroup
+from gasang.kinds.container.supervising import Supervised, supervised_exec, supervised_start
 from gasang.kinds.container.supervisor import protocol
 from gasang.kinds.container.supervisor.launch import Settings, Status, Supervisor, forget_records, read_exit
-from gasang.kinds.container.supervising import Supervised, supervised_exec, supervised_start
 
 LOG_NAME: Final = "log"
 KILLED: Final = 137
@@ -148,4 +148,16 @@ class SupervisedRuntime:
         return exit_of(record) if record else None
 
 
-__all__ = ["Cgroup", "GasangError", "Settings", "SupervisedProcess", "SupervisedRuntime", "forget_records", "json", "os", "shutil", "supervised_exec", "supervised_start"]
+__all__ = [
+    "Cgroup",
+    "GasangError",
+    "Settings",
+    "SupervisedProcess",
+    "SupervisedRuntime",
+    "forget_records",
+    "json",
+    "os",
+    "shutil",
+    "supervised_exec",
+    "supervised_start",
+]

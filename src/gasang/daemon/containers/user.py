@@ -44,7 +44,9 @@ def identify(user: str, passwd: str, group: str, more_groups: list[str]) -> Iden
             found = row
             break
     if found is None and wanted is None:
-        raise UsageError(f"user {name[:80]!r}", "unable to find user: no matching entries in passwd file", "name one of the image, or a number")
+        raise UsageError(
+            f"user {name[:80]!r}", "unable to find user: no matching entries in passwd file", "name one of the image, or a number"
+        )
     uid = wanted if wanted is not None else _number(found[2] if found else "")
     gid = _number(found[3]) if found else 0
     if uid is None or gid is None:
@@ -65,4 +67,6 @@ def _group(name: str, group: str) -> int:
     for row in _rows(group, 3):
         if row[0] == name and (found := _number(row[2])) is not None:
             return found
-    raise UsageError(f"group {name[:80]!r}", "unable to find group: no matching entries in group file", "name one of the image, or a number")
+    raise UsageError(
+        f"group {name[:80]!r}", "unable to find group: no matching entries in group file", "name one of the image, or a number"
+    )
