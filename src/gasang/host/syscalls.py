@@ -35,11 +35,17 @@ def table(architecture: str) -> dict[str, int]:
 
 
 @cache
-def native_table() -> dict[str, int]:
-    """The table of this machine; where that is not Linux on a known architecture, of x86_64, so that plans can still be made and read."""
+def machine_name() -> str:
+    """This machine's architecture; where it has no table here x86_64, so that plans can still be made and read."""
     machine = platform.machine().lower()
     machine = _SAME.get(machine, machine)
-    return table(machine if machine in TABLES else "x86_64")
+    return machine if machine in TABLES else "x86_64"
+
+
+@cache
+def native_table() -> dict[str, int]:
+    """The table of this machine."""
+    return table(machine_name())
 
 
 def number(name: str) -> int:

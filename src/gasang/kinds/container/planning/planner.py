@@ -13,45 +13,26 @@ from gasang.host.processes import SIOCSIFFLAGS
 from gasang.kinds.container import target
 from gasang.kinds.container.config.linux import IdMapping
 from gasang.kinds.container.config.process import Process
-from gasang.kinds.container.layout import CONTROL_END, HOOK, PROC, REPORT, SIGNALS, STATUS_END, STOPPED, TARGET, WAIT, WRITE
-from gasang.kinds.container.plan import Built, Offset, Operations, Plan, Slot
+from gasang.kinds.container.layout import PROC, REPORT, SIGNALS, STOPPED, TARGET, WAIT, WRITE
+from gasang.kinds.container.plan import Built, Operations, Slot
+from gasang.kinds.container.planning.base import PlanBase
 from gasang.kinds.container.planning.devices import add_devices, add_terminal, has_own_dev
-from gasang.kinds.container.planning.order import RUNTIME_STOP, START_STOP, Order
-from gasang.kinds.container.planning.process import add_identity, add_keyring, add_limits, add_seccomp, execute, find_program
+from gasang.kinds.container.planning.order import RUNTIME_STOP, Order
+from gasang.kinds.container.planning.process import add_keyring, add_limits
 from gasang.kinds.container.planning.root import enter_root, finish_root, put_root
 from gasang.kinds.container.planning.tree import add_mounts, hide_paths
 
 _IFF_UP: Final = 1
 _LONGEST_STATE: Final = 65536
-_HIGHEST: Final = (1 << 32) - 1
 
 
-class Planner:
-    """Makes one plan."""
+class Planner(PlanBase):
+    """Makes the plan of a container's first process."""
 
     def __init__(self, order: Order, process: Process, launcher: int = -1, memory: int = -1) -> None:
-        self.order = order
-        self.process = process
-        self.plan = Plan()
-        self.config = order.config
+        super().__init__(order, process, launcher, memory)
         self.own = {use.kind: use for use in order.config.linux.namespaces}
         self.new = {kind for kind, use in self.own.items() if not use.path}
-        self.state: tuple[Offset, Slot] | None = None
-        self._hand_over(launcher, memory)
-
-    def _hand_over(self, launcher: int, memory: int) -> None:
-        plan, order = self.plan, self.order
-        for number, source in enumerate(order.stdio):
-            plan.hand(source, number, keep=True)
-        for source in order.preserved:
-            plan.hand(source, len(plan.descriptors), keep=True)
-        plan.status = plan.hand(STATUS_END, len(plan.descriptors))
-        self.control = plan.hand(CONTROL_END, len(plan.descriptors))
-        self.fifo = plan.hand(order.start_fifo, len(plan.descriptors)) if order.start_fifo >= 0 else self.control
-        self.console = plan.hand(order.console_socket, len(plan.descriptors)) if order.console_socket >= 0 else -1
-        if launcher >= 0:
-            plan.launcher = plan.hand(launcher, len(plan.descriptors))
-            plan.plan = plan.hand(memory, len(plan.descriptors))
 
     def build(self) -> Built:
         """The plan."""
@@ -68,12 +49,13 @@ class Planner:
         hide_paths(self.plan, self.order, root, nothing)
         if self.process.terminal:
             add_terminal(self.plan, self.order, root, self.process.user.uid, self.console)
-        add_limits(self.plan, self.process)
+        add_limits(self.plan, self.plan.child, self.process)
         self._make_cwd(root)
         self._runtime_hooks()
         enter_root(self.plan, self.order, root)
         finish_root(self.plan, self.order)
-        self._end()
+        rootless = "user" in self.new and not self.order.privileged_limits
+        self.add_end(may_set_groups=not rootless)
         return self.plan.build(flags)
 
     def _namespaces(self) -> int:
@@ -176,47 +158,12 @@ class Planner:
         self.plan.child.do(TARGET, root, self.plan.text(self.process.cwd), target.FOLDER, 0o755, into=place, ignore=[30], what=what)
 
     def _runtime_hooks(self) -> None:
-        hooks = self.config.hooks
         if self.order.waits_for_hooks:
             state, length = self.plan.blob(bytes(_LONGEST_STATE)), self.plan.slot()
             self.plan.child.do(REPORT, STOPPED, RUNTIME_STOP, what="tell that the namespaces are there")
             self.plan.child.do(WAIT, self.control, state, _LONGEST_STATE, into=length, what="wait for the hooks")
             self.state = (state, length)
-        self._hooks("createContainer", hooks.get("createContainer", ()))
-
-    def _hooks(self, when: str, hooks: tuple) -> None:  # type: ignore[type-arg]
-        if not hooks:
-            return
-        assert self.state is not None, "who has hooks waits for the state they are given"
-        plan = self.plan
-        for hook in hooks:
-            words = (plan.text(hook.path), plan.pointers(hook.args or (hook.path,)), plan.pointers(hook.env))
-            plan.child.do(HOOK, *words, *self.state, hook.timeout * 1000, what=f"run the {when} hook {hook.path}")
-
-    def _end(self) -> None:
-        """After the pivot: nothing of the host is left open; then rights are given up, and the program starts."""
-        plan, process, order = self.plan, self.process, self.order
-        call = plan.child.call
-        call("close_range", max(entry.target for entry in plan.descriptors) + 1, _HIGHEST, 0, what="close what the program must not see")
-        if order.filter and not process.no_new_privileges:
-            add_seccomp(plan, order.filter, order.filter_flags)
-        self._change_folder()
-        rootless = "user" in self.new and not order.privileged_limits
-        add_identity(plan, process, may_set_groups=not rootless)
-        self._change_folder()
-        found = find_program(plan, process)
-        if order.waits_for_start:
-            plan.child.do(REPORT, STOPPED, START_STOP, what="tell that all is ready")
-            plan.child.do(WAIT, self.fifo, plan.blob(bytes(8)), 1, what="wait for the start")
-        self._hooks("startContainer", self.config.hooks.get("startContainer", ()))
-        if order.filter and process.no_new_privileges:
-            add_seccomp(plan, order.filter, order.filter_flags)
-        execute(plan, process, found)
-
-    def _change_folder(self) -> None:
-        """As root and again as the user: either may be the only one who can get there."""
-        what = f"change to the working folder {self.process.cwd}"
-        self.plan.child.call("chdir", self.plan.text(self.process.cwd), ignore=[13], what=what)
+        self.add_hooks("createContainer")
 
 
 def _can_set_groups(mappings: tuple[IdMapping, ...]) -> bool:

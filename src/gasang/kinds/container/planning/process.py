@@ -16,11 +16,12 @@ from gasang.host.processes import (
     PR_CAP_AMBIENT_RAISE,
     PR_SET_KEEPCAPS,
     PR_SET_NO_NEW_PRIVS,
+    SECCOMP_FILTER_FLAG_NEW_LISTENER,
     SECCOMP_SET_MODE_FILTER,
 )
 from gasang.kinds.container.config.process import Process
-from gasang.kinds.container.layout import BOUNDING, EXECUTE, FIND, WRITE
-from gasang.kinds.container.plan import Offset, Plan, Slot
+from gasang.kinds.container.layout import BOUNDING, EXECUTE, FIND, NOTIFY, REPORT, WAIT, WRITE
+from gasang.kinds.container.plan import Offset, Operations, Plan, Slot
 
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _KEYCTL_JOIN_SESSION_KEYRING: Final = 1
@@ -28,14 +29,14 @@ _IOPRIO_WHO_PROCESS: Final = 1
 _SCHED_ATTR: Final = struct.Struct("<IIQiIQQQ")
 
 
-def add_limits(plan: Plan, process: Process) -> None:
+def add_limits(plan: Plan, operations: Operations, process: Process) -> None:
     """Limits of the process, while the host's /proc is still there and the rights to set them too."""
-    call = plan.child.call
+    call = operations.call
     if process.oom_score_adj is not None:
         data = plan.bytes_of(str(process.oom_score_adj).encode())
         what = "set oom_score_adj"
         path = plan.text("/proc/self/oom_score_adj")
-        plan.child.do(WRITE, AT_FDCWD, path, os.O_WRONLY, *data, ignore=[errno.EACCES, errno.EPERM], what=what)
+        operations.do(WRITE, AT_FDCWD, path, os.O_WRONLY, *data, ignore=[errno.EACCES, errno.EPERM], what=what)
     for limit in process.rlimits:
         data_at = plan.blob(struct.pack("<QQ", limit.soft, limit.hard))
         call("prlimit64", 0, limit.kind, data_at, 0, what=f"set {limit.name} to {limit.soft}:{limit.hard}")
@@ -56,12 +57,20 @@ def add_keyring(plan: Plan, identity: str) -> None:
     plan.child.call("keyctl", _KEYCTL_JOIN_SESSION_KEYRING, name, ignore=[errno.ENOSYS, errno.EPERM], what="make a session keyring")
 
 
-def add_seccomp(plan: Plan, program: bytes, flags: int, what: str = "install the system call filter") -> None:
-    """Install a filter; `program` is an array of struct sock_filter."""
+def add_seccomp(plan: Plan, program: bytes, flags: int, control: int) -> None:
+    """Install a filter; `program` is an array of struct sock_filter.
+
+    Where there is a listener, who asked fetches it from this process while it waits: execve would close it.
+    """
+    what = "install the system call filter"
     code = plan.blob(program)
     description = plan.blob(struct.pack("<HHIQ", len(program) // 8, 0, 0, 0))
     plan.address(Offset(description + 8), code)
-    plan.child.call("seccomp", SECCOMP_SET_MODE_FILTER, flags, description, what=what)
+    listener = plan.slot()
+    plan.child.call("seccomp", SECCOMP_SET_MODE_FILTER, flags, description, into=listener, what=what)
+    if flags & SECCOMP_FILTER_FLAG_NEW_LISTENER:
+        plan.child.do(REPORT, NOTIFY, listener, what="hand the listener over")
+        plan.child.do(WAIT, control, plan.blob(bytes(8)), 1, what="hand the listener over")
 
 
 def add_identity(plan: Plan, process: Process, *, may_set_groups: bool) -> None:
@@ -99,7 +108,7 @@ def program_candidates(process: Process) -> list[str]:
 
 
 def find_program(plan: Plan, process: Process) -> Slot:
-    """Look for the program; the sentence of a failure is made from FIND_WHAT."""
+    """Look for the program, so that its absence is known before anything waits for the start."""
     found = plan.slot()
     plan.child.do(FIND, plan.candidates(program_candidates(process)), into=found, what=f"execute {process.args[0]}")
     return found
