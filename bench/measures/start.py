@@ -1,7 +1,7 @@
 """From the command to the first guest instruction: with an empty cache, as on a new machine, and with a filled one.
 
-What is booted is a stock kernel and an initrd, for reading them is part of a start; but the kernel's first instructions are replaced by a few
-that tell the serial line, so that the moment is seen from outside.
+What is booted is a stock kernel and an initrd, for reading them is part of a start; but the kernel's first instructions are replaced by
+a few that tell the serial line, so that the moment is seen from outside.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ def telling(image: bytes) -> bytes:
 
 
 def _store_upper(register: int, page: int) -> int:
-    """lui (RISC-V unprivileged specification, 2.4)."""
+    """The instruction lui (RISC-V unprivileged specification, 2.4)."""
     return page << 12 | register << 7 | 0x37
 
 
 def _jump(distance: int) -> int:
-    """jal without a link (2.5)."""
+    """The instruction jal without a link (2.5)."""
     bits = distance & 0x1FFFFF
     return bits >> 20 << 31 | (bits >> 1 & 0x3FF) << 21 | (bits >> 11 & 1) << 20 | (bits >> 12 & 0xFF) << 12 | 0x6F
 
