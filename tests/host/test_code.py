@@ -14,16 +14,18 @@ from pathlib import Path
 import pytest
 
 import gasang
-from gasang.host.code import reserve_code
+from gasang.core.errors import OutOfSpaceError, PermissionDeniedError
+from gasang.host import code
+from gasang.host.code import CodeMemory, can_make_code
 
-pytestmark = pytest.mark.skipif(not hasattr(mmap, "PROT_EXEC"), reason="this host has no mprotect")
+pytestmark = pytest.mark.skipif(not can_make_code(), reason="this host has no mprotect")
 
 RETURN_7 = {"x86_64": bytes.fromhex("b807000000c3"), "aarch64": bytes.fromhex("e0008052c0035fd6")}
 PAGE = mmap.PAGESIZE
 WRITES = """
 import ctypes, mmap
-from gasang.host.code import reserve_code
-memory = reserve_code(2 * mmap.PAGESIZE)
+from gasang.host.code import CodeMemory
+memory = CodeMemory(2 * mmap.PAGESIZE)
 memory.seal(bytes(2 * mmap.PAGESIZE), mmap.PAGESIZE)
 ctypes.memset(memory.address + {offset}, 1, 1)
 """
@@ -36,9 +38,8 @@ def content() -> bytes:
 @pytest.mark.skipif(platform.machine() not in RETURN_7, reason="no code for this processor here")
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS wants code signed")
 def test_code_runs_and_constants_are_read() -> None:
-    memory = reserve_code(2 * PAGE)
-    assert memory is not None
-    assert memory.seal(content(), PAGE)
+    memory = CodeMemory(2 * PAGE)
+    memory.seal(content(), PAGE)
     assert ctypes.CFUNCTYPE(ctypes.c_int)(memory.address)() == 7
     assert ctypes.string_at(memory.address + PAGE) == b"constants"
 
@@ -51,11 +52,19 @@ def test_nothing_is_written_afterwards(offset: int) -> None:
 
 
 def test_a_host_that_has_no_more() -> None:
-    assert reserve_code(1 << 62) is None
+    with pytest.raises(OutOfSpaceError, match="for compiled code: the host cannot map them"):
+        CodeMemory(1 << 62)
 
 
 def test_a_host_that_forbids_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    memory = reserve_code(PAGE)
-    assert memory is not None
-    monkeypatch.setattr(memory, "_protect", lambda address, size, rights: False)
-    assert not memory.seal(bytes(PAGE), PAGE)
+    class Forbidding:
+        mmap, munmap = staticmethod(code._libc().mmap), staticmethod(code._libc().munmap)
+
+        @staticmethod
+        def mprotect(address: int, size: int, rights: int) -> int:
+            return -1
+
+    memory = CodeMemory(PAGE)
+    monkeypatch.setattr(code, "_libc", Forbidding)
+    with pytest.raises(PermissionDeniedError, match="the host forbids to execute it"):
+        memory.seal(bytes(PAGE), PAGE)

@@ -129,7 +129,7 @@ def test_another_users_entry_is_not_believed(cache: ObjectCache, compilations: l
 
 
 def test_a_sound_entry_with_an_unresolved_symbol_is_not_linked(cache: ObjectCache, compilations: list[str]) -> None:
-    calls_a_stranger = build_module._emit_object(
+    calls_a_stranger = build_module.emit_object(
         ["declare i64 @stranger(i64)\ndefine i64 @entry0(i64 %x) {\n %r = call i64 @stranger(i64 %x)\n ret i64 %r\n}"], 2
     )
     result(cache)

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gasang.native
-from gasang.native import Fault, native, ptr, u8, u64
+from gasang.native import Fault, loading, native, ptr, u8, u64
 from gasang.native import library as library_module
-from gasang.native.build import compile_object
+from gasang.native.build import emit_object
 from gasang.native.cache import ObjectCache
+from gasang.native.image import Image
 from gasang.native.library import Library, Parts, load_library, sources
-from gasang.native.llvm import ModuleEmitter
 
 
 @native
@@ -119,10 +119,11 @@ def test_a_damaged_entry_is_made_anew(folder: Folder, place: int) -> None:
         lambda raw: raw.replace(b"data name 3", b"data name 4", 1),
         lambda raw: raw.replace(b"data none 0", b"data none 99999999", 1),
         lambda raw: raw.replace(b"table t 2", b"table t", 1),
+        lambda raw: raw.replace(b"table t 2", b"table t 99999", 1),
         lambda raw: raw.replace(b"table t 2", b"table u 2", 1),
         lambda raw: raw.replace(b"table t 2", b"chair t 2", 1),
-        lambda raw: raw[:-2000],
-        lambda raw: raw.replace(b"\x7fELF", b"\x7fFLE"),
+        lambda raw: raw[:-5000],
+        lambda raw: raw.replace(b"code ", b"gode "),
     ],
 )  # fmt: skip
 def test_an_entry_that_does_not_fit_together_is_made_anew(folder: Folder, spoil: Any) -> None:
@@ -137,17 +138,26 @@ def test_an_entry_that_does_not_fit_together_is_made_anew(folder: Folder, spoil:
     assert folder.made == 2
 
 
-def test_an_entry_that_calls_a_stranger_is_made_anew(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_that_calls_a_stranger_is_made_anew(folder: Folder) -> None:
     folder.load()
     [entry] = folder.entries()
     raw = folder.cache.load(entry.name)
     assert raw is not None
-    text = ModuleEmitter([triple]).emit() + "declare i64 @stranger()\ndefine i64 @e() {\n %r = call i64 @stranger()\n ret i64 %r\n}"
-    monkeypatch.setattr("gasang.native.build.unresolved", lambda compiled: set())
-    spoilt = b"entry triple u64 returns u64\n\n" + compile_object(text, 2)
-    folder.cache.store(entry.name, spoilt)
+    text = "declare i64 @stranger()\ndefine i64 @entry0() {\n %r = call i64 @stranger()\n %s = add i64 %r, 1\n ret i64 %s\n}"
+    for spoilt in (emit_object([text], 2), Image(bytes(4096), 4096, {"entry0": 0}, {8: "stranger"}, ()).pack()):
+        folder.cache.store(entry.name, b"entry triple u64 returns u64\n\n" + spoilt)
+        assert works(folder.load())
+        assert folder.cache.load(entry.name) == raw
+    assert folder.made == 3
+
+
+def test_a_host_where_llvm_links(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "can_make_code", lambda: False)
     assert works(folder.load())
-    assert folder.made == 2
+    assert works(folder.load())
+    [entry] = folder.entries()
+    assert b"\x7fELF" in (folder.cache.load(entry.name) or b"")
+    assert folder.made == 1
 
 
 @given(st.one_of(st.binary(max_size=100), st.text(alphabet="entry tabldux64\n 0123456789-", max_size=60).map(str.encode)))

@@ -6,7 +6,7 @@ LLVM is loaded only where there is something to compile.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gasang.native.cache import ObjectCache, key_of
 from gasang.native.loading import Built, LinkError, link, lock, target_machine, unresolved
@@ -57,7 +57,7 @@ def compile_object(text: str, optimise: int) -> bytes:
     helpers = {name for operation, name in OPERATIONS.items() if operation in text}
     while True:
         added = ModuleEmitter([], {"builtins": [BUILTINS[name] for name in sorted(helpers)]}).emit()
-        compiled = _emit_object([text, added] if helpers else [text], optimise)
+        compiled = emit_object([text, added] if helpers else [text], optimise)
         missing = unresolved(compiled)
         if not missing:
             return compiled
@@ -66,11 +66,12 @@ def compile_object(text: str, optimise: int) -> bytes:
         helpers |= missing  # LLVM has found a wide division where the text has none
 
 
-def _emit_object(texts: list[str], optimise: int) -> bytes:
+def emit_object(texts: list[str], optimise: int, target: Any = None) -> bytes:
+    """One object of several modules' texts, by the host's code generator or another."""
     import llvmlite.binding as llvm
 
     with lock:
-        target = target_machine(optimise)
+        target = target or target_machine(optimise)
         module = llvm.parse_assembly(texts[0])
         for text in texts[1:]:
             module.link_in(llvm.parse_assembly(text))

@@ -35,7 +35,7 @@ class NativeFunction:
     ) -> None:
         self._definition = definition
         self._namespace = namespace
-        self._file = file
+        self.file = file
         self._function = function
         self.name = external_name or name
         self.__name__ = name
@@ -61,7 +61,7 @@ class NativeFunction:
             from gasang.native.source import definition_of
 
             assert self._function is not None
-            self._definition = definition_of(self._function, self._file)
+            self._definition = definition_of(self._function, self.file)
         return self._definition
 
     @property
@@ -88,16 +88,16 @@ class NativeFunction:
         definition = self.definition
         arguments = definition.args
         if arguments.vararg or arguments.kwonlyargs or arguments.kwarg or arguments.defaults or arguments.posonlyargs:
-            raise NativeError(self._file, definition.lineno, f"{self.name}: native functions take positional parameters without defaults")
-        reader = Checker(definition, self.namespace, self._file, ([], None), self.may_fault, self.convention)
+            raise NativeError(self.file, definition.lineno, f"{self.name}: native functions take positional parameters without defaults")
+        reader = Checker(definition, self.namespace, self.file, ([], None), self.may_fault, self.convention)
         parameters: list[tuple[str, Type]] = []
         for argument in arguments.args:
             if argument.annotation is None:
-                raise NativeError(self._file, argument.lineno, f"{self.name}: parameter {argument.arg} has no type")
+                raise NativeError(self.file, argument.lineno, f"{self.name}: parameter {argument.arg} has no type")
             parameters.append((argument.arg, reader.value_type_of(argument.annotation)))
         returns = definition.returns
         if returns is None:
-            raise NativeError(self._file, definition.lineno, f"{self.name}: write -> and the type returned, or None")
+            raise NativeError(self.file, definition.lineno, f"{self.name}: write -> and the type returned, or None")
         nothing = isinstance(returns, ast.Constant) and returns.value is None
         return parameters, None if nothing else reader.value_type_of(returns)
 
@@ -122,7 +122,7 @@ class NativeFunction:
         if self._tree is None:
             from gasang.native.checker import Checker
 
-            self._tree = Checker(self.definition, self.namespace, self._file, self.signature, self.may_fault, self.convention).check()
+            self._tree = Checker(self.definition, self.namespace, self.file, self.signature, self.may_fault, self.convention).check()
         return self._tree
 
     @property
@@ -137,7 +137,7 @@ class NativeFunction:
         for kind in [*(kind for _, kind in self.parameters), self.result]:
             if isinstance(kind, IntType) and kind.bits > 64:
                 raise NativeError(
-                    self._file, self.definition.lineno, f"{self.__name__}: {kind} cannot cross the border to Python: pass ptr[{kind}]"
+                    self.file, self.definition.lineno, f"{self.__name__}: {kind} cannot cross the border to Python: pass ptr[{kind}]"
                 )
 
     def _link(self) -> int:

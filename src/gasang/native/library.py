@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gasang.native.border import Border, border_from, border_of, callable_at
 from gasang.native.build import compile_object, object_key
 from gasang.native.cache import ObjectCache, key_of
-from gasang.native.loading import LinkError, link
+from gasang.native.loading import built, linked, place, symbols_of
 
 if TYPE_CHECKING:
     from gasang.native.function import NativeFunction
 
 OPTIMISE = 2
+_SEPARATOR = b"\n\n"
 _ENTRY, _TABLE, _DATA = "entry", "table", "data"
 
 
@@ -40,22 +41,22 @@ class Library:
         self.data: dict[str, bytes] = {}
         for name, length in lengths.items():
             self.data[name], rest = rest[:length], rest[length:]
-        built = link(rest, len(borders), counts)
-        self.tables = built.tables
+        code = built(place(rest, symbols_of(len(borders), counts)), counts)
+        self.tables = code.tables
         self.functions: dict[str, Callable[..., Any]] = {
-            border.name: callable_at(border, address) for border, address in zip(borders, built.entries, strict=True)
+            border.name: callable_at(border, address) for border, address in zip(borders, code.entries, strict=True)
         }
 
 
 def load_library(name: str, folders: Iterable[str], make: Callable[[], Parts], cache: ObjectCache | None = None) -> Library:
     """The library made of the Python files in `folders`; `make` is called only where the cache has no sound entry for what they say now."""
     cache = cache or ObjectCache()
-    key = object_key(key_of(name, *sources([*folders, os.path.dirname(__file__)])), OPTIMISE)
+    key = object_key(key_of(name, *sources(folders), *own_sources()), OPTIMISE)
     found = cache.load(key)
     if found is not None:
         try:
             return Library(found)
-        except (ValueError, LinkError):
+        except ValueError:
             pass  # an entry that does not fit together is as good as none
     raw = _compile(make())
     cache.store(key, raw)
@@ -74,6 +75,11 @@ def sources(folders: Iterable[str]) -> list[bytes]:
     return found
 
 
+def own_sources() -> list[bytes]:
+    """Names and contents of the compiler's own files: a change of the compiler is a change of everything compiled."""
+    return sources([os.path.dirname(__file__)])
+
+
 def _compile(parts: Parts) -> bytes:
     from gasang.native.llvm import ModuleEmitter
 
@@ -81,12 +87,13 @@ def _compile(parts: Parts) -> bytes:
     lines += [f"{_TABLE} {name} {len(rows)}" for name, rows in parts.tables.items()]
     lines += [f"{_DATA} {name} {len(data)}" for name, data in parts.data.items()]
     compiled = compile_object(ModuleEmitter(parts.entries, parts.tables).emit(), OPTIMISE)
-    return b"".join(["\n".join(lines).encode() + b"\n\n", *parts.data.values(), compiled])
+    code = linked(compiled, symbols_of(len(parts.entries), {name: len(rows) for name, rows in parts.tables.items()}))
+    return b"".join(["\n".join(lines).encode(), _SEPARATOR, *parts.data.values(), code])
 
 
 def _index(raw: bytes) -> tuple[list[Border], dict[str, int], dict[str, int], bytes]:
     """An entry's index and what follows it. Raises ValueError if it has none."""
-    text, separator, rest = raw.partition(b"\n\n")
+    text, separator, rest = raw.partition(_SEPARATOR)
     if not separator:
         raise ValueError("no index")
     borders: list[Border] = []

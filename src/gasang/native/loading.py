@@ -8,18 +8,19 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 from gasang.core.errors import GasangError
-from gasang.host.code import reserve_code
-from gasang.native.elf_object import ElfObject, undefined_symbols
-from gasang.native.linker import UnlinkableError, image_of, lay_out, offsets
+from gasang.host.code import CodeMemory, can_make_code
+from gasang.native.image import unpack
 from gasang.native.symbols import entry_symbol, table_symbol
 from gasang.native.target import level
 
 lock = threading.RLock()
 """Held while LLVM works: it has one process-wide state."""
 _llvm: dict[str, Any] = {}
+_OBJECT = b"\x7fELF"
 
 
 class LinkError(GasangError):
@@ -49,43 +50,74 @@ def _address(function: Any) -> int:
 
 def unresolved(data: bytes) -> set[str]:
     """Symbols of an object that nothing here provides."""
+    from gasang.native.elf_object import undefined_symbols
+
     try:
         return undefined_symbols(data) - set(host_symbols())
     except ValueError:
         return {"<damaged object>"}
 
 
-def link(data: bytes, entries: int, tables: dict[str, int]) -> Built:
-    """Map an object into the process and find its entries and tables. Raises LinkError for a call that nobody answers."""
-    names = [entry_symbol(index) for index in range(entries)] + [table_symbol(name) for name in tables]
-    addresses = link_ourselves(data, names) or link_by_llvm(data, names)
-    places = addresses[entries:]
-    rows = {name: list((ctypes.c_uint64 * count).from_address(at)) for (name, count), at in zip(tables.items(), places, strict=True)}
-    return Built(addresses[:entries], rows)
+def linked(data: bytes, names: Iterable[str]) -> bytes:
+    """An object as it is kept for later starts: as an image where we link it ourselves, as it is elsewhere. `names` are asked for later.
 
-
-def link_ourselves(data: bytes, names: list[str]) -> list[int]:
-    """Addresses of symbols; none where the object or the host is not one that our own linker knows."""
-    try:
-        linked = ElfObject(data)
-        layout = lay_out(linked)
-        found = offsets(linked, layout, names)
-        memory = reserve_code(layout.size)
-        if memory is None:
-            return []
-        sealed = memory.seal(image_of(linked, layout, memory.address, host_symbols()), layout.executable)
-    except UnlinkableError:
-        return []
-    return [memory.address + offset for offset in found] if sealed else []
-
-
-def link_by_llvm(data: bytes, names: list[str]) -> list[int]:
-    """The same by LLVM's linker, which knows every processor that LLVM makes code for."""
-    import llvmlite.binding as llvm
+    Raises LinkError for a call that nobody answers, ValueError if a name is missing.
+    """
+    from gasang.native.elf_object import read_object
+    from gasang.native.linker import UnlinkableError, link_image
+    from gasang.native.relocate import RelocationError
 
     missing = unresolved(data)
     if missing:
         raise LinkError(missing)
+    try:
+        return link_image(read_object(data), names, host_symbols()).pack() if can_make_code() else data
+    except (UnlinkableError, RelocationError):
+        return data
+
+
+def place(kept: bytes, names: dict[str, int]) -> list[int]:
+    """Map what `linked` gave into this process: the addresses of `names`, each with so many bytes behind it.
+
+    Raises ValueError if it does not fit together.
+    """
+    if kept.startswith(_OBJECT):
+        return _place_by_llvm(kept, list(names))
+    image = unpack(kept)
+    size = len(image.content)
+    missing = [name for name, wanted in names.items() if image.symbols.get(name, size) + wanted > size]
+    if missing or not {*image.hosts.values()} <= host_symbols().keys():
+        raise ValueError(f"an image without {missing}, for {image.hosts}")
+    memory = CodeMemory(size)
+    memory.seal(image.at(memory.address, host_symbols()), image.executable)
+    return [memory.address + image.symbols[name] for name in names]
+
+
+def link(data: bytes, entries: int, tables: dict[str, int]) -> Built:
+    """Map an object into the process and find its entries and tables. Raises LinkError for a call that nobody answers."""
+    names = symbols_of(entries, tables)
+    return built(place(linked(data, names), names), tables)
+
+
+def symbols_of(entries: int, tables: dict[str, int]) -> dict[str, int]:
+    """The symbols of so many entries and of tables of so many rows, and the bytes that each has at least."""
+    code = {entry_symbol(index): 1 for index in range(entries)}
+    return code | {table_symbol(name): count * ctypes.sizeof(ctypes.c_uint64) for name, count in tables.items()}
+
+
+def built(addresses: list[int], tables: dict[str, int]) -> Built:
+    """Of the addresses of `symbols_of`; `tables` are the numbers of rows."""
+    entries = len(addresses) - len(tables)
+    places = zip(tables.items(), addresses[entries:], strict=True)
+    return Built(addresses[:entries], {name: list((ctypes.c_uint64 * count).from_address(at)) for (name, count), at in places})
+
+
+def _place_by_llvm(data: bytes, names: list[str]) -> list[int]:
+    """By LLVM's linker, which knows every processor that LLVM makes code for."""
+    import llvmlite.binding as llvm
+
+    if unresolved(data):  # LLVM would take its address for 0
+        raise ValueError(f"an object that calls {unresolved(data)}")
     with lock:
         if "jit" not in _llvm:
             _llvm["jit"] = llvm.create_lljit_compiler(target_machine(2), use_jit_link=False, suppress_errors=False)
