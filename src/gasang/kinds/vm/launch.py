@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gasang.core.console import Console, WindowSize
 from gasang.core.errors import BadInputError, UsageError
@@ -18,19 +19,16 @@ from gasang.core.progress import Progress
 from gasang.core.protocols import Block
 from gasang.cpus.riscv64.library import load as load_processor
 from gasang.devices.syscon import PowerAction, PowerRequest
-from gasang.devices.virtio.block import VirtioBlock
-from gasang.devices.virtio.console import Port, VirtioConsole
 from gasang.devices.virtio.device import VirtioDevice
 from gasang.devices.virtio.rng import VirtioRng
-from gasang.devices.worker import Worker
 from gasang.host.memory import drop_code_pages
-from gasang.images.initramfs import GuestSettings, overlay
-from gasang.images.ready import BootFiles
 from gasang.kinds.vm.board import RAM_BASE
 from gasang.kinds.vm.loader import load_kernel
 from gasang.kinds.vm.machine import Parts, VirtualMachine
-from gasang.storage.overlay import Overlay
-from gasang.storage.raw import Raw
+
+if TYPE_CHECKING:  # a kernel of the user's needs nothing of this, and a start has no time for it
+    from gasang.images.initramfs import GuestSettings
+    from gasang.images.ready import BootFiles
 
 CONSOLE_PORT = "console"
 DIED = 125
@@ -120,6 +118,9 @@ def _read(path: Path, what: str) -> bytes:
 
 def _disks(paths: Sequence[Path], cleanup: ExitStack) -> list[VirtioDevice]:
     made: list[VirtioDevice] = []
+    if paths:
+        from gasang.devices.virtio.block import VirtioBlock
+        from gasang.storage.raw import Raw
     for path in paths:
         block: Block = Raw.open(path)
         cleanup.callback(block.close)
@@ -148,6 +149,10 @@ def _run_kernel(spec: VmSpec, console: Console, cleanup: ExitStack) -> int:
 
 def _run_image(spec: VmSpec, files: BootFiles, console: Console, cleanup: ExitStack) -> int:
     """An image: the disk is shared and never changed, what the guest writes is gone with it."""
+    from gasang.images.initramfs import GuestSettings
+    from gasang.storage.overlay import Overlay
+    from gasang.storage.raw import Raw
+
     disk = Overlay(Raw.open(files.disk, read_only=True))
     cleanup.callback(disk.close)
     settings = GuestSettings("command" if spec.command else "shell", spec.command, _environment(spec), tty=spec.tty)
@@ -168,6 +173,11 @@ def boot_guest(
     more: Sequence[VirtioDevice] = (),
 ) -> int:
     """Boot an image's kernel over `disk` with guest/init doing what `settings` say; the machine's own exit code."""
+    from gasang.devices.virtio.block import VirtioBlock
+    from gasang.devices.virtio.console import Port, VirtioConsole
+    from gasang.devices.worker import Worker
+    from gasang.images.initramfs import overlay
+
     # Where the command has ports of its own, what the kernel says on its console is no part of its output; it is told if the machine dies.
     chatter = Chatter()
     speaks = settings.tty or settings.mode == "shell"
