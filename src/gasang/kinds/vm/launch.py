@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gasang.accel.soft.clock import first_moment
 from gasang.core.console import Console, WindowSize
 from gasang.core.errors import BadInputError, UsageError
 from gasang.core.progress import Progress
@@ -106,6 +107,7 @@ def prepare(progress: Progress) -> None:
     """Have the processor's machine code ready: compiled at the very first start on a host, linked from the cache after that."""
     with progress.step("compiling the processor"):
         load_processor()
+        first_moment()
     drop_code_pages("libllvmlite")
 
 
@@ -261,5 +263,3 @@ def _power_code(request: PowerRequest | None) -> int:
     if request is None:
         return DIED
     return min(request.code, 255) if request.action is PowerAction.FAIL else 0
-
-
