@@ -6,7 +6,7 @@ AVX-512 code paths that call run-time functions the linker does not have.
 
 from __future__ import annotations
 
-import platform
+import os
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +16,12 @@ _LEVELS = {"x86_64": ("x86-64-v3", ""), "aarch64": ("generic", "+v8.1a")}
 
 def machine() -> str:
     """The host's processor family: x86_64 or aarch64."""
-    name = platform.machine().lower()
+    if hasattr(os, "uname"):
+        name = os.uname().machine.lower()
+    else:
+        import platform
+
+        name = platform.machine().lower()
     return {"amd64": "x86_64", "arm64": "aarch64"}.get(name, name)
 
 
