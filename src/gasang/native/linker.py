@@ -1,6 +1,6 @@
 """From an object of x86-64 code to an image: sections side by side, code first, constants from a new page (x86-64 psABI, chapter 4.4).
 
-LLVM has a linker of its own, but to load LLVM takes longer than all else that a start does. What this one does not know it refuses.
+LLVM has a linker of its own, but to load LLVM takes a third of a start's time. What this one does not know it refuses.
 """
 
 from __future__ import annotations
