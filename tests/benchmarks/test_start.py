@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench.measures.start import SERIAL_PAGE, T0, T1, TEXT, WORD, telling
+
 from gasang.cpus.riscv64.isa import rv64
 from gasang.kinds.vm.loader import load_kernel
 from support.kernels import RAM_BASE, efi_image
