@@ -142,6 +142,7 @@ class Execs:
         rows, columns = size if isinstance(size, list) and len(size) == 2 else config["ConsoleSize"] or (0, 0)
         return Launch(
             folder=self._services.folders.machine(found.id),
+            identity=found.id,
             specification={"process": process, "linux": {"cgroupsPath": around.cgroup}},
             inside=container.status.pid,
             stdin=config["AttachStdin"],
