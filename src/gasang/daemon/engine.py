@@ -26,7 +26,6 @@ from gasang.daemon.records import Database, Table
 from gasang.daemon.services import Services
 from gasang.daemon.volumes import Volumes
 
-
 UNKNOWN: Final = 255
 """The exit code of a container whose end nobody saw: the host went down."""
 
@@ -61,7 +60,7 @@ class Engine:
         self.containers = Lives(services)
         self.execs = Execs(services, self.containers)
         self.files = ContainerFiles(services)
-        self.containers.running.health = Health(services, self.execs)
+        self.containers.running.on_start = Health(services, self.execs).begin
 
     def _find(self, word: str) -> Container:
         return self.containers.find(word)
@@ -74,7 +73,7 @@ class Engine:
         return found
 
     def cgroup_version(self) -> str:
-        """ "1" or "2", as clients expect it."""
+        """Which: "1" or "2", as clients expect it."""
         return self.control.version
 
     async def recover(self) -> None:

@@ -45,7 +45,7 @@ class Services:
         """The log of a container, None where its driver keeps none."""
         if container.host["LogConfig"]["Type"] == "none":
             return None
-        return self.folders.container(container.id) / f"{container.id}-json.log"
+        return self.folders.container(container.id) / "container-json.log"
 
 
 def host_devices() -> tuple[dict[str, Any], ...]:
