@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 from gasang.core.errors import BadInputError, GasangError, NotFoundError, PermissionDeniedError
 from gasang.core.progress import Progress, Silent
@@ -43,7 +44,7 @@ def pull(
     settings = registries or Registries()
     content.prepare()
     recover(content)
-    with content.leases.take() as lease, ExitStack() as cleanup:
+    with content.leases.take(lasting=True) as lease, ExitStack() as cleanup:
         mark_durable(lease.path)
         found = find(wanted, settings, keyring or Keyring.of_user(os.environ), platform or host_platform())
         cleanup.callback(found.client.close)
@@ -135,7 +136,7 @@ class _Pull:
         if self._faults:
             raise self._faults[0]
 
-    def _guarded(self, work: Callable[..., Future[object] | None], *arguments: object) -> Future[object] | None:
+    def _guarded(self, work: Callable[..., Future[Any] | None], *arguments: object) -> Future[Any] | None:
         """Do part of the work in a thread: what fails is noted, and ends the other parts."""
         try:
             if not self._cancelled.is_set():
@@ -147,7 +148,7 @@ class _Pull:
             self._cancelled.set()
         return None
 
-    def _layer(self, blob: Blob, diff_id: str, unpacking: ThreadPoolExecutor) -> Future[object] | None:
+    def _layer(self, blob: Blob, diff_id: str, unpacking: ThreadPoolExecutor) -> Future[Any] | None:
         """Download a layer while it is unpacked; the future of its being unpacked, if there is anything to unpack."""
         if self._content.has(blob):
             return self._have(blob, diff_id, unpacking)
@@ -165,7 +166,7 @@ class _Pull:
                 raise
             return unpacked
 
-    def _have(self, blob: Blob, diff_id: str, unpacking: ThreadPoolExecutor) -> Future[object] | None:
+    def _have(self, blob: Blob, diff_id: str, unpacking: ThreadPoolExecutor) -> Future[Any] | None:
         if self._containers.layers.has(diff_id):
             self._tell(blob.digest, Status.DOWNLOADING, blob.size, blob.size)
             self._tell(blob.digest, Status.HERE)

@@ -80,7 +80,7 @@ def _sources(containers: Containers, image: ContainerImage, target: Reference) -
     """For each layer, repositories of the same registry that have it as far as we know."""
     wanted = {layer.digest for layer in image.layers}
     found: dict[str, list[str]] = {}
-    for other in containers.list():
+    for other in containers.images():
         names = {parse_reference(name).repository for name in other.repository_digests}
         near = sorted(name.removeprefix(f"{target.registry}/") for name in names if name.startswith(f"{target.registry}/"))
         for layer in other.layers:

@@ -17,8 +17,11 @@ HUB_ADDRESS = "https://registry-1.docker.io"
 
 @dataclass(frozen=True)
 class Patience:
-    """`connect`, `stall`: seconds without an answer, or without a byte, until a connection counts as dead. `attempts`: in a row without
-    progress. `longest`: seconds that a registry may ask us to wait (Retry-After). `pause` waits seconds."""
+    """How long to wait.
+
+    `connect`, `stall`: seconds without an answer, or without a byte, until a connection counts as dead. `attempts`: in a row without
+    progress. `longest`: seconds that a registry may ask us to wait (Retry-After). `pause` waits seconds.
+    """
 
     connect: float = 15.0
     stall: float = 30.0
@@ -42,8 +45,11 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Registries:
-    """The settings. `mirrors`: addresses to be asked before a registry, by its name. `insecure`: hosts (also networks, 10.0.0.0/8) that may
-    be spoken to without TLS or with a wrong certificate. `certificates`: a folder with HOST/ca.crt, client.cert and client.key."""
+    """The settings.
+
+    `mirrors`: addresses to be asked before a registry, by its name. `insecure`: hosts (also networks, 10.0.0.0/8) that may be spoken to
+    without TLS or with a wrong certificate. `certificates`: a folder with HOST/ca.crt, client.cert and client.key.
+    """
 
     mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     insecure: frozenset[str] = frozenset()
