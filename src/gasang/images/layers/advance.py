@@ -58,6 +58,8 @@ FILE, HARD_LINK, SYMBOLIC_LINK, CHARACTER, BLOCK_DEVICE, FOLDER, FIFO, CONTIGUOU
 SPARSE, PAX, PAX_GLOBAL, LONG_NAME, LONG_LINK = 0x53, 0x78, 0x67, 0x4C, 0x4B
 WHITEOUT = 0x2E68_772E
 """".wh." as a little-endian number."""
+INTERNAL = WHITEOUT << 32 | WHITEOUT
+"""".wh..wh." begins the names of what AUFS kept for itself at the root."""
 
 
 @native
@@ -253,6 +255,7 @@ def decide(state: ptr[Unpacking], block: ptr[u8], old_folder: boolean) -> u32:
     if state.path_length == 0 and kind != FOLDER:
         return refuse(state, EMPTY_NAME)
     whiteout = load_unaligned(cast(ptr[u32], ref(state.path[state.base]))) == WHITEOUT
+    whiteout = whiteout or load_unaligned(cast(ptr[u64], ref(state.path[0]))) == INTERNAL
     rare = kind == SPARSE or kind == CHARACTER or kind == BLOCK_DEVICE or kind == FIFO
     if asked or whiteout or rare:
         if u64(block) != u64(ref(state.header[0])):

@@ -16,7 +16,8 @@ from gasang.images.layers.sparse import SparseContent, old_map, pax_map
 from gasang.images.layers.walk import forget
 
 _DEVICES = {loop.CHARACTER: stat.S_IFCHR, loop.BLOCK_DEVICE: stat.S_IFBLK, loop.FIFO: stat.S_IFIFO}
-_NO_XATTRS = (errno.ENOTSUP, errno.EPERM, errno.ENODATA)
+_NO_XATTRS = (errno.ENOTSUP, errno.EPERM, errno.ENODATA, errno.ENOENT)
+"""A file system without attributes, a user who may not set capabilities, an entry left out: the rest works all the same."""
 _BILLION = 1_000_000_000
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -33,6 +34,8 @@ class RareEntries:
     def make(self, sparse: dict[str, str]) -> None:
         """The entry the native loop asked for; `sparse` are its GNU.sparse records."""
         name, kind = self._place.name, self._place.state.kind
+        if self._place.path.startswith(INTERNAL) and name != OPAQUE_NAME:
+            return
         if name.startswith(WHITEOUT):
             self._white_out(name)
         elif kind in _DEVICES:
@@ -137,11 +140,11 @@ class RareEntries:
 
     def set_xattrs(self, xattrs: dict[str, bytes]) -> None:
         """Attributes of the entry just made."""
-        path = f"/proc/self/fd/{self._place.parent()}/".encode() + self._place.name
         for name, value in xattrs.items():
+            path = f"/proc/self/fd/{self._place.parent()}/".encode() + self._place.name
             try:
                 os.setxattr(path, name, value, follow_symlinks=False)
-            except OSError as fault:  # a file system without attributes, or a user who may not set capabilities, runs the rest all the same
+            except OSError as fault:
                 if fault.errno not in _NO_XATTRS:
                     raise
 
