@@ -34,7 +34,7 @@ from gasang.kinds.container.notify import hand_listener_over
 from gasang.kinds.container.planning.entering import EnteringPlanner
 from gasang.kinds.container.planning.order import RUNTIME_STOP, START_STOP, CgroupUse, Order, Root
 from gasang.kinds.container.planning.planner import Planner
-from gasang.kinds.container.privileges import clamp, has_capability, is_rootless
+from gasang.kinds.container.privileges import clamp, is_rootless
 from gasang.kinds.container.seccomp.compiler import compile_filter
 
 HOOK_POINTS: Final = ("prestart", "createRuntime", "createContainer", "startContainer")

@@ -15,7 +15,7 @@ _NO_LIMIT = (1 << 64) - 1
 
 @cache
 def effective_capabilities() -> int:
-    """This process's effective capabilities, as a mask."""
+    """Our effective capabilities, as a mask."""
     with open("/proc/self/status", encoding="ascii", errors="replace") as file:
         return next(int(line.split()[1], 16) for line in file if line.startswith("CapEff:"))
 
@@ -40,8 +40,7 @@ def last_capability() -> int:
 def clamp(process: Process, warnings: list[str]) -> Process:
     """A process whose limits this host lets us set."""
     capabilities = process.capabilities
-    for name in capabilities.unknown:
-        warnings.append(f"capability {name} is not known here; it is left out")
+    warnings.extend(f"capability {name} is not known here; it is left out" for name in capabilities.unknown)
     known = (2 << last_capability()) - 1
     allowed = known & (effective_capabilities() if not is_rootless() else known)
     lacking = (capabilities.permitted | capabilities.effective | capabilities.bounding) & ~allowed
