@@ -2,9 +2,9 @@
 
 python bench/oci.py [--runs N] [--peer runc]     # as root; needs runc (or crun) and a static busybox
 
-Both get the same configuration, as an engine would write it: its own pid, network, ipc, uts, mount and cgroup namespaces, full /dev, /proc and
-/sys, masked and read-only paths, Docker's default capabilities and seccomp rules, control groups in every hierarchy. Ours mounts its
-overlay itself, in the time that is taken; the peer finds one mounted, which is not counted.
+Both get the same configuration, as an engine would write it: its own pid, network, ipc, uts, mount and cgroup namespaces, full /dev,
+/proc and /sys, masked and read-only paths, Docker's default capabilities and seccomp rules, control groups in every hierarchy. Ours mounts
+its overlay itself, in the time that is taken; the peer finds one mounted, which is not counted.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ from gasang.kinds.container.seccomp.profile import default_profile
 from gasang.kinds.container.template import template
 
 CAPABILITIES = (
-    "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT KILL AUDIT_WRITE"
-).split()
+    "CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP", "SETPCAP", "NET_BIND_SERVICE",
+    "SYS_CHROOT", "KILL", "AUDIT_WRITE",
+)  # fmt: skip
 MASK = 0xA80425FB
 TARGET = 0.3
 
@@ -70,7 +71,7 @@ def configuration() -> dict[str, Any]:
     made = template()
     names = [f"CAP_{name}" for name in CAPABILITIES]
     made["process"].update(terminal=False, args=["true"], noNewPrivileges=False)
-    made["process"]["capabilities"] = {name: names for name in ("bounding", "effective", "permitted")}
+    made["process"]["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), names)
     made["root"]["readonly"] = False
     made["linux"]["seccomp"] = seccomp()
     made["linux"]["cgroupsPath"] = "/gasang-bench"

@@ -113,7 +113,7 @@ def _with(capabilities: Capabilities, names: tuple[str, ...]) -> Capabilities:
     if not names:
         return capabilities
     full = [name if name.startswith("CAP_") else f"CAP_{name}" for name in names]
-    more = read_capabilities(Node({name: full for name in SETS}, "--cap", "command line"))
+    more = read_capabilities(Node(dict.fromkeys(SETS, full), "--cap", "command line"))
     if more.unknown:
         raise UsageError("--cap", f"there is no capability {more.unknown[0]}", "man 7 capabilities lists them")
     sets = {name: getattr(capabilities, name) | getattr(more, name) for name in ("bounding", "effective", "permitted")}
@@ -121,7 +121,8 @@ def _with(capabilities: Capabilities, names: tuple[str, ...]) -> Capabilities:
 
 
 PS_COLUMNS: Final = (
-    Column("uid", "UID"), Column("pid", "PID"), Column("ppid", "PPID"), Column("stat", "STAT"), Column("time", "TIME"), Column("command", "CMD"),
+    Column("uid", "UID"), Column("pid", "PID"), Column("ppid", "PPID"), Column("stat", "STAT"), Column("time", "TIME"),
+    Column("command", "CMD"),
 )  # fmt: skip
 
 
@@ -177,7 +178,7 @@ _EXEC_OPTIONS: Final = (
 
 COMMANDS: Final = {
     "exec": Command(
-        Syntax("Run one more process in a container.", _EXEC_OPTIONS, (ID,), "the process", examples=_example("exec web ls /", "list its root")),
+        Syntax("Run one more process in a container.", _EXEC_OPTIONS, (ID,), "the process", examples=_example("exec web ls /", "its root")),
         exec_,
     ),
     "ps": Command(
@@ -189,6 +190,6 @@ COMMANDS: Final = {
         ),
         ps,
     ),
-    "pause": Command(Syntax("Stop every process of a container in its tracks.", (), (ID,), examples=_example("pause web", "pause it")), pause),
+    "pause": Command(Syntax("Stop a container's processes in their tracks.", (), (ID,), examples=_example("pause web", "pause it")), pause),
     "resume": Command(Syntax("Let a paused container run on.", (), (ID,), examples=_example("resume web", "let it run")), resume),
 }

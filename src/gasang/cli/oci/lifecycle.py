@@ -199,7 +199,7 @@ def _example(words: str, meaning: str) -> tuple[Example, ...]:
 
 COMMANDS: Final = {
     "create": Command(
-        Syntax("Make a container from a bundle; its program waits.", _MAKING, (ID,), examples=_example("create -b . web", "from here")), create
+        Syntax("Make a container; its program waits.", _MAKING, (ID,), examples=_example("create -b . web", "from here")), create
     ),
     "start": Command(Syntax("Let a created container's program start.", (), (ID,), examples=_example("start web", "start it")), start),
     "run": Command(

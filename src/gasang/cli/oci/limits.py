@@ -64,10 +64,11 @@ def resources_node(parsed: Parsed) -> Node:
     if path is not None:
         return parse(sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes(), path)
     limits: dict[str, dict[str, Any]] = {}
-    for option, (part, member) in [*NUMBERS.items(), *TEXTS.items()]:
-        given = parsed.get(option)
-        if given is not None:
-            limits.setdefault(part, {})[member] = given
+    given: list[tuple[int | str | None, tuple[str, str]]] = [(parsed.get(option), place) for option, place in NUMBERS.items()]
+    given += [(parsed.get(option), place) for option, place in TEXTS.items()]
+    for wanted, (part, member) in given:
+        if wanted is not None:
+            limits.setdefault(part, {})[member] = wanted
     if not limits:
         raise UsageError("gasang oci update", "no limit is given", "add one, such as --memory 512M")
     return Node(limits, "", "command line")

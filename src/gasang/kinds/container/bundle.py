@@ -17,7 +17,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,7 +73,7 @@ class Record:
 class Creation:
     """How a container is to be made, besides its bundle."""
 
-    streams: Streams = Streams()
+    streams: Streams = field(default_factory=Streams)
     may_pivot: bool = True
     new_keyring: bool = True
 

@@ -1,4 +1,4 @@
-"""A configuration to begin with: a shell in a root file system `rootfs`, with the namespaces, mounts and limits that containers usually have."""
+"""A configuration to begin with: a shell in a root file system `rootfs`, with the namespaces, mounts and limits containers have."""
 
 from __future__ import annotations
 

@@ -175,7 +175,7 @@ class Cgroup:
                 poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
                 os.close(descriptor)
             if time.monotonic() > deadline:
-                raise TimedOutError("control group", f"its processes {processes} do not end", "look at what they wait for in /proc/PID/stack")
+                raise TimedOutError("control group", f"its processes {processes} do not end", "see what they wait for in /proc/PID/stack")
 
     def freeze(self) -> None:
         """Stop every process in its tracks. Raises TimedOutError if some do not stop."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gasang.kinds.container.cgroups.group import Cgroup, read_counters, read_text
 
@@ -50,30 +50,30 @@ _UNLIMITED = 1 << 62
 def read_stats(group: Cgroup) -> Stats:
     """The figures now; what the host does not keep is 0."""
     stats = _unified(group.folders[""]) if group.hierarchies.unified_only else _legacy(group)
-    return Stats(**stats, out_of_memory_kills=group.out_of_memory_kills())
+    return replace(stats, out_of_memory_kills=group.out_of_memory_kills())
 
 
-def _unified(folder: str) -> dict[str, object]:
+def _unified(folder: str) -> Stats:
     cpu = _counters(f"{folder}/cpu.stat")
     events = _counters(f"{folder}/memory.events")
-    return {
-        "cpu_total": cpu.get("usage_usec", 0) * 1000,
-        "cpu_user": cpu.get("user_usec", 0) * 1000,
-        "cpu_system": cpu.get("system_usec", 0) * 1000,
-        "periods": cpu.get("nr_periods", 0),
-        "throttled_periods": cpu.get("nr_throttled", 0),
-        "throttled_time": cpu.get("throttled_usec", 0) * 1000,
-        "memory": _number(f"{folder}/memory.current") or 0,
-        "memory_limit": _number(f"{folder}/memory.max"),
-        "memory_peak": _number(f"{folder}/memory.peak") or 0,
-        "memory_failures": events.get("max", 0),
-        "swap": _number(f"{folder}/memory.swap.current") or 0,
-        "swap_limit": _number(f"{folder}/memory.swap.max"),
-        "memory_detail": _counters(f"{folder}/memory.stat"),
-        "pids": _number(f"{folder}/pids.current") or 0,
-        "pids_limit": _number(f"{folder}/pids.max"),
-        "io": tuple(_unified_io(_text(f"{folder}/io.stat"))),
-    }
+    return Stats(
+        cpu_total=cpu.get("usage_usec", 0) * 1000,
+        cpu_user=cpu.get("user_usec", 0) * 1000,
+        cpu_system=cpu.get("system_usec", 0) * 1000,
+        periods=cpu.get("nr_periods", 0),
+        throttled_periods=cpu.get("nr_throttled", 0),
+        throttled_time=cpu.get("throttled_usec", 0) * 1000,
+        memory=_number(f"{folder}/memory.current") or 0,
+        memory_limit=_number(f"{folder}/memory.max"),
+        memory_peak=_number(f"{folder}/memory.peak") or 0,
+        memory_failures=events.get("max", 0),
+        swap=_number(f"{folder}/memory.swap.current") or 0,
+        swap_limit=_number(f"{folder}/memory.swap.max"),
+        memory_detail=_counters(f"{folder}/memory.stat"),
+        pids=_number(f"{folder}/pids.current") or 0,
+        pids_limit=_number(f"{folder}/pids.max"),
+        io=tuple(_unified_io(_text(f"{folder}/io.stat"))),
+    )
 
 
 def _unified_io(text: str) -> list[DeviceUse]:
@@ -89,7 +89,7 @@ def _unified_io(text: str) -> list[DeviceUse]:
     return found
 
 
-def _legacy(group: Cgroup) -> dict[str, object]:
+def _legacy(group: Cgroup) -> Stats:
     def folder(controller: str) -> str:
         hierarchy = group.hierarchies.holding(controller)
         return "/nonexistent" if hierarchy is None else group.folders[hierarchy.name]
@@ -97,25 +97,25 @@ def _legacy(group: Cgroup) -> dict[str, object]:
     account, cpu, memory, pids = folder("cpuacct"), folder("cpu"), folder("memory"), folder("pids")
     shares = _counters(f"{cpu}/cpu.stat")
     times = _counters(f"{account}/cpuacct.stat")
-    return {
-        "cpu_total": _number(f"{account}/cpuacct.usage") or 0,
-        "cpu_user": times.get("user", 0) * 10_000_000,
-        "cpu_system": times.get("system", 0) * 10_000_000,
-        "cpu_each": tuple(int(value) for value in _text(f"{account}/cpuacct.usage_percpu").split()),
-        "periods": shares.get("nr_periods", 0),
-        "throttled_periods": shares.get("nr_throttled", 0),
-        "throttled_time": shares.get("throttled_time", 0),
-        "memory": _number(f"{memory}/memory.usage_in_bytes") or 0,
-        "memory_limit": _limit(f"{memory}/memory.limit_in_bytes"),
-        "memory_peak": _number(f"{memory}/memory.max_usage_in_bytes") or 0,
-        "memory_failures": _number(f"{memory}/memory.failcnt") or 0,
-        "swap": _number(f"{memory}/memory.memsw.usage_in_bytes") or 0,
-        "swap_limit": _limit(f"{memory}/memory.memsw.limit_in_bytes"),
-        "memory_detail": _counters(f"{memory}/memory.stat"),
-        "pids": _number(f"{pids}/pids.current") or 0,
-        "pids_limit": _number(f"{pids}/pids.max"),
-        "io": tuple(_legacy_io(_text, folder("blkio"))),
-    }
+    return Stats(
+        cpu_total=_number(f"{account}/cpuacct.usage") or 0,
+        cpu_user=times.get("user", 0) * 10_000_000,
+        cpu_system=times.get("system", 0) * 10_000_000,
+        cpu_each=tuple(int(value) for value in _text(f"{account}/cpuacct.usage_percpu").split()),
+        periods=shares.get("nr_periods", 0),
+        throttled_periods=shares.get("nr_throttled", 0),
+        throttled_time=shares.get("throttled_time", 0),
+        memory=_number(f"{memory}/memory.usage_in_bytes") or 0,
+        memory_limit=_limit(f"{memory}/memory.limit_in_bytes"),
+        memory_peak=_number(f"{memory}/memory.max_usage_in_bytes") or 0,
+        memory_failures=_number(f"{memory}/memory.failcnt") or 0,
+        swap=_number(f"{memory}/memory.memsw.usage_in_bytes") or 0,
+        swap_limit=_limit(f"{memory}/memory.memsw.limit_in_bytes"),
+        memory_detail=_counters(f"{memory}/memory.stat"),
+        pids=_number(f"{pids}/pids.current") or 0,
+        pids_limit=_number(f"{pids}/pids.max"),
+        io=tuple(_legacy_io(_text, folder("blkio"))),
+    )
 
 
 def _legacy_io(read: Callable[[str], str], folder: str) -> list[DeviceUse]:
