@@ -18,6 +18,9 @@ TABLES: Final[dict[str, str]] = {
 }
 """Architecture → its table as text; the names are those of `uname -m`, and x86 and x32 for the two others an x86_64 kernel has."""
 
+X32_BIT: Final = 0x40000000
+"""What tells calls of the x32 interface from those of x86_64."""
+
 _SAME: Final = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
@@ -27,14 +30,22 @@ def table(architecture: str) -> dict[str, int]:
     text = TABLES.get(_SAME.get(architecture, architecture))
     if text is None:
         raise UnsupportedError(f"architecture {architecture}", "its system calls are not known here", f"known are {', '.join(TABLES)}")
-    return {name: int(number) for name, _, number in (cell.partition("=") for cell in text.split())}
+    bit = X32_BIT if architecture == "x32" else 0
+    return {name: int(number) | bit for name, _, number in (cell.partition("=") for cell in text.split())}
 
 
-def native_table() -> dict[str, int]:
-    """The table of this machine; where that is not Linux on a known architecture, of x86_64, so that plans can still be made and read."""
+@cache
+def machine_name() -> str:
+    """The architecture here; where it has no table x86_64, so that plans can still be made and read."""
     machine = platform.machine().lower()
     machine = _SAME.get(machine, machine)
-    return table(machine if machine in TABLES else "x86_64")
+    return machine if machine in TABLES else "x86_64"
+
+
+@cache
+def native_table() -> dict[str, int]:
+    """The table of this machine."""
+    return table(machine_name())
 
 
 def number(name: str) -> int:

@@ -1,11 +1,11 @@
 """The plan: what is done between clone3 and execve, as one flat buffer that lies anywhere in memory.
 
-    header · fds · operations of three lists · slots · scratch · texts and blobs
+    header · descriptors · relocations · slots · texts and blobs · operations of three lists · scratch
 
 `before` is done by a helper process that joins namespaces and then makes the child (only when there is something to join: a process
 cannot itself move into another pid namespace); `child` by the container's first process up to its execve; `parent` by who asked, while the
 child waits. An operation is a record of fixed size: a system call with six argument words, or one of a few composite ones. A word is a
-number, an offset into the buffer, or a slot: a cell that an earlier operation's result was kept in.
+number, a place among the texts and blobs, or a slot: a cell that an earlier operation's result was kept in.
 
 Everything native code needs is in the buffer, scratch memory included: native functions have no memory of their own.
 """
@@ -32,10 +32,11 @@ STORE: Final = 3  # keep args 0 as 32 bits at args 1
 REPORT: Final = 4  # tell who asked: event args 0, value args 1
 WAIT: Final = 5  # read at least a byte from descriptor args 0 into args 1, at most args 2 bytes; the result is their number
 BOUNDING: Final = 6  # drop every capability from the bounding set that is not in the mask args 0
-FIND: Final = 7  # the first of args 0 (offsets of paths, ended by 0) that can be executed; the result is its address
+FIND: Final = 7  # the first of args 0 (places of paths plus one, ended by 0) that can be executed; the result is its address
 EXECUTE: Final = 8  # execve args 0 (address of a path), 1 (argv), 2 (envp)
 HOOK: Final = 9  # run args 0 (path), 1 (argv), 2 (envp) with args 3 (bytes), 4 (length) as its input, at most args 5 milliseconds
 SIGNALS: Final = 10  # every signal to its default, none blocked
+PROC: Final = 11  # write args 2 (bytes), 3 (length) to the file args 1 (a text like "/uid_map") of /proc/args 0 (a process id)
 
 # Events of the status pipe.
 FAILED: Final = 1  # an operation failed; `list`, `index`, `error` say which and why
@@ -93,7 +94,7 @@ class Descriptor:
 
 @struct
 class Relocation:
-    """The 64-bit word at `place` is to be the address of the byte at `target`."""
+    """The 64-bit word at `place` is to be the address of the byte at `target`; both are counted from the texts and blobs."""
 
     place: u32
     target: u32
@@ -113,6 +114,7 @@ class Header:
     descriptors: Part
     relocations: Part
     slots: Part
+    data: Part  # bytes: texts and blobs; places are counted from here
     scratch: Part  # bytes
     first_free: i32  # descriptors from here on are closed in the child
     joined: i32  # 1: there is a `before` list

@@ -13,6 +13,7 @@ from typing import Final
 from gasang.host.mounts import AT_FDCWD
 from gasang.host.processes import PR_CAPBSET_DROP
 from gasang.host.syscalls import native_table
+from gasang.kinds.container.hook import run_hook
 from gasang.kinds.container.layout import (
     BOUNDING,
     EXECUTE,
@@ -20,6 +21,7 @@ from gasang.kinds.container.layout import (
     FIND,
     HOOK,
     OFFSET,
+    PROC,
     REPORT,
     SIGNALS,
     SLOT,
@@ -32,7 +34,6 @@ from gasang.kinds.container.layout import (
     Header,
     Operation,
 )
-from gasang.kinds.container.hook import run_hook
 from gasang.kinds.container.target import open_target
 from gasang.native import cast, i32, i64, native, ptr, ref, syscall, u8, u32, u64
 
@@ -56,6 +57,7 @@ EPIPE: Final = -errno.EPIPE
 ENOSYS: Final = -errno.ENOSYS
 LOOK_AT_FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 CLOSE_ON_EXEC: Final = os.O_CLOEXEC
+WRITE_ONLY: Final = os.O_WRONLY
 X_OK: Final = os.X_OK
 AT_EACCESS: Final = 0x200
 LAST_SIGNAL: Final = 64
@@ -120,7 +122,7 @@ def find_program(base: u64, candidates: u64) -> i64:
     missing: i64 = ENOENT
     index: u64 = 0
     while offsets[index] != 0:
-        path = base + offsets[index]
+        path = base + offsets[index] - 1
         result = syscall(NR_FACCESSAT2, CWD, path, X_OK, AT_EACCESS)
         if result == ENOSYS:
             return i64(path)
@@ -158,6 +160,32 @@ def tell(status: i32, event: ptr[Event], kind: u32, which: u32, index: u32, erro
 
 
 @native
+def write_of_process(pid: u64, name: ptr[u8], data: u64, length: u64, scratch: ptr[u8]) -> i64:
+    """Write to a file of a process in /proc."""
+    digits = scratch + 64
+    count: u64 = 0
+    while True:
+        digits[count] = u8(48 + pid % 10)
+        count += 1
+        pid = pid // 10
+        if pid == 0:
+            break
+    cast(ptr[u64], scratch)[0] = 0x2F636F72702F  # "/proc/"
+    at: u64 = 6
+    while count > 0:
+        count -= 1
+        scratch[at] = digits[count]
+        at += 1
+    index: u64 = 0
+    while name[index] != 0:
+        scratch[at] = name[index]
+        at += 1
+        index += 1
+    scratch[at] = 0
+    return write_file(CWD, u64(scratch), WRITE_ONLY, data, length)
+
+
+@native
 def perform(plan: ptr[u8], operation: ptr[Operation], a: ptr[u64]) -> i64:
     """Do one operation whose arguments are in `a`."""
     header = cast(ptr[Header], plan)
@@ -179,11 +207,13 @@ def perform(plan: ptr[u8], operation: ptr[Operation], a: ptr[u64]) -> i64:
     if code == BOUNDING:
         return drop_bounding(a[0])
     if code == FIND:
-        return find_program(u64(plan), a[0])
+        return find_program(u64(plan) + u64(header.data.offset), a[0])
     if code == EXECUTE:
         return syscall(NR_EXECVE, a[0], a[1], a[2])
     if code == HOOK:
         return run_hook(a, scratch)
+    if code == PROC:
+        return write_of_process(a[0], cast(ptr[u8], a[1]), a[2], a[3], scratch)
     if code == SIGNALS:
         return reset_signals(a[0])
     return EINVAL
@@ -205,6 +235,7 @@ def run_list(plan: ptr[u8], which: u64, failed: ptr[u32]) -> i64:
     header = cast(ptr[Header], plan)
     operations = cast(ptr[Operation], plan + u64(header.lists[which].offset))
     slots = cast(ptr[u64], plan + u64(header.slots.offset))
+    data = u64(plan) + u64(header.data.offset)
     arguments = ref(header.arguments[0])
     count = header.lists[which].count
     index: u32 = 0
@@ -214,7 +245,7 @@ def run_list(plan: ptr[u8], which: u64, failed: ptr[u32]) -> i64:
             word = operation.args[place]
             kind = (operation.kinds >> u32(place * 4)) & 15
             if kind == OFFSET:
-                word = u64(plan) + word
+                word = data + word
             elif kind == SLOT:
                 word = slots[word]
             arguments[place] = word

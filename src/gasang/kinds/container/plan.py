@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from struct import Struct
 from typing import Final, NamedTuple
 
-from gasang.host.syscalls import number
+from gasang.host.syscalls import native_table
 from gasang.kinds.container import layout
 from gasang.kinds.container.target import SCRATCH_SIZE
 from gasang.native import ctype_of
@@ -36,6 +36,9 @@ class Slot(int):
 Word = int | Offset | Slot
 
 ANY: Final = -1
+_KINDS: Final = {int: layout.LITERAL, Offset: layout.OFFSET, Slot: layout.SLOT}
+_ZEROES: Final[tuple[list[int], ...]] = tuple([0] * (6 - count) for count in range(7))
+_NUMBERS: Final = native_table()
 _MASK: Final = (1 << 64) - 1
 _OPERATION: Final = Struct("<IIIi2iII6Q")
 _DESCRIPTOR: Final = Struct("<iiii")
@@ -43,19 +46,6 @@ _RELOCATION: Final = Struct("<II")
 _ALIGN: Final = 8
 _HEADER: Final = ctype_of(layout.Header)
 _HEADER_SIZE: Final = layout.Header.size
-
-
-class Operation(NamedTuple):
-    """One operation before it is packed."""
-
-    code: int
-    number: int
-    arguments: tuple[Word, ...]
-    result: int
-    ignore: tuple[int, ...]
-    skip_done: int
-    skip_ignored: int
-    what: str
 
 
 class Descriptor(NamedTuple):
@@ -66,11 +56,12 @@ class Descriptor(NamedTuple):
     keep: bool
 
 
-@dataclass
 class Operations:
-    """One list of a plan."""
+    """One list of a plan: packed records, and their phrases."""
 
-    items: list[Operation] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.phrases: list[str] = []
 
     def call(
         self,
@@ -83,10 +74,7 @@ class Operations:
         skip_ignored: int = 0,
     ) -> None:
         """Add a system call. `ignore` are at most two error numbers (or ANY) that do not end the plan; `skip_…` pass over operations."""
-        result = -1 if into is None else int(into)
-        self.items.append(
-            Operation(layout.SYSCALL, number(name), arguments, result, tuple(ignore), skip_done, skip_ignored, what)
-        )
+        self._add(layout.SYSCALL, _NUMBERS[name], arguments, into, ignore, skip_done, skip_ignored, what)
 
     def do(
         self,
@@ -99,8 +87,29 @@ class Operations:
         skip_ignored: int = 0,
     ) -> None:
         """Add a composite operation, by its code of layout.py."""
-        result = -1 if into is None else int(into)
-        self.items.append(Operation(code, 0, arguments, result, tuple(ignore), skip_done, skip_ignored, what))
+        self._add(code, 0, arguments, into, ignore, skip_done, skip_ignored, what)
+
+    def _add(
+        self,
+        code: int,
+        number: int,
+        arguments: tuple[Word, ...],
+        into: Slot | None,
+        ignore: Sequence[int],
+        skip_done: int,
+        skip_ignored: int,
+        what: str,
+    ) -> None:
+        kinds = shift = 0
+        for word in arguments:
+            kinds |= _KINDS[type(word)] << shift
+            shift += 4
+        words = [word & _MASK for word in arguments]
+        words += _ZEROES[len(words)]
+        first, second = (*ignore, 0, 0)[:2] if ignore else (0, 0)
+        result = -1 if into is None else into
+        self.data += _OPERATION.pack(code, number, kinds, result, first, second, skip_done, skip_ignored, *words)
+        self.phrases.append(what)
 
 
 @dataclass(frozen=True)
@@ -125,9 +134,8 @@ class Plan:
         self.child = Operations()
         self.parent = Operations()
         self._data = bytearray()
-        self._texts: dict[bytes, int] = {}
+        self._texts: dict[str | bytes, Offset] = {}
         self._relocations: list[tuple[int, int]] = []
-        self._offsets: list[int] = []
         self._slots = 3
         self.descriptors: list[Descriptor] = []
         self.launcher = -1
@@ -139,9 +147,13 @@ class Plan:
         self.control_slot = Slot(layout.CONTROL_SLOT)
 
     def slot(self) -> Slot:
-        """A new cell."""
+        """A new cell, 0 at first."""
         self._slots += 1
         return Slot(self._slots - 1)
+
+    def bytes_of(self, data: bytes) -> tuple[Offset, int]:
+        """Bytes in the buffer, and their number: two words of an operation."""
+        return self.blob(data), len(data)
 
     def blob(self, data: bytes) -> Offset:
         """Bytes in the buffer, aligned to eight."""
@@ -152,15 +164,15 @@ class Plan:
 
     def text(self, value: str | bytes) -> Offset:
         """A text with its NUL; equal texts share a place. Raises ValueError for a text with a NUL in it."""
-        data = value if isinstance(value, bytes) else os.fsencode(value)
-        known = self._texts.get(data)
+        known = self._texts.get(value)
         if known is None:
+            data = value if isinstance(value, bytes) else os.fsencode(value)
             if b"\0" in data:
                 raise ValueError("a text with a NUL character")
-            known = len(self._data)
+            known = Offset(len(self._data))
             self._data += data + b"\0"
-            self._texts[data] = known
-        return Offset(known)
+            self._texts[value] = known
+        return known
 
     def pointers(self, texts: Sequence[str | bytes]) -> Offset:
         """An array of addresses of texts, ended by 0, as argv and envp are."""
@@ -170,11 +182,9 @@ class Plan:
         return offset
 
     def candidates(self, texts: Sequence[str | bytes]) -> Offset:
-        """What FIND takes: offsets of paths, ended by 0."""
+        """What FIND takes: the places of paths plus one, ended by 0."""
         places = [self.text(text) for text in texts]
-        offset = self.blob(b"".join(place.to_bytes(8, "little") for place in places) + bytes(8))
-        self._offsets += [offset + 8 * index for index in range(len(places))]
-        return offset
+        return self.blob(b"".join((place + 1).to_bytes(8, "little") for place in places) + bytes(8))
 
     def address(self, place: Offset, target: Offset) -> None:
         """Have the word at `place` be the address of `target` when the plan runs."""
@@ -187,65 +197,30 @@ class Plan:
 
     def build(self, flags: int) -> Built:
         """The buffer. `flags` are the namespaces to make."""
-        lists = [self.before.items, self.child.items, self.parent.items]
-        header_size = _HEADER_SIZE
-        at = header_size
-        descriptors_at, at = at, at + _DESCRIPTOR.size * len(self.descriptors)
-        relocations_at, at = at, at + _RELOCATION.size * len(self._relocations)
-        list_at = []
-        for items in lists:
-            list_at.append(at)
-            at += _OPERATION.size * len(items)
-        slots_at, at = at, at + 8 * self._slots
-        scratch_at, at = at, at + SCRATCH_SIZE + 4096
-        data_at = at
-        for place in self._offsets:
-            moved = int.from_bytes(self._data[place : place + 8], "little") + data_at
-            self._data[place : place + 8] = moved.to_bytes(8, "little")
-        size = data_at + len(self._data) + (-len(self._data) % 8)
-        out = bytearray(size)
-        header = _HEADER.from_buffer(out)
+        lists = (self.before, self.child, self.parent)
+        parts = [
+            b"".join(_DESCRIPTOR.pack(item.source, item.target, -1, item.keep) for item in self.descriptors),
+            b"".join(_RELOCATION.pack(place, target) for place, target in self._relocations),
+            bytes(8 * self._slots),
+            bytes(self._data) + bytes(-len(self._data) % _ALIGN),
+            *(bytes(operations.data) for operations in lists),
+        ]
+        places, at = [], _HEADER_SIZE
+        for part in parts:
+            places.append(at)
+            at += len(part)
+        size = at + SCRATCH_SIZE
+        header = _HEADER()
         header.magic, header.version, header.size, header.flags = layout.MAGIC, layout.VERSION, size, flags
         header.cgroup, header.launcher, header.plan, header.status = self.cgroup, self.launcher, self.plan, self.status
-        for index, items in enumerate(lists):
-            header.lists[index].offset, header.lists[index].count = list_at[index], len(items)
-        header.descriptors.offset, header.descriptors.count = descriptors_at, len(self.descriptors)
-        header.relocations.offset, header.relocations.count = relocations_at, len(self._relocations)
-        header.slots.offset, header.slots.count = slots_at, self._slots
-        header.scratch.offset, header.scratch.count = scratch_at, SCRATCH_SIZE + 4096
+        header.descriptors.offset, header.descriptors.count = places[0], len(self.descriptors)
+        header.relocations.offset, header.relocations.count = places[1], len(self._relocations)
+        header.slots.offset, header.slots.count = places[2], self._slots
+        header.data.offset, header.data.count = places[3], len(parts[3])
+        for index, operations in enumerate(lists):
+            header.lists[index].offset, header.lists[index].count = places[4 + index], len(operations.phrases)
+        header.scratch.offset, header.scratch.count = at, SCRATCH_SIZE
         header.first_free = 1 + max([2, *(descriptor.target for descriptor in self.descriptors)])
-        header.joined = int(bool(self.before.items))
-        del header
-        for index, descriptor in enumerate(self.descriptors):
-            _DESCRIPTOR.pack_into(out, descriptors_at + index * _DESCRIPTOR.size, descriptor.source, descriptor.target, -1, descriptor.keep)
-        for index, (place, target) in enumerate(self._relocations):
-            _RELOCATION.pack_into(out, relocations_at + index * _RELOCATION.size, place + data_at, target + data_at)
-        for start, items in zip(list_at, lists, strict=True):
-            _pack(out, start, items, data_at)
-        out[data_at : data_at + len(self._data)] = self._data
-        return Built(bytes(out), tuple(tuple(item.what for item in items) for items in lists))
-
-
-def _pack(out: bytearray, start: int, items: list[Operation], data_at: int) -> None:
-    """Write the records of a list."""
-    at = start
-    for item in items:
-        kinds = 0
-        words = [0] * 6
-        shift = 0
-        for index, word in enumerate(item.arguments):
-            kind = type(word)
-            if kind is Offset:
-                kinds |= layout.OFFSET << shift
-                words[index] = word + data_at
-            elif kind is Slot:
-                kinds |= layout.SLOT << shift
-                words[index] = int(word)
-            else:
-                words[index] = word & _MASK
-            shift += 4
-        ignore = (*item.ignore, 0, 0)
-        _OPERATION.pack_into(
-            out, at, item.code, item.number, kinds, item.result, ignore[0], ignore[1], item.skip_done, item.skip_ignored, *words
-        )
-        at += _OPERATION.size
+        header.joined = int(bool(self.before.phrases))
+        data = b"".join([bytes(header), *parts, bytes(SCRATCH_SIZE)])
+        return Built(data, tuple(tuple(operations.phrases) for operations in lists))

@@ -15,7 +15,7 @@ from typing import Final
 
 from gasang.host.mounts import AT_EMPTY_PATH
 from gasang.host.namespaces import CLONE_INTO_CGROUP, CLONE_PARENT, CLONE_PIDFD, CLONE_VFORK, CLONE_VM
-from gasang.host.processes import P_PIDFD, WEXITED
+from gasang.host.processes import WEXITED
 from gasang.host.syscalls import native_table
 from gasang.kinds.container.layout import (
     BEFORE,
@@ -85,8 +85,9 @@ def relocate(plan: ptr[u8]) -> None:
     """Put in the addresses that the buffer holds of itself."""
     header = cast(ptr[Header], plan)
     relocations = cast(ptr[Relocation], plan + u64(header.relocations.offset))
+    data = plan + u64(header.data.offset)
     for index in range(header.relocations.count):
-        cast(ptr[u64], plan + u64(relocations[index].place))[0] = u64(plan) + u64(relocations[index].target)
+        cast(ptr[u64], data + u64(relocations[index].place))[0] = u64(data) + u64(relocations[index].target)
 
 
 @native

@@ -1,0 +1,151 @@
+"""Doing a plan from Python: the memory it lies in, the native spawn, and what is said when an operation fails."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from collections.abc import Callable
+from typing import ClassVar, Final
+
+from gasang.core.errors import GasangError
+from gasang.kinds.container import layout
+from gasang.kinds.container.plan import Built
+from gasang.kinds.container.spawn import spawn, watch
+from gasang.native import ctype_of
+
+_SPAWNED: Final = ctype_of(layout.Spawned)
+_EVENT_SIZE: Final = 24
+_LISTS: Final = {layout.IN_PARENT: "for the container"}
+
+
+class LaunchError(GasangError):
+    """The host refused a step of making a container or a process in one."""
+
+    def __init__(self, identity: str, phrase: str, error: int) -> None:
+        super().__init__(f"container {identity}", f"cannot {phrase}: {reason(phrase, error)}")
+        self.phrase = phrase
+        self.error = error
+
+
+class ProgramMissingError(LaunchError):
+    """The program is not there."""
+
+    http_status: ClassVar[int] = 400
+    guest_code: ClassVar[int] = 127
+
+
+class ProgramRefusedError(LaunchError):
+    """The program is there and cannot be executed."""
+
+    http_status: ClassVar[int] = 400
+    guest_code: ClassVar[int] = 126
+
+
+def reason(phrase: str, error: int) -> str:
+    """What an error number means; those above 1000 are a hook's end."""
+    if error > 2000:
+        return f"it was ended by signal {error - 2000}"
+    if error > 1000:
+        return f"it ended with exit code {error - 1000}"
+    if phrase.startswith("execute ") and error in (errno.ENOENT, errno.ENOTDIR):
+        return "executable file not found" if "/" in phrase else "executable file not found in $PATH"
+    return os.strerror(error).lower()
+
+
+def launch_error(identity: str, phrase: str, error: int) -> LaunchError:
+    """The exception for a failed operation."""
+    if phrase.startswith("execute "):
+        kind = ProgramMissingError if error in (errno.ENOENT, errno.ENOTDIR) else ProgramRefusedError
+        return kind(identity, phrase, error)
+    return LaunchError(identity, phrase, error)
+
+
+class Child:
+    """A process made by a plan: its ids, and the pipes through which it tells and is told."""
+
+    def __init__(self, identity: str, built: Built) -> None:
+        self._identity = identity
+        self._built = built
+        self._outcome = _SPAWNED(pid=-1, pidfd=-1, status=-1, control=-1)
+        self._event = ctypes.create_string_buffer(_EVENT_SIZE)
+        self.collected = False
+
+    @property
+    def pid(self) -> int:
+        """As the host numbers it."""
+        return int(self._outcome.pid)
+
+    @property
+    def pidfd(self) -> int:
+        """A descriptor of the process."""
+        return int(self._outcome.pidfd)
+
+    @property
+    def event(self) -> int:
+        """The last event, as layout.py names them."""
+        return int(self._outcome.event)
+
+    @property
+    def value(self) -> int:
+        """The event's value."""
+        return int(self._outcome.value)
+
+    def spawn(self) -> None:
+        """Make the process, up to its first event. Raises LaunchError if that is a failure."""
+        data = self._built.data
+        buffer = ctypes.create_string_buffer(data, len(data))
+        result = spawn(buffer, len(data), self._outcome)
+        if result < 0:
+            self.close()
+            raise launch_error(self._identity, "create the process", -result)
+        self._check()
+
+    def follow(self) -> None:
+        """Wait for the next event. Raises LaunchError if it is a failure."""
+        if watch(self._outcome.status, self._outcome, self._event) < 0:
+            raise launch_error(self._identity, "hear from the process", errno.EIO)
+        self._check()
+
+    def _check(self) -> None:
+        if self.event != layout.FAILED:
+            return
+        error = launch_error(self._identity, self._built.phrase(self._outcome.list, self._outcome.index), self._outcome.error)
+        if self.pid > 0:
+            self.wait()
+        self.close()
+        raise error
+
+    def tell(self, data: bytes) -> None:
+        """Let a process go on that waits for word."""
+        os.write(self._outcome.control, data)
+
+    def wait(self) -> int:
+        """Its exit code, or minus the signal that ended it; to be called once."""
+        result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+        assert result is not None, "without WNOHANG there is always an answer"
+        self.collected = True
+        return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
+
+    def close(self) -> None:
+        """Close what is open; the process is left to itself."""
+        for name in ("status", "control", "pidfd"):
+            descriptor = getattr(self._outcome, name)
+            if descriptor >= 0:
+                setattr(self._outcome, name, -1)
+                os.close(descriptor)
+
+
+def launch(identity: str, make: Callable[[int, int], Built]) -> Child:
+    """Make a process by the plan that `make` gives for (the launcher's descriptor, that of the plan's memory)."""
+    from gasang.kinds.container.launcher import launcher
+
+    memory = os.memfd_create("gasang-plan", os.MFD_CLOEXEC)
+    try:
+        built = make(launcher(), memory)
+        os.write(memory, built.data)
+        child = Child(identity, built)
+        child.spawn()
+    finally:
+        os.close(memory)
+    return child

@@ -1,0 +1,1 @@
+"""From a configuration to a plan: each file adds the operations of one part."""
