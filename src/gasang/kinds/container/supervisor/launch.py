@@ -43,7 +43,7 @@ def forget_records(folder: Path) -> None:
 
 
 @cache
-def _program() -> int:
+def program_descriptor() -> int:
     """The supervisor's program as a sealed file in memory."""
     from gasang.kinds.container.supervisor.main import supervise
     from gasang.kinds.container.supervisor.sources import sources
@@ -130,7 +130,7 @@ class Supervisor:
             }  # fmt: skip
             moved = {number: own(fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, _FREE)) for number, source in wanted.items()}
             actions: list[Any] = [(os.POSIX_SPAWN_DUP2, source, number) for number, source in moved.items()]
-            process = os.posix_spawn(f"/proc/self/fd/{_program()}", ["gasang-supervisor", folder.name], {}, file_actions=actions)
+            process = os.posix_spawn(f"/proc/self/fd/{program_descriptor()}", ["gasang-supervisor", folder.name], {}, file_actions=actions)
         except BaseException:
             ours.close()
             raise

@@ -29,6 +29,7 @@ def send_status(s: ptr[State], connection: ptr[Connection], kind: u32, tag: u32,
     status.tag = tag
     status.error = error
     status.value = value
+    status.log_size = s.log.size
     size = sizeof(Status)
     sent = syscall(Call.sendto, u64(connection.fd), u64(status), size, _DONTWAIT_NOSIGNAL, 0, 0)
     if sent != i64(size):

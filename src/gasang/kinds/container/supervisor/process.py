@@ -186,7 +186,9 @@ def reap(s: ptr[State]) -> None:
 
 @native(inline=False)
 def end(s: ptr[State], status: u32) -> None:
-    """The process has ended with a wait status."""
+    """The process has ended with a wait status. One whose plan has failed was never the program: how it was ended says nothing."""
+    if s.status.failed_errno != 0:
+        status = _NOT_MADE
     number = status & 0x7F
     s.exited = 1
     s.status.signal = i32(number)

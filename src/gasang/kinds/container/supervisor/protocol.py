@@ -166,3 +166,5 @@ class Status:
     value: u64
     logged: u64  # bytes written to the log by this supervisor
     lost: u64  # bytes of output that the log could not take
+    log_size: u64  # of the newest log file
+    rotations: u64  # times that a new one has been begun
