@@ -20,6 +20,7 @@ NEW_LINK: Final = 16
 DELETE_LINK: Final = 17
 GET_LINK: Final = 18
 NEW_ADDRESS: Final = 20
+DELETE_ADDRESS: Final = 21
 GET_ADDRESS: Final = 22
 NEW_ROUTE: Final = 24
 GET_ROUTE: Final = 26
@@ -144,6 +145,11 @@ def get_link(name: str) -> Message:
     return Message(GET_LINK, 0, _header() + text(_NAME, name) + u32(_EXT_MASK, _SKIP_STATISTICS), f"interface {name}")
 
 
+def settle_link(index: int) -> Message:
+    """Ask for one interface by its number; the kernel (since 6.8) first takes notice of what became of its cable, so packets pass at once."""
+    return Message(GET_LINK, 0, _header(index) + u32(_EXT_MASK, _SKIP_STATISTICS), f"interface {index}")
+
+
 def all_links() -> Message:
     """Ask for all interfaces (to be dumped)."""
     return Message(GET_LINK, 0, _header() + u32(_EXT_MASK, _SKIP_STATISTICS), "the list of interfaces")
@@ -177,6 +183,20 @@ def default_route(index: int, gateway: bytes) -> Message:
     family = socket.AF_INET if len(gateway) == 4 else socket.AF_INET6
     header = _ROUTE.pack(family, 0, 0, 0, _TABLE_MAIN, _PROTOCOL_BOOT, 0, _TYPE_UNICAST, 0)
     return Message(NEW_ROUTE, CREATE | EXCL, header + attribute(_GATEWAY, gateway) + u32(_OUT, index), f"route by {ip_address(gateway)}")
+
+
+def route_to(destination: bytes, prefix: int, gateway: bytes, index: int) -> Message:
+    """What is for that network goes to `gateway` out of that interface."""
+    family = socket.AF_INET if len(gateway) == 4 else socket.AF_INET6
+    header = _ROUTE.pack(family, prefix, 0, 0, _TABLE_MAIN, _PROTOCOL_BOOT, 0, _TYPE_UNICAST, 0)
+    body = header + attribute(_DESTINATION, destination) + attribute(_GATEWAY, gateway) + u32(_OUT, index)
+    return Message(NEW_ROUTE, CREATE | EXCL, body, f"route to {ip_address(destination)}/{prefix}")
+
+
+def delete_address(index: int, address: bytes, prefix: int) -> Message:
+    """Take an address from an interface."""
+    family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
+    return Message(DELETE_ADDRESS, 0, _ADDRESS.pack(family, prefix, 0, 0, index) + attribute(_LOCAL, address), f"address {ip_address(address)}")
 
 
 def link_of(answer: Answer) -> Link:
