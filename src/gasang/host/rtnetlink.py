@@ -40,7 +40,6 @@ _MASTER = 10
 _LINK_INFO = 18
 _NAMESPACE_FD = 28
 _AF_SPEC = 26
-_ALIAS = 20
 _EXT_MASK = 29
 _SKIP_STATISTICS = 8
 _KIND = 1
@@ -79,7 +78,6 @@ class Link:
     mtu: int
     master: int
     peer: int
-    alias: str
 
 
 def _header(index: int = 0, flags: int = 0, change: int = 0, family: int = 0) -> bytes:
@@ -91,13 +89,6 @@ def new_bridge(name: str, hardware_address: bytes, mtu: int = 0) -> Message:
     info = nested(_LINK_INFO, text(_KIND, "bridge"), nested(_DATA, u32(_FORWARD_DELAY, 0)))
     body = _header(0, UP, UP) + text(_NAME, name) + attribute(_HARDWARE_ADDRESS, hardware_address) + info
     return Message(NEW_LINK, CREATE | EXCL, body + (u32(_MTU, mtu) if mtu else b""), f"bridge {name}")
-
-
-def new_dummy(name: str) -> Message:
-    """An interface that leads nowhere, up."""
-    return Message(
-        NEW_LINK, CREATE | EXCL, _header(0, UP, UP) + text(_NAME, name) + nested(_LINK_INFO, text(_KIND, "dummy")), f"interface {name}"
-    )
 
 
 def new_veth(name: str, bridge: int, inner: str, hardware_address: bytes, namespace: int, mtu: int = 0) -> Message:
@@ -128,11 +119,6 @@ def set_up(index: int, *, quiet: bool = False) -> Message:
     """Set an interface up; `quiet`: without an IPv6 link-local address."""
     no_address = nested(_AF_SPEC, nested(socket.AF_INET6, u8(_ADDRESS_GENERATION, _GENERATE_NONE))) if quiet else b""
     return Message(NEW_LINK, 0, _header(index, UP, UP) + no_address, f"interface {index}")
-
-
-def rename(index: int, name: str) -> Message:
-    """Give an interface that is down another name."""
-    return Message(NEW_LINK, 0, _header(index) + text(_NAME, name), f"interface {name}")
 
 
 def delete_link(name: str) -> Message:
@@ -196,7 +182,9 @@ def route_to(destination: bytes, prefix: int, gateway: bytes, index: int) -> Mes
 def delete_address(index: int, address: bytes, prefix: int) -> Message:
     """Take an address from an interface."""
     family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
-    return Message(DELETE_ADDRESS, 0, _ADDRESS.pack(family, prefix, 0, 0, index) + attribute(_LOCAL, address), f"address {ip_address(address)}")
+    return Message(
+        DELETE_ADDRESS, 0, _ADDRESS.pack(family, prefix, 0, 0, index) + attribute(_LOCAL, address), f"address {ip_address(address)}"
+    )
 
 
 def link_of(answer: Answer) -> Link:
@@ -218,7 +206,6 @@ def link_of(answer: Answer) -> Link:
         _u32(found.get(_MTU)),
         _u32(found.get(_MASTER)),
         _u32(found.get(_LINK_OF)),
-        _string(found.get(_ALIAS, b"")),
     )
 
 
