@@ -20,6 +20,7 @@ NEW_LINK: Final = 16
 DELETE_LINK: Final = 17
 GET_LINK: Final = 18
 NEW_ADDRESS: Final = 20
+DELETE_ADDRESS: Final = 21
 GET_ADDRESS: Final = 22
 NEW_ROUTE: Final = 24
 GET_ROUTE: Final = 26
@@ -39,7 +40,6 @@ _MASTER = 10
 _LINK_INFO = 18
 _NAMESPACE_FD = 28
 _AF_SPEC = 26
-_ALIAS = 20
 _EXT_MASK = 29
 _SKIP_STATISTICS = 8
 _KIND = 1
@@ -78,7 +78,6 @@ class Link:
     mtu: int
     master: int
     peer: int
-    alias: str
 
 
 def _header(index: int = 0, flags: int = 0, change: int = 0, family: int = 0) -> bytes:
@@ -90,13 +89,6 @@ def new_bridge(name: str, hardware_address: bytes, mtu: int = 0) -> Message:
     info = nested(_LINK_INFO, text(_KIND, "bridge"), nested(_DATA, u32(_FORWARD_DELAY, 0)))
     body = _header(0, UP, UP) + text(_NAME, name) + attribute(_HARDWARE_ADDRESS, hardware_address) + info
     return Message(NEW_LINK, CREATE | EXCL, body + (u32(_MTU, mtu) if mtu else b""), f"bridge {name}")
-
-
-def new_dummy(name: str) -> Message:
-    """An interface that leads nowhere, up."""
-    return Message(
-        NEW_LINK, CREATE | EXCL, _header(0, UP, UP) + text(_NAME, name) + nested(_LINK_INFO, text(_KIND, "dummy")), f"interface {name}"
-    )
 
 
 def new_veth(name: str, bridge: int, inner: str, hardware_address: bytes, namespace: int, mtu: int = 0) -> Message:
@@ -129,11 +121,6 @@ def set_up(index: int, *, quiet: bool = False) -> Message:
     return Message(NEW_LINK, 0, _header(index, UP, UP) + no_address, f"interface {index}")
 
 
-def rename(index: int, name: str) -> Message:
-    """Give an interface that is down another name."""
-    return Message(NEW_LINK, 0, _header(index) + text(_NAME, name), f"interface {name}")
-
-
 def delete_link(name: str) -> Message:
     """Delete the interface of that name."""
     return Message(DELETE_LINK, 0, _header() + text(_NAME, name), f"interface {name}")
@@ -142,6 +129,11 @@ def delete_link(name: str) -> Message:
 def get_link(name: str) -> Message:
     """Ask for one interface."""
     return Message(GET_LINK, 0, _header() + text(_NAME, name) + u32(_EXT_MASK, _SKIP_STATISTICS), f"interface {name}")
+
+
+def settle_link(index: int) -> Message:
+    """Ask for one interface by its number; the kernel (since 6.8) first takes notice of what became of its cable, so packets pass at once."""
+    return Message(GET_LINK, 0, _header(index) + u32(_EXT_MASK, _SKIP_STATISTICS), f"interface {index}")
 
 
 def all_links() -> Message:
@@ -179,6 +171,22 @@ def default_route(index: int, gateway: bytes) -> Message:
     return Message(NEW_ROUTE, CREATE | EXCL, header + attribute(_GATEWAY, gateway) + u32(_OUT, index), f"route by {ip_address(gateway)}")
 
 
+def route_to(destination: bytes, prefix: int, gateway: bytes, index: int) -> Message:
+    """What is for that network goes to `gateway` out of that interface."""
+    family = socket.AF_INET if len(gateway) == 4 else socket.AF_INET6
+    header = _ROUTE.pack(family, prefix, 0, 0, _TABLE_MAIN, _PROTOCOL_BOOT, 0, _TYPE_UNICAST, 0)
+    body = header + attribute(_DESTINATION, destination) + attribute(_GATEWAY, gateway) + u32(_OUT, index)
+    return Message(NEW_ROUTE, CREATE | EXCL, body, f"route to {ip_address(destination)}/{prefix}")
+
+
+def delete_address(index: int, address: bytes, prefix: int) -> Message:
+    """Take an address from an interface."""
+    family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
+    return Message(
+        DELETE_ADDRESS, 0, _ADDRESS.pack(family, prefix, 0, 0, index) + attribute(_LOCAL, address), f"address {ip_address(address)}"
+    )
+
+
 def link_of(answer: Answer) -> Link:
     """The interface in an answer of type NEW_LINK.
 
@@ -198,7 +206,6 @@ def link_of(answer: Answer) -> Link:
         _u32(found.get(_MTU)),
         _u32(found.get(_MASTER)),
         _u32(found.get(_LINK_OF)),
-        _string(found.get(_ALIAS, b"")),
     )
 
 

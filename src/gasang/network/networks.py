@@ -21,7 +21,7 @@ from gasang.network.bridges import Bridges
 from gasang.network.dns.directory import Directory
 from gasang.network.dns.inside import listen
 from gasang.network.dns.server import Server
-from gasang.network.dns.upstream import PATH, SERVER, read
+from gasang.network.dns.upstream import PATH, SERVER, read, text_for_machine
 from gasang.network.forwarding import Before
 from gasang.network.proxy import Proxy
 from gasang.network.spec import BRIDGE, Endpoint, EndpointSpec, Network, NetworkSpec, PortSpec, Published, SubnetSpec
@@ -57,12 +57,16 @@ class Networks:
         self._dns = Server(self._directory, resolv_conf)
         self._resolv_conf = resolv_conf
         self._asking: set[str] = set()
+        self._closed = False
         for endpoint in self._endpoints.values():
             self._reserve(endpoint)
             self._enlist(endpoint)
 
     def close(self) -> None:
-        """Let go. Machines keep their networks."""
+        """Let go. Machines keep their networks. Done twice, it is done once."""
+        if self._closed:
+            return
+        self._closed = True
         self._proxy.close()
         self._dns.close()
         self._bridges.close()
@@ -178,7 +182,7 @@ class Networks:
                 endpoint = replace(endpoint, dns=self._resolvers(network, endpoint.machine, namespace))
             except (GasangError, OSError):
                 self._release(endpoint)
-                cables.unplug(self._bridges.route, [endpoint.host_interface])
+                self._bridges.unplug([endpoint.host_interface])
                 raise
             self._enlist(endpoint)
             self._unused_since.pop(network.id, None)
@@ -201,7 +205,7 @@ class Networks:
             if not any(other.network == current.network for other in self._endpoints.values()):
                 self._unused_since[current.network] = time.monotonic()
         if not dying:
-            cables.unplug(self._bridges.route, [current.host_interface])
+            self._bridges.unplug([current.host_interface])
 
     def isolate(self, namespace: int) -> None:
         """A machine without a network: it has lo, up."""
@@ -243,6 +247,17 @@ class Networks:
             self._remember(replace(current, published=()))
 
     # The host
+
+    def obstacles(self) -> Sequence[str]:
+        """Sentences about what on this host keeps networks from working as they should; empty: nothing."""
+        with self._lock:
+            return self._bridges.obstacles()
+
+    def resolv_conf(self, endpoint: Endpoint, search: Sequence[str] = (), options: Sequence[str] = ()) -> str:
+        """The text of /etc/resolv.conf for a machine whose first endpoint this is; what is not given is the host's."""
+        host = read(self._resolv_conf)
+        own = ("ndots:0",) if endpoint.dns == (SERVER,) else host.options
+        return text_for_machine(endpoint.dns, search or host.search, options or own)
 
     def tidy(self, linger: float = _LINGER) -> float | None:
         """Take off the host what no machine has used for `linger` seconds; in how many seconds to call again (None: no need).
