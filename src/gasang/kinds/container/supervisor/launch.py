@@ -177,6 +177,10 @@ class Supervisor:
         """Let the process be made, or go on that has stopped in its plan. The answer's `failed` says what of the plan failed."""
         return self.request(protocol.START)
 
+    def go_on(self) -> Status:
+        """Let the process go on from one stop in its plan; the `stop` of a status says which it is at."""
+        return self.request(protocol.GO_ON)
+
     def attach(
         self,
         stream: int | socket.socket,
