@@ -7,8 +7,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from gasang.cpus.riscv64 import exits
+from gasang.cpus.riscv64.block import Block
 from gasang.cpus.riscv64.clock import TIMEBASE
-from gasang.cpus.riscv64.code import Block
 from gasang.cpus.riscv64.state import SUPERVISOR, Cpu
 from gasang.cpus.riscv64.trap import SEIP
 from gasang.devices.bus import BusError
@@ -170,5 +170,3 @@ class Hart:
             cpu.mmio_state = exits.MMIO_DONE
         except BusError:
             cpu.mmio_state = exits.MMIO_FAULT
-
-

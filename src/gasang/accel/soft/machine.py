@@ -69,6 +69,7 @@ class SoftMachine:
         """Let hart 0 begin at `pc` with its number in a0 and `a1`; the others wait for the guest to start them."""
         for hart in self.harts:
             hart.thread = threading.Thread(target=self._live, args=(hart,), name=f"hart {hart.number}", daemon=True)
+        self.clock.begin()
         self.harts[0].begin(pc, 0, a1)
         for hart in self.harts:
             assert hart.thread is not None

@@ -11,26 +11,25 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from gasang.accel.soft.clock import first_moment
 from gasang.core.console import Console, WindowSize
 from gasang.core.errors import BadInputError, UsageError
 from gasang.core.progress import Progress
 from gasang.core.protocols import Block
 from gasang.cpus.riscv64.library import load as load_processor
 from gasang.devices.syscon import PowerAction, PowerRequest
-from gasang.devices.virtio.block import VirtioBlock
-from gasang.devices.virtio.console import Port, VirtioConsole
 from gasang.devices.virtio.device import VirtioDevice
 from gasang.devices.virtio.rng import VirtioRng
-from gasang.devices.worker import Worker
 from gasang.host.memory import drop_code_pages
-from gasang.images.initramfs import GuestSettings, overlay
-from gasang.images.ready import BootFiles
 from gasang.kinds.vm.board import RAM_BASE
 from gasang.kinds.vm.loader import load_kernel
 from gasang.kinds.vm.machine import Parts, VirtualMachine
-from gasang.storage.overlay import Overlay
-from gasang.storage.raw import Raw
+
+if TYPE_CHECKING:  # a kernel of the user's needs nothing of this, and a start has no time for it
+    from gasang.images.initramfs import GuestSettings
+    from gasang.images.ready import BootFiles
 
 CONSOLE_PORT = "console"
 DIED = 125
@@ -40,7 +39,7 @@ MINIMUM_MEMORY = 64 << 20
 
 @dataclass(frozen=True)
 class VmSpec:
-    """What to run. `memory` in bytes; either `image` or `kernel` is given."""
+    """What to run. `memory` in bytes; either `image` or `kernel` is given. `watch` meets the machine before it starts."""
 
     cpus: int
     memory: int
@@ -52,6 +51,7 @@ class VmSpec:
     environment: tuple[str, ...]
     tty: bool
     disks: tuple[Path, ...]
+    watch: Callable[[VirtualMachine], None] = lambda vm: None
 
 
 class ControlPort:
@@ -108,6 +108,7 @@ def prepare(progress: Progress) -> None:
     """Have the processor's machine code ready: compiled at the very first start on a host, linked from the cache after that."""
     with progress.step("compiling the processor"):
         load_processor()
+        first_moment()
     drop_code_pages("libllvmlite")
 
 
@@ -120,6 +121,9 @@ def _read(path: Path, what: str) -> bytes:
 
 def _disks(paths: Sequence[Path], cleanup: ExitStack) -> list[VirtioDevice]:
     made: list[VirtioDevice] = []
+    if paths:
+        from gasang.devices.virtio.block import VirtioBlock
+        from gasang.storage.raw import Raw
     for path in paths:
         block: Block = Raw.open(path)
         cleanup.callback(block.close)
@@ -136,6 +140,7 @@ def _run_kernel(spec: VmSpec, console: Console, cleanup: ExitStack) -> int:
     virtio: list[VirtioDevice] = [*_disks(spec.disks, cleanup), VirtioRng()]
     vm = VirtualMachine(Parts(spec.cpus, spec.memory, kernel, initrd, append, console.write, virtio))
     del kernel, initrd  # the guest has its copy
+    spec.watch(vm)
     lock = vm.board.bus.lock
 
     def typed(data: bytes) -> None:
@@ -148,6 +153,10 @@ def _run_kernel(spec: VmSpec, console: Console, cleanup: ExitStack) -> int:
 
 def _run_image(spec: VmSpec, files: BootFiles, console: Console, cleanup: ExitStack) -> int:
     """An image: the disk is shared and never changed, what the guest writes is gone with it."""
+    from gasang.images.initramfs import GuestSettings
+    from gasang.storage.overlay import Overlay
+    from gasang.storage.raw import Raw
+
     disk = Overlay(Raw.open(files.disk, read_only=True))
     cleanup.callback(disk.close)
     settings = GuestSettings("command" if spec.command else "shell", spec.command, _environment(spec), tty=spec.tty)
@@ -168,6 +177,11 @@ def boot_guest(
     more: Sequence[VirtioDevice] = (),
 ) -> int:
     """Boot an image's kernel over `disk` with guest/init doing what `settings` say; the machine's own exit code."""
+    from gasang.devices.virtio.block import VirtioBlock
+    from gasang.devices.virtio.console import Port, VirtioConsole
+    from gasang.devices.worker import Worker
+    from gasang.images.initramfs import overlay
+
     # Where the command has ports of its own, what the kernel says on its console is no part of its output; it is told if the machine dies.
     chatter = Chatter()
     speaks = settings.tty or settings.mode == "shell"
@@ -186,6 +200,7 @@ def boot_guest(
     virtio: list[VirtioDevice] = [device, VirtioBlock(disk, worker), VirtioRng(), *more]
     vm = VirtualMachine(Parts(spec.cpus, spec.memory, kernel, initrd, append, chatter.take, virtio))
     del kernel, initrd  # the guest has its copy
+    spec.watch(vm)
     target = CONSOLE_PORT if speaks else "gasang.stdin"
 
     def typed(data: bytes) -> None:
@@ -251,5 +266,3 @@ def _power_code(request: PowerRequest | None) -> int:
     if request is None:
         return DIED
     return min(request.code, 255) if request.action is PowerAction.FAIL else 0
-
-
