@@ -39,7 +39,7 @@ def plan_of(program: str, *arguments: str, terminal: bool = False, stop: bool = 
     plan.child.call("setsid", what="begin a session")
     if terminal:
         plan.child.call("ioctl", 0, TIOCSCTTY, 0, what="control the terminal")
-    plan.child.call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0, what="die with the supervisor")
+    plan.child.call("prctl", PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0, what="die with the supervisor")
     if stop:
         plan.child.do(layout.REPORT, layout.STOPPED, STOP, what="stop")
         plan.child.do(layout.WAIT, 4, plan.blob(bytes(8)), 8, what="wait")

@@ -106,6 +106,8 @@ def resume(cpu: ptr[Cpu], record: ptr[Record], budget: u64) -> None:
     enabled = deliverable(cpu, atomic_load(ref(cpu.sip)))
     if enabled != 0:
         deliver_interrupt(cpu, enabled)
+        if unlikely(cpu.exit != exits.NONE):
+            return
     return tail_call(enter, cpu, record, budget)
 
 
@@ -161,6 +163,8 @@ def fetch_trap(cpu: ptr[Cpu], record: ptr[Record], budget: u64) -> None:
     deliver(cpu, cpu.cause, cpu.tval)
     cpu.retired = cpu.retired - 1
     cpu.budget = budget - 1
+    if unlikely(cpu.exit != exits.NONE):
+        return
     return tail_call(enter, cpu, record, cpu.budget)
 
 
@@ -189,6 +193,8 @@ def trap_exit(cpu: ptr[Cpu], record: ptr[Record], budget: u64) -> None:
     deliver(cpu, cpu.cause, cpu.tval)
     cpu.retired = cpu.retired - 1
     cpu.budget = budget - 1
+    if unlikely(cpu.exit != exits.NONE):
+        return
     return tail_call(enter, cpu, record, cpu.budget)
 
 

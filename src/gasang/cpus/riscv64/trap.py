@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from gasang.cpus.riscv64 import exits
 from gasang.cpus.riscv64.state import SUPERVISOR, USER, Cpu
-from gasang.native import native, ptr, u64
+from gasang.native import native, ptr, u64, unlikely
 
 INSTRUCTION_ACCESS_FAULT = 1
 ILLEGAL_INSTRUCTION = 2
@@ -64,6 +65,8 @@ def deliver(cpu: ptr[Cpu], cause: u64, tval: u64) -> None:
     if cpu.stvec & 3 == 1 and cause & INTERRUPT != 0:
         base += (cause & 63) * 4
     cpu.pc = base
+    if unlikely(cpu.watches_traps != 0):
+        cpu.exit = exits.TRAP
 
 
 @native(inline=True)

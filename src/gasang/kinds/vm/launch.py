@@ -39,7 +39,7 @@ MINIMUM_MEMORY = 64 << 20
 
 @dataclass(frozen=True)
 class VmSpec:
-    """What to run. `memory` in bytes; either `image` or `kernel` is given."""
+    """What to run. `memory` in bytes; either `image` or `kernel` is given. `watch` meets the machine before it starts."""
 
     cpus: int
     memory: int
@@ -51,6 +51,7 @@ class VmSpec:
     environment: tuple[str, ...]
     tty: bool
     disks: tuple[Path, ...]
+    watch: Callable[[VirtualMachine], None] = lambda vm: None
 
 
 class ControlPort:
@@ -139,6 +140,7 @@ def _run_kernel(spec: VmSpec, console: Console, cleanup: ExitStack) -> int:
     virtio: list[VirtioDevice] = [*_disks(spec.disks, cleanup), VirtioRng()]
     vm = VirtualMachine(Parts(spec.cpus, spec.memory, kernel, initrd, append, console.write, virtio))
     del kernel, initrd  # the guest has its copy
+    spec.watch(vm)
     lock = vm.board.bus.lock
 
     def typed(data: bytes) -> None:
@@ -198,6 +200,7 @@ def boot_guest(
     virtio: list[VirtioDevice] = [device, VirtioBlock(disk, worker), VirtioRng(), *more]
     vm = VirtualMachine(Parts(spec.cpus, spec.memory, kernel, initrd, append, chatter.take, virtio))
     del kernel, initrd  # the guest has its copy
+    spec.watch(vm)
     target = CONSOLE_PORT if speaks else "gasang.stdin"
 
     def typed(data: bytes) -> None:

@@ -344,6 +344,18 @@ def test_a_held_client(folder: Folder) -> None:
     assert got == b"replayed one\ntwo\nthree\n"
 
 
+def test_a_held_client_whose_daemon_dies(folder: Folder) -> None:
+    """It is let go of, and does not hold the process up."""
+    made = folder.launch(python(FLOOD.format(count=40)))
+    daemon = Supervisor.connect(folder.path)
+    client = Client(daemon, held=True)
+    daemon.close()
+    assert detached(made) == (client.number, "gone")
+    made.start()
+    assert made.wait(10).code == 0
+    assert client.rest() == b""
+
+
 # ---------------------------------------------------------------------- terminals
 
 

@@ -25,7 +25,7 @@ class Call:
     madvise = number("madvise")
     dup3 = number("dup3")
     wait4 = number("wait4")
-    pidfd_getfd = number("pidfd_getfd")
+    socketpair = number("socketpair")
     fcntl = number("fcntl")
     fsync = number("fsync")
     fdatasync = number("fdatasync")

@@ -54,6 +54,7 @@ class Status:
     lost: int
     log_size: int
     rotations: int
+    stop: int
 
     @property
     def reason(self) -> str:
@@ -71,7 +72,7 @@ def read_status(raw: bytes, subject: str) -> Status:
     failed = (made.failed_list, made.failed_operation, made.failed_errno) if made.failed_errno else None
     return Status(
         made.kind, made.tag, made.error, STATES[made.state], made.pid, made.code, made.signal, bool(made.oom), failed,
-        made.clients, made.started, made.finished, made.value, made.logged, made.lost, made.log_size, made.rotations,
+        made.clients, made.started, made.finished, made.value, made.logged, made.lost, made.log_size, made.rotations, made.stop,
     )  # fmt: skip
 
 

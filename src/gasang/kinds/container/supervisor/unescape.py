@@ -63,7 +63,8 @@ def put_numbered(to: ptr[u8], text: ptr[u8], count: u64, used: ptr[u64]) -> u64:
     used[0] = 4
     if first > _NO_DIGIT:
         used[0] = 0
-        return put_character(to, _REPLACEMENT)
+        to[0] = 0x75  # no number: the letter stands for itself, so that no text becomes longer
+        return 1
     if first < 0xD800 or first > 0xDFFF:
         return put_character(to, first)
     if first < 0xDC00 and count >= 10 and text[4] == _BACKSLASH and text[5] == 0x75:
