@@ -102,11 +102,11 @@ class DaemonImages:
 
     def count(self) -> int:
         """How many there are."""
-        return len(self.containers.list())
+        return len(self.containers.images())
 
     def disk_usage(self) -> int:
         """Bytes of all unpacked layers."""
-        return sum(self.containers.layers.size(layer) for layer in {layer for image in self.containers.list() for layer in image.diff_ids})
+        return sum(self.containers.layers.size(layer) for layer in {layer for image in self.containers.images() for layer in image.diff_ids})
 
     # users
 

@@ -73,7 +73,7 @@ class Images:
         filters = filters_of(request, LIST_FILTERS)
         if request.text("filter"):  # how clients before API 1.28 said it
             filters = Filters({**filters.values, "reference": [request.text("filter")]})
-        images = await asyncio.to_thread(self._images.containers.list)
+        images = await asyncio.to_thread(self._images.containers.images)
         shown = [image for image in images if self._fits(image, filters)]
         await reply.json([self.line(image) for image in shown])
 

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import socket
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any, Final
 
 from gasang.core.errors import GasangError, NotFoundError, StateError, UsageError
@@ -18,7 +19,8 @@ from gasang.daemon.containers.record import NEVER, Container
 from gasang.daemon.containers.running import Running
 from gasang.daemon.containers.settings import HOST_CONFIG, checked_name, host_config_of
 from gasang.daemon.containers.signals import number_of
-from gasang.daemon.containers.streams import Ends
+from gasang.daemon.containers.showing import show
+from gasang.daemon.containers.streams import Ends, LogRequest
 from gasang.daemon.records import Table
 from gasang.daemon.services import Services
 
@@ -238,6 +240,19 @@ class Lives:
     async def sizes(self, container: Container) -> dict[str, int]:
         """SizeRw and SizeRootFs, in bytes."""
         return await self._services.layers.sizes(container)
+
+    async def show_log(self, container: Container, wanted: LogRequest, output: int) -> None:
+        """Write its log to a descriptor, and go on while it runs if that is wanted. Raises StateError where it keeps none."""
+        log = self.check_log(container)
+        life = self.life(container)
+        await show(log, wanted, output, life.ended if container.status.alive else None)
+
+    def check_log(self, container: Container) -> Path:
+        """Its log. Raises StateError where it keeps none."""
+        log = self._services.log(container)
+        if log is None:
+            raise StateError(container.subject, "configured logging driver does not support reading", "start it with another log driver")
+        return log
 
     async def top(self, container: Container, options: str) -> tuple[list[str], list[list[str]]]:
         """Its processes as ps shows them. Raises StateError where it does not run."""
