@@ -6,7 +6,7 @@ from typing import Final
 
 from gasang.host.syscalls import number
 from gasang.native import i64, native, ptr, syscall, u8, u64
-from gasang.native.emit_floats import machine
+from gasang.native.target import machine
 
 
 class Call:
