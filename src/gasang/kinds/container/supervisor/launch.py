@@ -279,7 +279,7 @@ class Supervisor:
     # ------------------------------------------------------------------ news
 
     def news(self) -> Iterator[Status]:
-        """What has come since the last time, without waiting. `ended` says afterwards whether the supervisor has: nothing more will come."""
+        """What has come since the last time, without waiting. `ended` says afterwards that the supervisor has: no more will come."""
         while self._news:
             yield self._news.popleft()
         while not self.ended and self._readable(0):
