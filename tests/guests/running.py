@@ -28,13 +28,14 @@ class Outcome:
     """How a run ended.
 
     Lines of the console (no carriage returns), what the command said on stderr, its exit code, and what ended it: "itself", "terminate"
-    (asked to at the time limit) or "kill" (deaf to that).
+    (asked to at the time limit) or "kill" (deaf to that). `orphans` tells whether it left processes behind.
     """
 
     lines: list[str]
     stderr: str
     exit_code: int
     ended_by: str
+    orphans: bool = False
 
 
 def qemu_command(guest: Guest, elf: Path) -> list[str]:
@@ -78,7 +79,10 @@ def run_guest(command: Sequence[str], guest: Guest, limit: float | None = None) 
     output = bytearray()
     to_type = guest.types.encode()
     pipe = subprocess.PIPE
-    with tempfile.TemporaryFile() as said, subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=said, env=env) as process:
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=said, env=env, start_new_session=True) as process,
+    ):
         assert process.stdin is not None
         assert process.stdout is not None
         with selectors.DefaultSelector() as selector:
@@ -96,7 +100,17 @@ def run_guest(command: Sequence[str], guest: Guest, limit: float | None = None) 
         process.stdin.close()
         said.seek(0)
         stderr = said.read().decode(errors="replace")
-    return Outcome(output.decode(errors="replace").replace("\r", "").splitlines(), stderr, process.returncode, ended_by)
+    lines = output.decode(errors="replace").replace("\r", "").splitlines()
+    return Outcome(lines, stderr, process.returncode, ended_by, _is_alive(process.pid))
+
+
+def _is_alive(session: int) -> bool:
+    """Whether a process of this group, which has lost its leader, still runs."""
+    try:
+        os.killpg(session, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def failures(guest: Guest, outcome: Outcome) -> list[str]:

@@ -22,7 +22,7 @@ def test_passes(name: str) -> None:
 
 
 @needs_compiler
-@pytest.mark.parametrize("name", [name for name, guest in GUESTS.items() if not guest.ends])
+@pytest.mark.parametrize("name", [name for name, guest in GUESTS.items() if not guest.ends and not guest.dies])
 def test_a_lost_guest_harms_nobody(name: str) -> None:
     """It ends by itself with a message, or runs on until asked to end; there is never a traceback and never need of force."""
     guest = GUESTS[name]
@@ -31,6 +31,23 @@ def test_a_lost_guest_harms_nobody(name: str) -> None:
     assert outcome.ended_by != "kill"
     assert "Traceback" not in outcome.stderr
     assert outcome.exit_code != 0
+    assert not outcome.orphans
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", [name for name, guest in GUESTS.items() if guest.dies])
+def test_a_guest_that_can_never_go_on_ends_its_machine(name: str) -> None:
+    """With one sentence, exit code 125, and nothing left behind."""
+    guest = GUESTS[name]
+    outcome = run_guest(gasang_command(guest, build_guest(name)), guest)
+    assert not failures(guest, outcome)
+    assert outcome.ended_by == "itself"
+    assert outcome.exit_code == 125
+    assert not outcome.orphans
+    said = [line for line in outcome.stderr.splitlines() if "compiling the processor" not in line]
+    assert len(said) == 1
+    assert said[0].startswith("gasang: guest, hart ")
+    assert guest.dies in said[0]
 
 
 @needs_compiler

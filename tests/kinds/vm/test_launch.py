@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gasang.accel.soft.lost import LostGuestError
 from gasang.core.console import WindowSize
 from gasang.core.errors import BadInputError, GasangError, UsageError
 from gasang.core.progress import Silent
@@ -178,3 +179,11 @@ def test_the_last_of_the_chatter_is_kept(pieces: list[bytes]) -> None:
     for piece in pieces:
         chatter.take(piece)
     assert chatter.text() == b"".join(pieces)[-Chatter.KEPT :]
+
+
+def test_a_guest_that_can_never_go_on_ends_its_machine(tmp_path: Path) -> None:
+    """A breakpoint, and no trap handler at address 0."""
+    with pytest.raises(LostGuestError, match=r"guest, hart 0: it can never go on: .* stvec 0x0\)") as caught:
+        run_vm(replace(spec(tmp_path, *SAY_A, ("ebreak", {})), cpus=2), Person(), Silent())
+    assert caught.value.exit_code == DIED
+    assert harts() == []

@@ -6,6 +6,7 @@ import ctypes
 import threading
 from typing import TYPE_CHECKING
 
+from gasang.accel.soft.lost import Watch
 from gasang.cpus.riscv64 import exits
 from gasang.cpus.riscv64.clock import TIMEBASE
 from gasang.cpus.riscv64.code import Block
@@ -40,6 +41,7 @@ class Hart:
         self.cpu = instance(Cpu)
         self.address = ctypes.addressof(self.cpu)
         self.running = False
+        self.watch = Watch(self)
         self.answers = 0
         self._tickets = 0
         self.wakeup = threading.Event()
@@ -73,6 +75,7 @@ class Hart:
         cpu.scounteren = USER_COUNTERS
         cpu.exit = exits.NONE
         cpu.mmio_state = exits.MMIO_IDLE
+        cpu.trap_repeats = 0
         cpu.reservation_live = 0
         cpu.x[10], cpu.x[11] = a0, a1
         self.machine.processor.functions["enter_context"](self.address)
@@ -150,6 +153,18 @@ class Hart:
             self._forget(self.address)
             self._blocks.release()
 
+    def single(self) -> int:
+        """Execute one instruction, or take one trap, and what it asks of devices on the way. exits.LIMIT if nothing else came between."""
+        cpu = self.cpu
+        allowed = int(cpu.remaining + cpu.budget)
+        cpu.retired += cpu.quantum - cpu.budget
+        cpu.budget = cpu.quantum = 0
+        cpu.remaining = 1
+        while (reason := Hart.step(self)) in (exits.MMIO_READ, exits.MMIO_WRITE):
+            pass
+        cpu.remaining = max(allowed - 1, 0)
+        return reason
+
     def step(self) -> int:
         """Run until the processor needs something; do it where that is a device access. The reason (exits.py)."""
         cpu = self.cpu
@@ -170,5 +185,3 @@ class Hart:
             cpu.mmio_state = exits.MMIO_DONE
         except BusError:
             cpu.mmio_state = exits.MMIO_FAULT
-
-

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from gasang.accel.soft.clock import GuestClock
@@ -88,13 +88,9 @@ class SoftMachine:
             hart.wakeup.clear()
             hart.answer_requests()
             return
-        reason = hart.step()
-        if reason == exits.SBI:
-            self.firmware(hart)
-        elif reason == exits.WAIT:
-            hart.wait()
-        elif reason == exits.STOPPED:
-            hart.answer()
+        after = _AFTER.get(hart.step())
+        if after is not None:
+            after(self, hart)
 
     def ask_all(self, harts: list[Hart], request: int, caller: Hart) -> None:
         """Have other harts do something and return when all have; the caller goes on serving what they ask of it meanwhile."""
@@ -130,3 +126,12 @@ class SoftMachine:
             hart.close()
         self._page_flags.close()
         self.ram.close()
+
+
+_AFTER: Mapping[int, Callable[[SoftMachine, Hart], None]] = {
+    exits.SBI: lambda machine, hart: machine.firmware(hart),
+    exits.WAIT: lambda machine, hart: hart.wait(),
+    exits.STOPPED: lambda machine, hart: hart.answer(),
+    exits.LOST: lambda machine, hart: hart.watch.look(),
+}
+"""What follows when a hart leaves its run loop; for the other reasons it just goes on."""

@@ -13,6 +13,8 @@ WAIT = 5
 """wfi with nothing pending."""
 STOPPED = 6
 """Somebody asked the hart to stop (REQUEST_STOP)."""
+LOST = 7
+"""The same exception has come so often in a row, next to nothing done between, that the hart may never go on (trap.REPEATS)."""
 
 MMIO_IDLE = 0
 MMIO_ASKED = 1

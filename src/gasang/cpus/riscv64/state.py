@@ -96,6 +96,8 @@ class Cpu:
     # --- execution
     cause: u64  # of the exception being raised
     tval: u64
+    trap_retired: u64  # instructions retired at the last exception delivered
+    trap_repeats: u64  # how often in a row it has repeated: see trap.deliver_exception
     exit: u64  # why control returns to the caller: see exits.py
     budget: u64  # instructions left until the next poll, valid outside handlers
     quantum: u64  # what budget was after the last poll
