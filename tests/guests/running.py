@@ -47,10 +47,12 @@ def qemu_command(guest: Guest, elf: Path) -> list[str]:
     return [*command, "-append", guest.arguments] if guest.arguments else command
 
 
-def gasang_command(guest: Guest, elf: Path) -> list[str]:
-    """The command that runs the guest under ours."""
+def gasang_command(guest: Guest, elf: Path, *disks: Path) -> list[str]:
+    """The command that runs the guest under ours, with these disks."""
     start = [sys.executable, "-c", "import sys; from gasang.cli.main import main; sys.exit(main())"]
     command = [*start, "run", "--vm", "--cpus", str(guest.harts), "--memory", "128M", "--kernel", str(elf)]
+    for disk in disks:
+        command += ["--disk", str(disk)]
     return [*command, "--append", guest.arguments] if guest.arguments else command
 
 
