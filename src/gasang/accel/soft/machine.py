@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from gasang.accel.soft.clock import GuestClock
+from gasang.accel.soft.clock import GuestClock, moment, ticks_per_second
 from gasang.accel.soft.hart import Hart
 from gasang.accel.soft.memory import GuestRam
 from gasang.cpus.riscv64 import exits
@@ -53,14 +53,15 @@ class SoftMachine:
         self.harts = [Hart(self, number) for number in range(harts)]
         for hart in self.harts:
             shared.harts[hart.number] = hart.address
-        self.clock = GuestClock(shared, self._ticks)
+        self.clock = self._make_clock()
         self.ram.on_change(self._ram_changed)
         self.stopping = threading.Event()
         self.answered = threading.Condition()
         self.failure: BaseException | None = None
 
-    def _ticks(self) -> int:
-        return int(self.processor.functions["host_ticks"]())
+    def _make_clock(self) -> GuestClock:
+        ticks, steer, address = self.processor.functions["host_ticks"], self.processor.functions["steer_clock"], self.harts[0].address
+        return GuestClock(self.shared, lambda scale, step: steer(address, scale, step), lambda: moment(ticks), ticks_per_second(ticks))
 
     def _ram_changed(self, first: int, last: int) -> None:
         self.processor.functions["host_wrote"](self.harts[0].address, first, last)
@@ -69,6 +70,7 @@ class SoftMachine:
         """Let hart 0 begin at `pc` with its number in a0 and `a1`; the others wait for the guest to start them."""
         for hart in self.harts:
             hart.thread = threading.Thread(target=self._live, args=(hart,), name=f"hart {hart.number}", daemon=True)
+        self.clock.start(self.stopping)
         self.harts[0].begin(pc, 0, a1)
         for hart in self.harts:
             assert hart.thread is not None
@@ -112,6 +114,7 @@ class SoftMachine:
         for hart in self.harts:
             if hart.thread is not None:
                 hart.thread.join()
+        self.clock.join()
         if self.failure is not None:
             raise self.failure
 
@@ -122,6 +125,7 @@ class SoftMachine:
 
     def close(self) -> None:
         """Give the memory back; the harts have ended."""
+        self.clock.join()
         for hart in self.harts:
             hart.close()
         self._page_flags.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gasang.cpus.decoder import DecoderTables
-from gasang.cpus.riscv64 import code, execute, mmu, outside
+from gasang.cpus.riscv64 import clock, code, execute, mmu, outside
 from gasang.cpus.riscv64.handlers import make_handlers
 from gasang.cpus.riscv64.isa import rv64
 from gasang.native import NativeFunction
@@ -33,6 +33,7 @@ ENTRIES: tuple[NativeFunction, ...] = (
     outside.host_wrote,
     outside.pending,
     outside.host_ticks,
+    clock.steer_clock,
 )  # fmt: skip
 
 _lock = threading.Lock()

@@ -59,6 +59,7 @@ class Shared:
     lock: u64  # spin lock of reservations and dirty rings
     hart_count: u64
     code_epoch: u64  # shared; advances when a page first becomes code somewhere
+    clock_sequence: u64  # shared; odd while the clock's other words are being changed
     clock_ticks: u64  # host ticks at the anchor
     clock_time: u64  # guest time (10 MHz) at the anchor
     clock_scale: u64  # guest time units a host tick, times 2**32
