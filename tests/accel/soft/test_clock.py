@@ -1,20 +1,23 @@
-"""Guest time follows host time for hours, whatever the host's clocks do, and never goes back."""
+"""Guest time: it begins at 0, follows host time for hours, whatever the host's clocks do, and never goes back."""
 
 from __future__ import annotations
 
 import math
 import random
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gasang.accel.soft.clock import FIRST_LOOK, LATER_LOOKS, LEAP, MOST, SECOND, GuestClock, Moment, moment, ticks_per_second
+from gasang.accel.soft import clock
+from gasang.accel.soft.clock import FIRST_LOOK, LATER_LOOKS, LEAP, SECOND, GuestClock, Moment, first_moment, moment, rate_between
 from gasang.accel.soft.machine import SoftMachine
 from gasang.cpus.riscv64.clock import TIMEBASE
+from gasang.cpus.riscv64.library import load
 
 RATE = 2_500_000_000.0
 HOUR = 3600
@@ -33,7 +36,9 @@ class Host:
         self._random = random.Random(1)
         self.shared = SimpleNamespace(clock_ticks=0, clock_time=0, clock_scale=0)
         self.last = 0
-        self.clock = GuestClock(self.shared, self.steer, self.look, measured)
+        first = Moment(self.ticks - round(measured), self.ns - SECOND)
+        self.clock = GuestClock(self.shared, self.steer, lambda: Moment(self.ticks, self.ns), first)
+        self.clock._look = self.look
 
     def look(self) -> Moment:
         return Moment(self.ticks, self.ns + self._random.randint(-NOISE, NOISE))
@@ -142,34 +147,14 @@ def test_whatever_the_clocks_do_time_does_not_go_back(moves: list[tuple[int, int
     shared = SimpleNamespace(clock_ticks=0, clock_time=0, clock_scale=0)
     here = Moment(1 << 40, 1 << 40)
     steered: list[tuple[int, int]] = []
-    clock = GuestClock(shared, lambda scale, step: steered.append((scale, step)), lambda: here, RATE)
+    followed = GuestClock(
+        shared, lambda scale, step: steered.append((scale, step)), lambda: here, Moment(here.ticks - round(RATE), here.nanoseconds - SECOND)
+    )
     for ns, ticks, seconds in moves:
-        here = Moment(max(here.ticks + ticks, 0), max(here.ns + ns, 0))
-        clock.follow(seconds)
+        here = Moment(max(here.ticks + ticks, 0), max(here.nanoseconds + ns, 0))
+        followed.follow(seconds)
     assert len(steered) == len(moves)
     assert all(0 <= scale < 1 << 64 and (step == 0 or step > LEAP) for scale, step in steered)
-
-
-def test_both_clocks_are_read_close_together() -> None:
-    """Of all tries the narrowest: the third here, its counter halfway between the readings around the clock's."""
-    ticks = iter([0, 900, 1000, 1100, 2000, 2010, 3000, 3500, 4000, 4020])
-    now = iter([1, 2, 3, 4, 5])
-    assert moment(ticks.__next__, now.__next__) == Moment(2005, 3)
-
-
-def test_the_rate_of_a_counter_is_found() -> None:
-    counter = [0]
-
-    def ticks() -> int:
-        import time
-
-        counter[0] += 1
-        return time.monotonic_ns() * 3
-
-    assert ticks_per_second(ticks) == pytest.approx(3e9, rel=MOST)
-    measured = counter[0]
-    ticks_per_second(ticks)
-    assert counter[0] == measured, "once a process"
 
 
 def test_a_running_machine_is_steered_and_ends(make_machine: Callable[..., SoftMachine], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,3 +168,66 @@ def test_a_running_machine_is_steered_and_ends(make_machine: Callable[..., SoftM
     machine.join()
     assert machine.clock._thread is not None
     assert not machine.clock._thread.is_alive()
+
+
+def test_the_rate_is_that_of_the_hosts_clock() -> None:
+    ticks = load().functions["host_ticks"]
+    begin = moment(ticks)
+    time.sleep(0.05)
+    middle = moment(ticks)
+    time.sleep(0.05)
+    end = moment(ticks)
+    assert rate_between(begin, middle) == pytest.approx(rate_between(middle, end), rel=1e-3)
+
+
+def test_a_disturbed_reading_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The counter ticks each nanosecond; all readings but one are interrupted for a millisecond."""
+    now = 0
+
+    def clock_ns() -> int:
+        nonlocal now
+        now += 50
+        return now
+
+    readings = 0
+
+    def ticks() -> int:
+        nonlocal now, readings
+        readings += 1
+        value = now
+        now += 50 if readings == 5 else 1_000_000
+        return value
+
+    monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter_ns=clock_ns))
+    found = moment(ticks)
+    assert abs(found.ticks - found.nanoseconds) <= 100
+
+
+def test_rate() -> None:
+    assert rate_between(Moment(1000, 5_000_000_000), Moment(7000, 7_000_000_000)) == 3000
+
+
+def test_a_process_looks_once() -> None:
+    assert first_moment() is first_moment()
+
+
+@pytest.fixture
+def machine() -> Iterator[SoftMachine]:
+    made = SoftMachine(0x8000_0000, 1 << 20, 1)
+    yield made
+    made.stop()
+    made.close()
+
+
+def test_guest_time_goes_with_the_hosts(machine: SoftMachine) -> None:
+    hart = machine.harts[0]
+    read = machine.processor.functions["time_of"]
+    guest = machine.clock
+    before = time.perf_counter()
+    guest.begin(machine.stopping)
+    begun = time.perf_counter()
+    time.sleep(0.1)
+    asked = time.perf_counter()
+    value = read(hart.address) / TIMEBASE
+    answered = time.perf_counter()
+    assert (asked - begun) * (1 - 1e-3) <= value <= (answered - before) * (1 + 1e-3)

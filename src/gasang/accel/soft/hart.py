@@ -6,10 +6,9 @@ import ctypes
 import threading
 from typing import TYPE_CHECKING
 
-from gasang.accel.soft.lost import Watch
 from gasang.cpus.riscv64 import exits
+from gasang.cpus.riscv64.block import Block
 from gasang.cpus.riscv64.clock import TIMEBASE
-from gasang.cpus.riscv64.code import Block
 from gasang.cpus.riscv64.state import SUPERVISOR, Cpu
 from gasang.cpus.riscv64.trap import SEIP
 from gasang.devices.bus import BusError
@@ -17,6 +16,7 @@ from gasang.host.memory import LazyMemory
 from gasang.native.types import instance, size_of
 
 if TYPE_CHECKING:
+    from gasang.accel.soft.lost import Watch
     from gasang.accel.soft.machine import SoftMachine
 
 UNLIMITED = 1 << 62
@@ -41,7 +41,7 @@ class Hart:
         self.cpu = instance(Cpu)
         self.address = ctypes.addressof(self.cpu)
         self.running = False
-        self.watch = Watch(self)
+        self.watch: Watch | None = None
         self.answers = 0
         self._tickets = 0
         self.wakeup = threading.Event()
@@ -152,6 +152,14 @@ class Hart:
         if self.cpu.blocks_used > FEW_BLOCKS:
             self._forget(self.address)
             self._blocks.release()
+
+    def judge(self) -> None:
+        """Find out whether the hart can ever go on, having left its run loop with exits.LOST. Raises LostGuestError if not."""
+        if self.watch is None:
+            from gasang.accel.soft.lost import Watch  # knows every instruction: a start has no time for that
+
+            self.watch = Watch(self)
+        self.watch.look()
 
     def single(self) -> int:
         """Execute one instruction, or take one trap, and what it asks of devices on the way. exits.LIMIT if nothing else came between."""

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from gasang.accel.soft.clock import GuestClock, moment, ticks_per_second
+from gasang.accel.soft.clock import GuestClock, first_moment, moment
 from gasang.accel.soft.hart import Hart
 from gasang.accel.soft.memory import GuestRam
 from gasang.cpus.riscv64 import exits
@@ -61,7 +61,7 @@ class SoftMachine:
 
     def _make_clock(self) -> GuestClock:
         ticks, steer, address = self.processor.functions["host_ticks"], self.processor.functions["steer_clock"], self.harts[0].address
-        return GuestClock(self.shared, lambda scale, step: steer(address, scale, step), lambda: moment(ticks), ticks_per_second(ticks))
+        return GuestClock(self.shared, lambda scale, step: steer(address, scale, step), lambda: moment(ticks), first_moment())
 
     def _ram_changed(self, first: int, last: int) -> None:
         self.processor.functions["host_wrote"](self.harts[0].address, first, last)
@@ -70,7 +70,7 @@ class SoftMachine:
         """Let hart 0 begin at `pc` with its number in a0 and `a1`; the others wait for the guest to start them."""
         for hart in self.harts:
             hart.thread = threading.Thread(target=self._live, args=(hart,), name=f"hart {hart.number}", daemon=True)
-        self.clock.start(self.stopping)
+        self.clock.begin(self.stopping)
         self.harts[0].begin(pc, 0, a1)
         for hart in self.harts:
             assert hart.thread is not None
@@ -136,6 +136,6 @@ _AFTER: Mapping[int, Callable[[SoftMachine, Hart], None]] = {
     exits.SBI: lambda machine, hart: machine.firmware(hart),
     exits.WAIT: lambda machine, hart: hart.wait(),
     exits.STOPPED: lambda machine, hart: hart.answer(),
-    exits.LOST: lambda machine, hart: hart.watch.look(),
+    exits.LOST: lambda machine, hart: hart.judge(),
 }
 """What follows when a hart leaves its run loop; for the other reasons it just goes on."""

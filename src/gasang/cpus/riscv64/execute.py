@@ -12,10 +12,12 @@ until the next poll. The pc is implied by the record; functions that need it els
 
 from __future__ import annotations
 
-from gasang.cpus.decoder import DecodeTables, Record, decode_into
+from gasang.cpus.decoder import DecodeTables, decode_into
+from gasang.cpus.record import Record
 from gasang.cpus.riscv64 import exits
+from gasang.cpus.riscv64.block import RECORDS, Block
 from gasang.cpus.riscv64.clock import update_timer
-from gasang.cpus.riscv64.code import RECORDS, Block, block_at, drop_if_asked, fence_instruction, make_block
+from gasang.cpus.riscv64.code import block_at, drop_if_asked, fence_instruction, make_block
 from gasang.cpus.riscv64.mmu import FETCH, access_fault, flush_all, in_ram, translate
 from gasang.cpus.riscv64.state import CODE_TLB_ENTRIES, OFFSET_MASK, PAGE_MASK, Cpu
 from gasang.cpus.riscv64.trap import ILLEGAL_INSTRUCTION, deliver_exception, deliver_interrupt, deliverable, raise_exception

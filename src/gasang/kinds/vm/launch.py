@@ -11,26 +11,28 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from gasang.accel.soft.clock import first_moment
 from gasang.core.console import Console, WindowSize
 from gasang.core.errors import BadInputError, UsageError
 from gasang.core.progress import Progress
 from gasang.core.protocols import Block
 from gasang.cpus.riscv64.library import load as load_processor
 from gasang.devices.syscon import PowerAction, PowerRequest
-from gasang.devices.virtio.block import VirtioBlock
-from gasang.devices.virtio.console import Port, VirtioConsole
 from gasang.devices.virtio.device import VirtioDevice
 from gasang.devices.virtio.rng import VirtioRng
 from gasang.devices.worker import Worker
 from gasang.host.memory import drop_code_pages
-from gasang.images.initramfs import GuestSettings, overlay
-from gasang.images.ready import BootFiles
 from gasang.kinds.vm.board import RAM_BASE
-from gasang.kinds.vm.disks import Disk, about, attach, throw_away
 from gasang.kinds.vm.loader import load_kernel
 from gasang.kinds.vm.machine import Parts, VirtualMachine
 from gasang.kinds.vm.warnings import Warnings
+
+if TYPE_CHECKING:  # a kernel of the user's needs nothing of this, and a start has no time for it
+    from gasang.devices.virtio.block import VirtioBlock
+    from gasang.images.initramfs import GuestSettings
+    from gasang.images.ready import BootFiles
 
 CONSOLE_PORT = "console"
 DIED = 125
@@ -109,6 +111,7 @@ def prepare(progress: Progress) -> None:
     """Have the processor's machine code ready: compiled at the very first start on a host, linked from the cache after that."""
     with progress.step("compiling the processor"):
         load_processor()
+        first_moment()
     drop_code_pages("libllvmlite")
 
 
@@ -123,8 +126,14 @@ def _warnings(spec: VmSpec, console: Console) -> Warnings:
     return Warnings(console.write_error, "\r\n" if spec.tty else "\n")
 
 
-def _disks(spec: VmSpec) -> list[Disk]:
-    return [*map(Disk, spec.disks), *(Disk(path, read_only=True) for path in spec.read_only_disks)]
+def _disks(spec: VmSpec, worker: Worker, warn: Warnings, cleanup: ExitStack) -> list[VirtioBlock]:
+    """The user's own; `cleanup` closes them."""
+    if not spec.disks and not spec.read_only_disks:
+        return []
+    from gasang.kinds.vm.disks import Disk, attach
+
+    disks = [*map(Disk, spec.disks), *(Disk(path, read_only=True) for path in spec.read_only_disks)]
+    return attach(disks, worker, warn, cleanup)
 
 
 def _run_kernel(spec: VmSpec, console: Console) -> int:
@@ -135,7 +144,7 @@ def _run_kernel(spec: VmSpec, console: Console) -> int:
     append = spec.append or "console=ttyS0"
     warn, worker = _warnings(spec, console), Worker("disk")
     with ExitStack() as cleanup:
-        virtio: list[VirtioDevice] = [*attach(_disks(spec), worker, warn, cleanup), VirtioRng()]
+        virtio: list[VirtioDevice] = [*_disks(spec, worker, warn, cleanup), VirtioRng()]
         vm = cleanup.enter_context(VirtualMachine(Parts(spec.cpus, spec.memory, kernel, initrd, append, console.write, virtio, warn)))
         cleanup.callback(worker.close)
         del kernel, initrd  # the guest has its copy
@@ -151,6 +160,9 @@ def _run_kernel(spec: VmSpec, console: Console) -> int:
 
 def _run_image(spec: VmSpec, files: BootFiles, console: Console) -> int:
     """An image: the disk is shared and never changed, what the guest writes is gone with it."""
+    from gasang.images.initramfs import GuestSettings
+    from gasang.kinds.vm.disks import throw_away
+
     settings = GuestSettings("command" if spec.command else "shell", spec.command, _environment(spec), tty=spec.tty)
     control = ControlPort(lambda stage: None)
     with closing(throw_away(files.disk)) as disk:
@@ -165,6 +177,11 @@ def boot_guest(spec: VmSpec, files: BootFiles, disk: Block, settings: GuestSetti
 
     Raises LostGuestError where the guest can never go on; its last words have been shown then.
     """
+    from gasang.devices.virtio.block import VirtioBlock
+    from gasang.devices.virtio.console import Port, VirtioConsole
+    from gasang.images.initramfs import overlay
+    from gasang.kinds.vm.disks import about
+
     # Where the command has ports of its own, what the kernel says on its console is no part of its output; it is told if the machine dies.
     chatter = Chatter()
     speaks = settings.tty or settings.mode == "shell"
@@ -193,7 +210,7 @@ def boot_guest(spec: VmSpec, files: BootFiles, disk: Block, settings: GuestSetti
     warn, worker = _warnings(spec, console), Worker("disk")
     with ExitStack() as cleanup:
         root = VirtioBlock(disk, worker, on_error=about(f"disk of image {spec.image}", warn))
-        virtio: list[VirtioDevice] = [device, root, VirtioRng(), *attach(_disks(spec), worker, warn, cleanup)]
+        virtio: list[VirtioDevice] = [device, root, VirtioRng(), *_disks(spec, worker, warn, cleanup)]
         vm = cleanup.enter_context(VirtualMachine(Parts(spec.cpus, spec.memory, kernel, initrd, append, chatter.take, virtio, warn)))
         cleanup.callback(worker.close)
         del kernel, initrd  # the guest has its copy

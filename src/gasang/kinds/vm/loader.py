@@ -5,7 +5,6 @@ Pure functions from bytes to values. The file is the user's, but damaged and for
 
 from __future__ import annotations
 
-import gzip
 import struct
 import zlib
 from dataclasses import dataclass
@@ -67,7 +66,7 @@ def _gunzip(data: bytes, name: str) -> bytes:
     stream = zlib.decompressobj(wbits=31)
     try:
         plain = stream.decompress(data, MAX_KERNEL)
-    except (zlib.error, gzip.BadGzipFile) as error:
+    except zlib.error as error:
         raise _refuse(name, f"its gzip data is damaged ({error})") from error
     if not stream.eof:
         raise _refuse(name, "its gzip data is cut off" if not stream.unconsumed_tail else "it is larger than 1 GiB")
