@@ -41,6 +41,8 @@ _LINK_INFO = 18
 _NAMESPACE_FD = 28
 _AF_SPEC = 26
 _EXT_MASK = 29
+_TX_QUEUES = 31
+_RX_QUEUES = 32
 _SKIP_STATISTICS = 8
 _KIND = 1
 _DATA = 2
@@ -93,10 +95,11 @@ def new_bridge(name: str, hardware_address: bytes, mtu: int = 0) -> Message:
 
 def new_veth(name: str, bridge: int, inner: str, hardware_address: bytes, namespace: int, mtu: int = 0) -> Message:
     """A pair: `name` here, up, a port of the bridge numbered `bridge` (0: of none); `inner`, down, in the namespace of that descriptor."""
-    size = u32(_MTU, mtu) if mtu else b""
-    there = _header() + text(_NAME, inner) + attribute(_HARDWARE_ADDRESS, hardware_address) + u32(_NAMESPACE_FD, namespace) + size
+    # One queue an end: a cable hands packets over where they are sent, and each queue is objects and events that cost time to make.
+    common = u32(_TX_QUEUES, 1) + u32(_RX_QUEUES, 1) + (u32(_MTU, mtu) if mtu else b"")
+    there = _header() + text(_NAME, inner) + attribute(_HARDWARE_ADDRESS, hardware_address) + u32(_NAMESPACE_FD, namespace) + common
     info = nested(_LINK_INFO, text(_KIND, "veth"), nested(_DATA, attribute(_VETH_PEER, there)))
-    body = _header(0, UP, UP) + text(_NAME, name) + (u32(_MASTER, bridge) if bridge else b"") + size + info
+    body = _header(0, UP, UP) + text(_NAME, name) + (u32(_MASTER, bridge) if bridge else b"") + common + info
     return Message(NEW_LINK, CREATE | EXCL, body, f"interface {name}")
 
 
@@ -132,7 +135,7 @@ def get_link(name: str) -> Message:
 
 
 def settle_link(index: int) -> Message:
-    """Ask for one interface by its number; the kernel (since 6.8) first takes notice of what became of its cable, so packets pass at once."""
+    """Ask for one interface; the kernel (since 6.8) first takes notice of what became of its cable, so that packets pass at once."""
     return Message(GET_LINK, 0, _header(index) + u32(_EXT_MASK, _SKIP_STATISTICS), f"interface {index}")
 
 
@@ -207,6 +210,17 @@ def link_of(answer: Answer) -> Link:
         _u32(found.get(_MASTER)),
         _u32(found.get(_LINK_OF)),
     )
+
+
+def ends_of(answer: Answer) -> tuple[int, int]:
+    """The numbers of a cable's two ends, this one's first, from an answer of type NEW_LINK; the shortest way to them.
+
+    Raises BadInputError if it is damaged.
+    """
+    if len(answer.body) < _LINK.size:
+        raise BadInputError("netlink answer", f"a link of {len(answer.body)} bytes is too short")
+    peer = next((value for kind, value in attributes(answer.body, _LINK.size) if kind == _LINK_OF), None)
+    return _LINK.unpack_from(answer.body)[2], _u32(peer)
 
 
 def network_of(answer: Answer) -> IPv4Network | IPv6Network | None:

@@ -47,12 +47,12 @@ def plug(route: netlink.Socket, wanted: Plug, namespace: int) -> None:
     ]
     if wanted.isolated:
         batch.insert(1, rtnetlink.isolate_port(wanted.host_interface))
-    link = rtnetlink.link_of(route.send(batch)[0])
+    here, there = rtnetlink.ends_of(route.send(batch)[0])
     try:
-        _configure(wanted, link.peer, namespace)
+        _configure(wanted, there, namespace)
         # Else the kernel notices only later, when its worker has time, that the port and with it the bridge are connected, and drops what
         # comes before: the sender tries again after a second.
-        route.send([rtnetlink.settle_link(link.index), rtnetlink.settle_link(wanted.bridge)])
+        route.send([rtnetlink.settle_link(here), rtnetlink.settle_link(wanted.bridge)])
     except (GasangError, OSError):
         unplug(route, [wanted.host_interface])
         raise

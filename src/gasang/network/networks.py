@@ -21,7 +21,7 @@ from gasang.network.bridges import Bridges
 from gasang.network.dns.directory import Directory
 from gasang.network.dns.inside import listen
 from gasang.network.dns.server import Server
-from gasang.network.dns.upstream import PATH, SERVER, read, text_for_machine
+from gasang.network.dns.upstream import PATH, SERVER, Watched, text_for_machine
 from gasang.network.forwarding import Before
 from gasang.network.proxy import Proxy
 from gasang.network.spec import BRIDGE, Endpoint, EndpointSpec, Network, NetworkSpec, PortSpec, Published, SubnetSpec
@@ -55,7 +55,7 @@ class Networks:
         self._proxy = Proxy()
         self._directory = Directory()
         self._dns = Server(self._directory, resolv_conf)
-        self._resolv_conf = resolv_conf
+        self._resolvers = Watched(resolv_conf)
         self._asking: set[str] = set()
         self._closed = False
         for endpoint in self._endpoints.values():
@@ -179,7 +179,7 @@ class Networks:
             endpoint = self._place(network, spec)
             try:
                 cables.plug(self._bridges.route, self._plug(network, endpoint, bridge), namespace)
-                endpoint = replace(endpoint, dns=self._resolvers(network, endpoint.machine, namespace))
+                endpoint = replace(endpoint, dns=self._asked_by(network, endpoint.machine, namespace))
             except (GasangError, OSError):
                 self._release(endpoint)
                 self._bridges.unplug([endpoint.host_interface])
@@ -255,7 +255,7 @@ class Networks:
 
     def resolv_conf(self, endpoint: Endpoint, search: Sequence[str] = (), options: Sequence[str] = ()) -> str:
         """The text of /etc/resolv.conf for a machine whose first endpoint this is; what is not given is the host's."""
-        host = read(self._resolv_conf)
+        host = self._resolvers.now()
         own = ("ndots:0",) if endpoint.dns == (SERVER,) else host.options
         return text_for_machine(endpoint.dns, search or host.search, options or own)
 
@@ -317,10 +317,10 @@ class Networks:
         self._endpoints[endpoint.id] = endpoint
         self._store("endpoint", endpoint.id, endpoint.to_json())
 
-    def _resolvers(self, network: Network, machine: str, namespace: int) -> tuple[str, ...]:
+    def _asked_by(self, network: Network, machine: str, namespace: int) -> tuple[str, ...]:
         """Whom the machine asks for names: us where there are names, or where it cannot reach the host's resolvers itself."""
         if network.default and machine not in self._asking:
-            reachable = read(self._resolv_conf).reachable_from_inside
+            reachable = self._resolvers.now().reachable_from_inside
             if reachable:
                 return reachable
         if machine not in self._asking:

@@ -7,8 +7,8 @@ endpoint is one machine's place in one network.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Final, Self
+from dataclasses import Field, dataclass, field
+from typing import Any, ClassVar, Final, Self
 
 from gasang.core.errors import BadInputError
 
@@ -19,9 +19,12 @@ LOOPBACK: Final = ("127.0.0.1", "::1")
 class Record:
     """A dataclass whose fields are plain values, or tuples of them or of other records."""
 
+    __slots__ = ()
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON has them."""
-        return asdict(self)  # type: ignore[call-overload, no-any-return]
+        return {name: _plain(getattr(self, name)) for name in self.__dataclass_fields__}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -29,11 +32,19 @@ class Record:
 
         Raises BadInputError when one without a default is missing.
         """
-        known = {item.name: item.metadata.get("of") for item in fields(cls)}  # type: ignore[arg-type]
+        known = {name: item.metadata.get("of") for name, item in cls.__dataclass_fields__.items()}
         try:
             return cls(**{name: _read(known[name], value) for name, value in data.items() if name in known})
         except TypeError as error:
             raise BadInputError(f"stored {cls.__name__.lower()}", f"it lacks what it needs ({error})") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Record):
+        return value.to_json()
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return dict(value) if isinstance(value, dict) else value
 
 
 def _read(of: type[Record] | None, value: Any) -> Any:
