@@ -18,6 +18,7 @@ from bench.measures import programs as speed  # noqa: E402
 from bench.peers import Peer  # noqa: E402
 from bench.processes import MachineError  # noqa: E402
 
+from gasang.core.errors import GasangError  # noqa: E402
 from guests.build import BuildError  # noqa: E402
 
 README = ROOT / "bench" / "README.md"
@@ -123,7 +124,7 @@ def main() -> int:
     try:
         bench = Bench(options)
         found = MEASURES[options.measure](bench)
-    except (MachineError, BuildError, kernel.FetchError, OSError) as error:
+    except (MachineError, BuildError, GasangError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     machine["load after"] = peers.load()

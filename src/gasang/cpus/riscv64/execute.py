@@ -106,6 +106,8 @@ def resume(cpu: ptr[Cpu], record: ptr[Record], budget: u64) -> None:
     enabled = deliverable(cpu, atomic_load(ref(cpu.sip)))
     if enabled != 0:
         deliver_interrupt(cpu, enabled)
+        if unlikely(cpu.exit != exits.NONE):
+            return
     return tail_call(enter, cpu, record, budget)
 
 

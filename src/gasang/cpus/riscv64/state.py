@@ -106,6 +106,7 @@ class Cpu:
     retired: i64  # instructions retired before this quantum
     requests: u64  # shared: see requests.py
     hart: u64
+    watches_traps: u64  # 1 if the run loop returns after each trap
     # --- MMIO handshake
     mmio_address: u64
     mmio_value: u64

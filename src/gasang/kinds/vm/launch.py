@@ -42,7 +42,7 @@ MINIMUM_MEMORY = 64 << 20
 
 @dataclass(frozen=True)
 class VmSpec:
-    """What to run. `memory` in bytes; either `image` or `kernel` is given."""
+    """What to run. `memory` in bytes; either `image` or `kernel` is given. `watch` meets the machine before it starts."""
 
     cpus: int
     memory: int
@@ -54,6 +54,7 @@ class VmSpec:
     environment: tuple[str, ...]
     tty: bool
     disks: tuple[Path, ...]
+    watch: Callable[[VirtualMachine], None] = lambda vm: None
     read_only_disks: tuple[Path, ...] = ()
     """They come behind `disks`."""
 
@@ -148,6 +149,7 @@ def _run_kernel(spec: VmSpec, console: Console) -> int:
         vm = cleanup.enter_context(VirtualMachine(Parts(spec.cpus, spec.memory, kernel, initrd, append, console.write, virtio, warn)))
         cleanup.callback(worker.close)
         del kernel, initrd  # the guest has its copy
+        spec.watch(vm)
         lock = vm.board.bus.lock
 
         def typed(data: bytes) -> None:
@@ -214,6 +216,7 @@ def boot_guest(spec: VmSpec, files: BootFiles, disk: Block, settings: GuestSetti
         vm = cleanup.enter_context(VirtualMachine(Parts(spec.cpus, spec.memory, kernel, initrd, append, chatter.take, virtio, warn)))
         cleanup.callback(worker.close)
         del kernel, initrd  # the guest has its copy
+        spec.watch(vm)
         try:
             _live(vm, console, typed, resized)
         finally:
