@@ -206,9 +206,13 @@ class DaemonImages:
             self._cache.drop(key)
             return None
 
-    def remember(self, key: str, image: ImageView) -> None:
-        """A step of a build made this."""
-        self._cache.put(key, {"image": image.id})
+    def remember(self, key: str, parent: ImageView, image: ImageView) -> None:
+        """A step of a build made `image` of `parent`, which is not shown any more unless it has a name."""
+        self._cache.put(key, {"image": image.id, "parent": parent.id})
+
+    def steps(self) -> set[str]:
+        """The ids of images that are steps on the way to others."""
+        return {record["parent"] for key in self._cache if (record := self._cache.get(key))}
 
     # changing
 

@@ -74,7 +74,8 @@ class Images:
         if request.text("filter"):  # how clients before API 1.28 said it
             filters = Filters({**filters.values, "reference": [request.text("filter")]})
         images = await asyncio.to_thread(self._images.containers.images)
-        shown = [image for image in images if self._fits(image, filters)]
+        hidden = set() if request.flag("all") else self._images.steps()
+        shown = [image for image in images if (image.references or image.id not in hidden) and self._fits(image, filters)]
         await reply.json([self.line(image) for image in shown])
 
     def line(self, image: ContainerImage) -> dict[str, Any]:

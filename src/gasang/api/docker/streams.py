@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from gasang.api.http.connection import Reply
 from gasang.api.http.request import Request
 from gasang.api.http.router import Route

@@ -18,8 +18,8 @@ from gasang.daemon.containers.process import Exit
 from gasang.daemon.containers.record import NEVER, Container
 from gasang.daemon.containers.running import Running
 from gasang.daemon.containers.settings import HOST_CONFIG, checked_name, host_config_of
-from gasang.daemon.containers.signals import number_of
 from gasang.daemon.containers.showing import show
+from gasang.daemon.containers.signals import number_of
 from gasang.daemon.containers.streams import Ends, LogRequest
 from gasang.daemon.records import Table
 from gasang.daemon.services import Services

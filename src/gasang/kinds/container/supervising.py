@@ -109,7 +109,7 @@ def _launch(wish: Wish, config: Config, process: Process, group: Cgroup, warning
         _root(wish),
         wish.identity,
         use,
-        console_socket=protocol.FD_TERMINAL if process.terminal else -1,
+        console_socket=protocol.FD_CONSOLE if process.terminal else -1,
         new_keyring=not wish.inside,
         privileged_limits=not is_rootless(),
         filter=_filter(wish.seccomp, process),
