@@ -106,7 +106,8 @@ class DaemonImages:
 
     def disk_usage(self) -> int:
         """Bytes of all unpacked layers."""
-        return sum(self.containers.layers.size(layer) for layer in {layer for image in self.containers.images() for layer in image.diff_ids})
+        layers = {layer for image in self.containers.images() for layer in image.diff_ids}
+        return sum(map(self.containers.layers.size, layers))
 
     # users
 

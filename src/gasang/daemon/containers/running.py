@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from gasang.core.errors import GasangError, StateError
 from gasang.daemon.containers.life import Life
@@ -174,10 +175,8 @@ class Running:
 
     async def _send(self, life: Life, signal: int) -> None:
         if life.process is not None:
-            try:
+            with suppress(StateError):  # it may have ended by itself meanwhile; the watcher tells
                 await life.process.signal(signal)
-            except StateError:
-                pass  # it ended by itself meanwhile; the watcher tells
 
     def _cancel_restart(self, life: Life) -> bool:
         if life.restart_timer is None and life.container.status.status != "restarting":

@@ -8,11 +8,12 @@ import threading
 from pathlib import Path
 
 from gasang.core.errors import NotFoundError
+from gasang.daemon.containers.process import Exit
 from gasang.daemon.containers.streams import LogRequest
 from gasang.kinds.container.supervisor.logs import LogReader, OutputGone
 
 
-async def show(log: Path, wanted: LogRequest, output: int, ended: asyncio.Future[object] | None) -> None:
+async def show(log: Path, wanted: LogRequest, output: int, ended: asyncio.Future[Exit] | None) -> None:
     """Write what is wanted of a log to `output`; one that is followed ends when `ended` is done, and at once where that is None.
 
     A log that is not there shows nothing; an output that goes away ends it.

@@ -9,7 +9,9 @@ from gasang.daemon.containers.names import now
 from gasang.daemon.containers.record import NEVER, Container
 from gasang.kinds.container.cgroups.stats import Stats
 
-MEMORY_DETAILS = ("cache", "rss", "active_anon", "inactive_anon", "active_file", "inactive_file", "total_inactive_file", "pgfault", "pgmajfault")
+MEMORY_DETAILS = (
+    "cache", "rss", "active_anon", "inactive_anon", "active_file", "inactive_file", "total_inactive_file", "pgfault", "pgmajfault",
+)  # fmt: skip
 
 
 def sample(container: Container, stats: Stats, unified: bool, before: dict[str, Any] | None) -> dict[str, Any]:
@@ -24,14 +26,26 @@ def sample(container: Container, stats: Stats, unified: bool, before: dict[str, 
         "num_procs": 0,
         "pids_stats": {"current": stats.pids, **({"limit": stats.pids_limit} if stats.pids_limit is not None else {})},
         "cpu_stats": _processor(stats),
-        "precpu_stats": before["cpu_stats"] if before else {"cpu_usage": {"total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0}},
-        "memory_stats": {"usage": stats.memory, "max_usage": stats.memory_peak, "failcnt": stats.memory_failures, "stats": detail, "limit": memory_limit},
+        "precpu_stats": before["cpu_stats"]
+        if before
+        else {"cpu_usage": {"total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0}},
+        "memory_stats": {
+            "usage": stats.memory,
+            "max_usage": stats.memory_peak,
+            "failcnt": stats.memory_failures,
+            "stats": detail,
+            "limit": memory_limit,
+        },
         "blkio_stats": {
             "io_service_bytes_recursive": [
-                {"major": use.major, "minor": use.minor, "op": name, "value": value} for use in stats.io for name, value in use.bytes.items()
+                {"major": use.major, "minor": use.minor, "op": name, "value": value}
+                for use in stats.io
+                for name, value in use.bytes.items()
             ],
             "io_serviced_recursive": [
-                {"major": use.major, "minor": use.minor, "op": name, "value": value} for use in stats.io for name, value in use.operations.items()
+                {"major": use.major, "minor": use.minor, "op": name, "value": value}
+                for use in stats.io
+                for name, value in use.operations.items()
             ],
         },
         "storage_stats": {},
@@ -87,4 +101,12 @@ def interfaces(pid: int) -> dict[str, dict[str, int]]:
 
 def nothing(container: Container) -> dict[str, Any]:
     """The sample of a container that does not run."""
-    return {"read": NEVER, "preread": NEVER, "id": container.id, "name": f"/{container.name}", "cpu_stats": {}, "precpu_stats": {}, "memory_stats": {}}
+    return {
+        "read": NEVER,
+        "preread": NEVER,
+        "id": container.id,
+        "name": f"/{container.name}",
+        "cpu_stats": {},
+        "precpu_stats": {},
+        "memory_stats": {},
+    }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from gasang.core.errors import GasangError
 from gasang.images.reference import DOCKER_HUB
 from gasang.images.registry.client import Client
 from gasang.images.registry.credentials import Credentials
 from gasang.images.registry.push import check_api
+from gasang.images.registry.reach import reach
 from gasang.images.registry.settings import Registries
 
 
@@ -14,17 +14,12 @@ def log_in(server: str, credentials: Credentials, registries: Registries | None 
     """Return if the registry lets this user in. Raises PermissionDeniedError where it does not, GasangError where it does not answer."""
     settings = registries or Registries()
     name = registry_of(server)
-    faults: list[GasangError] = []
-    for endpoint in settings.endpoints(name, pushing=True):
-        client = Client(endpoint, "", credentials, settings)
-        try:
-            check_api(client, endpoint)
-            return
-        except GasangError as fault:
-            faults.append(fault)
-        finally:
-            client.close()
-    raise faults[0]
+    endpoint = reach(name, settings)
+    client = Client(endpoint, "", credentials, settings)
+    try:
+        check_api(client, endpoint)
+    finally:
+        client.close()
 
 
 def registry_of(server: str) -> str:
