@@ -104,7 +104,7 @@ class Container:
         hooks = self.config.hooks
         use = CgroupUse()
         if self.cgroup is not None:
-            self.cgroup.create(self.config.linux.resources)
+            self.cgroup.create(self.config.linux.resources)  # what it made it removes itself if it fails
             self.warnings += self.cgroup.warnings
             use = self.cgroup.use()
         try:
