@@ -152,13 +152,33 @@ def test_a_machine_can_be_in_several_networks(host: Host) -> None:
     for name in ("red", "blue"):
         networks.create(NetworkSpec(name))
     namespace, first = join(host, networks, "red", "both")
-    second = networks.connect("blue", namespace, EndpointSpec("both", interface="eth1", default_route=False))
+    second = networks.connect("blue", namespace, EndpointSpec("both"))
     other, _ = join(host, networks, "blue", "other")
     host.serve(namespace, "0.0.0.0", 80)
+    host.serve(host.outside, OUTSIDE, 80)
     assert host.reaches(other, second.address(4), 80)
-    assert (first.gateway4, second.gateway4) == ("172.17.0.1", "")
-    networks.disconnect(second)
-    assert host.inside(namespace, lambda: {name for _, name in socket.if_nameindex()}) == {"lo", "eth0"}
+    assert (first.interface, second.interface) == ("eth0", "eth1")
+    assert (first.default_route, second.default_route) == (True, False)
+    assert host.reaches(namespace, OUTSIDE, 80)
+    networks.disconnect(first, namespace=namespace)
+    assert host.inside(namespace, lambda: {name for _, name in socket.if_nameindex()}) == {"lo", "eth1"}
+    # The default route went over to the network that is left.
+    assert networks.endpoint(second.id).default_route
+    assert host.reaches(namespace, OUTSIDE, 80)
+    assert networks.connect("red", namespace, EndpointSpec("both")).interface == "eth0"
+
+
+def test_an_echo_comes_back(host: Host) -> None:
+    networks = host.networks()
+    networks.create(NetworkSpec("lan"))
+    (namespace, _), (_, two) = (join(host, networks, "lan", name) for name in ("one", "two"))
+    request = b"\x08\0\xf7\xff\0\0\0\0"
+    for target in (two.address(4), two.gateway4, OUTSIDE):
+        with host.inside(namespace, lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)) as pinger:
+            pinger.settimeout(3)
+            pinger.sendto(request, (target, 0))
+            answer, (sender, _) = pinger.recvfrom(200)
+            assert (sender, answer[20]) == (target, 0), "type 0 is the echo's reply"
 
 
 def test_a_machine_without_a_network_has_lo(host: Host) -> None:
@@ -197,12 +217,23 @@ def test_a_subnet_collides_with_nothing(host: Host) -> None:
         networks.create(NetworkSpec("clash", subnets=(SubnetSpec("172.18.4.0/24"),)))
 
 
+def test_a_subnet_of_ours_gives_way_to_the_hosts_when_nobody_is_in_it(host: Host) -> None:
+    networks = host.networks()
+    networks.disconnect(join(host, networks, networks.default().name, "one")[1])
+    networks.tidy(linger=0)
+    with Socket(ROUTE) as route:
+        route.send([rtnetlink.new_address(socket.if_nametoindex("up0"), socket.inet_aton("172.17.0.1"), 16)])
+    _, again = join(host, networks, "bridge", "one")
+    assert again.ipv4 == "172.18.0.2/16"
+    assert networks.inspect("bridge").subnets[0].subnet == "172.18.0.0/16"
+
+
 def test_an_interface_that_is_there_already_is_refused_and_leaves_nothing(host: Host) -> None:
     networks = host.networks()
     namespace, _ = join(host, networks, networks.default().name, "one")
     before = host.snapshot()
     with pytest.raises(NetlinkError, match="File exists"):
-        networks.connect("bridge", namespace, EndpointSpec("one"))
+        networks.connect("bridge", namespace, EndpointSpec("one", interface="eth0"))
     assert host.snapshot() == before
     assert join(host, networks, "bridge", "two")[1].ipv4 == "172.17.0.3/16"
 

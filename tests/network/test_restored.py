@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gasang.core.errors import GasangError
 from gasang.host import nftables, rtnetlink, sysctls
 from gasang.host.netlink import ROUTE, Socket
 from gasang.network.ports import parse
@@ -44,6 +45,25 @@ def test_with_the_last_machine_goes_everything(host: Host, dying: bool) -> None:
     for namespace in namespaces if dying else ():
         host.end(namespace)
     assert networks.tidy(linger=60) is not None
+    assert networks.tidy(linger=0) is None
+    assert host.settled(before) == before
+
+
+def test_a_cable_whose_namespace_somebody_holds_goes_too(host: Host) -> None:
+    before = host.snapshot()
+    networks = host.networks()
+    endpoint = networks.connect(networks.default().name, host.namespace(), EndpointSpec("one"))
+    networks.disconnect(endpoint, dying=True)
+    assert endpoint.host_interface in host.snapshot()["links"]
+    networks.tidy(linger=0)
+    assert host.settled(before) == before
+
+
+def test_a_failed_first_machine_leaves_nothing(host: Host) -> None:
+    before = host.snapshot()
+    networks = host.networks()
+    with open(os.devnull, "rb") as file, pytest.raises(GasangError):
+        networks.connect(networks.default().name, file.fileno(), EndpointSpec("one"))
     assert networks.tidy(linger=0) is None
     assert host.settled(before) == before
 

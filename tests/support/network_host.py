@@ -42,6 +42,9 @@ class Host:
         self.stack = contextlib.ExitStack()
         self.resolv_conf = folder / "resolv.conf"
         self.resolv_conf.write_text(f"nameserver {OUTSIDE}\n")
+        # A new namespace begins with what the machine's first one has.
+        for name in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"):
+            sysctls.write(name, "0")
         with Socket(ROUTE) as route:
             route.send([rtnetlink.set_up(rtnetlink.LOOPBACK_INDEX)])
             self.outside = self.namespace()

@@ -78,6 +78,18 @@ def inner_messages(wanted: Plug, index: int) -> list[netlink.Message]:
     return messages
 
 
+def route_by(namespace: int, interface: str, gateways: Sequence[str]) -> None:
+    """Let the machine's default routes, of which it has none, go by these gateways.
+
+    Raises NetlinkError, PermissionDeniedError.
+    """
+    with entered(namespace):
+        inside = netlink.Socket(netlink.ROUTE)
+    with inside:
+        index = rtnetlink.link_of(inside.send([rtnetlink.get_link(interface)])[0]).index
+        inside.send([rtnetlink.default_route(index, ip_address(gateway).packed) for gateway in gateways])
+
+
 def unplug(route: netlink.Socket, host_interfaces: Sequence[str]) -> None:
     """Delete cables; those already gone are no failure.
 

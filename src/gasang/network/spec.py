@@ -108,12 +108,15 @@ class Network(Record):
 
 @dataclass(frozen=True, slots=True)
 class EndpointSpec(Record):
-    """A place in a network that is wanted. `machine` is the id of the machine; empty addresses are chosen."""
+    """A place in a network that is wanted. `machine` is the id of the machine; an empty interface or address is chosen.
+
+    `default_route`: if the machine has none yet, its default route goes by this network.
+    """
 
     machine: str
     name: str = ""
     aliases: tuple[str, ...] = ()
-    interface: str = "eth0"
+    interface: str = ""
     ipv4: str = ""
     ipv6: str = ""
     mac: str = ""
@@ -149,7 +152,8 @@ class Published(Record):
 class Endpoint(Record):
     """A place in a network that is taken.
 
-    Addresses carry their prefix ("172.17.0.2/16"), gateways do not. `host_interface` is the end of the cable on the host.
+    Addresses carry their prefix ("172.17.0.2/16"), gateways do not. `host_interface` is the end of the cable on the host;
+    `default_route` tells whether the machine's goes by this network.
     """
 
     id: str
