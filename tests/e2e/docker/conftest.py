@@ -90,6 +90,13 @@ def guarded(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     found.close()
 
 
+@pytest.fixture(autouse=True)
+def _ended(docker: Docker) -> Iterator[None]:
+    """No client outlives its test."""
+    yield
+    docker.close()
+
+
 _numbers = itertools.count(1)
 
 

@@ -117,7 +117,7 @@ def test_pause_and_unpause(docker, image, name):
     assert docker("pause", name).text == name
     assert docker.format(name, "{{.State.Status}} {{.State.Paused}} {{.State.Running}}") == "paused true true"
     assert "(Paused)" in docker("ps", "--filter", f"name={name}", "--format", "{{.Status}}").text
-    assert f"Container {name} is paused, unpause the container before exec" in docker("exec", name, "true", code=1).said.replace("container ", "Container ")
+    assert f"Container {name} is paused, unpause the container before exec" in docker("exec", name, "true", code=1).said
     assert "is already paused" in docker("pause", name, code=1).said
     docker("unpause", name)
     assert state(docker, name) == "running"
@@ -132,7 +132,7 @@ def test_rename(docker, image, box):
     assert docker.format(new, "{{.Name}}") == f"/{new}"
     docker("inspect", old, code=1)
     assert "already in use" in docker("rename", new, other, code=1).said
-    assert "Invalid container name" in docker("rename", new, "-bad name-", code=1).said
+    assert "Invalid container name" in docker("rename", new, "bad name", code=1).said
 
 
 def test_wait_for_several(docker, image, box):
@@ -193,7 +193,7 @@ def test_restart_always_until_stopped(docker, image, name):
 
 
 def test_restart_policy_with_rm_is_refused_by_the_client(docker, image):
-    assert "Conflicting options" in docker("run", "--rm", "--restart", "always", image, code=125).said
+    assert "conflicting options" in docker("run", "--rm", "--restart", "always", image, code=125).said
 
 
 def test_update(docker, image, name):

@@ -27,7 +27,8 @@ def test_its_size_and_changes_of_it(docker, image, name):
 def test_control_c_interrupts_the_command(docker, image, name):
     with docker.terminal("run", "-it", "--rm", "--name", name, image) as terminal:
         terminal.expect(rb"# ")
-        terminal.type(b"cat\n")
+        terminal.type(b"echo in; cat\n")
+        terminal.expect(rb"in\r\n")
         terminal.type(b"echoed\n")
         terminal.expect(rb"echoed\r\nechoed\r\n")
         terminal.type(b"\x03")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -68,6 +69,7 @@ class Docker:
             **environment,
         }
         self.program = (docker_program(),)
+        self._opened: list[subprocess.Popen[bytes]] = []
 
     def __call__(
         self, *words: str | Path, code: int | None = 0, typed: bytes | None = None, seconds: float = SECONDS, cwd: Path | None = None
@@ -92,9 +94,22 @@ class Docker:
         return self("inspect", "--format", template, name).text
 
     def open(self, *words: str | Path, **options: Any) -> subprocess.Popen[bytes]:
-        """Start it with pipes and return at once."""
+        """Start it with pipes and return at once; `close` ends it if it still runs."""
         given = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-        return subprocess.Popen((*self.program, *map(str, words)), env=self.environment, **given)
+        self._opened.append(subprocess.Popen((*self.program, *map(str, words)), env=self.environment, **given))
+        return self._opened[-1]
+
+    def close(self) -> None:
+        """End all that `open` has started."""
+        while self._opened:
+            process = self._opened.pop()
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            for file in (process.stdin, process.stdout, process.stderr):
+                if file is not None:
+                    with contextlib.suppress(BrokenPipeError):
+                        file.close()
 
     def terminal(self, *words: str | Path, size: tuple[int, int] = (24, 80)) -> Terminal:
         """Start it at a terminal of `size` rows and columns."""

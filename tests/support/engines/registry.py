@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -29,6 +31,7 @@ class Registry:
 
     def __init__(self, folder: Path, *, guarded: bool = False) -> None:
         folder.mkdir(parents=True)
+        self._folder = folder
         self._port = free_port()
         self.host = f"localhost:{self._port}"
         auth = ""
@@ -55,27 +58,34 @@ class Registry:
         """Store an image under NAME:TAG; its digest."""
         repository, _, tag = name.partition(":")
         for key, data in image.blobs.items():
-            place = self._call("POST", f"/v2/{repository}/blobs/uploads/", expected=202).getheader("Location") or ""
-            parts = urlsplit(place)
+            headers, _ = self._call("POST", f"/v2/{repository}/blobs/uploads/", expected=202)
+            parts = urlsplit(headers["Location"])
             self._call("PUT", f"{parts.path}?{parts.query}&digest={key}", data, {"Content-Type": "application/octet-stream"}, expected=201)
         self._call("PUT", f"/v2/{repository}/manifests/{tag}", image.manifest, {"Content-Type": MANIFEST}, expected=201)
         return digest(image.manifest)
 
+    def damage(self, key: str) -> None:
+        """Change a byte of a stored blob behind the registry's back."""
+        name = key.partition(":")[2]
+        path = self._folder / "data/docker/registry/v2/blobs/sha256" / name[:2] / name / "data"
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+
     def tags(self, repository: str) -> bytes:
         """The registry's own answer about a repository's tags."""
-        return self._call("GET", f"/v2/{repository}/tags/list", expected=200).read()
+        return self._call("GET", f"/v2/{repository}/tags/list", expected=200)[1]
 
     def _call(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None, *, expected: int
-    ) -> http.client.HTTPResponse:
+    ) -> tuple[Mapping[str, str], bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
-        connection.request(method, path, body, headers or {})
-        answer = connection.getresponse()
-        assert answer.status == expected, f"{method} {path}: {answer.status} {answer.read()!r}"
-        if method != "GET":
-            answer.read()
-            connection.close()
-        return answer
+        with contextlib.closing(connection):
+            connection.request(method, path, body, headers or {})
+            answer = connection.getresponse()
+            said = answer.read()
+        assert answer.status == expected, f"{method} {path}: {answer.status} {said!r}"
+        return answer.headers, said
 
     def _answers(self) -> bool:
         try:
