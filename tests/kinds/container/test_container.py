@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -148,7 +149,33 @@ def test_user_groups_umask_and_folder(host: Host) -> None:
 
 def test_environment_is_what_was_given(host: Host) -> None:
     ran = host.run(configuration("env", env=["PATH=/bin", "EMPTY=", "A=b c"]))
-    assert sorted(ran.lines) == ["A=b c", "EMPTY=", "PATH=/bin"]
+    assert sorted(ran.lines) == ["A=b c", "EMPTY=", "HOME=/root", "PATH=/bin"]
+
+
+def test_home_is_given_or_looked_up(host: Host) -> None:
+    (host.lower / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nother:x:55:1::/home/other:/bin/sh\nlast:x:56:1::/last:")
+    try:
+        for user, home in ((0, "/root"), (55, "/home/other"), (5, "/"), (56, "/last")):
+            data = script("echo $HOME", env=["PATH=/bin"])
+            data["process"]["user"] = {"uid": user, "gid": 0}
+            assert host.run(data).lines == [home]
+        assert host.run(script("echo $HOME", env=["PATH=/bin", "HOME=/mine"])).lines == ["/mine"]
+    finally:
+        (host.lower / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+
+
+def test_without_overlayfs_the_layers_are_copied(host: Host, tmp_path: Path) -> None:
+    layer = tmp_path / "layer"
+    (layer / "etc").mkdir(parents=True)
+    (layer / "new").write_text("new")
+    (layer / "new").chmod(0o4755)
+    os.mknod(layer / "etc/passwd", 0o20000, 0)
+    root = replace(host.overlay(layer), options=("nosuchoption",))
+    ran = host.run(script("ls /etc; cat /new; stat -c %a /new; echo x > /made"), root)
+    assert ran.lines == ["new4755"]
+    assert any("overlayfs" in warning for warning in ran.warnings)
+    assert (Path(root.target) / "made").exists()
+    assert (host.lower / "etc/passwd").exists()
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ What the host does not let us do as asked, and may be passed over, is told in `w
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -32,11 +33,13 @@ from gasang.kinds.container.launching import Child, LaunchError, launch
 from gasang.kinds.container.layout import NOTIFY, RUNNING, STOPPED
 from gasang.kinds.container.notify import hand_listener_over
 from gasang.kinds.container.planning.entering import EnteringPlanner
-from gasang.kinds.container.planning.order import RUNTIME_STOP, START_STOP, CgroupUse, Order, Root
+from gasang.kinds.container.planning.order import RUNTIME_STOP, START_STOP, CgroupUse, Order, OverlayRoot, Root
 from gasang.kinds.container.planning.planner import Planner
 from gasang.kinds.container.privileges import clamp, is_rootless
+from gasang.kinds.container.rootcopy import copy_layers
 from gasang.kinds.container.seccomp.compiler import compile_filter
 
+NO_OVERLAY: Final = frozenset({errno.ENODEV, errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
 HOOK_POINTS: Final = ("prestart", "createRuntime", "createContainer", "startContainer")
 
 
@@ -113,7 +116,7 @@ class Container:
                 self.config, self.root, self.identity, use, streams.stdio, streams.preserved, streams.console_socket, start_fifo, True,
                 any(hooks.get(point) for point in HOOK_POINTS), may_pivot, new_keyring, not is_rootless(), program, flags,
             )  # fmt: skip
-            self.child = launch(self.identity, lambda launcher, memory: Planner(order, process, launcher, memory).build())
+            self._launch(order, process)
             self._reach(START_STOP)
         except BaseException:
             self._clean_up()
@@ -122,6 +125,18 @@ class Container:
             if use.descriptor >= 0:
                 os.close(use.descriptor)
         self.status = "created"
+
+    def _launch(self, order: Order, process: Process) -> None:
+        """Make the first process; where the kernel gives us no overlayfs, on a copy of the layers."""
+        try:
+            self.child = launch(self.identity, lambda launcher, memory: Planner(order, process, launcher, memory).build())
+        except LaunchError as error:
+            if not isinstance(order.root, OverlayRoot) or not error.phrase.startswith("mount the root") or error.error not in NO_OVERLAY:
+                raise
+            self.root = copy_layers(order.root)
+            self.warnings.append(f"the host gives us no overlayfs ({os.strerror(error.error).lower()}); the layers were copied to {self.root.path}")
+            copied = replace(order, root=self.root)
+            self.child = launch(self.identity, lambda launcher, memory: Planner(copied, process, launcher, memory).build())
 
     def _checked_process(self) -> Process:
         assert self.config.process is not None, "create has looked"
