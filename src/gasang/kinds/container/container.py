@@ -74,6 +74,7 @@ class Container:
         self.warnings: list[str] = []
         self.child: Child | None = None
         self.exit: Exit | None = None
+        self._entered: list[Child] = []
 
     @classmethod
     def create(
@@ -134,7 +135,7 @@ class Container:
             if not isinstance(order.root, OverlayRoot) or not error.phrase.startswith("mount the root") or error.error not in NO_OVERLAY:
                 raise
             self.root = copy_layers(order.root)
-            self.warnings.append(f"the host gives us no overlayfs ({os.strerror(error.error).lower()}); the layers were copied to {self.root.path}")
+            self.warnings.append(f"no overlayfs here ({os.strerror(error.error).lower()}): the layers were copied to {self.root.path}")
             copied = replace(order, root=self.root)
             self.child = launch(self.identity, lambda launcher, memory: Planner(copied, process, launcher, memory).build())
 
@@ -243,10 +244,15 @@ class Container:
         return self.cgroup
 
     def execute(self, process: Process, streams: Streams | None = None, *, waits_for_start: bool = False) -> Child:
-        """One more process in a container that runs; the caller waits for it and closes it. Raises LaunchError as `create` does."""
+        """One more process in a container that runs; the caller waits for it and closes it, or `delete` ends it.
+
+        Raises LaunchError as `create` does.
+        """
         if self.status not in ("running", "created"):
             raise StateError(f"container {self.identity}", f"it is {self.status}", "only a running container takes more processes")
-        return enter(self, self._living_child().pidfd, process, streams or Streams(), waits_for_start=waits_for_start)
+        child = enter(self, self._living_child().pidfd, process, streams or Streams(), waits_for_start=waits_for_start)
+        self._entered = [other for other in self._entered if other.pidfd >= 0] + [child]
+        return child
 
     def delete(self, *, force: bool = False) -> None:
         """Remove what is left of it: control groups, descriptors. Raises StateError while it runs, unless `force`."""
@@ -256,6 +262,8 @@ class Container:
             self.kill(signal.SIGKILL)
             if self.cgroup is not None:
                 self.cgroup.thaw()
+            for child in self._entered:
+                child.end()
             self.wait()
         self._clean_up()
         self.warnings += try_hooks("poststop", self.config.hooks.get("poststop", ()), self.state_bytes())
@@ -263,9 +271,7 @@ class Container:
     def _clean_up(self) -> None:
         child, self.child = self.child, None
         if child is not None and child.pidfd >= 0:
-            if self.exit is None and not child.collected:
-                signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
-                child.wait()
+            child.end()
             child.close()
         if self.cgroup is not None:
             self.cgroup.delete()

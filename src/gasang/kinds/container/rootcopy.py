@@ -1,6 +1,6 @@
 """The layers of a root file system copied into one folder: for hosts whose kernel does not give us overlayfs.
 
-A layer is as overlayfs has it: a character device 0:0 removes what is below, a folder with the attribute `overlay.opaque` hides what is below.
+A layer is as overlayfs has it: a character device 0:0 removes what is below, a folder with the attribute `overlay.opaque` hides it.
 """
 
 from __future__ import annotations
