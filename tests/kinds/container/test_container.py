@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import stat
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -354,6 +355,28 @@ def test_deleting_ends_what_was_executed_and_nobody_waited_for(host: Host) -> No
     assert (running.wait(), ended.wait(), ended.wait()) == (-signal.SIGKILL, 0, 0)
     running.close()
     ended.close()
+    output.text()
+
+
+def test_waiting_reaps_what_was_executed_before_and_meanwhile(host: Host) -> None:
+    output = Output()
+    root = host.overlay()
+    os.mkfifo(Path(root.upper) / "gate")
+    container = host.create(script("read line < /gate; exit 8"), output.write, root)
+    container.start()
+    before = container.execute(Process(("sleep", "100")))
+    waiting = threading.Thread(target=container.wait)
+    waiting.start()
+    meanwhile = container.execute(Process(("sleep", "100")))
+    opening = container.execute(Process(("sh", "-c", "echo go > /gate")))
+    waiting.join()
+    assert container.exit is not None
+    assert container.exit.code == 8
+    assert (before.wait(), meanwhile.wait()) == (-signal.SIGKILL, -signal.SIGKILL)
+    for child in (before, meanwhile, opening):
+        child.wait()
+        child.close()
+    container.delete()
     output.text()
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import select
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -75,6 +76,7 @@ class Container:
         self.child: Child | None = None
         self.exit: Exit | None = None
         self._entered: list[Child] = []
+        self._more_entered = -1
 
     @classmethod
     def create(
@@ -214,11 +216,34 @@ class Container:
     def wait(self) -> Exit:
         """Wait for the first process's end; how it ended."""
         if self.exit is None:
+            self._reap_entered()
             result = self._living_child().wait()
             killed = self.cgroup is not None and result == -signal.SIGKILL and self.cgroup.out_of_memory_kills() > 0
             self.exit = Exit(result if result >= 0 else 128 - result, max(0, -result), killed)
             self.status = "stopped"
         return self.exit
+
+    def _reap_entered(self) -> None:
+        """Until the first process has ended: reap others of ours that end, for unreaped they would keep it."""
+        first = self._living_child().pidfd
+        self._more_entered = os.eventfd(0, os.EFD_CLOEXEC)
+        try:
+            while True:
+                poll = select.poll()
+                others = {child.pidfd: child for child in self._entered if child.pidfd >= 0 and not child.reaped}
+                for descriptor in (first, self._more_entered, *others):
+                    poll.register(descriptor, select.POLLIN)
+                ready = [descriptor for descriptor, _ in poll.poll()]
+                for descriptor in ready:
+                    if descriptor in others:
+                        others[descriptor].wait()
+                if first in ready:
+                    return
+                if self._more_entered in ready:
+                    os.eventfd_read(self._more_entered)
+        finally:
+            descriptor, self._more_entered = self._more_entered, -1
+            os.close(descriptor)
 
     def kill(self, number: int = signal.SIGTERM, *, everyone: bool = False) -> None:
         """Send a signal to the first process, or to every process. Raises StateError if it has ended."""
@@ -252,6 +277,8 @@ class Container:
             raise StateError(f"container {self.identity}", f"it is {self.status}", "only a running container takes more processes")
         child = enter(self, self._living_child().pidfd, process, streams or Streams(), waits_for_start=waits_for_start)
         self._entered = [other for other in self._entered if other.pidfd >= 0] + [child]
+        if self._more_entered >= 0:
+            os.eventfd_write(self._more_entered, 1)
         return child
 
     def delete(self, *, force: bool = False) -> None:

@@ -139,6 +139,11 @@ class Child:
                 self._result = result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
             return self._result
 
+    @property
+    def reaped(self) -> bool:
+        """Whether its end is known, and its process id given back."""
+        return self._result is not None
+
     def end(self) -> None:
         """Kill it if it runs, and reap it: a process of a container that nobody reaps keeps the container's first one from ending."""
         if self.pidfd >= 0 and self._result is None:
