@@ -149,6 +149,11 @@ class Container:
                 self.warnings.append(f"process.{name} {value} is not applied")
         if self.config.linux.has_rdt:
             self.warnings.append("linux.intelRdt is not applied")
+        if self.config.linux.mount_label:
+            self.warnings.append(f"linux.mountLabel {self.config.linux.mount_label} is not applied")
+        for mount in self.config.mounts:
+            if "tmpcopyup" in mount.options:
+                self.warnings.append(f"mount on {mount.destination}: tmpcopyup is not done, it begins empty")
         return process
 
     def _reach(self, stop: int) -> None:
