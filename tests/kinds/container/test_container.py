@@ -272,6 +272,21 @@ def test_binds_files_and_tmpfs(host: Host, tmp_path: Path) -> None:
     assert (tmp_path / "folder/new").read_text() == "more\n"
 
 
+def test_owners_of_a_mount_are_shifted(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/file").write_text("x")
+    os.chown(tmp_path / "folder/file", 3000, 4000)
+    data = script("stat -c %u:%g /mnt/file; echo y > /mnt/made; stat -c %u /mnt/made")
+    mount = {"destination": "/mnt", "type": "bind", "source": str(tmp_path / "folder"), "options": ["bind"]}
+    mount["uidMappings"] = [{"containerID": 3000, "hostID": 7, "size": 1}, {"containerID": 0, "hostID": 0, "size": 1}]
+    mount["gidMappings"] = [{"containerID": 4000, "hostID": 8, "size": 1}, {"containerID": 0, "hostID": 0, "size": 1}]
+    data["mounts"].append(mount)
+    assert host.run(data).lines == ["7:8", "0"]
+    data["mounts"][-1] = {**mount, "options": ["bind", "idmap"], "uidMappings": None, "gidMappings": None}
+    with pytest.raises(BadInputError, match="nothing says which"):
+        host.run(data)
+
+
 def test_recursive_read_only_reaches_mounts_below(host: Host) -> None:
     data = script("touch /again/sub/file; touch /sub/file && echo written")
     data["mounts"] += [

@@ -33,6 +33,7 @@ from gasang.kinds.container.hooks import run_hooks, try_hooks
 from gasang.kinds.container.launching import Child, LaunchError, launch
 from gasang.kinds.container.layout import NOTIFY, RUNNING, STOPPED
 from gasang.kinds.container.notify import hand_listener_over
+from gasang.kinds.container.plan import Built
 from gasang.kinds.container.planning.entering import EnteringPlanner
 from gasang.kinds.container.planning.order import RUNTIME_STOP, START_STOP, CgroupUse, Order, OverlayRoot, Root
 from gasang.kinds.container.planning.planner import Planner
@@ -132,14 +133,27 @@ class Container:
     def _launch(self, order: Order, process: Process) -> None:
         """Make the first process; where the kernel gives us no overlayfs, on a copy of the layers."""
         try:
-            self.child = launch(self.identity, lambda launcher, memory: Planner(order, process, launcher, memory).build())
+            self._launch_once(order, process)
         except LaunchError as error:
             if not isinstance(order.root, OverlayRoot) or not error.phrase.startswith("mount the root") or error.error not in NO_OVERLAY:
                 raise
             self.root = copy_layers(order.root)
             self.warnings.append(f"no overlayfs here ({os.strerror(error.error).lower()}): the layers were copied to {self.root.path}")
-            copied = replace(order, root=self.root)
-            self.child = launch(self.identity, lambda launcher, memory: Planner(copied, process, launcher, memory).build())
+            self._launch_once(replace(order, root=self.root), process)
+
+    def _launch_once(self, order: Order, process: Process) -> None:
+        opened: list[int] = []
+
+        def make(launcher: int, memory: int) -> Built:
+            planner = Planner(order, process, launcher, memory)
+            planner.opened = opened
+            return planner.build()
+
+        try:
+            self.child = launch(self.identity, make)
+        finally:
+            for descriptor in opened:
+                os.close(descriptor)
 
     def _checked_process(self) -> Process:
         assert self.config.process is not None, "create has looked"

@@ -23,6 +23,7 @@ class PlanBase:
         self.config = order.config
         self.plan = Plan()
         self.state: tuple[Offset, Slot] | None = None
+        self.opened: list[int] = []  # descriptors of ours that the plan uses; whoever does the plan closes them afterwards
         plan = self.plan
         for number, source in enumerate(order.stdio):
             plan.hand(source, number, keep=True)
