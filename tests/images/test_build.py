@@ -11,7 +11,7 @@ import pytest
 from gasang.core.errors import BadInputError, GasangError, NotFoundError, OutOfSpaceError, UnsupportedError, UsageError
 from gasang.core.progress import Silent
 from gasang.images import build as module
-from gasang.images.build import Built, build_debian, mirror_address
+from gasang.images.build import Built, Origin, build_debian
 from gasang.images.initramfs import WANTED_MODULES
 from gasang.images.mirror import Mirror, Patience
 from support.cpio_reader import unpack
@@ -49,7 +49,7 @@ def build(tmp_path: Path, server: Server, archive: Archive, signer: Signer) -> C
     (tmp_path / "work").mkdir(exist_ok=True)
     mirror = Mirror(server.address, Patience(5.0, 2, lambda seconds: None))
     return lambda suite: build_debian(
-        suite, "riscv64", tmp_path / "cache", tmp_path / "work", Silent(), mirror=mirror, keyring=signer.keyring
+        suite, "riscv64", tmp_path / "cache", tmp_path / "work", Silent(), Origin(keyring=signer.keyring), mirror=mirror
     )
 
 
@@ -171,8 +171,7 @@ def test_a_full_disk_is_told(build: Callable[[str], Built], monkeypatch: pytest.
         build("trixie")
 
 
-def test_the_mirrors_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GASANG_MIRROR", "")
-    assert mirror_address() == "http://deb.debian.org/debian"
-    monkeypatch.setenv("GASANG_MIRROR", "http://mirror.example")
-    assert mirror_address() == "http://mirror.example"
+def test_a_keyring_that_is_not_there(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"keyring .*none.gpg: there is no such file"):
+        build_debian("trixie", "riscv64", tmp_path, tmp_path, Silent(), Origin(server.address, tmp_path / "none.gpg"))
+    assert server.requests == []

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from gasang.core.errors import BadInputError, GasangError, NotFoundError, OutOfSpaceError, TimedOutError
-from gasang.images import mirror as module
 from gasang.images.mirror import Mirror, Patience, Wanted
 from support.debian_archive import Server
+from support.small_disk import small_disk
 
 DATA = bytes(range(256)) * 4000
 
@@ -168,32 +169,18 @@ def test_nobody_at_the_address(tmp_path: Path) -> None:
     assert pauses == [0.5, 1.0]
 
 
-def test_a_full_disk_is_told_and_its_room_given_back(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Path.open
-
-    class Full:
-        """A file on a disk that takes a while to be full."""
-
-        def __init__(self, file: object) -> None:
-            self.file = file
-            self.name = file.name
-
-        def __getattr__(self, name: str) -> object:
-            return getattr(self.file, name)
-
-        def __enter__(self) -> Full:
-            return self
-
-        def __exit__(self, *rest: object) -> None:
-            self.file.close()
-
-        def write(self, data: bytes) -> int:
-            raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(module.Path, "open", lambda path, mode: Full(real(path, mode)) if path.suffix == ".partial" else real(path, mode))
-    with pytest.raises(OutOfSpaceError, match="no space is left"):
-        quick(server)[0].fetch(publish(server), tmp_path / "got", Count())
-    assert names(tmp_path) == []
+def test_a_full_disk_is_told_and_loses_nothing(server: Server, tmp_path: Path) -> None:
+    wanted = publish(server)
+    with small_disk(tmp_path / "small", 512) as place:
+        with pytest.raises(OutOfSpaceError, match="no space is left"):
+            quick(server)[0].fetch(wanted, place / "got", Count())
+        kept = (place / "got.partial").stat().st_size
+        assert 400_000 < kept < len(DATA)
+        subprocess.run(["mount", "-o", "remount,size=2m", str(place)], check=True)
+        quick(server)[0].fetch(wanted, place / "got", Count())
+        assert server.requests[1:] == [("file", f"bytes={kept}-")]
+        assert (place / "got").read_bytes() == DATA
+        assert names(place) == ["got"]
 
 
 def test_small_files_have_a_limit(server: Server) -> None:

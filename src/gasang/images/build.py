@@ -6,7 +6,6 @@ architecture does not need is removed from there. Everything else is made in the
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Sequence
@@ -15,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from gasang.core.errors import BadInputError, UnsupportedError, UsageError
+from gasang.core.errors import BadInputError, NotFoundError, UnsupportedError, UsageError
 from gasang.core.progress import Progress
 from gasang.images.bootstrap import System, bootstrap
 from gasang.images.compression import expand_bytes
 from gasang.images.deb import read_data
 from gasang.images.initramfs import OPTIONAL_MODULES, WANTED_MODULES, initramfs
 from gasang.images.kernel import from_package, read
-from gasang.images.mirror import DEFAULT_MIRROR, Mirror, Wanted
+from gasang.images.mirror import DEFAULT_MIRROR, Mirror, Patience, Wanted
 from gasang.images.packages import Index, Package
 from gasang.images.release import Release, fetch_release
 from gasang.images.resolve import resolve
@@ -55,9 +54,22 @@ class Built:
     packages: tuple[tuple[str, str], ...]
 
 
-def mirror_address() -> str:
-    """The mirror that GASANG_MIRROR names, else Debian's own."""
-    return os.environ.get("GASANG_MIRROR") or DEFAULT_MIRROR
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where packages come from: a mirror, the keys one of which must have signed its release file, and how long it may send nothing.
+
+    Without `keyring` these are Debian's keys, as the host has them; `timeout` is in seconds.
+    """
+
+    mirror: str = DEFAULT_MIRROR
+    keyring: Path | None = None
+    timeout: float = 30.0
+
+    def keys(self) -> Path:
+        """The file of keys; raise NotFoundError where it is not there."""
+        if self.keyring is not None and not self.keyring.is_file():
+            raise NotFoundError(f"keyring {self.keyring}", "there is no such file", "check the setting keyring (GASANG_KEYRING)")
+        return self.keyring or debian_keyring()
 
 
 def build_debian(
@@ -66,11 +78,13 @@ def build_debian(
     cache: Path,
     folder: Path,
     progress: Progress,
+    origin: Origin | None = None,
     *,
     mirror: Mirror | None = None,
-    keyring: Path | None = None,
 ) -> Built:
     """Build the image of a suite in `folder`; its packages are unpacked, to be configured at its first boot.
+
+    `mirror` is asked instead of the origin's where it is given.
 
     Raise UsageError for a name no suite has, NotFoundError for one the mirror lacks, BadInputError for a damaged or forged index or
     package, OutOfSpaceError for a full disk, TimedOutError and GasangError for a mirror that does not serve.
@@ -79,14 +93,16 @@ def build_debian(
         raise UsageError(f"image debian:{suite}", "that is no suite's name", "write one such as debian:trixie")
     if architecture not in KERNELS:
         raise UnsupportedError(f"architecture {architecture}", "no image can be made for it", f"choose {' or '.join(KERNELS)}")
-    source = mirror or Mirror(mirror_address())
+    origin = origin or Origin()
+    source = mirror or Mirror(origin.mirror, Patience(timeout=origin.timeout))
+    keyring = origin.keys()
     downloads = cache / "packages" / architecture
     try:
         downloads.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
         raise out_of_space(fault, downloads) from fault
     with progress.step(f"asking {source.base} for Debian {suite}"):
-        release = fetch_release(source, suite, keyring or debian_keyring())
+        release = fetch_release(source, suite, keyring)
     plan = _plan(_index(source, release, architecture, downloads, progress), architecture)
     files = _download(source, plan.everything, downloads, progress)
     return _assemble(System(suite, architecture, source.base), plan, files, folder, progress)

@@ -1,7 +1,8 @@
 """Files over HTTP from a Debian mirror: verified while they come, resumed where they broke off, retried while there is hope.
 
 A download grows in `NAME.partial` beside its target and gets its name when its size and hash are right; so a file that has its name is
-whole, and a partial file is all that an interruption can leave. Proxies are taken from the environment, as urllib does.
+whole, and a partial file is all that an interruption or a full disk can leave: the next call goes on from there. Proxies are taken from
+the environment, as urllib does.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from threading import Event
-from typing import IO, Any, BinaryIO, TypeVar
+from typing import IO, Any, TypeVar
 
 from gasang.core.errors import BadInputError, GasangError, NotFoundError, TimedOutError, UsageError
 from gasang.core.progress import Step
@@ -164,7 +166,7 @@ class Mirror:
 
     def _attempt(self, wanted: Wanted, partial: Path, high: _HighWater) -> None:
         try:
-            file = partial.open("r+b" if partial.exists() else "w+b")
+            file = partial.open("r+b" if partial.exists() else "w+b", buffering=0)
         except OSError as fault:
             raise out_of_space(fault, partial.parent) from fault
         with file:
@@ -177,7 +179,7 @@ class Mirror:
         if digest.hexdigest() != wanted.sha256:
             raise _Wrong("its hash is not the one that the index promises")
 
-    def _continue(self, wanted: Wanted, file: BinaryIO, digest: _Digest, offset: int, high: _HighWater) -> tuple[_Digest, int]:
+    def _continue(self, wanted: Wanted, file: FileIO, digest: _Digest, offset: int, high: _HighWater) -> tuple[_Digest, int]:
         """Read on from `offset`, or from the beginning where the server cannot; the digest and how far it got."""
         with self._open(wanted.path, offset) as answer:
             if offset and not _goes_on(answer, offset):
@@ -250,7 +252,7 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _rehash(file: BinaryIO, digest: _Digest, limit: int) -> int:
+def _rehash(file: FileIO, digest: _Digest, limit: int) -> int:
     """Feed what is there to the digest; how much that is. Leaves the file at its end; a file that is too long is emptied."""
     if os.fstat(file.fileno()).st_size > limit:
         file.truncate(0)
@@ -268,10 +270,11 @@ def _holds(target: Path, wanted: Wanted) -> bool:
     return target.exists() and digest.hexdigest() == wanted.sha256
 
 
-def _write(file: BinaryIO, data: bytes, partial: Path) -> None:
+def _write(file: FileIO, data: bytes, partial: Path) -> None:
+    """Append to the partial file. What a full disk could take of it stays: a file cut anywhere is one to go on with."""
+    rest = memoryview(data)
     try:
-        file.write(data)
-        file.flush()
+        while rest:
+            rest = rest[file.write(rest) :]
     except OSError as fault:
-        partial.unlink(missing_ok=True)  # on a full disk its room is worth more than the download
         raise out_of_space(fault, partial.parent) from fault

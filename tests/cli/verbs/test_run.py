@@ -33,6 +33,7 @@ class VmSpec:
     environment: tuple[str, ...]
     tty: bool
     disks: tuple[Path, ...]
+    origin: object = None
 
 def run_vm(spec, console, progress):
     over = threading.Event()
@@ -74,6 +75,7 @@ def test_everything_arrives_at_the_machine(tmp_path: Path) -> None:
         "cpus=2, memory=536870912",
         "append='quiet', image='debian:trixie', command=('ls', '-l'), environment=('A=1', 'HOST=here'), tty=False",
         f"disks=({Path(tmp_path / 'disk')!r},)",
+        "origin=Origin(mirror='http://deb.debian.org/debian', keyring=None",
         "<>",
     ):
         assert part in shown

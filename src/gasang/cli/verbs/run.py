@@ -102,6 +102,7 @@ def run(parsed: Parsed, context: Context) -> int:
         environment=environment_for(parsed.get(ENVIRONMENT), os.environ),
         tty=tty,
         disks=parsed.get(DISK),
+        origin=context.origin(),
     )
     if tty:
         print("gasang: Ctrl-] stops the machine", file=sys.stderr)

@@ -24,6 +24,7 @@ from gasang.devices.virtio.device import VirtioDevice
 from gasang.devices.virtio.rng import VirtioRng
 from gasang.devices.worker import Worker
 from gasang.host.memory import drop_code_pages
+from gasang.images.build import Origin
 from gasang.images.initramfs import GuestSettings, overlay
 from gasang.images.ready import BootFiles
 from gasang.kinds.vm.board import RAM_BASE
@@ -40,7 +41,7 @@ MINIMUM_MEMORY = 64 << 20
 
 @dataclass(frozen=True)
 class VmSpec:
-    """What to run. `memory` in bytes; either `image` or `kernel` is given."""
+    """What to run. `memory` in bytes; either `image` or `kernel` is given; an image that is not here comes from `origin`."""
 
     cpus: int
     memory: int
@@ -52,6 +53,7 @@ class VmSpec:
     environment: tuple[str, ...]
     tty: bool
     disks: tuple[Path, ...]
+    origin: Origin | None = None
 
 
 class ControlPort:
@@ -101,7 +103,7 @@ def run_vm(spec: VmSpec, console: Console, progress: Progress) -> int:
             return _run_kernel(spec, console, cleanup)
         from gasang.kinds.vm.pull import boot_files
 
-        return _run_image(spec, boot_files(spec.image, progress), console, cleanup)
+        return _run_image(spec, boot_files(spec.image, progress, spec.origin), console, cleanup)
 
 
 def prepare(progress: Progress) -> None:

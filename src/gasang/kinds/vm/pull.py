@@ -14,7 +14,7 @@ from gasang.core.errors import BadInputError, NotFoundError
 from gasang.core.paths import cache_folder, data_folder
 from gasang.core.progress import Progress, Step
 from gasang.images import store as parts
-from gasang.images.build import Built, build_debian
+from gasang.images.build import Built, Origin, build_debian
 from gasang.images.initramfs import BASE_APPEND, GuestSettings
 from gasang.images.ready import BootFiles, forward, ready_files, ready_folder
 from gasang.images.reference import Reference, parse_reference
@@ -34,13 +34,13 @@ def open_store() -> Store:
     return Store(data_folder(os.environ) / "images")
 
 
-def boot_files(text: str, progress: Progress) -> BootFiles:
+def boot_files(text: str, progress: Progress, origin: Origin | None = None) -> BootFiles:
     """The files of an image, which is pulled if it is not here."""
-    return ready_files(open_store(), cache_folder(os.environ), ensure(text, progress), progress)
+    return ready_files(open_store(), cache_folder(os.environ), ensure(text, progress, origin=origin), progress)
 
 
-def ensure(text: str, progress: Progress, *, again: bool = False) -> Image:
-    """The image of a reference, pulled if it is not here (or anyway, with `again`). Raises NotFoundError for one nobody has."""
+def ensure(text: str, progress: Progress, *, again: bool = False, origin: Origin | None = None) -> Image:
+    """The image of a reference, pulled from `origin` if it is not here (or anyway, with `again`). Raises NotFoundError."""
     reference = parse_reference(text)
     store = open_store()
     if not again:
@@ -49,10 +49,10 @@ def ensure(text: str, progress: Progress, *, again: bool = False) -> Image:
     if reference.registry or reference.name != DISTRIBUTION or reference.tag == "latest" or reference.digest:
         raise NotFoundError(f"image {reference}", "it is not here, and only Debian suites are made", "try gasang pull debian:trixie")
     with store.changing():
-        return _pull(store, reference, progress)
+        return _pull(store, reference, progress, origin or Origin())
 
 
-def _pull(store: Store, reference: Reference, progress: Progress) -> Image:
+def _pull(store: Store, reference: Reference, progress: Progress, origin: Origin) -> Image:
     cache = cache_folder(os.environ)
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ def _pull(store: Store, reference: Reference, progress: Progress) -> Image:
     except OSError as error:
         raise out_of_space(error, cache) from error
     with work as folder:
-        built = build_debian(reference.tag, ARCHITECTURE, cache, Path(folder), progress)
+        built = build_debian(reference.tag, ARCHITECTURE, cache, Path(folder), progress, origin)
         _configure(built, reference, progress)
         return _keep(store, cache, reference, built, progress)
 
