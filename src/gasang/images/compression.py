@@ -95,6 +95,28 @@ def expand_bytes(data: bytes, subject: str, limit: int, form: str | None = None)
     return b"".join(expand(_cut(data), chosen, subject, limit))
 
 
+def expand_first(data: bytes, form: str, subject: str) -> Steps:
+    """The first stream of `data`, in steps; returns what stands behind it. Raise BadInputError where it is damaged or ends early."""
+    make, steps = _FORMS[form]
+    worker = make()
+    try:
+        for start in range(0, len(data), PIECE):
+            rest = yield from steps(worker, data[start : start + PIECE])
+            if worker.eof:
+                return rest + data[start + PIECE :]
+    except _FAULTS as fault:
+        raise _damaged(subject, fault) from fault
+    raise _short(subject)
+
+
+def _damaged(subject: str, fault: Exception) -> BadInputError:
+    return BadInputError(subject, f"its compressed data is damaged ({fault})", "delete it and pull again")
+
+
+def _short(subject: str) -> BadInputError:
+    return BadInputError(subject, "its compressed data ends early", "delete it and pull again")
+
+
 def _cut(data: bytes) -> Iterator[bytes]:
     for start in range(0, len(data), PIECE):
         yield data[start : start + PIECE]
@@ -113,6 +135,6 @@ def _expand(pieces: Iterable[bytes], form: _Form, subject: str) -> Iterator[byte
                     worker = form.make()
                 rest = yield from form.steps(worker, rest)
     except _FAULTS as fault:
-        raise BadInputError(subject, f"its compressed data is damaged ({fault})", "delete it and pull again") from fault
+        raise _damaged(subject, fault) from fault
     if not worker.eof:
-        raise BadInputError(subject, "its compressed data ends early", "delete it and pull again")
+        raise _short(subject)
