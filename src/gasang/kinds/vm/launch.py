@@ -7,13 +7,14 @@ exit code, a line each), stdin, stdout and stderr of the command.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from gasang.core.console import Console, WindowSize
-from gasang.core.errors import BadInputError, UsageError
+from gasang.core.errors import BadInputError, MachineDiedError, UsageError
 from gasang.core.progress import Progress
 from gasang.core.protocols import Block
 from gasang.cpus.riscv64.library import load as load_processor
@@ -26,17 +27,23 @@ from gasang.devices.worker import Worker
 from gasang.host.memory import drop_code_pages
 from gasang.images.build import Origin
 from gasang.images.initramfs import GuestSettings, overlay
+from gasang.images.initrd import unpacked_size
 from gasang.images.ready import BootFiles
 from gasang.kinds.vm.board import RAM_BASE
 from gasang.kinds.vm.loader import load_kernel
 from gasang.kinds.vm.machine import Parts, VirtualMachine
+from gasang.kinds.vm.room import DEBIAN, check_room
 from gasang.storage.overlay import Overlay
 from gasang.storage.raw import Raw
 
 CONSOLE_PORT = "console"
 DIED = 125
 """The machine ended without saying how the command did (as Docker's own failures)."""
+DIED_HINT = "give it more --memory, or pull it again; --append 'loglevel=7' and -t show what its kernel says"
 MINIMUM_MEMORY = 64 << 20
+PANIC_ENDS = "panic=-1"
+"""A kernel that panics resets its machine instead of waiting for somebody to see it (kernel-parameters.txt)."""
+_PANIC = re.compile(rb"Kernel panic - not syncing: ([ -~]{1,120})")
 
 
 @dataclass(frozen=True)
@@ -97,13 +104,14 @@ def run_vm(spec: VmSpec, console: Console, progress: Progress) -> int:
     if spec.memory < MINIMUM_MEMORY:
         hint = f"give at least --memory {MINIMUM_MEMORY >> 20}M"
         raise UsageError(f"{spec.memory >> 20} MiB of memory", "too little for a Linux kernel", hint)
-    prepare(progress)
     with ExitStack() as cleanup:
         if spec.image is None:
-            return _run_kernel(spec, console, cleanup)
+            return _run_kernel(spec, console, progress, cleanup)
         from gasang.kinds.vm.pull import boot_files
 
-        return _run_image(spec, boot_files(spec.image, progress, spec.origin), console, cleanup)
+        files = boot_files(spec.image, progress, spec.origin)
+        prepare(progress)
+        return _run_image(spec, files, console, cleanup)
 
 
 def prepare(progress: Progress) -> None:
@@ -129,13 +137,16 @@ def _disks(paths: Sequence[Path], cleanup: ExitStack) -> list[VirtioDevice]:
     return made
 
 
-def _run_kernel(spec: VmSpec, console: Console, cleanup: ExitStack) -> int:
-    """A kernel of the user's: its serial line is the console."""
+def _run_kernel(spec: VmSpec, console: Console, progress: Progress, cleanup: ExitStack) -> int:
+    """A kernel of the user's: its serial line is the console. What is wrong with the files is told before anything is compiled."""
     assert spec.kernel is not None
     kernel = load_kernel(_read(spec.kernel, "kernel"), str(spec.kernel), RAM_BASE)
     initrd = _read(spec.initrd, "initrd") if spec.initrd is not None else b""
+    unpacked = unpacked_size(initrd, str(spec.initrd)) if spec.initrd is not None else 0
+    check_room(spec.memory, kernel, initrd, unpacked, 0, f"kernel {spec.kernel}")
     append = spec.append or "console=ttyS0"
     virtio: list[VirtioDevice] = [*_disks(spec.disks, cleanup), VirtioRng()]
+    prepare(progress)
     vm = VirtualMachine(Parts(spec.cpus, spec.memory, kernel, initrd, append, console.write, virtio))
     del kernel, initrd  # the guest has its copy
     lock = vm.board.bus.lock
@@ -169,12 +180,21 @@ def boot_guest(
     control: ControlPort,
     more: Sequence[VirtioDevice] = (),
 ) -> int:
-    """Boot an image's kernel over `disk` with guest/init doing what `settings` say; the machine's own exit code."""
+    """Boot an image's kernel over `disk` with guest/init doing what `settings` say; the machine's own exit code.
+
+    Raise MachineDiedError where it ends before that is done, unless the person has left or a shell was told to switch it off.
+    """
     # Where the command has ports of its own, what the kernel says on its console is no part of its output; it is told if the machine dies.
     chatter = Chatter()
     speaks = settings.tty or settings.mode == "shell"
+
+    def say(data: bytes) -> None:
+        chatter.take(data)
+        if speaks:
+            console.write(data)
+
     ports = [
-        Port(CONSOLE_PORT, console.write if speaks else chatter.take, is_console=True),
+        Port(CONSOLE_PORT, say, is_console=True),
         Port("gasang.control", control.take),
         Port("gasang.stdin", lambda data: None),
         Port("gasang.stdout", console.write),
@@ -182,12 +202,14 @@ def boot_guest(
     ]
     device = VirtioConsole(ports)
     kernel = load_kernel(_read(files.kernel, "kernel"), str(files.kernel), RAM_BASE)
-    initrd = _read(files.initrd, "initrd") + overlay(settings)
-    append = f"{files.append} {spec.append}".strip()
+    stored = _read(files.initrd, "initrd")
+    initrd = stored + overlay(settings)
+    check_room(spec.memory, kernel, initrd, unpacked_size(stored, str(files.initrd)), DEBIAN, f"image {spec.image}")
+    append = f"{files.append} {PANIC_ENDS} {spec.append}".strip()
     worker = Worker("disk")
     virtio: list[VirtioDevice] = [device, VirtioBlock(disk, worker), VirtioRng(), *more]
     vm = VirtualMachine(Parts(spec.cpus, spec.memory, kernel, initrd, append, chatter.take, virtio))
-    del kernel, initrd  # the guest has its copy
+    del kernel, initrd, stored  # the guest has its copy
     target = CONSOLE_PORT if speaks else "gasang.stdin"
 
     def typed(data: bytes) -> None:
@@ -203,8 +225,11 @@ def boot_guest(
         _live(vm, console, typed, resized)
     finally:
         worker.close()
-    if vm.power is None and control.code is None:
-        console.write_error(chatter.text())
+    if control.code is None and not control.error:
+        if vm.power is None:
+            console.write_error(chatter.text())
+        elif not (speaks and vm.power.action is PowerAction.OFF):
+            raise MachineDiedError(f"image {spec.image}", f"its machine ended too early{chatter.panic()}", DIED_HINT)
     return _power_code(vm.power)
 
 
@@ -224,6 +249,11 @@ class Chatter:
     def text(self) -> bytes:
         """What was kept."""
         return bytes(self._kept)
+
+    def panic(self) -> str:
+        """What the kernel last said it panicked over, as a part of a sentence; "" where it did not."""
+        found = _PANIC.findall(self._kept)
+        return f", by a kernel panic ({found[-1].decode('ascii', 'replace').strip()})" if found else ""
 
 
 def _environment(spec: VmSpec) -> tuple[str, ...]:

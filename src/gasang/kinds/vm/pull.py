@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from gasang.core.console import WindowSize
-from gasang.core.errors import BadInputError, NotFoundError
+from gasang.core.errors import BadInputError, MachineDiedError, NotFoundError
 from gasang.core.paths import cache_folder, data_folder
 from gasang.core.progress import Progress, Step
 from gasang.images import store as parts
@@ -99,7 +99,10 @@ def _configure(built: Built, reference: Reference, progress: Progress) -> None:
         disk = Raw.open(built.disk)
         cleanup.callback(disk.close)
         control = ControlPort(lambda stage: None, _Counter(step).reached)
-        boot_guest(spec, files, disk, GuestSettings("configure"), console, control)
+        try:
+            boot_guest(spec, files, disk, GuestSettings("configure"), console, control)
+        except MachineDiedError as fault:
+            raise BadInputError(fault.subject, fault.cause, "pull it again, or report this") from fault
         disk.flush()
     if control.code != 0:
         last = console.said.decode("utf-8", "replace").strip().splitlines()[-1:] or ["it said nothing"]
