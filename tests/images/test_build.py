@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -113,6 +114,15 @@ def test_a_mirror_that_breaks_off_is_told(build: Callable[[str], Built], server:
     server.faults["pool/main/apt_1.0-1_riscv64.deb"] = ["break"] * 5
     with pytest.raises(GasangError, match=r"apt_1.0-1_riscv64.deb: the connection broke off again and again"):
         build("trixie")
+
+
+def test_the_first_failure_ends_the_other_downloads(server: Server, archive: Archive, signer: Signer, tmp_path: Path) -> None:
+    server.faults["pool/main/libc6_1.0-1_riscv64.deb"] = ["silent"]
+    server.faults["pool/main/apt_1.0-1_riscv64.deb"] = ["404"]
+    start = time.monotonic()
+    with pytest.raises(NotFoundError, match=r"apt_1.0-1_riscv64.deb: the mirror has no such file"):
+        build_debian("trixie", "riscv64", tmp_path, tmp_path, Silent(), Origin(server.address, signer.keyring, 600.0))
+    assert time.monotonic() - start < 60
 
 
 def test_a_suite_nobody_has(build: Callable[[str], Built]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import socket
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -181,6 +182,29 @@ def test_a_full_disk_is_told_and_loses_nothing(server: Server, tmp_path: Path) -
         assert server.requests[1:] == [("file", f"bytes={kept}-")]
         assert (place / "got").read_bytes() == DATA
         assert names(place) == ["got"]
+
+
+@pytest.mark.parametrize("fault", ["silent", "mute"])
+def test_a_download_that_waits_is_given_up_at_once(server: Server, tmp_path: Path, fault: str) -> None:
+    """In the middle of a file, and before the first byte of an answer."""
+    server.faults["file"] = [fault]
+    mirror = Mirror(server.address, Patience(timeout=600.0))
+    wanted = publish(server)
+    with ThreadPoolExecutor(1) as pool:
+        going = pool.submit(mirror.fetch, wanted, tmp_path / "got", Count())
+        assert server.fell_silent.wait(20)
+        mirror.cancel()
+        with pytest.raises(GasangError, match="the download was given up"):
+            going.result(20)
+    with pytest.raises(GasangError, match="the download was given up"):
+        mirror.fetch(wanted, tmp_path / "got", Count())
+
+
+def test_a_pause_is_given_up_too(tmp_path: Path) -> None:
+    mirror = Mirror("http://127.0.0.1:9", Patience(timeout=5.0, attempts=1000))
+    mirror.cancel()
+    with pytest.raises(GasangError, match="the download was given up"):
+        mirror.small("file", 1)
 
 
 def test_small_files_have_a_limit(server: Server) -> None:

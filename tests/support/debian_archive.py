@@ -135,6 +135,7 @@ class Server:
     faults: dict[str, list[str]] = field(default_factory=dict)
     requests: list[tuple[str, str]] = field(default_factory=list)
     ranges: bool = True
+    fell_silent: threading.Event = field(default_factory=threading.Event)
 
 
 @contextmanager
@@ -157,12 +158,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     mirror: Server
 
     def do_GET(self) -> None:
-        """Faults: "break" ends after half of the rest, "silent" after half and never closes, "damage" changes a byte, or a status code."""
+        """Faults: "break" ends after half of the rest, "silent" after half and never closes, "damage" changes a byte, "mute" never answers.
+
+        Or a status code.
+        """
         path = self.path.lstrip("/")
         asked = self.headers.get("Range", "")
         self.mirror.requests.append((path, asked))
         fault = (self.mirror.faults.get(path) or [""]).pop(0)
         file = self.mirror.root / path
+        if fault == "mute":
+            self._hang()
+            return
         if fault.isdecimal() or not file.is_file():
             self.send_error(int(fault or 404))
             return
@@ -179,7 +186,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         with suppress(ConnectionError):  # a client that has seen enough closes
             self.wfile.write(rest[: len(rest) // 2] if fault in ("break", "silent") else rest)
             if fault == "silent":
-                self.rfile.read(1)  # returns when the client closes
+                self._hang()
+
+    def _hang(self) -> None:
+        self.mirror.fell_silent.set()
+        with suppress(ConnectionError):
+            self.rfile.read(1)  # returns when the client closes
+        self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
         """Nothing is printed."""

@@ -141,7 +141,7 @@ def _plan(index: Index, architecture: str) -> _Plan:
 
 
 def _download(mirror: Mirror, packages: Sequence[Package], folder: Path, progress: Progress) -> dict[str, Path]:
-    """The packages' files by package name. The first failure ends the other downloads between two of their files."""
+    """The packages' files by package name. The first failure, or an interruption, ends the other downloads."""
     files = {package.name: folder / package.filename.rsplit("/", 1)[-1] for package in packages}
     _prune(folder, {path.name for path in files.values()})
     total = sum(package.size for package in packages)
@@ -149,12 +149,13 @@ def _download(mirror: Mirror, packages: Sequence[Package], folder: Path, progres
         wanted = ((Wanted(package.filename, package.size, package.sha256), files[package.name]) for package in packages)
         futures = [pool.submit(mirror.fetch, want, path, step) for want, path in wanted]
         try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-        for future in futures:
-            if not future.cancelled():
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in done:
                 future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            mirror.cancel()
+            raise
     return files
 
 

@@ -22,6 +22,7 @@ from typing import IO, Any, TypeVar
 
 from gasang.core.errors import BadInputError, GasangError, NotFoundError, TimedOutError, UsageError
 from gasang.core.progress import Step
+from gasang.images.connections import Connections, HttpHandler, HttpsHandler
 from gasang.images.spool import out_of_space
 
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
@@ -44,11 +45,14 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """`timeout`: seconds without a byte until a connection counts as dead. `attempts`: in a row without progress. `pause` waits seconds."""
+    """`timeout`: seconds without a byte until a connection counts as dead. `attempts`: in a row without progress.
+
+    `pause` waits seconds between them, by default until `Mirror.cancel`.
+    """
 
     timeout: float = 30.0
     attempts: int = 4
-    pause: Callable[[float], object] = Event().wait
+    pause: Callable[[float], object] | None = None
 
 
 _T = TypeVar("_T")
@@ -73,6 +77,17 @@ class Mirror:
             raise UsageError(f"mirror {base[:80]!r}", "that is no address of a mirror", f"set GASANG_MIRROR to one like {DEFAULT_MIRROR}")
         self.base = base.rstrip("/")
         self._patience = patience or Patience()
+        self._pause = self._patience.pause or self._wait
+        self._cancelled = Event()
+        self._connections = Connections()
+
+    def _wait(self, seconds: float) -> None:
+        self._cancelled.wait(seconds)
+
+    def cancel(self) -> None:
+        """End every download of this mirror soon, whatever thread it runs in; they raise GasangError, and so do later ones."""
+        self._cancelled.set()
+        self._connections.close()
 
     def small(self, path: str, limit: int) -> bytes:
         """A file of at most `limit` bytes that carries its own proof, such as InRelease; raise NotFoundError where it is not there."""
@@ -110,13 +125,15 @@ class Mirror:
             try:
                 return attempt()
             except (*_NETWORK, _BrokenOff) as fault:
+                if self._cancelled.is_set():
+                    raise GasangError(self._subject(path), "the download was given up", "try again") from fault
                 refusal = self._refusal(path, fault)
                 if refusal is not None:
                     raise refusal from fault
                 failures = 1 if position() > before else failures + 1
                 if failures >= self._patience.attempts:
                     raise self._gave_up(path, fault) from fault
-                self._patience.pause(min(0.5 * 2 ** (failures - 1), 8.0))
+                self._pause(min(0.5 * 2 ** (failures - 1), 8.0))
 
     def _refusal(self, path: str, fault: Exception) -> GasangError | None:
         """The error for an answer that asking again will not change."""
@@ -145,7 +162,7 @@ class Mirror:
             headers["Range"] = f"bytes={offset}-"
         request = urllib.request.Request(self._subject(path), headers=headers)  # noqa: S310 (the opener knows HTTP only)
         try:
-            answer: http.client.HTTPResponse = _opener().open(request, timeout=self._patience.timeout)
+            answer: http.client.HTTPResponse = _opener(self._connections).open(request, timeout=self._patience.timeout)
         except urllib.error.HTTPError as fault:
             if offset and fault.code == 416:
                 fault.close()
@@ -226,8 +243,6 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 _HANDLERS = (
     urllib.request.ProxyHandler,
-    urllib.request.HTTPHandler,
-    urllib.request.HTTPSHandler,
     _Redirects,
     urllib.request.HTTPDefaultErrorHandler,
     urllib.request.HTTPErrorProcessor,
@@ -235,9 +250,11 @@ _HANDLERS = (
 )
 
 
-def _opener() -> urllib.request.OpenerDirector:
+def _opener(connections: Connections) -> urllib.request.OpenerDirector:
     """HTTP and nothing else: a mirror's redirections lead to no other protocol."""
     opener = urllib.request.OpenerDirector()
+    opener.add_handler(HttpHandler(connections))
+    opener.add_handler(HttpsHandler(connections))
     for handler in _HANDLERS:
         opener.add_handler(handler())
     return opener

@@ -35,7 +35,7 @@ def ready_files(store: Store, cache: Path, image: Image, progress: Progress) -> 
     """An image's files, ready to boot from. Raises BadInputError for a damaged image, OutOfSpaceError on a full disk."""
     folder = ready_folder(cache, image)
     disk = folder / "disk.raw"
-    size = int(image.config["disk_size"])
+    size, append = _settings(image)
     if not disk.is_file() or disk.stat().st_size != size:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,15 @@ def ready_files(store: Store, cache: Path, image: Image, progress: Progress) -> 
         packed = store.path(image.layer(parts.DISK))
         with progress.step(f"unpacking {image.reference}", size, "bytes") as step, _opened(packed, image) as stream:
             unpack(stream, disk, forward(step), limit=size)
-    return BootFiles(store.path(image.layer(parts.KERNEL)), store.path(image.layer(parts.INITRD)), disk, str(image.config["append"]))
+    return BootFiles(store.path(image.layer(parts.KERNEL)), store.path(image.layer(parts.INITRD)), disk, append)
+
+
+def _settings(image: Image) -> tuple[int, str]:
+    """Bytes of the disk, and the kernel's command line. Raises BadInputError where the configuration, made elsewhere, has neither."""
+    size, append = image.config.get("disk_size"), image.config.get("append")
+    if type(size) is not int or size <= 0 or not isinstance(append, str):
+        raise BadInputError(f"image {image.reference}", "its configuration is no virtual machine's", "remove it and pull it again")
+    return size, append
 
 
 def _opened(path: Path, image: Image) -> BinaryIO:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -27,6 +28,7 @@ from gasang.storage.sparse import pack
 ARCHITECTURE = "riscv64"
 CONFIGURING_MEMORY = 1 << 30
 DISTRIBUTION = "debian"
+_WORK = "pull-"
 
 
 def open_store() -> Store:
@@ -56,7 +58,9 @@ def _pull(store: Store, reference: Reference, progress: Progress, origin: Origin
     cache = cache_folder(os.environ)
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        work = tempfile.TemporaryDirectory(prefix="pull-", dir=cache)
+        for left in cache.glob(f"{_WORK}*"):  # by a pull that was killed: none else is going on, the store is locked
+            shutil.rmtree(left, ignore_errors=True)
+        work = tempfile.TemporaryDirectory(prefix=_WORK, dir=cache)
     except OSError as error:
         raise out_of_space(error, cache) from error
     with work as folder:
