@@ -8,6 +8,8 @@ Pure: from bytes to a size. Nothing is kept of what is expanded, so a large one 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from struct import Struct
 
 from gasang.core.errors import BadInputError
 from gasang.images.compression import STEP, expand_first, sniff
@@ -15,6 +17,9 @@ from gasang.images.compression import STEP, expand_first, sniff
 _HINT = "give a complete one with --initrd"
 _HEADER = 110
 _MAGICS = (b"070701", b"070702")
+_NUMBERS = Struct(">13I")
+_SIZE, _LENGTH = 6, 11
+"""Of a file, and of its name: which of the numbers."""
 _TRAILER = b"TRAILER!!!\0"
 _LONGEST_NAME = 4096
 """PATH_MAX, with the zero byte at its end."""
@@ -149,11 +154,10 @@ def _archive(source: _Source, subject: str) -> int:
     while True:
         start = source.position
         header = source.take(_HEADER)
-        if not header.startswith(_MAGICS):
+        fields = _fields(header)
+        if not 0 < fields[_LENGTH] <= _LONGEST_NAME:
             raise BadInputError(subject, "a header in its archive is damaged")
-        size, length = _number(header[54:62], subject), _number(header[94:102], subject)
-        if not 0 < length <= _LONGEST_NAME:
-            raise BadInputError(subject, "a header in its archive is damaged")
+        size, length = fields[_SIZE], fields[_LENGTH]
         if source.take(length) == _TRAILER:
             return total
         source.skip(-(source.position - start) % 4)
@@ -161,8 +165,9 @@ def _archive(source: _Source, subject: str) -> int:
         total += size
 
 
-def _number(digits: bytes, subject: str) -> int:
-    try:
-        return int.from_bytes(bytes.fromhex(digits.decode("ascii")), "big")
-    except ValueError as fault:
-        raise BadInputError(subject, "a header in its archive is damaged") from fault
+def _fields(header: bytes) -> tuple[int, ...]:
+    """A header's thirteen numbers; zeroes, which no header has, where it is none."""
+    if header.startswith(_MAGICS):
+        with suppress(ValueError):
+            return _NUMBERS.unpack(bytes.fromhex(header[6:].decode("ascii")))
+    return (0,) * 13

@@ -43,7 +43,11 @@ def ready_files(store: Store, cache: Path, image: Image, progress: Progress) -> 
             raise out_of_space(error, folder) from error
         packed = store.path(image.layer(parts.DISK))
         with progress.step(f"unpacking {image.reference}", size, "bytes") as step, _opened(packed, image) as stream:
-            unpack(stream, disk, forward(step), limit=size)
+            try:
+                unpack(stream, disk, forward(step), limit=size)
+            except BadInputError as error:
+                cause = f"its disk is damaged ({error.cause})"
+                raise BadInputError(f"image {image.reference}", cause, "remove it and pull it again") from error
     return BootFiles(store.path(image.layer(parts.KERNEL)), store.path(image.layer(parts.INITRD)), disk, append)
 
 

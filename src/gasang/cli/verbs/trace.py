@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import threading
-from pathlib import Path
 
 from gasang.cli.console import StreamConsole
+from gasang.cli.files import file_to_read
 from gasang.cli.options import Argument, Example, Option, Parsed, Syntax, plain_text, switch, value
 from gasang.cli.output import Column, Row, render
 from gasang.cli.settings import Context
@@ -29,7 +29,7 @@ SORTS: dict[str, Option[bool]] = {
 }
 SKIP = value("skip", "N", "let each processor run N instructions at full speed before instructions and traps are shown", _count)
 LIMIT = value("limit", "N", "end the machine after N lines", _count)
-INITRD = value("initrd", "FILE", "initial RAM disk", plain_text, files=True)
+INITRD = value("initrd", "FILE", "initial RAM disk", file_to_read, files=True)
 APPEND = value("append", "TEXT", "kernel command line", plain_text)
 CPUS = value("cpus", "N", "processors", parse_cpus)
 MEMORY = value("memory", "SIZE", "memory, as in 512M or 2G", parse_memory, short="m")
@@ -96,13 +96,17 @@ def run(parsed: Parsed, context: Context) -> int:
         raise UsageError(f"--format {form}", "a trace is a stream", "use jsonl or a template")
     render(form, COLUMNS, [])
     name, initrd = parsed.arguments[0], parsed.get(INITRD)
-    kernel_data = Path(name).read_bytes()
-    initrd_data = Path(initrd).read_bytes() if initrd else b""
+    kernel_data = file_to_read(name, "kernel").read_bytes()
+    initrd_data = initrd.read_bytes() if initrd else b""
 
     from gasang.accel.soft.tracer import Event, Tracer, What
+    from gasang.images.initrd import unpacked_size
     from gasang.kinds.vm.board import RAM_BASE
     from gasang.kinds.vm.loader import load_kernel
     from gasang.kinds.vm.machine import Parts, VirtualMachine
+
+    if initrd:
+        unpacked_size(initrd_data, str(initrd))
 
     printer = Printer(form, parsed.get(LIMIT))
 
