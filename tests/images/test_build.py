@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import lzma
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,33 +12,15 @@ from gasang.core.errors import BadInputError, GasangError, NotFoundError, OutOfS
 from gasang.core.progress import Silent
 from gasang.images import build as module
 from gasang.images.build import Built, Origin, build_debian
-from gasang.images.initramfs import WANTED_MODULES
 from gasang.images.mirror import Mirror, Patience
 from support.cpio_reader import unpack
-from support.debian_archive import Archive, Server, Signer
-from support.kernel_parts import module as kernel_module
+from support.debian_archive import RELEASE, Archive, Server, Signer, small_debian
 from support.kernel_parts import riscv_image
-
-RELEASE = "6.12.1-riscv64"
-
-
-def archive_of(folder: Path) -> Archive:
-    """The least a Debian has: one essential package, apt, a kernel and busybox."""
-    archive = Archive(folder)
-    archive.add("base-files", "Essential: yes\nDepends: libc6\n", {"usr/bin/sh": b"shell"})
-    archive.add("libc6", "Multi-Arch: same\n", {"usr/lib/libc.so": b"library"})
-    archive.add("apt", "Priority: required\n", {"usr/bin/apt": b"apt"})
-    archive.add("linux-image-riscv64", f"Depends: linux-image-{RELEASE}\n")
-    modules = {f"usr/lib/modules/{RELEASE}/kernel/{name}.ko.xz": lzma.compress(kernel_module(b"depends=\0")) for name in WANTED_MODULES}
-    archive.add(f"linux-image-{RELEASE}", files={f"boot/vmlinux-{RELEASE}": riscv_image(), **modules})
-    archive.add("busybox-static", files={"usr/bin/busybox": b"busybox"})
-    archive.add("unused")
-    return archive
 
 
 @pytest.fixture
 def archive(mirror_folder: Path, signer: Signer) -> Archive:
-    made = archive_of(mirror_folder)
+    made = small_debian(mirror_folder)
     made.publish(signer.sign)
     return made
 

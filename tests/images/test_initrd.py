@@ -87,6 +87,7 @@ def test_any_bytes_end_in_a_size_or_a_sentence(data: bytes) -> None:
         (cpio_of([]) + b"hello", "what stands at byte 512 is no archive"),
         (gzip.compress(b"hello"), "its archive ends early"),
         (gzip.compress(b"hello" * 100), "a header in its archive is damaged"),
+        (b"070701\n\n" + b"0" * 200, "a header in its archive is damaged"),
         (b"07070100zz" + b"0" * 200, "a header in its archive is damaged"),
         (cpio_of([b"x"]).replace(b"070701", b"070709")[:-5].replace(b"070709", b"070701", 1), "a header in its archive is damaged"),
     ],

@@ -60,6 +60,7 @@ class Home:
             "GASANG_HOME": str(self.home),
             "GASANG_NATIVE_CACHE": str(default_directory()),
             "TMPDIR": str(self.temporary),
+            "GASANG_PROGRESS": "none",
             "no_proxy": "127.0.0.1",
             **self.settings,
             MARK: mark,

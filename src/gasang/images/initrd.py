@@ -7,6 +7,7 @@ Pure: from bytes to a size. Nothing is kept of what is expanded, so a large one 
 
 from __future__ import annotations
 
+from binascii import unhexlify
 from collections.abc import Iterator
 from contextlib import suppress
 from struct import Struct
@@ -169,5 +170,5 @@ def _fields(header: bytes) -> tuple[int, ...]:
     """A header's thirteen numbers; zeroes, which no header has, where it is none."""
     if header.startswith(_MAGICS):
         with suppress(ValueError):
-            return _NUMBERS.unpack(bytes.fromhex(header[6:].decode("ascii")))
+            return _NUMBERS.unpack(unhexlify(header[6:]))
     return (0,) * 13

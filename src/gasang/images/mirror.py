@@ -132,7 +132,7 @@ class Mirror:
                     raise refusal from fault
                 failures = 1 if position() > before else failures + 1
                 if failures >= self._patience.attempts:
-                    raise self._gave_up(path, fault) from fault
+                    raise self._gave_up(path, fault, kept=position() > 0) from fault
                 self._pause(min(0.5 * 2 ** (failures - 1), 8.0))
 
     def _refusal(self, path: str, fault: Exception) -> GasangError | None:
@@ -145,14 +145,15 @@ class Mirror:
         again = fault.code in (408, 425, 429) or fault.code >= 500
         return None if again else GasangError(self._subject(path), f"the mirror refuses it ({fault.code} {fault.reason})", _HINT)
 
-    def _gave_up(self, path: str, fault: Exception) -> GasangError:
+    def _gave_up(self, path: str, fault: Exception, *, kept: bool) -> GasangError:
         reason = fault.reason if isinstance(fault, urllib.error.URLError) else fault
         if isinstance(reason, TimeoutError):
-            return TimedOutError(self._subject(path), f"the mirror sent nothing for {self._patience.timeout:.0f} seconds", _HINT)
+            return TimedOutError(self._subject(path), f"the mirror sent nothing for {self._patience.timeout:g} seconds", _HINT)
         if isinstance(fault, urllib.error.HTTPError):
             return GasangError(self._subject(path), f"the mirror cannot serve it ({fault.code} {fault.reason})", _HINT)
         if isinstance(fault, _BrokenOff):
-            return GasangError(self._subject(path), "the connection broke off again and again", f"what came is kept; {_HINT}")
+            hint = f"what came is kept; {_HINT}" if kept else _HINT
+            return GasangError(self._subject(path), "the connection broke off again and again", hint)
         text = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
         return GasangError(self._subject(path), f"the mirror does not answer ({text})", _HINT)
 
@@ -280,7 +281,7 @@ def _rehash(file: FileIO, digest: _Digest, limit: int) -> int:
 
 def _holds(target: Path, wanted: Wanted) -> bool:
     """Whether the target is there and right; a wrong one is as good as none."""
-    if _size(target) != wanted.size:
+    if not target.is_file() or _size(target) != wanted.size:
         return False
     with target.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")

@@ -92,10 +92,10 @@ def run(parsed: Parsed, context: Context) -> int:
         disks=parsed.get(DISK),
         origin=context.origin(),
     )
-    if tty:
-        print("gasang: Ctrl-] stops the machine", file=sys.stderr)
     reads_input = parsed.get(INTERACTIVE) or tty or not parsed.command
     with open_progress(context) as progress, StreamConsole(raw=tty, reads_input=reads_input) as console:
+        if tty:
+            print("gasang: Ctrl-] stops the machine", file=sys.stderr)
         code = launch.run_vm(spec, console, progress)
     if console.left is not None:
         print(f"gasang: stopped the machine ({console.left.value})", file=sys.stderr)
