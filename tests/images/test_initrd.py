@@ -7,12 +7,13 @@ import gzip
 import lzma
 import shutil
 import subprocess
+import zlib
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gasang.core.errors import BadInputError
@@ -63,9 +64,13 @@ def test_one_cut_off_anywhere_is_told(form: str, data: st.DataObject) -> None:
 @pytest.mark.parametrize("form", ["gz", "xz"])  # a Zstandard frame need not have a checksum
 @given(st.data())
 def test_one_bit_in_compressed_data_is_told(form: str, data: st.DataObject) -> None:
-    packed = bytearray(COMPRESS[form](cpio_of([bytes(range(256)) * 4])))
+    whole = cpio_of([bytes(range(256)) * 4])
+    packed = bytearray(COMPRESS[form](whole))
     where = data.draw(st.integers(16, len(packed) - 17))
     packed[where] ^= 1 << data.draw(st.integers(0, 7))
+    with suppress(zlib.error, lzma.LZMAError, OSError, EOFError):
+        expand = {"gz": gzip.decompress, "xz": lzma.decompress}[form]
+        assume(expand(bytes(packed)) != whole)  # a few bits of deflate's tables say nothing
     with pytest.raises(BadInputError, match=r"^initrd x: "):
         unpacked_size(bytes(packed), "x")
 

@@ -145,17 +145,17 @@ def _download(mirror: Mirror, packages: Sequence[Package], folder: Path, progres
     files = {package.name: folder / package.filename.rsplit("/", 1)[-1] for package in packages}
     _prune(folder, {path.name for path in files.values()})
     total = sum(package.size for package in packages)
-    with progress.step(f"downloading {len(packages)} packages", total, "bytes") as step, ThreadPoolExecutor(DOWNLOADS_AT_ONCE) as pool:
+    title = f"downloading {len(packages)} packages"
+    with (
+        progress.step(title, total, "bytes") as step,
+        ThreadPoolExecutor(DOWNLOADS_AT_ONCE) as pool,
+        mirror.given_up_on_failure(),  # before the pool waits for what still runs
+    ):
         wanted = ((Wanted(package.filename, package.size, package.sha256), files[package.name]) for package in packages)
         futures = [pool.submit(mirror.fetch, want, path, step) for want, path in wanted]
-        try:
-            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            for future in done:
-                future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            mirror.cancel()
-            raise
+        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        for future in done:
+            future.result()
     return files
 
 

@@ -13,7 +13,8 @@ import os
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -89,6 +90,15 @@ class Mirror:
         self._cancelled.set()
         self._connections.close()
 
+    @contextmanager
+    def given_up_on_failure(self) -> Iterator[None]:
+        """`cancel` when the block is left by an exception, be it an interruption."""
+        try:
+            yield
+        except BaseException:
+            self.cancel()
+            raise
+
     def small(self, path: str, limit: int) -> bytes:
         """A file of at most `limit` bytes that carries its own proof, such as InRelease; raise NotFoundError where it is not there."""
         return self._insist(path, lambda: self._small(path, limit), lambda: 0)
@@ -121,12 +131,14 @@ class Mirror:
         """Attempt until it works; give up after some failures in a row during which `position` did not move."""
         failures = 0
         while True:
+            if self._cancelled.is_set():
+                raise GasangError(self._subject(path), "the download was given up", "try again")
             before = position()
             try:
                 return attempt()
             except (*_NETWORK, _BrokenOff) as fault:
                 if self._cancelled.is_set():
-                    raise GasangError(self._subject(path), "the download was given up", "try again") from fault
+                    continue
                 refusal = self._refusal(path, fault)
                 if refusal is not None:
                     raise refusal from fault
