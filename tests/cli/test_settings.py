@@ -6,7 +6,7 @@ import pytest
 
 from gasang.cli.settings import Context, load_config, project_file, user_file
 from gasang.core.errors import UsageError
-from gasang.images.build import Origin
+from gasang.images.origin import Origin
 
 
 @pytest.fixture

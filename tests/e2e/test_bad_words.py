@@ -152,7 +152,7 @@ def test_a_stored_image_that_is_damaged(home: Home) -> None:
 @pytest.mark.parametrize("config", [{"disk_size": "large"}, {"disk_size": -1}, {"append": 7}, {"packages": 7, "disk_size": None}])
 def test_a_stored_image_of_another_make(home: Home, config: dict[str, object]) -> None:
     keep(home, **config)
-    home.refused("run", "--vm", "debian:small", code=1, says="image debian:small: its configuration is no virtual machine's; remove it")
+    home.refused("run", "--vm", "debian:small", code=1, says="image debian:small: its configuration has no .*; remove it and pull")
     assert home.run("images", "--format", "name").out == b"debian:small\n"
 
 

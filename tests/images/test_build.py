@@ -11,8 +11,9 @@ import pytest
 from gasang.core.errors import BadInputError, GasangError, NotFoundError, OutOfSpaceError, UnsupportedError, UsageError
 from gasang.core.progress import Silent
 from gasang.images import build as module
-from gasang.images.build import Built, Origin, build_debian
+from gasang.images.build import Built, build_debian
 from gasang.images.mirror import Mirror, Patience
+from gasang.images.origin import Origin
 from support.cpio_reader import unpack
 from support.debian_archive import RELEASE, Archive, Server, Signer, small_debian
 from support.kernel_parts import riscv_image

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import platform
 import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +12,11 @@ import pytest
 from gasang.core.errors import GasangError
 from gasang.native import NativeFunction, native, native_from_source, ptr, struct, u8, u32, u64, u128
 from gasang.native import build as build_module
-from gasang.native.build import LinkError, build, build_library, compile_object, link, target_machine, unresolved
+from gasang.native.build import build, compile_object
 from gasang.native.builtins import BUILTINS, OPERATIONS
-from gasang.native.cache import ObjectCache
 from gasang.native.function import python_entry
 from gasang.native.llvm import ModuleEmitter
+from gasang.native.loading import LinkError, link, target_machine, unresolved
 from support.native_twins import NAMESPACE, Memory, compiled
 
 SIEVE = """
@@ -108,23 +107,6 @@ def test_tables() -> None:
     assert rows["table one"][0] == rows["entry0"][1]
 
 
-def test_library_is_keyed_by_its_files(tmp_path: Path) -> None:
-    source, cache = tmp_path / "source.py", ObjectCache(tmp_path / "cache")
-    source.write_text("one")
-    emitted = []
-
-    def roots() -> ModuleEmitter:
-        emitted.append(1)
-        return ModuleEmitter([triple], {"t": [triple]})
-
-    for text, expected in (("one", 1), ("one", 1), ("two", 2), ("one", 2)):
-        source.write_text(text)
-        built = build_library("library", [source], roots, (1, {"t": 1}), cache=cache)
-        assert python_entry(triple, built.entries[0])(5) == 15
-        assert len(built.tables["t"]) == 1
-        assert len(emitted) == expected
-
-
 # ---------------------------------------------------------------------- calls that nobody answers
 
 
@@ -162,7 +144,7 @@ def test_wide_division_comes_from_us(gap: str) -> None:
     """Where the text does not show that LLVM will call __udivti3 (here: for two spaces), the object does."""
     text = WIDE_DIVISION.replace("udiv i128", f"udiv{gap}i128")
     assert any(operation in text for operation in OPERATIONS) == (gap == " ")
-    assert unresolved(build_module._emit_object([text], 2)) == {"__udivti3"}
+    assert unresolved(build_module.emit_object([text], 2)) == {"__udivti3"}
     [entry] = link(compile_object(text, 2), 1, {}).entries
     memory = Memory(32)
     a, b = 2**127 + 12345, 2**65 + 3

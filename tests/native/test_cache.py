@@ -129,7 +129,7 @@ def test_another_users_entry_is_not_believed(cache: ObjectCache, compilations: l
 
 
 def test_a_sound_entry_with_an_unresolved_symbol_is_not_linked(cache: ObjectCache, compilations: list[str]) -> None:
-    calls_a_stranger = build_module._emit_object(
+    calls_a_stranger = build_module.emit_object(
         ["declare i64 @stranger(i64)\ndefine i64 @entry0(i64 %x) {\n %r = call i64 @stranger(i64 %x)\n ret i64 %r\n}"], 2
     )
     result(cache)
@@ -257,13 +257,15 @@ def test_two_processes_compile_the_same_at_once(tmp_path: Path) -> None:
     ("variables", "expected"),
     [
         ({"GASANG_NATIVE_CACHE": "/somewhere", "XDG_CACHE_HOME": "/xdg"}, "/somewhere"),
+        ({"GASANG_NATIVE_CACHE": "/somewhere", "GASANG_HOME": "/elsewhere"}, "/somewhere"),
+        ({"GASANG_HOME": "/elsewhere", "XDG_CACHE_HOME": "/xdg", "HOME": "/home/me"}, "/elsewhere/cache/native"),
         ({"GASANG_NATIVE_CACHE": "", "XDG_CACHE_HOME": "/xdg", "HOME": "/home/me"}, "/xdg/gasang/native"),
         ({"XDG_CACHE_HOME": "relative", "HOME": "/home/me"}, "/home/me/.cache/gasang/native"),
         ({"HOME": "/home/me"}, "/home/me/.cache/gasang/native"),
     ],
 )
 def test_default_directory(variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("GASANG_NATIVE_CACHE", "XDG_CACHE_HOME", "HOME"):
+    for name in ("GASANG_NATIVE_CACHE", "GASANG_HOME", "XDG_CACHE_HOME", "HOME"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -274,7 +276,7 @@ def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
     def homeless() -> Path:
         raise RuntimeError("Could not determine home directory.")
 
-    for name in ("GASANG_NATIVE_CACHE", "XDG_CACHE_HOME"):
+    for name in ("GASANG_NATIVE_CACHE", "GASANG_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Path, "home", homeless)
     cache = ObjectCache()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gasang.native.build import _emit_object
+from gasang.native.build import emit_object
 from gasang.native.elf_object import undefined_symbols
 
 TEXT = """
@@ -26,7 +26,7 @@ define i64 @entry0(i64 %x) {
 
 @pytest.fixture(scope="module")
 def sound() -> bytes:
-    return _emit_object([TEXT], 2)
+    return emit_object([TEXT], 2)
 
 
 def test_undefined_symbols(sound: bytes) -> None:

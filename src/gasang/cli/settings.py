@@ -13,7 +13,7 @@ from gasang.core.config import Config, Source, from_environment, from_toml
 from gasang.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from gasang.images.build import Origin
+    from gasang.images.origin import Origin
 
 PROJECT_FILE: Final = "gasang.toml"
 USER_FILE: Final = "config.toml"
@@ -79,6 +79,6 @@ class Context:
 
     def origin(self) -> Origin:
         """Where packages of images come from, by the settings."""
-        from gasang.images.build import Origin
+        from gasang.images.origin import Origin
 
         return Origin(self.config.value("mirror"), self.config.value("keyring"), self.config.value("timeout"))

@@ -21,7 +21,8 @@ from gasang.images.compression import expand_bytes
 from gasang.images.deb import read_data
 from gasang.images.initramfs import OPTIONAL_MODULES, WANTED_MODULES, initramfs
 from gasang.images.kernel import from_package, read
-from gasang.images.mirror import DEFAULT_MIRROR, Mirror, Patience, Wanted
+from gasang.images.mirror import Mirror, Patience, Wanted
+from gasang.images.origin import Origin
 from gasang.images.packages import Index, Package
 from gasang.images.release import Release, fetch_release
 from gasang.images.resolve import resolve
@@ -54,22 +55,11 @@ class Built:
     packages: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where packages come from: a mirror, the keys one of which must have signed its release file, and how long it may send nothing.
-
-    Without `keyring` these are Debian's keys, as the host has them; `timeout` is in seconds.
-    """
-
-    mirror: str = DEFAULT_MIRROR
-    keyring: Path | None = None
-    timeout: float = 30.0
-
-    def keys(self) -> Path:
-        """The file of keys; raise NotFoundError where it is not there."""
-        if self.keyring is not None and not self.keyring.is_file():
-            raise NotFoundError(f"keyring {self.keyring}", "there is no such file", "check the setting keyring (GASANG_KEYRING)")
-        return self.keyring or debian_keyring()
+def _keys(origin: Origin) -> Path:
+    """The file of keys; raise NotFoundError where it is not there."""
+    if origin.keyring is not None and not origin.keyring.is_file():
+        raise NotFoundError(f"keyring {origin.keyring}", "there is no such file", "check the setting keyring (GASANG_KEYRING)")
+    return origin.keyring or debian_keyring()
 
 
 def build_debian(
@@ -95,7 +85,7 @@ def build_debian(
         raise UnsupportedError(f"architecture {architecture}", "no image can be made for it", f"choose {' or '.join(KERNELS)}")
     origin = origin or Origin()
     source = mirror or Mirror(origin.mirror, Patience(timeout=origin.timeout))
-    keyring = origin.keys()
+    keyring = _keys(origin)
     downloads = cache / "packages" / architecture
     try:
         downloads.mkdir(parents=True, exist_ok=True)

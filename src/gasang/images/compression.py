@@ -59,7 +59,7 @@ class _Form(NamedTuple):
 
 
 _FORMS: dict[str, _Form] = {
-    "xz": _Form(lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MEMORY), _xz),
+    "xz": _Form(lambda: lzma.LZMADecompressor(lzma.FORMAT_AUTO, _XZ_MEMORY), _xz),
     "gz": _Form(lambda: zlib.decompressobj(31), _gz),
     "zst": _Form(lambda: zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj(), _zst),
 }

@@ -24,9 +24,9 @@ from typing import IO, Any, TypeVar
 from gasang.core.errors import BadInputError, GasangError, NotFoundError, TimedOutError, UsageError
 from gasang.core.progress import Step
 from gasang.images.connections import Connections, HttpHandler, HttpsHandler
+from gasang.images.origin import DEFAULT_MIRROR
 from gasang.images.spool import out_of_space
 
-DEFAULT_MIRROR = "http://deb.debian.org/debian"
 PIECE = 1 << 17
 USER_AGENT = "gasang"
 _HINT = "try again later, or set another mirror with GASANG_MIRROR"

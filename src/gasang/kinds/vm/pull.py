@@ -15,13 +15,15 @@ from gasang.core.errors import BadInputError, MachineDiedError, NotFoundError
 from gasang.core.paths import cache_folder, data_folder
 from gasang.core.progress import Progress, Step
 from gasang.images import store as parts
-from gasang.images.build import Built, Origin, build_debian
+from gasang.images.build import Built, build_debian
 from gasang.images.initramfs import BASE_APPEND, GuestSettings
+from gasang.images.origin import Origin
 from gasang.images.ready import BootFiles, forward, ready_files, ready_folder
 from gasang.images.reference import Reference, parse_reference
 from gasang.images.spool import out_of_space
 from gasang.images.store import Image, Store
 from gasang.kinds.vm.launch import ControlPort, VmSpec, boot_guest
+from gasang.storage.made import FULL
 from gasang.storage.raw import Raw
 from gasang.storage.sparse import pack
 
@@ -100,18 +102,34 @@ def _configure(built: Built, reference: Reference, progress: Progress) -> None:
     console = _Quiet()
     with ExitStack() as cleanup:
         step = cleanup.enter_context(progress.step("configuring packages inside the machine", len(built.packages), "packages"))
-        disk = Raw.open(built.disk)
+        disk = _Watched.open(built.disk)
         cleanup.callback(disk.close)
         control = ControlPort(lambda stage: None, _Counter(step).reached)
         try:
             boot_guest(spec, files, disk, GuestSettings("configure"), console, control)
         except MachineDiedError as fault:
             raise BadInputError(fault.subject, fault.cause, "pull it again, or report this") from fault
+        if disk.full is not None:
+            raise out_of_space(disk.full, built.disk.parent)
         disk.flush()
     if control.code != 0:
         last = console.said.decode("utf-8", "replace").strip().splitlines()[-1:] or ["it said nothing"]
         cause = control.error or f"its packages were not configured (code {control.code}: {last[0][:200]})"
         raise BadInputError(f"image {reference}", cause, "pull it again, or report this")
+
+
+class _Watched(Raw):
+    """A disk that remembers that the host had no room for what the guest wrote; the guest knows only of an error."""
+
+    full: OSError | None = None
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        """As a disk does."""
+        try:
+            super().write(offset, data)
+        except OSError as error:
+            self.full = error if error.errno in FULL else self.full
+            raise
 
 
 class _Counter:

@@ -1,0 +1,320 @@
+"""Programs: made of native functions alone, started by the kernel, and kept in the cache."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gasang.core.errors import OutOfSpaceError
+from gasang.native import (
+    NativeError,
+    NativeFunction,
+    address_of,
+    cast,
+    copy,
+    emit_floats,
+    fill,
+    function_type,
+    i32,
+    native,
+    native_from_source,
+    ptr,
+    syscall,
+    u8,
+    u64,
+    u128,
+)
+from gasang.native import program as program_module
+from gasang.native.cache import ObjectCache
+from gasang.native.loading import LinkError
+from gasang.native.memory_functions import MEMORY_FUNCTIONS
+from gasang.native.program import program, program_file
+from support.native_twins import Memory
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="programs are Linux executables")
+WRITE = {"x86_64": 1, "aarch64": 64}
+HOST = emit_floats.machine()
+HELLO = int.from_bytes(b"hello\n", "little")
+SIGNATURE = function_type([u64], u64)
+
+
+@native
+def length_of(text: ptr[u8]) -> u64:
+    n: u64 = 0
+    while text[n] != 0:
+        n += 1
+    return n
+
+
+@native(inline=False)
+def show(number: u64, text: ptr[u8], n: u64) -> None:
+    syscall(number, 1, u64(text), n)
+
+
+@native(inline=False)
+def twice(x: u64) -> u64:
+    return x * 2
+
+
+@native(inline=False)
+def thrice(x: u64) -> u64:
+    return x * 3
+
+
+@native(inline=False)
+def chosen(x: u64) -> u64:
+    """A chain that becomes a table of jumps or of values."""
+    if x == 0:
+        return 1000
+    if x == 1:
+        return 77
+    if x == 2:
+        return 12345
+    if x == 3:
+        return 3
+    if x == 4:
+        return 999_999_999_999
+    if x == 5:
+        return 31
+    return 6
+
+
+@native
+def echo(stack: ptr[u64], data: ptr[u8]) -> i32:
+    """Say hello, print the arguments but the first, then the data (its length in the first 8 bytes); end with the number of arguments."""
+    number = cast(ptr[u64], data)[0]
+    argc = stack[0]
+    for i in range(1, argc):
+        text = cast(ptr[u8], stack[i + 1])
+        n = length_of(text)
+        show(number, text, n)
+        text[0] = 10
+        show(number, text, 1)
+    show(number, data + 16, cast(ptr[u64], data)[1])
+    return i32(argc)
+
+
+@native
+def compute(stack: ptr[u64], data: ptr[u8]) -> i32:
+    """Calls through pointers, a table of jumps, wide division, memory functions, variables of the stack: sums that must come out."""
+    argc = stack[0]
+    f = address_of(twice) if argc == 1 else address_of(thrice)
+    wrong: i32 = 0
+    if f(argc + 4) != (10 if argc == 1 else 18):
+        wrong |= 1
+    if chosen(argc) + chosen(argc + 2) + chosen(argc + 3) != (77 + 3 + 999_999_999_999 if argc == 1 else 12345 + 999_999_999_999 + 31):
+        wrong |= 2
+    wide: u128 = (u128(argc) << 100) + 12345
+    if u64(wide // (u128(argc) << 40)) != 1 << 60:
+        wrong |= 4
+    room = cast(ptr[u8], u64(stack) - 100_000)
+    copy(room, data, argc * 3000)
+    for i in range(argc * 3000):
+        if room[i] != u8(i * 7):
+            wrong |= 8
+    copy(room + argc * 3, room, argc * 2000)
+    if room[argc * 3 + 700] != u8(4900):
+        wrong |= 16
+    fill(room, 9, argc * 999)
+    if room[0] + room[argc * 998] != 18 or room[argc * 999] == 9:
+        wrong |= 32
+    return wrong
+
+
+@native
+def endless(stack: ptr[u64]) -> i32:
+    return 300 if stack[0] == 1 else -1
+
+
+def header(number: int, body: bytes) -> bytes:
+    return struct.pack("<QQ", number, len(body)) + body
+
+
+def run(path: Path, *arguments: str, runner: tuple[str, ...] = ()) -> tuple[int, bytes]:
+    made = subprocess.run([*runner, path, *arguments], stdout=subprocess.PIPE, timeout=20, check=False)
+    return made.returncode, made.stdout
+
+
+PATTERN = bytes(i * 7 & 0xFF for i in range(6000))
+
+
+def test_arguments_data_and_exit_code(tmp_path: Path) -> None:
+    big = bytes(range(256)) * 4096
+    path = program_file(echo, data=header(WRITE[HOST], big), cache=ObjectCache(tmp_path))
+    assert run(path, "one", "", "three 3") == (4, b"one\n\nthree 3\n" + big)
+    assert run(path) == (1, big)
+
+
+def test_code_that_needs_help() -> None:
+    path = program_file(compute, data=PATTERN)
+    assert run(path) == (0, b"")
+    assert run(path, "more") == (0, b"")
+
+
+def test_exit_codes_are_bytes() -> None:
+    path = program_file(endless)
+    assert [run(path)[0], run(path, "x")[0]] == [300 & 0xFF, 255]
+
+
+# ---------------------------------------------------------------------- the other processor family
+
+
+@pytest.fixture
+def aarch64(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    import llvmlite.binding as llvm
+
+    if HOST != "aarch64":
+        llvm.initialize_all_targets()
+        llvm.initialize_all_asmprinters()
+        llvm.Target.from_triple("aarch64-unknown-linux-gnu")
+        monkeypatch.setattr(emit_floats, "machine", lambda: "aarch64")
+        monkeypatch.setattr(program_module, "machine", lambda: "aarch64")
+    return () if HOST == "aarch64" else ("qemu-aarch64-static",)
+
+
+def test_aarch64_links(aarch64: tuple[str, ...]) -> None:
+    for entry in (compute, endless):
+        image = program_module.link_program(entry, PATTERN, 2)
+        assert image[18:20] == b"\xb7\0"
+
+
+@pytest.mark.skipif(HOST != "aarch64" and shutil.which("qemu-aarch64-static") is None, reason="needs AArch64 or qemu-aarch64-static")
+def test_aarch64_runs(aarch64: tuple[str, ...], tmp_path: Path) -> None:
+    cache = ObjectCache(tmp_path)
+    assert run(program_file(compute, data=PATTERN, cache=cache), "x", runner=aarch64) == (0, b"")
+    assert run(program_file(endless, cache=cache), "x", runner=aarch64) == (255, b"")
+
+
+# ---------------------------------------------------------------------- what the file is like
+
+
+def segments(image: bytes) -> list[tuple[int, ...]]:
+    count = struct.unpack_from("<H", image, 56)[0]
+    return [struct.unpack_from("<IIQQQQQQ", image, 64 + 56 * index) for index in range(count)]
+
+
+def test_no_page_is_written_and_executed() -> None:
+    image = program(compute, data=PATTERN)
+    found = segments(image)
+    loaded = [row for row in found if row[0] == 1]
+    assert all(flags & 3 != 3 for _, flags, *_ in found)
+    assert next(row for row in found if row[0] == 0x6474E551)[1] == 6
+    assert struct.unpack_from("<H", image, 16)[0] == 3, "it lies where it is put"
+    pages = [set(range(row[3] // row[7], -(-(row[3] + row[6]) // row[7]))) for row in loaded]
+    assert len(set.union(*pages)) == sum(map(len, pages))
+    assert all(row[2] % row[7] == row[3] % row[7] and row[2] + row[5] <= len(image) for row in loaded)
+    entry = struct.unpack_from("<Q", image, 24)[0]
+    assert any(row[3] <= entry < row[3] + row[5] and row[1] == 5 for row in loaded)
+
+
+# ---------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def f(stack: ptr[u64]) -> u64:\n    return 1",
+        "def f() -> i32:\n    return 1",
+        "def f(stack: ptr[u8]) -> i32:\n    return 1",
+        "def f(stack: ptr[u64], data: ptr[u8], more: u64) -> i32:\n    return 1",
+    ],
+)
+def test_signatures(text: str) -> None:
+    function = native_from_source(text, {"ptr": ptr, "u64": u64, "i32": i32, "u8": u8}, file="somewhere.py")
+    with pytest.raises(NativeError, match=r"somewhere\.py:1: a program is a function"):
+        program(function)
+
+
+def test_functions_that_fault_are_no_programs() -> None:
+    function = native_from_source("def f(stack: ptr[u64]) -> i32:\n    return 1", {"ptr": ptr, "u64": u64, "i32": i32}, may_fault=True)
+    with pytest.raises(NativeError, match="does not fault"):
+        program(function)
+
+
+def test_a_call_that_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program_module, "_PROVIDED", {})
+    with pytest.raises(LinkError, match=r"compiled code: it calls .*memset.*, which nothing here provides"):
+        program(compute, data=b"another")
+
+
+# ---------------------------------------------------------------------- the cache
+
+
+def program_of(cache: ObjectCache) -> Path:
+    [path] = cache.directory.glob("*/*.program")
+    return path
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "longer", "empty", "gone", "writable", "not executable"])
+def test_a_damaged_file_is_written_anew(damage: str, tmp_path: Path) -> None:
+    cache = ObjectCache(tmp_path)
+    path = program_file(endless, cache=cache)
+    sound = path.read_bytes()
+    changes = {"cut": sound[:-9], "changed": sound[:-1] + bytes([sound[-1] ^ 1]), "longer": sound + b"x", "empty": b""}
+    if damage in changes:
+        path.write_bytes(changes[damage])
+    elif damage == "gone":
+        path.unlink()
+    else:
+        path.chmod(0o777 if damage == "writable" else 0o600)
+    assert program_file(endless, cache=cache) == path == program_of(cache)
+    assert path.read_bytes() == sound
+    assert path.stat().st_mode & 0o7777 == 0o700
+
+
+def test_a_damaged_object_is_made_anew(tmp_path: Path) -> None:
+    cache = ObjectCache(tmp_path)
+    sound = program(endless, cache=cache)
+    [entry] = cache.directory.glob("*/*")
+    entry.write_bytes(entry.read_bytes()[:-3])
+    assert program(endless, cache=cache) == sound
+    assert cache.load(entry.name) == sound
+
+
+def test_sources_decide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, source = ObjectCache(tmp_path / "cache"), tmp_path / "source.py"
+    made: list[NativeFunction] = []
+    monkeypatch.setattr(program_module, "link_program", lambda entry, data, optimise: made.append(entry) or b"made")
+    for text, count in (("one", 1), ("one", 1), ("two", 2), ("one", 2)):
+        source.write_text(text)
+        assert program(endless, sources=[source], cache=cache) == b"made"
+        assert len(made) == count
+
+
+def test_nowhere_to_write(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutOfSpaceError, match=r"program endless: it cannot be written to .*GASANG_NATIVE_CACHE"):
+        program_file(endless, cache=ObjectCache(tmp_path / "file"))
+
+
+# ---------------------------------------------------------------------- memory functions
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 31, 32, 33, 64, 100, 255])
+def test_memory_functions(count: int) -> None:
+    copied, moved, filled = (MEMORY_FUNCTIONS[name] for name in ("memcpy", "memmove", "memset"))
+    compiled_move, compiled_fill = native(moved.__wrapped__), native(filled.__wrapped__)  # under names of their own
+    content = bytes((i * 13 + 1) & 0xFF for i in range(300))
+    for function in (copied.python, compiled_move):
+        source, to = Memory(300), Memory(300)
+        source.write(content)
+        assert function(to.address, source.address, count) == to.address
+        assert to.read() == content[:count] + bytes(300 - count)
+    for shift in (-33, -16, -1, 0, 1, 15, 16, 40):
+        for call in (moved.python, compiled_move):
+            memory = Memory(400)
+            memory.write(content)
+            call(memory.address + 40 + shift, memory.address + 40, count)
+            wanted = bytearray(content + bytes(100))
+            wanted[40 + shift : 40 + shift + count] = content[40 : 40 + count]
+            assert memory.read() == bytes(wanted)
+    for call in (filled.python, compiled_fill):
+        memory = Memory(300)
+        memory.write(content)
+        call(memory.address, 0x1F3, count)
+        assert memory.read() == b"\xf3" * count + content[count:]
