@@ -16,13 +16,10 @@ from gasang.kinds.container.supervisor.calls import (
     word,
     write_all,
 )
-from gasang.kinds.container.supervisor.protocol import EPHEMERAL, MESSAGE_MAGIC, VERSION, Status
+from gasang.kinds.container.supervisor.protocol import CONTROL_NAME, EPHEMERAL, EXIT_NAME, MESSAGE_MAGIC, START_NAME, VERSION, Status
 from gasang.kinds.container.supervisor.state import State
 from gasang.native import boolean, cast, i64, load_unaligned, native, ptr, ref, sizeof, syscall, u8, u16, u32, u64
 
-START_NAME: Final = "started"
-EXIT_NAME: Final = "exit"
-CONTROL_NAME: Final = "control"
 STARTED_WORD, EXIT_WORD, CONTROL_WORD, UNFINISHED = word(START_NAME), word(EXIT_NAME), word(CONTROL_NAME), word("record~")
 _OOM_KILL: Final = word("oom_kill")
 _READ_ONLY = 0
