@@ -39,7 +39,7 @@ from gasang.kinds.container.supervisor.record import (
     EXIT_WORD,
     STARTED_WORD,
     count_oom,
-    force_folder,
+    force_record,
     open_oom,
     write_record,
 )
@@ -120,7 +120,7 @@ def hear(s: ptr[State], outcome: ptr[Spawned]) -> None:
         s.status.state = RUNNING
         s.status.started = wall_clock(ref(s.words))
         open_oom(s)
-        write_record(s, START_RECORD, STARTED_WORD, False)
+        close(write_record(s, START_RECORD, STARTED_WORD))
         announce(s, STARTED, 0, 0)
 
 
@@ -223,8 +223,8 @@ def drained(s: ptr[State]) -> None:
     close(s.pidfd)
     s.pidfd = -1
     s.status.state = FINISHED
-    write_record(s, EXIT_RECORD, EXIT_WORD, True)
+    record = write_record(s, EXIT_RECORD, EXIT_WORD)
     finish_all(s)
     announce(s, EXITED, 0, 0)
-    force_folder(s)
+    force_record(s, record)
     s.deadline = 0
