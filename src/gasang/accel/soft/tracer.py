@@ -12,23 +12,16 @@ from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
 from gasang.accel.soft.hart import UNLIMITED, Hart
+from gasang.accel.soft.lookup import instruction_at
 from gasang.accel.soft.machine import SoftMachine
-from gasang.core.protocols import GuestMemoryFault
+from gasang.accel.soft.trap_words import trap_text
 from gasang.cpus.riscv64 import exits
 from gasang.cpus.riscv64.assembly import X_NAMES, disassemble
-from gasang.cpus.riscv64.trap import INTERRUPT, SSTATUS_SPP
+from gasang.cpus.riscv64.trap import SSTATUS_SPP
 
-EXCEPTIONS = {
-    0: "misaligned fetch", 1: "fetch access fault", 2: "illegal instruction", 3: "breakpoint", 4: "misaligned load", 5: "load access fault",
-    6: "misaligned store", 7: "store access fault", 8: "call from U-mode", 9: "call from S-mode", 12: "fetch page fault",
-    13: "load page fault", 15: "store page fault",
-}  # fmt: skip
-"""scause to words (privileged specification, table of supervisor cause values)."""
-INTERRUPTS = {1: "software", 5: "timer", 9: "external"}
-LEVELS = {8: 3, 9: 4, 10: 5}
-"""satp.MODE to the levels of its page table: Sv39, Sv48, Sv57."""
-A_VALID, A_LEAF = 1, 0b1110
 MODES = ("U", "S")
+TRAPS = (exits.TRAP, exits.LOST)
+"""The reasons for which a hart comes back right behind a trap."""
 
 
 class What(Enum):
@@ -48,52 +41,6 @@ class Event(NamedTuple):
     mode: str
     pc: int
     text: str
-
-
-def physical_address(machine: SoftMachine, satp: int, address: int) -> int | None:
-    """Where `address` is by the page tables of `satp`, without a trace in the machine; None if nowhere (Sv39, Sv48, Sv57)."""
-    levels = LEVELS.get(satp >> 60)
-    if levels is None:
-        return address
-    table = (satp & (1 << 44) - 1) << 12
-    for level in reversed(range(levels)):
-        shift = 12 + 9 * level
-        try:
-            entry = int.from_bytes(machine.ram.read(table + (address >> shift & 511) * 8, 8), "little")
-        except GuestMemoryFault:
-            return None
-        if not entry & A_VALID:
-            return None
-        frame = (entry >> 10 & (1 << 44) - 1) << 12
-        if entry & A_LEAF:
-            offset = (1 << shift) - 1
-            return frame & ~offset | address & offset
-        table = frame
-    return None
-
-
-def instruction_at(machine: SoftMachine, satp: int, pc: int) -> int | None:
-    """The instruction word at virtual address `pc`; None where there is none to be read."""
-    halves = []
-    for place in (pc, pc + 2):
-        physical = physical_address(machine, satp, place)
-        try:
-            if physical is None:
-                return None
-            halves.append(int.from_bytes(machine.ram.read(physical, 2), "little"))
-        except GuestMemoryFault:
-            return None
-        if halves[0] & 3 != 3:
-            return halves[0]
-    return halves[0] | halves[1] << 16
-
-
-def trap_text(cause: int, value: int) -> str:
-    """A trap in words."""
-    if cause & INTERRUPT:
-        number = cause & ~INTERRUPT
-        return f"{INTERRUPTS.get(number, f'number {number}')} interrupt"
-    return f"{EXCEPTIONS.get(cause, f'exception {cause}')}, stval {value:#x}"
 
 
 class Names(Protocol):
@@ -142,7 +89,7 @@ class Tracer:
 
     def word_at(self, hart: Hart, pc: int) -> int | None:
         """The instruction that `hart` would execute at `pc`."""
-        return instruction_at(self._machine, int(hart.cpu.satp), pc)
+        return instruction_at(self._machine.ram, int(hart.cpu.satp), pc)
 
 
 class _HartTracer:
@@ -181,7 +128,7 @@ class _HartTracer:
         """Until the next exit or trap."""
         reason = self._step()
         self._exit(reason)
-        if reason == exits.TRAP:
+        if reason in TRAPS:
             self._trap()
         return reason
 
@@ -200,7 +147,7 @@ class _HartTracer:
             self._exit(reason)
         if word is not None and (hart.instructions != number or reason == exits.SBI):  # who answers a call retires it
             self._tracer.tell(hart, What.INSTRUCTION, pc, _spelled(word, pc, before, list(cpu.x)), number, mode)
-        if reason == exits.TRAP:
+        if reason in TRAPS:
             self._trap()
         return reason
 
@@ -237,4 +184,5 @@ _EXIT_TEXTS: dict[int, Callable[[Any, Names], str]] = {
     exits.MMIO_WRITE: lambda cpu, names: _access(cpu, names, is_write=True),
     exits.SBI: lambda cpu, names: f"firmware call {names.call(int(cpu.x[17]), int(cpu.x[16]), [int(x) for x in cpu.x[10:16]])}",
     exits.WAIT: lambda cpu, names: "wait for an interrupt",
+    exits.LOST: lambda cpu, names: "the same trap all the time: can it ever go on?",
 }
