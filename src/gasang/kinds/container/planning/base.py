@@ -8,7 +8,7 @@ from gasang.kinds.container.config.process import Process
 from gasang.kinds.container.layout import CONTROL_END, HOOK, REPORT, STATUS_END, STOPPED, WAIT
 from gasang.kinds.container.plan import Offset, Plan, Slot
 from gasang.kinds.container.planning.order import START_STOP, Order
-from gasang.kinds.container.planning.process import add_identity, add_rlimits, add_seccomp, execute, find_program
+from gasang.kinds.container.planning.process import add_identity, add_rlimits, add_seccomp, execute, find_home, find_program
 
 _HIGHEST: Final = (1 << 32) - 1
 _EACCES: Final = 13
@@ -58,6 +58,7 @@ class PlanBase:
         self._change_folder()
         add_identity(plan, process, may_set_groups=may_set_groups)
         self._change_folder()
+        home = find_home(plan, process)
         found = find_program(plan, process)
         if order.waits_for_start:
             plan.child.do(REPORT, STOPPED, START_STOP, what="tell that all is ready")
@@ -65,7 +66,7 @@ class PlanBase:
         self.add_hooks("startContainer")
         if order.filter and process.no_new_privileges:
             add_seccomp(plan, order.filter, order.filter_flags, self.control)
-        execute(plan, process, found)
+        execute(plan, process, found, home)
 
     def _change_folder(self) -> None:
         """As root and again as the user: either may be the only one who can get there."""
