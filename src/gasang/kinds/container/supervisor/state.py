@@ -109,6 +109,7 @@ class State:
     exited: u32
     terminal: u32
     stopped: u32
+    cannot_accept: u32
     numbers: u64
     input_buffer: u64
     input_from: u64
