@@ -257,7 +257,8 @@ def test_no_descriptors_left(idle: tuple[Folder, Supervisor]) -> None:
     folder, made = idle
     assert made.process is not None
     limits = resource.prlimit(made.process, resource.RLIMIT_NOFILE)
-    resource.prlimit(made.process, resource.RLIMIT_NOFILE, (int(descriptors(made)[-1]) + 1, limits[1]))
+    free = next(number for number in range(1000) if str(number) not in descriptors(made))
+    resource.prlimit(made.process, resource.RLIMIT_NOFILE, (free, limits[1]))
     with connected(folder) as control:
         control.send(request(protocol.STATUS))
         before = Path(f"/proc/{made.process}/stat").read_text().split()[13:15]
