@@ -264,7 +264,7 @@ def test_no_descriptors_left(idle: tuple[Folder, Supervisor]) -> None:
         before = Path(f"/proc/{made.process}/stat").read_text().split()[13:15]
         time.sleep(0.4)
         spent = sum(map(int, Path(f"/proc/{made.process}/stat").read_text().split()[13:15])) - sum(map(int, before))
-        assert spent <= 10
+        assert spent <= 3
         resource.prlimit(made.process, resource.RLIMIT_NOFILE, limits)
         assert read_status(control.recv(1000), "x").state == "running"
 
