@@ -1,12 +1,14 @@
 # Every target sets up what it needs and says so; where all is present that takes a moment and no network.
 #   make demo     boot Debian and show what it runs on       make test     all checks and tests
 #   make lint     ruff, mypy, the order of the rooms         make bench    side by side with QEMU
+#   make conformance [COUNT=10000000] [SEED=N]               random programs on our processor and on Spike, in lock-step
 #   make clean    forget the virtual environment and caches  PYTHON=python3.12 chooses another Python
 
 PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(shell command -v $(name) >/dev/null 2>&1 && $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))) python3)
 BIN := .venv/bin
+COUNT ?= 10000000
 
-.PHONY: demo test lint bench clean setup-demo setup-test setup-bench
+.PHONY: demo test lint bench conformance clean setup-demo setup-test setup-bench
 
 demo: setup-demo
 	@echo "Booting Debian in a machine made of Python, to run tools/demo-inside.sh there"
@@ -26,6 +28,9 @@ lint: setup-test
 
 bench: setup-bench
 	@$(BIN)/python bench/vm.py all
+
+conformance: setup-test
+	@PYTHONPATH=src:tests $(BIN)/python -m support.lockstep --count $(COUNT) $(if $(SEED),--seed $(SEED))
 
 setup-demo setup-test setup-bench: setup-%:
 	@$(PYTHON) tools/setup.py $*

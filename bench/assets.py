@@ -6,6 +6,8 @@ import gzip
 import re
 from pathlib import Path
 
+from gasang.images.cpio import archive
+from gasang.storage.tree import Entry, Kind
 from guests.build import cache_directory, compile_bare, compile_program
 
 SOURCES = Path(__file__).resolve().parent / "guests"
@@ -31,26 +33,17 @@ def bare_program(name: str, paging: bool = False) -> Path:
     )
 
 
-def _record(name: str, mode: int, data: bytes = b"", device: tuple[int, int] = (0, 0), number: int = 0) -> bytes:
-    """A member of a cpio archive in the "newc" form (the kernel's Documentation/driver-api/early-userspace/buffer-format.rst)."""
-    path = name.encode() + b"\0"
-    fields = (number, mode, 0, 0, 1, 0, len(data), 0, 0, *device, len(path), 0)
-    header = b"070701" + b"".join(b"%08X" % field for field in fields) + path
-    return header + b"\0" * (-len(header) % 4) + data + b"\0" * (-len(data) % 4)
-
-
 def initrd() -> Path:
-    """The gzipped initrd, whose only program is init."""
+    """The gzipped initrd, whose only program is init. Raises guests.build.BuildError."""
     program = user_program()
     made = cache_directory() / f"{program.stem}.cpio.gz"
     if not made.exists():
-        members = [
-            _record("dev", 0o040755, number=1),
-            _record("dev/console", 0o020600, device=(5, 1), number=2),
-            _record("init", 0o100755, program.read_bytes(), number=3),
-            _record("TRAILER!!!", 0),
-        ]
+        entries = (
+            Entry(path="dev", kind=Kind.DIRECTORY, mode=0o755),
+            Entry(path="dev/console", kind=Kind.CHARACTER, mode=0o600, device=(5, 1)),
+            Entry(path="init", kind=Kind.FILE, mode=0o755, data=program.read_bytes()),
+        )
         scratch = made.with_suffix(".part")
-        scratch.write_bytes(gzip.compress(b"".join(members), mtime=0))
+        scratch.write_bytes(gzip.compress(archive(entries), mtime=0))
         scratch.replace(made)
     return made

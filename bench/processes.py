@@ -15,8 +15,6 @@ from pathlib import Path
 
 from bench.peers import environment
 
-TICKS = os.sysconf("SC_CLK_TCK")
-
 
 class MachineError(Exception):
     """A machine that did not do what the measurement needs; the message ends with what its console said last."""
@@ -128,11 +126,8 @@ def family(pid: int) -> list[int]:
 
 def cpu_seconds(pid: int) -> float:
     """CPU time used so far by the process and its living descendants."""
-    total = 0
-    for member in family(pid):
-        fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / TICKS
+    # The number of another process's CPU clock, as clock_getcpuclockid(3) makes it; /proc/PID/stat counts in steps of 10 ms.
+    return sum(time.clock_gettime(~member << 3 | 2) for member in family(pid))
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from bench.measures import programs as speed  # noqa: E402
 from bench.peers import Peer  # noqa: E402
 from bench.processes import MachineError  # noqa: E402
 
+from gasang.core.errors import GasangError  # noqa: E402
 from guests.build import BuildError  # noqa: E402
 
 README = ROOT / "bench" / "README.md"
@@ -66,7 +67,7 @@ class Bench:
 
     def start(self) -> list[Figure]:
         """Start to first guest instruction."""
-        return start.first_instruction(self._peers, self._options.runs)
+        return start.first_instruction(self._peers, self._kernel(), self._options.initrd, self._options.runs)
 
     def all(self) -> list[Figure]:
         """All of it but `bare`, as it stands in the README; what fails is told, and the rest measured."""
@@ -102,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--peers", nargs="+", choices=("qemu", "gasang"), default=("qemu", "gasang"), help="only these")
     parser.add_argument("--gasang", default="", metavar="COMMAND", help="how to call gasang (default: this tree's)")
     parser.add_argument("--kernel", type=Path, help="a riscv64 kernel (default: Debian's, fetched once)")
-    parser.add_argument("--initrd", type=Path, help="for boot: an initrd that powers off by itself (default: ours)")
+    parser.add_argument("--initrd", type=Path, help="for boot and start: an initrd that powers off by itself (default: ours)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--write-readme", action="store_true", help="put the table into bench/README.md")
     return parser
@@ -123,7 +124,7 @@ def main() -> int:
     try:
         bench = Bench(options)
         found = MEASURES[options.measure](bench)
-    except (MachineError, BuildError, kernel.FetchError, OSError) as error:
+    except (MachineError, BuildError, GasangError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     machine["load after"] = peers.load()

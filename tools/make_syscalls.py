@@ -18,7 +18,7 @@ NEWER = {
     "setxattrat": 463, "getxattrat": 464, "listxattrat": 465, "removexattrat": 466, "open_tree_attr": 467, "file_getattr": 468,
     "file_setattr": 469,
 }  # fmt: skip
-NUMBER = re.compile(r"^#define __NR(3264)?_(\w+) (.+)$", re.M)
+NUMBER = re.compile(r"^#define __NR(3264)?_(\w+) (.+)$", re.MULTILINE)
 WANTED = [f"-D__ARCH_WANT_{name}" for name in ("NEW_STAT", "SET_GET_RLIMIT", "SYS_CLONE3", "MEMFD_SECRET")]
 GENERIC = ["-D__BITS_PER_LONG=64", *WANTED]
 HEADERS = {

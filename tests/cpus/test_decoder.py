@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gasang.cpus.decoder import DecoderTables, Record, decode_into
+from gasang.cpus.decoder import DecoderTables, decode_into
 from gasang.cpus.instruction_set import DescriptionError, Extension, InstructionSet
+from gasang.cpus.record import Record
 from gasang.cpus.riscv64.isa import rv64
 from gasang.native import native, ptr, struct, u8, u64
 

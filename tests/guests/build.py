@@ -51,10 +51,12 @@ def cache_directory() -> Path:
     return directory
 
 
-def compile_program(name: str, sources: Sequence[Path], flags: Sequence[str], read_too: Sequence[Path] = ()) -> Path:
-    """The program `name` made from `sources`; `read_too` are files the sources or flags refer to. Raises BuildError."""
+def compile_program(
+    name: str, sources: Sequence[Path], flags: Sequence[str], read_too: Sequence[Path] = (), libraries: Sequence[str] = ()
+) -> Path:
+    """The program `name` made from `sources` and `libraries`; `read_too` are files the sources or flags refer to. Raises BuildError."""
     key = hashlib.sha256()
-    for part in (compiler_version(), name, *flags):
+    for part in (compiler_version(), name, *flags, *libraries):
         key.update(part.encode() + b"\0")
     for path in (*sources, *read_too):
         key.update(path.name.encode() + b"\0" + path.read_bytes())
@@ -63,7 +65,8 @@ def compile_program(name: str, sources: Sequence[Path], flags: Sequence[str], re
         return built
     with tempfile.TemporaryDirectory(dir=built.parent) as scratch:
         out = Path(scratch) / "out"
-        done = subprocess.run([COMPILER, *flags, *map(str, sources), "-o", str(out)], capture_output=True, text=True, check=False)
+        command = [COMPILER, *flags, *map(str, sources), *libraries, "-o", str(out)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise BuildError(f"{name}: {done.stderr}")
         out.replace(built)

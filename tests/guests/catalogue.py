@@ -19,13 +19,19 @@ class Guest:
     prints: tuple[str, ...] = ()
     """Lines it prints besides PASS, in this order."""
     ends: bool = True
+    dies: str = ""
+    """What the message says with which our machine ends at once, by itself."""
     limit: float = 30.0
     """Seconds after which it hangs."""
     devices: tuple[str, ...] = ()
-    """virtio devices it wants: rng, console, blk."""
+    """virtio devices it wants: rng, console, blk. Of ours it always gets rng, and blk if it wants that."""
     qemu_options: tuple[str, ...] = ()
     qemu_differs: str = ""
     """Why QEMU 7.2 does not pass, if it does not."""
+
+
+def _wild(dies: str, *defines: str, harts: int = 1) -> Guest:
+    return Guest("wild.c", defines=defines, harts=harts, prints=("jumping into nowhere",), ends=False, dies=dies)
 
 
 GUESTS: dict[str, Guest] = {
@@ -58,8 +64,19 @@ GUESTS: dict[str, Guest] = {
     "echo": Guest("echo.c", types="hello\nthere\nquit\n", prints=("echo: hello", "echo: there"), limit=10),
     "uart": Guest("uart.c", types="abcq", prints=("ready", "abcq"), limit=10),
     "virtio": Guest("virtio.c", devices=("console", "blk"), prints=("devices attacked",)),
+    "virtio_strict": Guest(
+        "virtio.c", defines=("STRICT",), devices=("blk",), prints=("devices attacked",), qemu_differs="it overlooks some of what is hostile"
+    ),
     "garbage": Guest("garbage.c"),
     "garbage_more": Guest("garbage.c", arguments="seed=7 snippets=20000"),
     "havoc": Guest("havoc.c", prints=("running garbage",), ends=False),
-    "wild": Guest("wild.c", prints=("jumping into nowhere",), ends=False),
+    "havoc_dies": Guest("havoc.c", arguments="seed=2", prints=("running garbage",), ends=False, dies="hart 0: it can never go on"),
+    "wild": _wild(
+        "hart 0: it can never go on: its trap handler cannot be executed (fetch access fault, stval 0x10000000000, scause 1, "
+        "sepc 0x10000000000, stvec 0x10000000000)"
+    ),
+    "wild_nested": _wild("hart 0: it can never go on: its trap handler leads to the same trap for ever (breakpoint", "NESTED"),
+    "wild_returning": _wild("leads to the same trap for ever (fetch access fault, stval 0x20000000000, scause 1", "RETURNING"),
+    "wild_paged": _wild("cannot be executed (fetch page fault, stval 0x10000000000, scause 12", "PAGED"),
+    "wild_second": _wild("hart 1: it can never go on: its trap handler cannot be executed", "SECOND", harts=2),
 }

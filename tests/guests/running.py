@@ -19,7 +19,7 @@ QEMU = "qemu-system-riscv64"
 QEMU_DEVICES = {
     "rng": ("-device", "virtio-rng-device"),
     "console": ("-device", "virtio-serial-device"),
-    "blk": ("-drive", "file=/dev/null,if=none,id=disk,format=raw", "-device", "virtio-blk-device,drive=disk"),
+    "blk": ("-drive", "file=/dev/null,if=none,id=disk,format=raw,file.locking=off", "-device", "virtio-blk-device,drive=disk"),
 }
 
 
@@ -28,13 +28,14 @@ class Outcome:
     """How a run ended.
 
     Lines of the console (no carriage returns), what the command said on stderr, its exit code, and what ended it: "itself", "terminate"
-    (asked to at the time limit) or "kill" (deaf to that).
+    (asked to at the time limit) or "kill" (deaf to that). `orphans` tells whether it left processes behind.
     """
 
     lines: list[str]
     stderr: str
     exit_code: int
     ended_by: str
+    orphans: bool = False
 
 
 def qemu_command(guest: Guest, elf: Path) -> list[str]:
@@ -46,10 +47,12 @@ def qemu_command(guest: Guest, elf: Path) -> list[str]:
     return [*command, "-append", guest.arguments] if guest.arguments else command
 
 
-def gasang_command(guest: Guest, elf: Path) -> list[str]:
-    """The command that runs the guest under ours."""
+def gasang_command(guest: Guest, elf: Path, *disks: Path) -> list[str]:
+    """The command that runs the guest under ours, with these disks."""
     start = [sys.executable, "-c", "import sys; from gasang.cli.main import main; sys.exit(main())"]
     command = [*start, "run", "--vm", "--cpus", str(guest.harts), "--memory", "128M", "--kernel", str(elf)]
+    for disk in disks:
+        command += ["--disk", str(disk)]
     return [*command, "--append", guest.arguments] if guest.arguments else command
 
 
@@ -78,7 +81,10 @@ def run_guest(command: Sequence[str], guest: Guest, limit: float | None = None) 
     output = bytearray()
     to_type = guest.types.encode()
     pipe = subprocess.PIPE
-    with tempfile.TemporaryFile() as said, subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=said, env=env) as process:
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=said, env=env, start_new_session=True) as process,
+    ):
         assert process.stdin is not None
         assert process.stdout is not None
         with selectors.DefaultSelector() as selector:
@@ -96,7 +102,17 @@ def run_guest(command: Sequence[str], guest: Guest, limit: float | None = None) 
         process.stdin.close()
         said.seek(0)
         stderr = said.read().decode(errors="replace")
-    return Outcome(output.decode(errors="replace").replace("\r", "").splitlines(), stderr, process.returncode, ended_by)
+    lines = output.decode(errors="replace").replace("\r", "").splitlines()
+    return Outcome(lines, stderr, process.returncode, ended_by, _is_alive(process.pid))
+
+
+def _is_alive(session: int) -> bool:
+    """Whether a process of this group, which has lost its leader, still runs."""
+    try:
+        os.killpg(session, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def failures(guest: Guest, outcome: Outcome) -> list[str]:

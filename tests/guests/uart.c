@@ -68,10 +68,11 @@ int guest(uint64_t hart, const void *device_tree)
     *uart(INTERRUPT_ENABLE) = 1;
     csr_set(sie, SEIE);
     put_all("ready\n");
-    csr_set(sstatus, SIE);
-    while (last != 'q')
+    while (last != 'q') { /* looked at with interrupts off, or the last one might come between the look and the wait */
         __asm__ volatile("wfi");
-    csr_clear(sstatus, SIE);
+        csr_set(sstatus, SIE);
+        csr_clear(sstatus, SIE);
+    }
     *uart(INTERRUPT_ENABLE) = 0;
     put_all("\n");
     wrong += check("interrupts came", interrupts > 0, 1);

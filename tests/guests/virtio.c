@@ -1,12 +1,13 @@
 /* A driver with hostile virtqueues: addresses outside memory, loops of descriptors, absurd sizes, on every virtio-mmio device.
- * A device may break (DEVICE_NEEDS_RESET) or ignore them; after a reset it answers again, and nothing is written elsewhere. */
+ * A device may break (DEVICE_NEEDS_RESET) or ignore them; after a reset it answers again, and nothing is written elsewhere.
+ * STRICT: what cannot be followed at all must break it, and it stands still until the reset. */
 #include "traps.h"
 
 enum { FIRST = 0x10001000, STEP = 0x1000, SLOTS = 8, MAGIC_VALUE = 0x74726976 };
 enum { MAGIC = 0, VERSION = 4, DEVICE_ID = 8, DEVICE_FEATURES = 0x10, DEVICE_FEATURES_SELECT = 0x14, DRIVER_FEATURES = 0x20, DRIVER_FEATURES_SELECT = 0x24 };
 enum { QUEUE_SELECT = 0x30, QUEUE_SIZE_MAX = 0x34, QUEUE_SIZE = 0x38, QUEUE_READY = 0x44, NOTIFY = 0x50, STATUS = 0x70 };
 enum { DESCRIPTORS = 0x80, AVAILABLE = 0x90, USED = 0xA0 };
-enum { ACKNOWLEDGE = 1, DRIVER = 2, DRIVER_OK = 4, FEATURES_OK = 8 };
+enum { ACKNOWLEDGE = 1, DRIVER = 2, DRIVER_OK = 4, FEATURES_OK = 8, NEEDS_RESET = 64 };
 enum { NEXT = 1, WRITE = 2, INDIRECT = 4 };
 
 struct descriptor {
@@ -82,8 +83,19 @@ static void give(uint64_t device, uint32_t number, uint64_t table, uint64_t avai
     *reg(device, NOTIFY) = number;
 }
 
-static void attack(uint64_t device, uint32_t number)
+#ifdef STRICT
+static int broke(uint64_t device, const char *what)
 {
+    int wrong = check(what, *reg(device, STATUS) & NEEDS_RESET, NEEDS_RESET);
+    queue.used.index = 0;
+    *reg(device, NOTIFY) = 0;
+    return wrong + check("buffers used by a broken device", queue.used.index, 0);
+}
+#endif
+
+static int attack(uint64_t device, uint32_t number)
+{
+    int wrong = 0;
     static const uint64_t places[] = {1UL << 40, ~0UL - 64, 0, 0x0C000000, 0x10000000, 0x87FFFFFC};
     for (size_t i = 0; i < sizeof hostile / sizeof *hostile; i++) {
         for (int k = 0; k < 8; k++)
@@ -93,9 +105,16 @@ static void attack(uint64_t device, uint32_t number)
         queue.available.index = 2;
         queue.used.index = 0;
         give(device, number, (uint64_t)queue.table, (uint64_t)&queue.available, (uint64_t)&queue.used);
+#ifdef STRICT
+        if (hostile[i].flags == WRITE || hostile[i].next == 9999 || hostile[i].flags & INDIRECT)
+            wrong += broke(device, "a buffer that cannot be followed");
+#endif
     }
     queue.available.index = 0x7FFF; /* far more than the ring holds */
     give(device, number, (uint64_t)queue.table, (uint64_t)&queue.available, (uint64_t)&queue.used);
+#ifdef STRICT
+    wrong += broke(device, "more buffers than the ring holds");
+#endif
     queue.available.index = 1;
     queue.available.ring[0] = 0xFFFF; /* a head outside the table */
     give(device, number, (uint64_t)queue.table, (uint64_t)&queue.available, (uint64_t)&queue.used);
@@ -114,6 +133,7 @@ static void attack(uint64_t device, uint32_t number)
     *reg(device, QUEUE_SELECT) = 0xFFFFFFFF;
     *reg(device, QUEUE_READY) = 1;
     *reg(device, NOTIFY) = 0xFFFFFFFF;
+    return wrong;
 }
 
 int guest(uint64_t hart, const void *device_tree)
@@ -136,7 +156,7 @@ int guest(uint64_t hart, const void *device_tree)
             negotiate(device);
             *reg(device, QUEUE_SELECT) = number;
             if (*reg(device, QUEUE_SIZE_MAX) >= 8)
-                attack(device, number);
+                wrong += attack(device, number);
         }
         *reg(device, STATUS) = 0;
         wrong += check("status after a reset", *reg(device, STATUS), 0);

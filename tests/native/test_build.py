@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import platform
 import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +12,11 @@ import pytest
 from gasang.core.errors import GasangError
 from gasang.native import NativeFunction, native, native_from_source, ptr, struct, u8, u32, u64, u128
 from gasang.native import build as build_module
-from gasang.native.build import LinkError, build, build_library, compile_object, link, target_machine, unresolved
+from gasang.native.build import build, compile_object
 from gasang.native.builtins import BUILTINS, OPERATIONS
-from gasang.native.cache import ObjectCache
 from gasang.native.function import python_entry
 from gasang.native.llvm import ModuleEmitter
+from gasang.native.loading import LinkError, link, target_machine, unresolved
 from support.native_twins import NAMESPACE, Memory, compiled
 
 SIEVE = """
@@ -106,23 +105,6 @@ def test_tables() -> None:
     call = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64)
     assert [call(address)(5) for address in rows["entry0"]] == [16, 15, 16]
     assert rows["table one"][0] == rows["entry0"][1]
-
-
-def test_library_is_keyed_by_its_files(tmp_path: Path) -> None:
-    source, cache = tmp_path / "source.py", ObjectCache(tmp_path / "cache")
-    source.write_text("one")
-    emitted = []
-
-    def roots() -> ModuleEmitter:
-        emitted.append(1)
-        return ModuleEmitter([triple], {"t": [triple]})
-
-    for text, expected in (("one", 1), ("one", 1), ("two", 2), ("one", 2)):
-        source.write_text(text)
-        built = build_library("library", [source], roots, (1, {"t": 1}), cache=cache)
-        assert python_entry(triple, built.entries[0])(5) == 15
-        assert len(built.tables["t"]) == 1
-        assert len(emitted) == expected
 
 
 # ---------------------------------------------------------------------- calls that nobody answers

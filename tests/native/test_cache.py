@@ -257,13 +257,15 @@ def test_two_processes_compile_the_same_at_once(tmp_path: Path) -> None:
     ("variables", "expected"),
     [
         ({"GASANG_NATIVE_CACHE": "/somewhere", "XDG_CACHE_HOME": "/xdg"}, "/somewhere"),
+        ({"GASANG_NATIVE_CACHE": "/somewhere", "GASANG_HOME": "/elsewhere"}, "/somewhere"),
+        ({"GASANG_HOME": "/elsewhere", "XDG_CACHE_HOME": "/xdg", "HOME": "/home/me"}, "/elsewhere/cache/native"),
         ({"GASANG_NATIVE_CACHE": "", "XDG_CACHE_HOME": "/xdg", "HOME": "/home/me"}, "/xdg/gasang/native"),
         ({"XDG_CACHE_HOME": "relative", "HOME": "/home/me"}, "/home/me/.cache/gasang/native"),
         ({"HOME": "/home/me"}, "/home/me/.cache/gasang/native"),
     ],
 )
 def test_default_directory(variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("GASANG_NATIVE_CACHE", "XDG_CACHE_HOME", "HOME"):
+    for name in ("GASANG_NATIVE_CACHE", "GASANG_HOME", "XDG_CACHE_HOME", "HOME"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -274,7 +276,7 @@ def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
     def homeless() -> Path:
         raise RuntimeError("Could not determine home directory.")
 
-    for name in ("GASANG_NATIVE_CACHE", "XDG_CACHE_HOME"):
+    for name in ("GASANG_NATIVE_CACHE", "GASANG_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Path, "home", homeless)
     cache = ObjectCache()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from typing import Any
 
 import pytest
@@ -51,7 +50,7 @@ def test_code_for_aarch64(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_host_without_code(body: str, operation: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    monkeypatch.setattr(emit_floats, "machine", lambda: "riscv64")
     statement = body if "return" in body else f"return {body}"
     function = native_from_source(f"def f() -> i64:\n    {statement}", NAMESPACE)
     with pytest.raises(

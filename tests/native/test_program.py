@@ -30,8 +30,8 @@ from gasang.native import (
     u128,
 )
 from gasang.native import program as program_module
-from gasang.native.build import LinkError
 from gasang.native.cache import ObjectCache
+from gasang.native.loading import LinkError
 from gasang.native.memory_functions import MEMORY_FUNCTIONS
 from gasang.native.program import program, program_file
 from support.native_twins import Memory

@@ -24,6 +24,8 @@ from gasang.kinds.container.supervisor.status import Status
 
 LOG = "test-json.log"
 STOP = 2
+SOCKETS: list[socket.socket] = []
+"""Of clients, to be closed after a test."""
 
 
 def plan_of(program: str, *arguments: str, terminal: bool = False, stop: bool = False, extra: int = 0) -> bytes:
@@ -37,7 +39,7 @@ def plan_of(program: str, *arguments: str, terminal: bool = False, stop: bool = 
     plan.child.call("setsid", what="begin a session")
     if terminal:
         plan.child.call("ioctl", 0, TIOCSCTTY, 0, what="control the terminal")
-    plan.child.call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0, what="die with the supervisor")
+    plan.child.call("prctl", PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0, what="die with the supervisor")
     if stop:
         plan.child.do(layout.REPORT, layout.STOPPED, STOP, what="stop")
         plan.child.do(layout.WAIT, 4, plan.blob(bytes(8)), 8, what="wait")
@@ -67,12 +69,19 @@ class Folder:
 
     def launch(self, plan: bytes, *, terminal_master: int | None = None, descriptors: tuple[int, ...] = (), **settings: Any) -> Supervisor:
         """A supervisor, subscribed to."""
+        made = self.launch_raw(plan, terminal_master=terminal_master, descriptors=descriptors, **settings)
+        made.subscribe()
+        return made
+
+    def launch_raw(
+        self, plan: bytes, *, terminal_master: int | None = None, descriptors: tuple[int, ...] = (), **settings: Any
+    ) -> Supervisor:
+        """A supervisor that nothing has been said to yet."""
         forget_records(self.path)
         made = Supervisor.launch(
             Settings(**{"log": LOG, "ephemeral": True, **settings}), plan, self.path, terminal=terminal_master, descriptors=descriptors
         )
         self.launched.append(made)
-        made.subscribe()
         return made
 
     def run(self, plan: bytes, **settings: Any) -> Status:
@@ -105,6 +114,8 @@ def folder(tmp_path: Path) -> Iterator[Folder]:
     made = Folder(tmp_path)
     yield made
     made.close()
+    while SOCKETS:
+        SOCKETS.pop().close()
 
 
 class Client:
@@ -112,8 +123,9 @@ class Client:
 
     def __init__(self, supervisor: Supervisor, **options: Any) -> None:
         self.socket, other = socket.socketpair()
-        self.number = supervisor.attach(other, **options).value
-        other.close()
+        SOCKETS.append(self.socket)
+        with other:
+            self.number = supervisor.attach(other, **options).value
         self.socket.settimeout(20)
 
     def rest(self) -> bytes:

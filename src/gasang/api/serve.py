@@ -62,10 +62,11 @@ async def serve(folders: Folders, ready: int | None = None) -> None:
 
 def main(folders: Folders) -> int:
     """Run the daemon in this process; its exit code."""
+    ready = os.environ.pop("GASANG_READY", "")
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     folders.run.mkdir(parents=True, exist_ok=True, mode=0o711)
     try:
-        asyncio.run(serve(folders))
+        asyncio.run(serve(folders, int(ready) if ready else None))
     except GasangError as error:
         print(f"gasang: {error}", file=sys.stderr)
         return error.exit_code

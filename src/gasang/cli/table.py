@@ -9,6 +9,8 @@ VERBS = {
     "images": "list the images that are here",
     "pull": "make an image ready to run",
     "rmi": "remove images",
+    "oci": "run OCI bundles, as container engines ask for it",
+    "daemon": "run the engine behind containers, or tell of it",
     "kinds": "list the kinds of machines and what each can do",
     "doctor": "check this host and say what to mend",
     "disasm": "show the instructions of an ELF file",

@@ -12,6 +12,8 @@ from typing import Any
 from gasang.cpus.decode_tree import Leaf, Node
 from gasang.cpus.instruction_set import NO_REGISTER, DescriptionError, Instruction, InstructionSet
 from gasang.cpus.pattern import Operand
+from gasang.cpus.placed_tables import TABLES, PlacedTables
+from gasang.cpus.record import Record
 from gasang.native import i32, native, ptr, struct, u8, u16, u32, u64
 
 LEAF_FLAG = 0x8000
@@ -19,18 +21,6 @@ LEAF_INDEX = 0x7FFF
 RECORD_BITS = 32
 NEVER = (0, 1)
 """A (mask, match) pair that no word satisfies."""
-
-
-@struct
-class Record:
-    """A decoded instruction: what its handler needs besides the hart's state. 16 bytes."""
-
-    handler: u64
-    rd: u8
-    rs1: u8
-    rs2: u8
-    rs3: u8
-    imm: i32
 
 
 @struct
@@ -148,18 +138,24 @@ class DecoderTables:
         self._illegal = self._leaf(Leaf(()))
         root = self._place(instruction_set.tree)
         assert root == 0, "the tree's root is no leaf"
-        self._arrays = [
+        arrays = [
             _array(_layout(TreeNode), self._nodes),
             _array(ctypes.c_uint16, self._children),
             _array(_layout(Recipe), self._recipes),
             _array(_layout(ImmediatePart), self._parts),
         ]
-        self.pointer = _layout(DecodeTables)(*(ctypes.addressof(array) for array in self._arrays))
+        self._memory = PlacedTables({name: bytes(array) for name, array in zip(TABLES, arrays, strict=True)})
+        self.pointer = self._memory.pointer
 
     @property
     def size(self) -> int:
         """Bytes that the tables take."""
-        return sum(ctypes.sizeof(array) for array in self._arrays)
+        return sum(map(len, self.content.values()))
+
+    @property
+    def content(self) -> dict[str, bytes]:
+        """The tables as bytes, for PlacedTables."""
+        return self._memory.content
 
     def _place(self, tree: Node | Leaf) -> int:
         """Lay out a tree; what its parent's `children` says of it."""

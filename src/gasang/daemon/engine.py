@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import time
+from typing import Final
 
 from gasang.core.errors import GasangError
 from gasang.daemon.containers.control import GroupControl
@@ -13,6 +14,7 @@ from gasang.daemon.containers.health import Health
 from gasang.daemon.containers.layers import ContainerLayers
 from gasang.daemon.containers.lives import Lives
 from gasang.daemon.containers.names import new_id
+from gasang.daemon.containers.process import Exit
 from gasang.daemon.containers.record import Container
 from gasang.daemon.containers.restart import wants_start_with_daemon
 from gasang.daemon.containers.supervised import SupervisedRuntime
@@ -23,6 +25,9 @@ from gasang.daemon.networks import ContainerNetworks
 from gasang.daemon.records import Database, Table
 from gasang.daemon.services import Services
 from gasang.daemon.volumes import Volumes
+
+UNKNOWN: Final = 255
+"""The exit code of a container whose end nobody saw: the host went down."""
 
 
 class Engine:
@@ -48,14 +53,14 @@ class Engine:
             layers=self.layers,
             networks=self.networks,
             control=self.control,
-            runtime=SupervisedRuntime(),
+            runtime=SupervisedRuntime(self.control),
             find=self._find,
         )
         self.services = services
         self.containers = Lives(services)
         self.execs = Execs(services, self.containers)
         self.files = ContainerFiles(services)
-        self.containers.running.health = Health(services, self.execs)
+        self.containers.running.on_start = Health(services, self.execs).begin
 
     def _find(self, word: str) -> Container:
         return self.containers.find(word)
@@ -68,23 +73,23 @@ class Engine:
         return found
 
     def cgroup_version(self) -> str:
-        """ "1" or "2", as clients expect it."""
+        """Which: "1" or "2", as clients expect it."""
         return self.control.version
 
     async def recover(self) -> None:
         """Take over what a former daemon left: running containers go on, those that ended meanwhile are told, policies are honoured."""
         running: list[Container] = []
-        ended: list[tuple[Container, Any]] = []
+        ended: list[tuple[Container, Exit]] = []
         for container in self.containers.all():
             if not container.status.alive:
                 continue
-            folder = self.folders.machine(container.id)
+            folder = self.folders.container(container.id)
             process = await self.services.runtime.find(folder)
             if process is not None:
                 running.append(container)
                 self.containers.running.adopt(self.containers.life(container), process)
             else:
-                ended.append((container, self.services.runtime.exit_of(folder)))
+                ended.append((container, self.services.runtime.exit_of(folder) or Exit(UNKNOWN, time.time_ns())))
         await asyncio.to_thread(self.networks.reconcile, running)
         for container, exit_ in ended:
             await self.containers.running.ended(self.containers.life(container), exit_)

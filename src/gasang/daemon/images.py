@@ -18,7 +18,7 @@ from gasang.daemon.records import Table
 from gasang.daemon.views import ImageView
 from gasang.images.containers import ContainerImage, Containers
 from gasang.images.content.content import Content
-from gasang.images.layers.commit import commit_layer
+from gasang.images.flat import pack_changes
 from gasang.images.reference import parse_reference
 from gasang.images.registry.credentials import Credentials, Keyring
 from gasang.images.registry.events import Event, Status
@@ -102,11 +102,12 @@ class DaemonImages:
 
     def count(self) -> int:
         """How many there are."""
-        return len(self.containers.list())
+        return len(self.containers.images())
 
     def disk_usage(self) -> int:
         """Bytes of all unpacked layers."""
-        return sum(self.containers.layers.size(layer) for layer in {layer for image in self.containers.list() for layer in image.diff_ids})
+        layers = {layer for image in self.containers.images() for layer in image.diff_ids}
+        return sum(map(self.containers.layers.size, layers))
 
     # users
 
@@ -176,9 +177,9 @@ class DaemonImages:
             base = self.find(parent.id) if parent.id else None
             layers, diff_ids = (list(base.layers), list(base.diff_ids)) if base else ([], [])
             if layer is not None:
-                blob, diff_id = commit_layer(self.content, self.containers.layers, layer, lease.hold)
-                layers.append(blob)
-                diff_ids.append(diff_id)
+                made = pack_changes(self.content, lease.hold, layer)
+                layers.append(made.blob)
+                diff_ids.append(made.diff_id)
             platform = base.platform if base else host_platform()
             document: dict[str, Any] = {
                 **platform.document(),
@@ -206,9 +207,13 @@ class DaemonImages:
             self._cache.drop(key)
             return None
 
-    def remember(self, key: str, image: ImageView) -> None:
-        """A step of a build made this."""
-        self._cache.put(key, {"image": image.id})
+    def remember(self, key: str, parent: ImageView, image: ImageView) -> None:
+        """A step of a build made `image` of `parent`, which is not shown any more unless it has a name."""
+        self._cache.put(key, {"image": image.id, "parent": parent.id})
+
+    def steps(self) -> set[str]:
+        """The ids of images that are steps on the way to others."""
+        return {record["parent"] for key in self._cache if (record := self._cache.get(key))}
 
     # changing
 
@@ -266,7 +271,7 @@ def _is_of(view: ImageView, wanted: Platform) -> bool:
 
 
 def _keyring(auth: Credentials | None, registry: str) -> Keyring:
-    return Keyring.of(registry, auth) if auth else Keyring.of_user(os.environ)
+    return Keyring.only(registry, auth) if auth else Keyring.of_user(os.environ)
 
 
 async def _with_events(work: Callable[[Callable[[Event], None]], Any], say: Say) -> Any:

@@ -36,7 +36,7 @@ def ports_of(container: Container) -> list[PortSpec]:
     if container.host["PublishAllPorts"]:
         for name in container.config["ExposedPorts"] or {}:
             if name not in bindings:
-                wanted.append(PortSpec(*_port(name)))
+                wanted += [PortSpec(*_port(name))]
     return wanted
 
 
@@ -97,7 +97,7 @@ class ContainerNetworks:
         ports_of(container)
 
     async def join(self, container: Container) -> dict[str, str]:
-        """Make the container's network; the namespaces it joins, by kind. Endpoints and ports of the record are filled. Raises GasangError."""
+        """Make the container's network, and fill in the record's; the namespaces it joins, by kind. Raises GasangError."""
         mode = container.host["NetworkMode"]
         if container.config["NetworkDisabled"] or mode == "none":
             return {}

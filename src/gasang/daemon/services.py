@@ -45,14 +45,14 @@ class Services:
         """The log of a container, None where its driver keeps none."""
         if container.host["LogConfig"]["Type"] == "none":
             return None
-        return self.folders.container(container.id) / f"{container.id}-json.log"
+        return self.folders.container(container.id) / "container-json.log"
 
 
 def host_devices() -> tuple[dict[str, Any], ...]:
     """Every device node of the host, as a privileged container gets them; terminals and what is mounted in /dev are left out."""
     found = []
     for parent, folders, files in os.walk("/dev"):
-        folders[:] = [name for name in folders if os.path.join(parent, name) not in ("/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/fd")]
+        folders[:] = [name for name in folders if parent != "/dev" or name not in ("pts", "shm", "mqueue", "fd")]
         for name in files:
             path = os.path.join(parent, name)
             node = os.lstat(path)

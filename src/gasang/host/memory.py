@@ -9,6 +9,9 @@ import os
 
 from gasang.core.errors import OutOfSpaceError
 
+_LARGE = 1 << 18
+"""Bytes from which it pays to have the host do the copying."""
+
 
 class LazyMemory:
     """`size` bytes of zeroes that cost what is touched. `address` is where they lie in this process."""
@@ -16,7 +19,7 @@ class LazyMemory:
     def __init__(self, size: int, name: str) -> None:
         self.size = size
         try:
-            self._map = _map_named(size, name)
+            self._map, self._descriptor = _map_named(size, name)
         except (OSError, OverflowError, ValueError) as error:
             cause = f"the host cannot map them ({error})"
             raise OutOfSpaceError(f"{size} bytes of guest memory", cause, "ask for less with --memory") from error
@@ -24,11 +27,25 @@ class LazyMemory:
         self.address = ctypes.addressof(self._anchor)
         self.view = memoryview(self._map)
 
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        """Store `data` at `offset`; all of it lies inside."""
+        if self._descriptor < 0 or len(data) < _LARGE:
+            self.view[offset : offset + len(data)] = data
+            return
+        # The host then need not make pages of zeroes first, and does not stumble over every one of them.
+        rest = memoryview(data)
+        while rest:
+            done = os.pwrite(self._descriptor, rest, offset)
+            rest, offset = rest[done:], offset + done
+
     def close(self) -> None:
         """Unmap. Nothing may use the memory any more."""
         self.view.release()
         del self._anchor
         self._map.close()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     def release(self) -> None:
         """Give what was touched back to the host; it reads as zeroes again (where the host cannot, it stays as it is)."""
@@ -41,15 +58,17 @@ class LazyMemory:
         return _resident(self.address, self.size)
 
 
-def _map_named(size: int, name: str) -> mmap.mmap:
+def _map_named(size: int, name: str) -> tuple[mmap.mmap, int]:
+    """The memory, and its descriptor where it has one, else -1."""
     if not hasattr(os, "memfd_create"):
-        return mmap.mmap(-1, size)
+        return mmap.mmap(-1, size), -1
     descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
     try:
         os.ftruncate(descriptor, size)
-        return mmap.mmap(descriptor, size, mmap.MAP_SHARED)
-    finally:
+        return mmap.mmap(descriptor, size, mmap.MAP_SHARED), descriptor
+    except BaseException:
         os.close(descriptor)
+        raise
 
 
 def _resident(address: int, size: int) -> int:

@@ -1,4 +1,4 @@
-"""Mounting on Linux: flags of mount(2), mount_setattr(2), open_tree(2), move_mount(2), fsconfig(2) and openat2(2), and their option names."""
+"""Mounting on Linux: flags of mount(2), and of the calls that open and move mounts; names of options."""
 
 from __future__ import annotations
 

@@ -100,10 +100,10 @@ def add_chain(family: int, table: str, name: str) -> Message:
     return _message(_NEW_CHAIN, CREATE, family, text(1, table) + text(3, name), f"chain {name}")
 
 
-def add_base_chain(family: int, table: str, name: str, kind: str, hook: int, priority: int) -> Message:
-    """A chain that packets enter at a hook; what it does not decide is accepted. `kind` is filter or nat."""
+def add_base_chain(family: int, table: str, name: str, kind: str, hook: int, priority: int, *, policy: int = ACCEPT) -> Message:
+    """A chain that packets enter at a hook; the policy is for what it does not decide. `kind` is filter or nat."""
     where = nested(4, _be32(1, hook), _be32(2, priority))
-    body = text(1, table) + text(3, name) + where + _be32(5, ACCEPT) + text(7, kind)
+    body = text(1, table) + text(3, name) + where + _be32(5, policy) + text(7, kind)
     return _message(_NEW_CHAIN, CREATE, family, body, f"chain {name}")
 
 

@@ -20,6 +20,7 @@ NEW_LINK: Final = 16
 DELETE_LINK: Final = 17
 GET_LINK: Final = 18
 NEW_ADDRESS: Final = 20
+DELETE_ADDRESS: Final = 21
 GET_ADDRESS: Final = 22
 NEW_ROUTE: Final = 24
 GET_ROUTE: Final = 26
@@ -39,8 +40,9 @@ _MASTER = 10
 _LINK_INFO = 18
 _NAMESPACE_FD = 28
 _AF_SPEC = 26
-_ALIAS = 20
 _EXT_MASK = 29
+_TX_QUEUES = 31
+_RX_QUEUES = 32
 _SKIP_STATISTICS = 8
 _KIND = 1
 _DATA = 2
@@ -78,7 +80,6 @@ class Link:
     mtu: int
     master: int
     peer: int
-    alias: str
 
 
 def _header(index: int = 0, flags: int = 0, change: int = 0, family: int = 0) -> bytes:
@@ -92,19 +93,13 @@ def new_bridge(name: str, hardware_address: bytes, mtu: int = 0) -> Message:
     return Message(NEW_LINK, CREATE | EXCL, body + (u32(_MTU, mtu) if mtu else b""), f"bridge {name}")
 
 
-def new_dummy(name: str) -> Message:
-    """An interface that leads nowhere, up."""
-    return Message(
-        NEW_LINK, CREATE | EXCL, _header(0, UP, UP) + text(_NAME, name) + nested(_LINK_INFO, text(_KIND, "dummy")), f"interface {name}"
-    )
-
-
 def new_veth(name: str, bridge: int, inner: str, hardware_address: bytes, namespace: int, mtu: int = 0) -> Message:
     """A pair: `name` here, up, a port of the bridge numbered `bridge` (0: of none); `inner`, down, in the namespace of that descriptor."""
-    size = u32(_MTU, mtu) if mtu else b""
-    there = _header() + text(_NAME, inner) + attribute(_HARDWARE_ADDRESS, hardware_address) + u32(_NAMESPACE_FD, namespace) + size
+    # One queue an end: a cable hands packets over where they are sent, and each queue is objects and events that cost time to make.
+    common = u32(_TX_QUEUES, 1) + u32(_RX_QUEUES, 1) + (u32(_MTU, mtu) if mtu else b"")
+    there = _header() + text(_NAME, inner) + attribute(_HARDWARE_ADDRESS, hardware_address) + u32(_NAMESPACE_FD, namespace) + common
     info = nested(_LINK_INFO, text(_KIND, "veth"), nested(_DATA, attribute(_VETH_PEER, there)))
-    body = _header(0, UP, UP) + text(_NAME, name) + (u32(_MASTER, bridge) if bridge else b"") + size + info
+    body = _header(0, UP, UP) + text(_NAME, name) + (u32(_MASTER, bridge) if bridge else b"") + common + info
     return Message(NEW_LINK, CREATE | EXCL, body, f"interface {name}")
 
 
@@ -129,11 +124,6 @@ def set_up(index: int, *, quiet: bool = False) -> Message:
     return Message(NEW_LINK, 0, _header(index, UP, UP) + no_address, f"interface {index}")
 
 
-def rename(index: int, name: str) -> Message:
-    """Give an interface that is down another name."""
-    return Message(NEW_LINK, 0, _header(index) + text(_NAME, name), f"interface {name}")
-
-
 def delete_link(name: str) -> Message:
     """Delete the interface of that name."""
     return Message(DELETE_LINK, 0, _header() + text(_NAME, name), f"interface {name}")
@@ -142,6 +132,11 @@ def delete_link(name: str) -> Message:
 def get_link(name: str) -> Message:
     """Ask for one interface."""
     return Message(GET_LINK, 0, _header() + text(_NAME, name) + u32(_EXT_MASK, _SKIP_STATISTICS), f"interface {name}")
+
+
+def settle_link(index: int) -> Message:
+    """Ask for one interface; the kernel (since 6.8) first takes notice of what became of its cable, so that packets pass at once."""
+    return Message(GET_LINK, 0, _header(index) + u32(_EXT_MASK, _SKIP_STATISTICS), f"interface {index}")
 
 
 def all_links() -> Message:
@@ -179,6 +174,22 @@ def default_route(index: int, gateway: bytes) -> Message:
     return Message(NEW_ROUTE, CREATE | EXCL, header + attribute(_GATEWAY, gateway) + u32(_OUT, index), f"route by {ip_address(gateway)}")
 
 
+def route_to(destination: bytes, prefix: int, gateway: bytes, index: int) -> Message:
+    """What is for that network goes to `gateway` out of that interface."""
+    family = socket.AF_INET if len(gateway) == 4 else socket.AF_INET6
+    header = _ROUTE.pack(family, prefix, 0, 0, _TABLE_MAIN, _PROTOCOL_BOOT, 0, _TYPE_UNICAST, 0)
+    body = header + attribute(_DESTINATION, destination) + attribute(_GATEWAY, gateway) + u32(_OUT, index)
+    return Message(NEW_ROUTE, CREATE | EXCL, body, f"route to {ip_address(destination)}/{prefix}")
+
+
+def delete_address(index: int, address: bytes, prefix: int) -> Message:
+    """Take an address from an interface."""
+    family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
+    return Message(
+        DELETE_ADDRESS, 0, _ADDRESS.pack(family, prefix, 0, 0, index) + attribute(_LOCAL, address), f"address {ip_address(address)}"
+    )
+
+
 def link_of(answer: Answer) -> Link:
     """The interface in an answer of type NEW_LINK.
 
@@ -198,8 +209,18 @@ def link_of(answer: Answer) -> Link:
         _u32(found.get(_MTU)),
         _u32(found.get(_MASTER)),
         _u32(found.get(_LINK_OF)),
-        _string(found.get(_ALIAS, b"")),
     )
+
+
+def ends_of(answer: Answer) -> tuple[int, int]:
+    """The numbers of a cable's two ends, this one's first, from an answer of type NEW_LINK; the shortest way to them.
+
+    Raises BadInputError if it is damaged.
+    """
+    if len(answer.body) < _LINK.size:
+        raise BadInputError("netlink answer", f"a link of {len(answer.body)} bytes is too short")
+    peer = next((value for kind, value in attributes(answer.body, _LINK.size) if kind == _LINK_OF), None)
+    return _LINK.unpack_from(answer.body)[2], _u32(peer)
 
 
 def network_of(answer: Answer) -> IPv4Network | IPv6Network | None:

@@ -36,7 +36,7 @@ def table(architecture: str) -> dict[str, int]:
 
 @cache
 def machine_name() -> str:
-    """This machine's architecture; where it has no table here x86_64, so that plans can still be made and read."""
+    """The architecture here; where it has no table x86_64, so that plans can still be made and read."""
     machine = platform.machine().lower()
     machine = _SAME.get(machine, machine)
     return machine if machine in TABLES else "x86_64"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 from gasang.core.errors import GasangError, PermissionDeniedError
 
 
@@ -22,14 +25,17 @@ def write(name: str, value: str) -> bool:
     Raises PermissionDeniedError where /proc/sys is read-only or we may not, GasangError when the value is refused.
     """
     try:
-        with open(f"/proc/sys/{name}", "w", encoding="ascii") as file:
-            file.write(value)
+        descriptor = os.open(f"/proc/sys/{name}", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, value.encode())
+        finally:
+            os.close(descriptor)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except PermissionError as error:
         raise PermissionDeniedError(f"kernel parameter {name}", f"it cannot be set ({error.strerror})", "run as root") from error
     except OSError as error:
-        if error.errno == 30:
+        if error.errno == errno.EROFS:
             raise PermissionDeniedError(f"kernel parameter {name}", "/proc/sys is read-only", f"set it to {value} on the host") from error
         raise GasangError(f"kernel parameter {name}", f"the kernel refuses {value!r} ({error.strerror})") from error
     return True

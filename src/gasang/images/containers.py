@@ -9,14 +9,16 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gasang.core.errors import BadInputError, NotFoundError, StateError
-from gasang.images.content.content import AGAIN, CREATED, REFERENCE, Content, canonical
+from gasang.core.errors import BadInputError, NotFoundError, StateError, UsageError
+from gasang.images.content.content import CREATED, REFERENCE, Content, canonical, digest_of
 from gasang.images.content.garbage import collect
 from gasang.images.descriptors import Blob, Entry, parse_document
 from gasang.images.layers.folders import LayerFolders
+from gasang.images.layers.stream import inflate
 from gasang.images.reference import Reference, parse_reference
 from gasang.images.registry.manifests import OCI_CONFIG, OCI_MANIFEST, Manifest, diff_ids_of, parse_image_manifest
 from gasang.images.registry.platform import Platform, read_platform
@@ -81,7 +83,7 @@ class Containers:
 
     # reading
 
-    def list(self) -> list[ContainerImage]:
+    def images(self) -> list[ContainerImage]:
         """Every image, the newest first; damaged ones are left out."""
         images = []
         for entries in self._by_manifest(self.content.entries()).values():
@@ -103,10 +105,10 @@ class Containers:
     def _named(self, text: str) -> ContainerImage | None:
         try:
             reference = parse_reference(text).qualified()
-        except Exception as fault:
+        except UsageError:
             if _HEX.fullmatch(text):
                 return None
-            raise fault
+            raise
         entries = self.content.entries()
         for entry in entries:
             if is_container(entry) and _answers(entry, reference):
@@ -115,7 +117,7 @@ class Containers:
 
     def _by_id(self, text: str) -> ContainerImage:
         beginning = "sha256:" + text.removeprefix("sha256:")
-        found = [image for image in self.list() if image.id.startswith(beginning) or image.digest.startswith(beginning)]
+        found = [image for image in self.images() if image.id.startswith(beginning) or image.digest.startswith(beginning)]
         if len({image.id for image in found}) > 1:
             raise StateError(f"image {text}", f"{len(found)} images begin so", "write more of it")
         if not found:
@@ -148,14 +150,12 @@ class Containers:
 
     def layers_of(self, image: ContainerImage) -> list[Path]:
         """The lower directories of overlayfs, the lowest first; a layer that is not unpacked is unpacked. Raises BadInputError."""
-        from gasang.images.layers.stream import inflate
-
         paths = []
         for blob, diff_id in zip(image.layers, image.diff_ids, strict=True):
             if not self.layers.has(diff_id):
                 subject = f"layer {blob.digest[:19]} of {image.name()}"
                 with self._opened(blob, subject) as file:
-                    self.layers.unpack(diff_id, inflate(lambda file=file: file.read(1 << 18), subject), subject)  # type: ignore[misc]
+                    self.layers.unpack(diff_id, inflate(partial(file.read, 1 << 18), subject), subject)
             paths.append(self.layers.path(diff_id))
         return paths
 
@@ -173,9 +173,8 @@ class Containers:
         """Make an image of stored layers and its configuration, without a name yet. The manifest. `hold` is a lease's."""
         raw_config = canonical(config)
         settings = self._keep(raw_config, OCI_CONFIG, hold)
-        document = {
-            "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": settings.descriptor(), "layers": [layer.descriptor() for layer in layers],
-        }  # fmt: skip
+        listed = [layer.descriptor() for layer in layers]
+        document = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": settings.descriptor(), "layers": listed}
         return self._keep(canonical(document), OCI_MANIFEST, hold)
 
     def keep(self, manifest: Manifest, raw_config: bytes, hold: Callable[..., None]) -> None:
@@ -184,8 +183,6 @@ class Containers:
         self._keep(manifest.raw, manifest.blob.media_type, hold)
 
     def _keep(self, raw: bytes, media_type: str, hold: Callable[..., None]) -> Blob:
-        from gasang.images.content.content import digest_of
-
         hold(digest_of(raw))
         return self.content.keep_document(raw, media_type)
 
@@ -193,7 +190,8 @@ class Containers:
         """Give an image a name (None: none, only its place in the list); whoever had it before keeps its place without it."""
         name = str(reference.qualified()) if reference else ""
         with self.content.changing_index() as entries:
-            known = {digest for entry in entries if entry.manifest.digest == manifest.digest for digest in entry.notes.get(DIGESTS, "").split()}
+            before = [entry for entry in entries if entry.manifest.digest == manifest.digest]
+            known = {digest for entry in before for digest in entry.notes.get(DIGESTS, "").split()}
             notes = {KIND: CONTAINER, CREATED: datetime.now(UTC).isoformat(timespec="seconds")}
             if name:
                 notes[REFERENCE] = name
@@ -234,7 +232,7 @@ class Containers:
     def prune(self, *, everything: bool = False) -> tuple[list[ContainerImage], int]:
         """Remove nameless images, or with `everything` all that no container needs; (which, bytes of blobs freed)."""
         pinned = self.content.pins.needed()
-        gone = [image for image in self.list() if image.digest not in pinned and (everything or not image.references)]
+        gone = [image for image in self.images() if image.digest not in pinned and (everything or not image.references)]
         digests = {image.digest for image in gone}
         with self.content.changing_index() as entries:
             entries[:] = [entry for entry in entries if not (is_container(entry) and entry.manifest.digest in digests)]
@@ -282,5 +280,3 @@ def _answers(entry: Entry, reference: Reference) -> bool:
 def _unknown(text: str) -> NotFoundError:
     return NotFoundError(f"image {text}", "it is not here", f"try gasang pull {text}")
 
-
-__all__ = ["AGAIN", "CONTAINER", "ContainerImage", "Containers"]

@@ -15,6 +15,12 @@ from gasang.images.spool import out_of_space
 from gasang.images.store import Image, Store
 from gasang.storage.sparse import unpack
 
+SECTOR = 512
+DISK_MAX = 1 << 42
+"""Bytes of the largest disk: what every usual file system of a host can hold in one file."""
+APPEND_MAX = 1024
+"""Characters of the longest command line, as riscv64 kernels have it (COMMAND_LINE_SIZE)."""
+
 
 @dataclass(frozen=True)
 class BootFiles:
@@ -35,7 +41,7 @@ def ready_files(store: Store, cache: Path, image: Image, progress: Progress) -> 
     """An image's files, ready to boot from. Raises BadInputError for a damaged image, OutOfSpaceError on a full disk."""
     folder = ready_folder(cache, image)
     disk = folder / "disk.raw"
-    size = int(image.config["disk_size"])
+    size, append = _settings(image)
     if not disk.is_file() or disk.stat().st_size != size:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -44,14 +50,31 @@ def ready_files(store: Store, cache: Path, image: Image, progress: Progress) -> 
         packed = store.path(image.layer(parts.DISK))
         with progress.step(f"unpacking {image.reference}", size, "bytes") as step, _opened(packed, image) as stream:
             unpack(stream, disk, forward(step), limit=size)
-    return BootFiles(store.path(image.layer(parts.KERNEL)), store.path(image.layer(parts.INITRD)), disk, str(image.config["append"]))
+        if disk.stat().st_size != size:
+            disk.unlink()
+            raise _damaged(image, "its disk has another size than its configuration says")
+    return BootFiles(store.path(image.layer(parts.KERNEL)), store.path(image.layer(parts.INITRD)), disk, append)
+
+
+def _settings(image: Image) -> tuple[int, str]:
+    """(bytes of the disk, command line) from an image's configuration, which may say anything. Raises BadInputError."""
+    size, append = image.config.get("disk_size"), image.config.get("append")
+    if type(size) is not int or not 0 < size <= DISK_MAX or size % SECTOR:
+        raise _damaged(image, "its configuration has no disk size that a disk can have")
+    if not isinstance(append, str) or len(append) > APPEND_MAX or not append.isprintable():
+        raise _damaged(image, "its configuration has no command line that a kernel can be given")
+    return size, append
+
+
+def _damaged(image: Image, cause: str) -> BadInputError:
+    return BadInputError(f"image {image.reference}", cause, "remove it and pull it again")
 
 
 def _opened(path: Path, image: Image) -> BinaryIO:
     try:
         return path.open("rb")
     except OSError as error:
-        raise BadInputError(f"image {image.reference}", "its disk is missing from the store", "remove it and pull it again") from error
+        raise _damaged(image, "its disk is missing from the store") from error
 
 
 def forward(step: Step) -> Callable[[int, int], None]:

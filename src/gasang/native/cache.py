@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 import time
 from pathlib import Path
+
+from gasang.core.paths import cache_folder
 
 _MAGIC = b"gasang-object-2\n"
 _CHECKSUM_SIZE = 32
@@ -21,7 +22,7 @@ _ABANDONED_AFTER = 3600.0
 
 
 def default_directory() -> Path:
-    """$GASANG_NATIVE_CACHE, or `gasang/native` in the user's cache directory.
+    """$GASANG_NATIVE_CACHE, or `native` in gasang's cache folder.
 
     For a user without a home it is a path that cannot exist: what lies in the cache is executed, so no directory will do that others could
     have made first.
@@ -29,13 +30,10 @@ def default_directory() -> Path:
     chosen = os.environ.get("GASANG_NATIVE_CACHE")
     if chosen:
         return Path(chosen)
-    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if not base.is_absolute():  # the XDG specification has relative paths ignored
-        try:
-            base = Path.home() / ".cache"
-        except RuntimeError:
-            base = Path(os.devnull)
-    return base / "gasang" / "native"
+    try:
+        return cache_folder(os.environ) / "native"
+    except RuntimeError:
+        return Path(os.devnull) / "native"
 
 
 def key_of(*parts: str | bytes) -> str:
@@ -70,6 +68,8 @@ class ObjectCache:
 
     def store(self, key: str, body: bytes) -> None:
         """Keep an object. A host that cannot store it (full disk, read-only home) costs speed, not correctness."""
+        import tempfile
+
         path = self.path(key)
         temporary = None
         try:

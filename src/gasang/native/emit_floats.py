@@ -6,10 +6,10 @@ Operations are LLVM's constrained ones, so that the thread's rounding mode is ho
 from __future__ import annotations
 
 import math
-import platform
 
 from gasang.core.errors import UnsupportedError
 from gasang.native.emit_text import TextEmitter
+from gasang.native.target import machine
 from gasang.native.types import FloatType, IntType, Type, bits_of, boolean, f64, i64
 
 _ROUNDING = 'metadata !"round.dynamic"'
@@ -31,12 +31,6 @@ class UnsupportedHost(UnsupportedError):
 
     def __init__(self, operation: str) -> None:
         super().__init__(operation, f"native code for {machine()} has none", "use a host with an x86-64 or AArch64 processor")
-
-
-def machine() -> str:
-    """The host's processor family: x86_64 or aarch64."""
-    name = platform.machine().lower()
-    return {"amd64": "x86_64", "arm64": "aarch64"}.get(name, name)
 
 
 def float_constant(kind: FloatType, value: float) -> str:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
-import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gasang.native.errors import Fault, NativeError
+from gasang.native.border import border_of, callable_at, check_count
+from gasang.native.errors import NativeError
 from gasang.native.layout import function_type
 from gasang.native.symbols import CONVENTIONS
-from gasang.native.types import FunctionType, IntType, PointerType, Type, ctype_of
+from gasang.native.types import FunctionType, IntType, Type
 
 if TYPE_CHECKING:
+    import ast
+
     from gasang.native.tree import TypedFunction
 
 
@@ -58,16 +58,10 @@ class NativeFunction:
     def definition(self) -> ast.FunctionDef:
         """The function's syntax tree, with the line numbers of its file."""
         if self._definition is None:
+            from gasang.native.source import definition_of
+
             assert self._function is not None
-            lines, first = inspect.getsourcelines(self._function)
-            indented = lines[0][:1].isspace()  # textwrap.dedent would stumble over a comment or text at the left edge
-            module = ast.parse("".join(["if True:\n", *lines] if indented else lines))
-            ast.increment_lineno(module, first - 1 - indented)
-            outer = module.body[0]
-            node = outer.body[0] if indented and isinstance(outer, ast.If) else outer
-            if not isinstance(node, ast.FunctionDef):
-                raise NativeError(self.file, first, f"{self.__name__} is no plain def")
-            self._definition = node
+            self._definition = definition_of(self._function, self.file)
         return self._definition
 
     @property
@@ -75,8 +69,9 @@ class NativeFunction:
         """What the function's free names mean."""
         if self._function is None:
             return self._namespace
-        closure = inspect.getclosurevars(self._function).nonlocals if self._function.__closure__ else {}
-        return {**self._function.__globals__, **closure}
+        from gasang.native.source import names_outside
+
+        return names_outside(self._function)
 
     @property
     def signature(self) -> tuple[list[tuple[str, Type]], Type | None]:
@@ -86,6 +81,8 @@ class NativeFunction:
         return self._signature
 
     def _read_signature(self) -> tuple[list[tuple[str, Type]], Type | None]:
+        import ast
+
         from gasang.native.checker import Checker
 
         definition = self.definition
@@ -131,6 +128,8 @@ class NativeFunction:
     @property
     def source(self) -> str:
         """The text that decides what the function does, for the cache's key."""
+        import ast
+
         return ast.dump(self.definition)
 
     def check_border(self) -> None:
@@ -152,7 +151,7 @@ class NativeFunction:
         from gasang.native.memory import Pointer
         from gasang.native.twin import import_value, run_twin
 
-        _count(self, arguments)
+        check_count(self.__name__, len(self.parameters), len(arguments))
         result = run_twin(self, [import_value(kind, argument) for (_, kind), argument in zip(self.parameters, arguments, strict=True)])
         return result.address if isinstance(result, Pointer) else result
 
@@ -163,52 +162,12 @@ class NativeFunction:
         return self._entry(*arguments)
 
 
-def _count(function: NativeFunction, arguments: Sequence[Any]) -> None:
-    wanted = len(function.parameters)
-    if len(arguments) != wanted:
-        raise TypeError(f"{function.__name__} takes {wanted} argument{'' if wanted == 1 else 's'}, {len(arguments)} given")
-
-
 def python_entry(function: NativeFunction, address: int) -> Callable[..., Any]:
     """A Python callable for compiled code at `address` (an entry of `build`).
 
     Raises NativeError where a parameter or the result is a number of 128 bits: those cannot cross the border to Python.
     """
-    import ctypes
-
-    from gasang.native.memory import address_from
-
-    kinds = [kind for _, kind in function.parameters]
-    function.check_border()
-    wanted = len(kinds)
-    ctypes_in = [ctype_of(kind) for kind in kinds]
-    pointers = [index for index, kind in enumerate(kinds) if isinstance(kind, PointerType)]
-    result = function.result
-    if function.may_fault:
-        slot_type = None if result is None else ctype_of(result)
-        raw = ctypes.CFUNCTYPE(ctypes.c_bool, *([] if slot_type is None else [ctypes.c_void_p]), *ctypes_in)(address)
-    else:
-        slot_type = None
-        raw = ctypes.CFUNCTYPE(None if result is None else ctype_of(result), *ctypes_in)(address)
-
-    def call(*arguments: Any) -> Any:
-        if len(arguments) != wanted:
-            _count(function, arguments)
-        values: list[Any] = list(arguments)
-        for index in pointers:
-            values[index] = address_from(values[index])
-        if not function.may_fault:
-            return raw(*values)
-        if slot_type is None:
-            if raw(*values):
-                raise Fault
-            return None
-        slot = slot_type()
-        if raw(ctypes.addressof(slot), *values):
-            raise Fault
-        return slot.value
-
-    return call
+    return callable_at(border_of(function), address)
 
 
 def native(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
@@ -225,11 +184,7 @@ def native(function: Callable[..., Any] | None = None, /, **options: Any) -> Any
 
 def native_from_source(text: str, namespace: dict[str, Any], *, file: str = "<generated>", **options: Any) -> NativeFunction:
     """A native function from the text of one `def`, its free names taken from `namespace`."""
-    try:
-        body = ast.parse(textwrap.dedent(text), file).body
-    except SyntaxError as error:
-        raise NativeError(file, error.lineno or 1, f"no Python: {error.msg}") from error
-    definition = body[0] if body else None
-    if len(body) != 1 or not isinstance(definition, ast.FunctionDef):
-        raise NativeError(file, 1, "the text of one def is needed")
+    from gasang.native.source import definition_in
+
+    definition = definition_in(text, file)
     return NativeFunction(definition, namespace, file, name=definition.name, **options)

@@ -6,18 +6,17 @@ They are checked where they stand: a wrong one raises NativeError with its file 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
 from gasang.native.errors import NativeError
 from gasang.native.symbols import CONVENTIONS
-from gasang.native.types import POINTER_SIZE, ArrayType, Field, FunctionType, StructType, Type
+from gasang.native.types import ArrayType, Field, FunctionType, StructType, Type
 
 
-@dataclass(frozen=True)
 class _Length:
-    count: int
+    def __init__(self, count: int) -> None:
+        self.count = count
 
 
 def length(count: int) -> Any:
@@ -33,7 +32,7 @@ def function_type(parameters: list[Any], result: Any = None, convention: str = "
         if not is_value_type(kind):
             raise _refusal(sys._getframe(1), f"{kind!r} is no type that a parameter or result can have")
     text = ", ".join(parameter.name for parameter in parameters)
-    return FunctionType(f"function[[{text}], {result}]", POINTER_SIZE, POINTER_SIZE, "ptr", tuple(parameters), result, convention)
+    return FunctionType(f"function[[{text}], {result}]", tuple(parameters), result, convention)
 
 
 def is_value_type(kind: Any) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
 from typing import Any
 
 from gasang.native.types import ArrayType, FunctionType, PointerType, StructType, Type, bits_of, from_bits
@@ -11,12 +10,18 @@ from gasang.native.types import ArrayType, FunctionType, PointerType, StructType
 _ADDRESSES = 1 << 64
 
 
-@dataclass(frozen=True)
 class Pointer:
     """An address with a pointer type: what `ptr[T]` is in plain Python."""
 
-    type: PointerType
-    address: int
+    def __init__(self, type: PointerType, address: int) -> None:  # noqa: A002 - named as in native text
+        self.type = type
+        self.address = address
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Pointer) and (self.type, self.address) == (other.type, other.address)
+
+    def __hash__(self) -> int:
+        return hash(self.address)
 
     def __add__(self, elements: int) -> Pointer:
         return Pointer(self.type, (self.address + elements * self.type.target.size) % _ADDRESSES)

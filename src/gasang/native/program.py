@@ -14,20 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from gasang.core.errors import OutOfSpaceError
-from gasang.native import build
+from gasang.native.build import emit_object, object_key
 from gasang.native.builtins import BUILTINS
 from gasang.native.cache import ObjectCache, key_of
 from gasang.native.elf_object import read_object, undefined_symbols
-from gasang.native.emit_floats import UnsupportedHost, machine
+from gasang.native.emit_floats import UnsupportedHost
 from gasang.native.emit_function import FunctionEmitter
 from gasang.native.errors import NativeError
 from gasang.native.executable import link_executable
 from gasang.native.function import NativeFunction
+from gasang.native.library import own_sources
 from gasang.native.llvm import ModuleEmitter
+from gasang.native.loading import LinkError, target_machine
 from gasang.native.memory_functions import MEMORY_FUNCTIONS
 from gasang.native.program_start import with_start
 from gasang.native.relocate import MACHINES
 from gasang.native.symbols import entry_symbol
+from gasang.native.target import level, machine
 from gasang.native.types import i32, ptr, u8, u64
 
 _DATA = "program.data"
@@ -70,12 +73,9 @@ def program_file(
 
 
 def _key(entry: NativeFunction, data: bytes, sources: Sequence[Path] | None, optimise: int) -> str:
-    import llvmlite.binding as llvm
-
-    decides: list[str | bytes] = [path.read_bytes() for path in build.own_sources()]
+    decides: list[str | bytes] = [*own_sources()]
     decides += [ModuleEmitter([entry]).emit()] if sources is None else [path.read_bytes() for path in sources]
-    cpu, features = build.LEVELS.get(machine(), ("generic", ""))
-    return key_of("program", entry.name, data, str(llvm.llvm_version_info), machine(), cpu, features, str(optimise), *decides)
+    return object_key(key_of("program", entry.name, data, *decides), optimise)
 
 
 def _is_sound(path: Path, image: bytes) -> bool:
@@ -113,12 +113,12 @@ def link_program(entry: NativeFunction, data: bytes, optimise: int) -> bytes:
     text = ModuleEmitter([entry]).emit()
     helpers: set[str] = set()
     while True:
-        compiled = build.emit_object([text, _constant(data), *_helpers(helpers)], optimise, _target(optimise))
+        compiled = emit_object([text, _constant(data), *_helpers(helpers)], optimise, _target(optimise))
         missing = undefined_symbols(compiled)
         if not missing:
             return link_executable(with_start(read_object(compiled), entry_symbol(0), _DATA))
         if not missing <= set(_PROVIDED) - helpers:
-            raise build.LinkError(missing - set(_PROVIDED) or missing)
+            raise LinkError(missing - set(_PROVIDED) or missing)
         helpers |= missing
 
 
@@ -146,7 +146,7 @@ def _target(optimise: int) -> Any:
     """LLVM's code generator for programs: position-independent, for the same processor level as all compiled code."""
     import llvmlite.binding as llvm
 
-    build.target_machine(optimise)  # makes LLVM ready
-    cpu, features = build.LEVELS[machine()]
+    target_machine(optimise)  # makes LLVM ready
+    cpu, features = level()
     target = llvm.Target.from_triple(f"{machine()}-unknown-linux-gnu")
     return target.create_target_machine(cpu=cpu, features=features, opt=optimise, reloc="pic", codemodel="small")

@@ -9,31 +9,40 @@ from __future__ import annotations
 import ctypes
 import math
 import struct as _struct
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 POINTER_SIZE = 8
 
 
-@dataclass(frozen=True)
 class Type:
-    """A machine type: its name, size and alignment in bytes, and its spelling in LLVM IR."""
+    """A machine type: its name, size and alignment in bytes, and its spelling in LLVM IR. Never changed once it is made.
 
-    name: str
-    size: int
-    alignment: int
-    llvm: str
+    These classes are written out because every start makes them: dataclasses would take longer than all else here.
+    """
+
+    def __init__(self, name: str, size: int, alignment: int, llvm: str) -> None:
+        self.name = name
+        self.size = size
+        self.alignment = alignment
+        self.llvm = llvm
 
     def __repr__(self) -> str:
         return self.name
 
+    def __eq__(self, other: object) -> bool:
+        return self is other or (type(self) is type(other) and vars(self) == vars(other))
 
-@dataclass(frozen=True, repr=False)
+    def __hash__(self) -> int:
+        return hash((self.name, self.size))
+
+
 class IntType(Type):
     """An integer of `bits` bits, two's complement where signed."""
 
-    bits: int = 0
-    signed: bool = False
+    def __init__(self, name: str, size: int, alignment: int, llvm: str, bits: int, signed: bool) -> None:
+        super().__init__(name, size, alignment, llvm)
+        self.bits = bits
+        self.signed = signed
 
     def wrap(self, value: int) -> int:
         """`value` modulo 2**bits, in the type's range."""
@@ -55,11 +64,12 @@ class IntType(Type):
         return self.wrap(int(value))
 
 
-@dataclass(frozen=True, repr=False)
 class FloatType(Type):
     """An IEEE 754 binary interchange format."""
 
-    bits: int = 0
+    def __init__(self, name: str, size: int, alignment: int, llvm: str, bits: int) -> None:
+        super().__init__(name, size, alignment, llvm)
+        self.bits = bits
 
     def wrap(self, value: float) -> float:
         """The nearest value of this format (ties to even)."""
@@ -72,32 +82,34 @@ class FloatType(Type):
         return self.wrap(float(value))
 
 
-@dataclass(frozen=True, repr=False)
 class PointerType(Type):
     """The address of a `target`."""
 
-    target: Any = None
+    def __init__(self, name: str, size: int, alignment: int, llvm: str, target: Any) -> None:
+        super().__init__(name, size, alignment, llvm)
+        self.target = target
 
 
-@dataclass(frozen=True, repr=False)
 class ArrayType(Type):
     """`count` elements side by side, inside a struct."""
 
-    element: Any = None
-    count: int = 0
+    def __init__(self, name: str, size: int, alignment: int, llvm: str, element: Any, count: int) -> None:
+        super().__init__(name, size, alignment, llvm)
+        self.element = element
+        self.count = count
 
 
-@dataclass(frozen=True, repr=False)
 class FunctionType(Type):
     """A pointer to native code taking `parameters` and giving `result` (None for nothing)."""
 
-    parameters: tuple[Type, ...] = ()
-    result: Type | None = None
-    convention: str = "c"
+    def __init__(self, name: str, parameters: tuple[Type, ...], result: Type | None, convention: str) -> None:
+        super().__init__(name, POINTER_SIZE, POINTER_SIZE, "ptr")
+        self.parameters = parameters
+        self.result = result
+        self.convention = convention
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(NamedTuple):
     """A field of a struct at a byte offset."""
 
     name: str
@@ -110,10 +122,8 @@ class StructType(Type):
 
     def __init__(self, name: str, fields: tuple[Field, ...], size: int, alignment: int) -> None:
         super().__init__(name, size, alignment, f"[{size} x i8]")
-        object.__setattr__(self, "fields", {field.name: field for field in fields})
-        object.__setattr__(self, "_ctype", None)
-
-    fields: dict[str, Field]
+        self.fields = {field.name: field for field in fields}
+        self._ctype: Any = None
 
     def __eq__(self, other: object) -> bool:
         return self is other
@@ -124,16 +134,16 @@ class StructType(Type):
     def lay_out(self, fields: tuple[Field, ...], size: int, alignment: int) -> None:
         """Fill in what was not known yet when pointers to the struct were declared inside it."""
         super().__init__(self.name, size, alignment, f"[{size} x i8]")
-        object.__setattr__(self, "fields", {field.name: field for field in fields})
+        self.fields = {field.name: field for field in fields}
 
     @property
     def ctype(self) -> Any:
         """The ctypes.Structure of the same layout, for use from Python. Integers of 128 bits are two of 64, the lower first."""
-        made: Any = self._ctype
+        made = self._ctype
         if made is None:
             made = type(self.name, (ctypes.Structure,), {"_fields_": self._ctype_fields()})
             assert ctypes.sizeof(made) == self.size, self.name
-            object.__setattr__(self, "_ctype", made)
+            self._ctype = made
         return made
 
     def _ctype_fields(self) -> list[tuple[str, Any]]:
@@ -149,8 +159,6 @@ class StructType(Type):
         if _aligned(end, widest) != self.size:
             made.append((f"gap at {end}", ctypes.c_uint8 * (self.size - end)))
         return made
-
-    _ctype: Any
 
 
 def _aligned(offset: int, alignment: int) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
 from typing import Final
@@ -15,7 +16,7 @@ from gasang.core.errors import GasangError
 from gasang.host import nftables, rtnetlink, sysctls
 from gasang.host.netlink import ROUTE, NetlinkError, Socket
 from gasang.host.nftables import Netfilter
-from gasang.network import forwarding, names, rules
+from gasang.network import cables, forwarding, names, rules
 from gasang.network.forwarding import Before
 from gasang.network.spec import Network, Published
 
@@ -33,12 +34,16 @@ class Bridges:
         self._tag = tag
         self._before = before
         self._store = store
+        # Deleting makes the kernel wait; those who connect meanwhile have a socket of their own.
+        self._slow = Socket(ROUTE)
+        self._slow_lock = threading.Lock()
         self._present: dict[str, tuple[Network, int]] = {}
         self._table = names.table(tag)
 
     def close(self) -> None:
         """Close the sockets; everything on the host stays."""
         self.route.close()
+        self._slow.close()
         self._netfilter.close()
 
     def links(self) -> list[rtnetlink.Link]:
@@ -145,10 +150,31 @@ class Bridges:
         if self.translates and messages:
             self._netfilter.commit(messages)
 
+    def obstacles(self) -> list[str]:
+        """Sentences about what on this host keeps networks from working as they should."""
+        if not self.translates:
+            return [
+                "the kernel has no nftables that we may use: machines do not reach the outside, and the proxy passes on published ports"
+            ]
+        ours = names.table("")
+        foreign = sorted({table for table in self._netfilter.dropping_forwarders() if not table.startswith(ours)})
+        return [
+            f"table {table} of the host's firewall drops what it does not know, machines' packets too: let it accept them"
+            for table in foreign
+        ]
+
     def forget_connections(self, addresses: Iterable[str]) -> None:
         """Let the kernel forget translated connections to these addresses, which other machines will have."""
         if self.translates:
             self._netfilter.forget_connections([ip_address(address).packed for address in addresses])
+
+    def unplug(self, host_interfaces: Sequence[str]) -> None:
+        """Delete cables; those already gone are no failure.
+
+        Raises NetlinkError, PermissionDeniedError.
+        """
+        with self._slow_lock:
+            cables.unplug(self._slow, host_interfaces)
 
     def _delete(self, bridges: Sequence[str]) -> None:
         if bridges:

@@ -47,9 +47,12 @@ def plug(route: netlink.Socket, wanted: Plug, namespace: int) -> None:
     ]
     if wanted.isolated:
         batch.insert(1, rtnetlink.isolate_port(wanted.host_interface))
-    answers = route.send(batch)
+    here, there = rtnetlink.ends_of(route.send(batch)[0])
     try:
-        _configure(wanted, rtnetlink.link_of(answers[0]).peer, namespace)
+        _configure(wanted, there, namespace)
+        # Else the kernel notices only later, when its worker has time, that the port and with it the bridge are connected, and drops what
+        # comes before: the sender tries again after a second.
+        route.send([rtnetlink.settle_link(here), rtnetlink.settle_link(wanted.bridge)])
     except (GasangError, OSError):
         unplug(route, [wanted.host_interface])
         raise
@@ -73,6 +76,18 @@ def inner_messages(wanted: Plug, index: int) -> list[netlink.Message]:
     messages += [rtnetlink.new_address(index, ip_address(address).packed, int(prefix)) for _, address, prefix in addresses]
     messages += [rtnetlink.default_route(index, ip_address(gateway).packed) for gateway in wanted.gateways]
     return messages
+
+
+def route_by(namespace: int, interface: str, gateways: Sequence[str]) -> None:
+    """Let the machine's default routes, of which it has none, go by these gateways.
+
+    Raises NetlinkError, PermissionDeniedError.
+    """
+    with entered(namespace):
+        inside = netlink.Socket(netlink.ROUTE)
+    with inside:
+        index = rtnetlink.link_of(inside.send([rtnetlink.get_link(interface)])[0]).index
+        inside.send([rtnetlink.default_route(index, ip_address(gateway).packed) for gateway in gateways])
 
 
 def unplug(route: netlink.Socket, host_interfaces: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 State is plain data: `{"network": {id: …}, "endpoint": {id: …}, "host": {"before": …}}`. It is handed in, and every change is handed to
 `store(kind, id, value)` (value None: gone). What concerns the host's own settings is stored before it is done; the rest after, because
-`reconcile` finds and removes what nobody remembers. All calls may come from any thread.
+`reconcile` finds and removes what nobody remembers. Calls may come from any thread that is in the host's network namespace.
 """
 
 from __future__ import annotations
@@ -10,25 +10,24 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import Any, Final
 
-from gasang.core.errors import GasangError, NotFoundError, StateError, UsageError
-from gasang.network import cables, names, ports, subnets
-from gasang.network.addresses import Pool
+from gasang.core.errors import GasangError, NotFoundError, StateError
+from gasang.network import cables, names, ports
 from gasang.network.bridges import Bridges
-from gasang.network.dns.directory import Directory
-from gasang.network.dns.inside import listen
-from gasang.network.dns.server import Server
-from gasang.network.dns.upstream import PATH, SERVER, read
+from gasang.network.dns.upstream import PATH, SERVER
 from gasang.network.forwarding import Before
+from gasang.network.naming import Naming
 from gasang.network.proxy import Proxy
-from gasang.network.spec import BRIDGE, Endpoint, EndpointSpec, Network, NetworkSpec, PortSpec, Published, SubnetSpec
+from gasang.network.registry import Registry, Store
+from gasang.network.spec import BRIDGE, Endpoint, EndpointSpec, Network, NetworkSpec, PortSpec, Published
 
-Store = Callable[[str, str, dict[str, Any] | None], None]
-_PREDEFINED: Final = frozenset({BRIDGE, "host", "none"})
 _LINGER: Final = 10.0
+# A dead machine's cable goes within milliseconds; one that is there after this long is held by somebody else.
+_DYING: Final = 2.0
 
 
 def _forget(_kind: str, _identity: str, _value: dict[str, Any] | None) -> None:
@@ -39,32 +38,33 @@ class Networks:
     """All networks of one instance, in the network namespace of the thread that makes this."""
 
     def __init__(self, state: Mapping[str, Mapping[str, Any]], *, tag: str, store: Store = _forget, resolv_conf: str = PATH) -> None:
-        """`tag` is `names.tag_of` what tells this instance from others.
+        """`tag` is `names.tag_of` what tells this instance from others; `resolv_conf` names the host's resolvers.
 
         Raises BadInputError when the state is damaged, UnsupportedError where the kernel has no netlink.
         """
         self._tag = names.checked_tag(tag)
         self._store = store
         self._lock = threading.RLock()
-        self._networks = {key: Network.from_json(value) for key, value in state.get("network", {}).items()}
         self._endpoints = {key: Endpoint.from_json(value) for key, value in state.get("endpoint", {}).items()}
         before = Before.from_json(state.get("host", {}).get("before", {}))
         self._bridges = Bridges(tag, before, lambda value: store("host", "before", value.to_json()))
-        self._pools = {network.id: [Pool(subnet) for subnet in network.subnets] for network in self._networks.values()}
-        self._unused_since: dict[str, float] = {}
+        self._registry = Registry(state.get("network", {}), tag, self._bridges, store)
+        self._naming = Naming(resolv_conf)
         self._proxy = Proxy()
-        self._directory = Directory()
-        self._dns = Server(self._directory, resolv_conf)
-        self._resolv_conf = resolv_conf
-        self._asking: set[str] = set()
+        self._unused_since: dict[str, float] = {}
+        self._dying_since: dict[str, float] = {}
+        self._closed = False
         for endpoint in self._endpoints.values():
-            self._reserve(endpoint)
+            self._registry.reserve(endpoint)
             self._enlist(endpoint)
 
     def close(self) -> None:
-        """Let go. Machines keep their networks."""
+        """Let go. Machines keep their networks. Done twice, it is done once."""
+        if self._closed:
+            return
+        self._closed = True
         self._proxy.close()
-        self._dns.close()
+        self._naming.close()
         self._bridges.close()
 
     # Networks
@@ -75,27 +75,13 @@ class Networks:
         Raises UsageError, StateError when the name or a subnet is taken, OutOfSpaceError when no subnet is free.
         """
         with self._lock:
-            names.checked_name(spec.name)
-            if any(network.name == spec.name for network in self._networks.values()):
-                raise StateError(f"network {spec.name}", "there is one of that name", "choose another name, or remove that one")
-            if spec.name in _PREDEFINED - {BRIDGE}:
-                raise StateError(f"network {spec.name}", "the name means no network of its own", "choose another name")
-            identity = names.new_id()
-            pools = [Pool(subnet) for subnet in self._subnets(spec, identity)]
-            self._check_collisions(pools)
-            bridge = names.checked_interface(spec.bridge) if spec.bridge else self._bridge_name(spec, identity)
-            resolved = tuple(pool.spec for pool in pools)
-            network = Network(identity, spec, resolved, bridge, time.time_ns())
-            self._networks[identity] = network
-            self._pools[identity] = pools
-            self._store("network", identity, network.to_json())
-            return network
+            return self._registry.create(spec)
 
-    def default(self) -> Network:
-        """The network that machines join when they name none; made when it is first asked for."""
+    def default(self, spec: NetworkSpec | None = None) -> Network:
+        """The network that machines join when they name none; made when it is first asked for, as `spec` says (its name is "bridge")."""
         with self._lock:
-            found = next((network for network in self._networks.values() if network.default), None)
-            return found or self.create(NetworkSpec(BRIDGE))
+            found = next((network for network in self._registry.all() if network.default), None)
+            return found or self._registry.create(replace(spec, name=BRIDGE) if spec else NetworkSpec(BRIDGE))
 
     def inspect(self, name: str) -> Network:
         """The network of that name, id, or unambiguous beginning of an id.
@@ -103,26 +89,12 @@ class Networks:
         Raises NotFoundError, StateError when several ids begin so.
         """
         with self._lock:
-            for network in self._networks.values():
-                if name in (network.name, network.id):
-                    return network
-            found = [network for network in self._networks.values() if name and network.id.startswith(name)]
-        if len(found) > 1:
-            raise StateError(f"network {name}", f"{len(found)} ids begin so", "write more of it")
-        if not found:
-            raise NotFoundError(f"network {name}", "there is none of that name", "see gasang network ls")
-        return found[0]
+            return self._registry.find(name)
 
-    def list(self) -> list[Network]:
+    def list(self) -> Sequence[Network]:
         """All networks, oldest first."""
         with self._lock:
-            return sorted(self._networks.values(), key=lambda network: network.created)
-
-    def endpoints(self, network: str = "", machine: str = "") -> Sequence[Endpoint]:
-        """The endpoints, of all or of one network (its id), of all or of one machine."""
-        with self._lock:
-            wanted = self._endpoints.values()
-            return [item for item in wanted if network in ("", item.network) and machine in ("", item.machine)]
+            return self._registry.all()
 
     def remove(self, name: str) -> Network:
         """Remove a network that no machine is in.
@@ -130,28 +102,31 @@ class Networks:
         Raises NotFoundError, StateError when a machine is in it or it is the default one.
         """
         with self._lock:
-            network = self.inspect(name)
+            network = self._registry.find(name)
             members = self.endpoints(network.id)
             if network.default:
                 raise StateError(f"network {network.name}", "it is the default one and stays")
             if members:
                 inside = ", ".join(sorted(endpoint.name or endpoint.machine[:12] for endpoint in members))
                 raise StateError(f"network {network.name}", f"machines are in it ({inside})", "disconnect them first")
-            self._bridges.take_down([network], self._published())
-            self._drop(network)
+            self._drop([network])
             return network
 
     def prune(self) -> Sequence[Network]:
         """Remove every network that no machine is in, except the default one; those removed."""
         with self._lock:
             used = {endpoint.network for endpoint in self._endpoints.values()}
-            unused = [network for network in self._networks.values() if network.id not in used and not network.default]
-            self._bridges.take_down(unused, self._published())
-            for network in unused:
-                self._drop(network)
+            unused = [network for network in self._registry.all() if network.id not in used and not network.default]
+            self._drop(unused)
             return unused
 
     # Endpoints
+
+    def endpoints(self, network: str = "", machine: str = "") -> Sequence[Endpoint]:
+        """The endpoints, of all or of one network (its id), of all or of one machine."""
+        with self._lock:
+            wanted = self._endpoints.values()
+            return [item for item in wanted if network in ("", item.network) and machine in ("", item.machine)]
 
     def endpoint(self, identity: str) -> Endpoint:
         """The endpoint of that id, as it is now.
@@ -170,38 +145,36 @@ class Networks:
         Raises NotFoundError, UsageError, StateError (address or interface in use), OutOfSpaceError, NetlinkError, PermissionDeniedError.
         """
         with self._lock:
-            network = self.inspect(name)
-            bridge = self._raised(network)
-            endpoint = self._place(network, spec)
+            network = self._registry.find(name)
             try:
-                cables.plug(self._bridges.route, self._plug(network, endpoint, bridge), namespace)
-                endpoint = replace(endpoint, dns=self._resolvers(network, endpoint.machine, namespace))
+                network, bridge = self._raised(network)
+                endpoint = self._joined(network, bridge, namespace, spec)
             except (GasangError, OSError):
-                self._release(endpoint)
-                cables.unplug(self._bridges.route, [endpoint.host_interface])
+                self._note_unused(network.id)
                 raise
+            self._remember(endpoint)
             self._enlist(endpoint)
             self._unused_since.pop(network.id, None)
-            self._remember(endpoint)
             return endpoint
 
-    def disconnect(self, endpoint: Endpoint, *, dying: bool = False) -> None:
+    def disconnect(self, endpoint: Endpoint, *, dying: bool = False, namespace: int | None = None) -> None:
         """Take a machine out of a network. `dying`: its namespace goes anyway, and the kernel takes the cable with it.
 
-        An endpoint that is no more is no failure. Raises NetlinkError, PermissionDeniedError.
+        If it lives on, `namespace` (its descriptor) lets the default route move to another of its networks. An endpoint that is no more
+        is no failure. Raises NetlinkError, PermissionDeniedError.
         """
         with self._lock:
             current = self._endpoints.pop(endpoint.id, None)
             if current is None:
                 return
-            self._withdraw(current)
-            self._release(current)
-            self._delist(current)
-            self._store("endpoint", current.id, None)
-            if not any(other.network == current.network for other in self._endpoints.values()):
-                self._unused_since[current.network] = time.monotonic()
-        if not dying:
-            cables.unplug(self._bridges.route, [current.host_interface])
+            self._forgotten(current)
+            self._note_unused(current.network)
+            if dying:
+                self._dying_since[current.host_interface] = time.monotonic()
+                return
+        self._bridges.unplug([current.host_interface])
+        if namespace is not None and current.default_route:
+            self._reroute(current.machine, namespace)
 
     def isolate(self, namespace: int) -> None:
         """A machine without a network: it has lo, up."""
@@ -214,19 +187,15 @@ class Networks:
         """
         with self._lock:
             current = self.endpoint(endpoint.id)
-            network = self._networks[current.network]
+            network = self._registry[current.network]
             if network.spec.internal or not wanted:
                 return ()
-            machine = [address for family in (4, 6) if (address := current.address(family))]
-            held: list[ports.Held] = []
+            held = ports.hold_all(wanted, network.spec.publish_on, [text for family in (4, 6) if (text := current.address(family))])
+            published = tuple(item.port for item in held)
             try:
-                for spec in wanted:
-                    held += ports.hold(spec, network.spec.publish_on, machine)
-                published = tuple(item.port for item in held)
                 self._bridges.publish(published, current.host_interface)
             except GasangError:
-                for item in held:
-                    item.socket.close()
+                ports.let_go(held)
                 raise
             self._proxy.serve(held)
             self._remember(replace(current, published=current.published + published))
@@ -242,22 +211,32 @@ class Networks:
             self._withdraw(current)
             self._remember(replace(current, published=()))
 
+    def resolv_conf(self, endpoint: Endpoint, search: Sequence[str] = (), options: Sequence[str] = ()) -> str:
+        """The text of /etc/resolv.conf for a machine whose first endpoint this is; what is not given is the host's."""
+        return self._naming.resolv_conf(endpoint, search, options)
+
     # The host
+
+    def obstacles(self) -> Sequence[str]:
+        """Sentences about what on this host keeps networks from working as they should; empty: nothing."""
+        with self._lock:
+            return self._bridges.obstacles()
 
     def tidy(self, linger: float = _LINGER) -> float | None:
         """Take off the host what no machine has used for `linger` seconds; in how many seconds to call again (None: no need).
 
-        With the last network go the rules, and forwarding is as it was before.
+        With the last network go the rules, and forwarding is as it was before. Cables of dead machines that are still there go too.
         """
         with self._lock:
             now = time.monotonic()
-            due = [identity for identity, since in self._unused_since.items() if now - since >= linger]
-            gone = [self._networks[identity] for identity in due if identity in self._networks]
-            for identity in due:
-                del self._unused_since[identity]
+            stuck = _due(self._dying_since, now - min(_DYING, linger))
+            gone = [network for identity in _due(self._unused_since, now - linger) if (network := self._registry.get(identity))]
             if gone:
                 self._bridges.take_down(gone, self._published())
-            return min((since + linger - now for since in self._unused_since.values()), default=None)
+            waits = [since + linger - now for since in self._unused_since.values()]
+            waits += [since + _DYING - now for since in self._dying_since.values()]
+        self._bridges.unplug(stuck)
+        return max(0.0, min(waits)) if waits else None
 
     def reconcile(self, machines: Mapping[str, int]) -> Sequence[str]:
         """After a crash: only `machines` (id, descriptor of its network namespace) live. What is on the host but nobody's is removed.
@@ -267,14 +246,11 @@ class Networks:
         with self._lock:
             for endpoint in [item for item in self._endpoints.values() if item.machine not in machines]:
                 del self._endpoints[endpoint.id]
-                self._release(endpoint)
-                self._delist(endpoint)
-                self._store("endpoint", endpoint.id, None)
+                self._forgotten(endpoint)
             used = {endpoint.network for endpoint in self._endpoints.values()}
-            kept = [network for network in self._networks.values() if network.id in used]
+            kept = [network for network in self._registry.all() if network.id in used]
             lost = self._bridges.sweep([item.host_interface for item in self._endpoints.values()], [network.bridge for network in kept])
-            missing = [network for network in kept if not self._bridges.adopt(network)]
-            for network in missing:
+            for network in [network for network in kept if not self._bridges.adopt(network)]:
                 self._bridges.raise_up(network, ())
             if kept:
                 self._bridges.write_rules(self._published())
@@ -283,10 +259,88 @@ class Networks:
             self._hold_again()
             for machine, namespace in machines.items():
                 if any(endpoint.dns == (SERVER,) for endpoint in self.endpoints(machine=machine)):
-                    self._listen(machine, namespace)
+                    self._naming.listen(machine, namespace)
             return lost
 
     # Within
+
+    def _raised(self, network: Network) -> tuple[Network, int]:
+        number = self._bridges.number(network.id)
+        if number is not None:
+            return network, number
+        if not self.endpoints(network.id):
+            network = self._registry.refreshed(network)
+        return network, self._bridges.raise_up(network, self._published())
+
+    def _joined(self, network: Network, bridge: int, namespace: int, spec: EndpointSpec) -> Endpoint:
+        endpoint = self._place(network, spec)
+        try:
+            cables.plug(self._bridges.route, _plug(network, endpoint, bridge), namespace)
+            try:
+                return replace(endpoint, dns=self._naming.asked_by(network, endpoint.machine, namespace))
+            except (GasangError, OSError):
+                self._bridges.unplug([endpoint.host_interface])
+                raise
+        except (GasangError, OSError):
+            self._registry.release(endpoint)
+            raise
+
+    def _place(self, network: Network, spec: EndpointSpec) -> Endpoint:
+        identity = names.new_id()
+        others = self.endpoints(machine=spec.machine)
+        interface = names.checked_interface(spec.interface) if spec.interface else _free_interface(others)
+        mac = names.checked_hardware_address(spec.mac) if spec.mac else ""
+        ipv4, ipv6 = self._registry.take(network, spec)
+        gateways = self._registry.gateways(network)
+        routed = spec.default_route and not network.spec.internal and not any(other.default_route for other in others)
+        return Endpoint(
+            id=identity,
+            network=network.id,
+            machine=spec.machine,
+            interface=interface,
+            host_interface=names.cable(self._tag, identity),
+            mac=mac or names.machine_address(ipv4, identity),
+            name=spec.name,
+            aliases=spec.aliases,
+            ipv4=ipv4,
+            ipv6=ipv6,
+            gateway4=gateways.get(4, "") if not network.spec.internal else "",
+            gateway6=gateways.get(6, "") if not network.spec.internal else "",
+            default_route=routed,
+        )
+
+    def _reroute(self, machine: str, namespace: int) -> None:
+        with self._lock:
+            others = [item for item in self.endpoints(machine=machine) if item.gateway4 or item.gateway6]
+            if others:
+                cables.route_by(namespace, others[0].interface, [text for text in (others[0].gateway4, others[0].gateway6) if text])
+                self._remember(replace(others[0], default_route=True))
+
+    def _remember(self, endpoint: Endpoint) -> None:
+        self._endpoints[endpoint.id] = endpoint
+        self._store("endpoint", endpoint.id, endpoint.to_json())
+
+    def _forgotten(self, endpoint: Endpoint) -> None:
+        """What an endpoint had, besides its cable, is given back."""
+        self._withdraw(endpoint)
+        self._registry.release(endpoint)
+        self._naming.delist(endpoint, last=not self.endpoints(machine=endpoint.machine))
+        self._store("endpoint", endpoint.id, None)
+
+    def _enlist(self, endpoint: Endpoint) -> None:
+        network = self._registry.get(endpoint.network)
+        if network:
+            self._naming.enlist(endpoint, network)
+
+    def _withdraw(self, endpoint: Endpoint) -> None:
+        if endpoint.published:
+            if self._bridges.number(endpoint.network) is not None:
+                self._bridges.withdraw(endpoint.published)
+            self._proxy.release(endpoint.published)
+            self._bridges.forget_connections([text for family in (4, 6) if (text := endpoint.address(family))])
+
+    def _published(self) -> Sequence[Published]:
+        return [port for endpoint in self._endpoints.values() for port in endpoint.published]
 
     def _hold_again(self) -> None:
         """Hold the ports that are published; one that another program took while we were away stays published by its rule alone."""
@@ -294,136 +348,38 @@ class Networks:
             with contextlib.suppress(GasangError):
                 self._proxy.serve([ports.again(port)])
 
-    def _raised(self, network: Network) -> int:
-        number = self._bridges.number(network.id)
-        return number if number is not None else self._bridges.raise_up(network, self._published())
+    def _note_unused(self, network: str) -> None:
+        if not any(endpoint.network == network for endpoint in self._endpoints.values()):
+            self._unused_since[network] = time.monotonic()
 
-    def _remember(self, endpoint: Endpoint) -> None:
-        self._endpoints[endpoint.id] = endpoint
-        self._store("endpoint", endpoint.id, endpoint.to_json())
+    def _drop(self, unused: Sequence[Network]) -> None:
+        self._bridges.take_down(unused, self._published())
+        for network in unused:
+            self._registry.drop(network)
+            self._unused_since.pop(network.id, None)
 
-    def _resolvers(self, network: Network, machine: str, namespace: int) -> tuple[str, ...]:
-        """Whom the machine asks for names: us where there are names, or where it cannot reach the host's resolvers itself."""
-        if network.default and machine not in self._asking:
-            reachable = read(self._resolv_conf).reachable_from_inside
-            if reachable:
-                return reachable
-        if machine not in self._asking:
-            self._listen(machine, namespace)
-        return (SERVER,)
 
-    def _listen(self, machine: str, namespace: int) -> None:
-        self._dns.serve(machine, listen(namespace))
-        self._asking.add(machine)
+def _plug(network: Network, endpoint: Endpoint, bridge: int) -> cables.Plug:
+    return cables.Plug(
+        endpoint.host_interface,
+        bridge,
+        not network.spec.icc,
+        endpoint.interface,
+        endpoint.mac,
+        network.spec.mtu,
+        tuple(text for text in (endpoint.ipv4, endpoint.ipv6) if text),
+        tuple(text for text in (endpoint.gateway4, endpoint.gateway6) if text and endpoint.default_route),
+    )
 
-    def _enlist(self, endpoint: Endpoint) -> None:
-        network = self._networks.get(endpoint.network)
-        if network:
-            with self._dns.lock:
-                self._directory.add(endpoint, network.name, internal=network.spec.internal, named=not network.default)
 
-    def _delist(self, endpoint: Endpoint) -> None:
-        with self._dns.lock:
-            self._directory.remove(endpoint)
-        if endpoint.machine in self._asking and not self.endpoints(machine=endpoint.machine):
-            self._asking.discard(endpoint.machine)
-            self._dns.release(endpoint.machine)
+def _free_interface(others: Sequence[Endpoint]) -> str:
+    taken = {other.interface for other in others}
+    return next(name for number in count() if (name := f"eth{number}") not in taken)
 
-    def _withdraw(self, endpoint: Endpoint) -> None:
-        if endpoint.published:
-            self._bridges.withdraw(endpoint.published)
-            self._proxy.release(endpoint.published)
-            self._bridges.forget_connections([address for family in (4, 6) if (address := endpoint.address(family))])
 
-    def _published(self) -> Sequence[Published]:
-        return [port for endpoint in self._endpoints.values() for port in endpoint.published]
-
-    def _place(self, network: Network, spec: EndpointSpec) -> Endpoint:
-        identity = names.new_id()
-        interface = names.checked_interface(spec.interface)
-        ipv4, ipv6 = self._take(network, spec)
-        mac = names.checked_hardware_address(spec.mac) if spec.mac else names.machine_address(ipv4, identity)
-        gateways = {pool.family: str(pool.gateway) for pool in self._pools[network.id]}
-        routed = spec.default_route and not network.spec.internal
-        return Endpoint(
-            id=identity,
-            network=network.id,
-            machine=spec.machine,
-            interface=interface,
-            host_interface=names.cable(self._tag, identity),
-            mac=mac,
-            name=spec.name,
-            aliases=spec.aliases,
-            ipv4=ipv4,
-            ipv6=ipv6,
-            gateway4=gateways.get(4, "") if routed else "",
-            gateway6=gateways.get(6, "") if routed else "",
-            default_route=routed,
-        )
-
-    def _take(self, network: Network, spec: EndpointSpec) -> tuple[str, str]:
-        taken: dict[int, str] = {}
-        wanted: dict[int, str] = {4: spec.ipv4, 6: spec.ipv6}
-        pools: dict[int, Pool] = {pool.family: pool for pool in self._pools[network.id]}
-        lacking = next((family for family, text in wanted.items() if text and family not in pools), None)
-        if lacking:
-            raise UsageError(f"address {wanted[lacking]}", f"network {network.name} has no IPv{lacking}", "make one with such a subnet")
-        try:
-            for version, pool in pools.items():
-                taken[version] = pool.take(wanted[version])
-        except GasangError:
-            for family, address in taken.items():
-                pools[family].give(address)
-            raise
-        return taken.get(4, ""), taken.get(6, "")
-
-    def _plug(self, network: Network, endpoint: Endpoint, bridge: int) -> cables.Plug:
-        return cables.Plug(
-            endpoint.host_interface,
-            bridge,
-            not network.spec.icc,
-            endpoint.interface,
-            endpoint.mac,
-            network.spec.mtu,
-            tuple(text for text in (endpoint.ipv4, endpoint.ipv6) if text),
-            tuple(text for text in (endpoint.gateway4, endpoint.gateway6) if text),
-        )
-
-    def _reserve(self, endpoint: Endpoint) -> None:
-        for pool in self._pools.get(endpoint.network, ()):
-            if address := endpoint.address(pool.family):
-                pool.take(address)
-
-    def _release(self, endpoint: Endpoint) -> None:
-        for pool in self._pools.get(endpoint.network, ()):
-            if address := endpoint.address(pool.family):
-                pool.give(address)
-
-    def _drop(self, network: Network) -> None:
-        del self._networks[network.id]
-        del self._pools[network.id]
-        self._unused_since.pop(network.id, None)
-        self._store("network", network.id, None)
-
-    def _bridge_name(self, spec: NetworkSpec, identity: str) -> str:
-        return self._bridges.free_name() if spec.name == BRIDGE else names.bridge(self._tag, identity)
-
-    def _subnets(self, spec: NetworkSpec, identity: str) -> Sequence[SubnetSpec]:
-        chosen = list(spec.subnets)
-        families = {Pool(subnet).family for subnet in chosen}
-        if 4 not in families:
-            chosen.insert(0, SubnetSpec(str(subnets.free_ipv4([*subnets.in_use(self._bridges.route), *self._own()]))))
-        if spec.ipv6 and 6 not in families:
-            chosen.append(SubnetSpec(str(subnets.unique_local(identity))))
-        return chosen
-
-    def _own(self) -> Sequence[Any]:
-        return [pool.subnet for pools in self._pools.values() for pool in pools]
-
-    def _check_collisions(self, pools: Sequence[Pool]) -> None:
-        if len({pool.family for pool in pools}) != len(pools):
-            raise UsageError("subnets", "a network has one of each family", "make two networks")
-        for pool in pools:
-            for other in self._own():
-                if other.version == pool.family and other.overlaps(pool.subnet):
-                    raise StateError(f"subnet {pool.subnet}", f"another network has {other}", "choose one that does not overlap")
+def _due(since: dict[str, float], before: float) -> list[str]:
+    """Take out those that have been in there since `before`."""
+    due = [key for key, when in since.items() if when <= before]
+    for key in due:
+        del since[key]
+    return due

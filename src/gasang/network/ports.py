@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 
-from gasang.core.errors import PermissionDeniedError, StateError, UsageError
+from gasang.core.errors import GasangError, PermissionDeniedError, StateError, UsageError
 from gasang.network.spec import PortSpec, Published
 
 PROTOCOLS: Final = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
@@ -75,10 +75,28 @@ def hold(spec: PortSpec, addresses: Sequence[str], machine: Sequence[str]) -> li
     refused: StateError | None = None
     for number in numbers:
         try:
-            return _hold_all(spec, wanted, number, machine)
+            return _hold_one(spec, wanted, number, machine)
         except StateError as error:
             refused = error
     raise refused or StateError(f"port {spec.machine_port}/{spec.protocol}", "no port of the host is free for it", "name one that is")
+
+
+def hold_all(wanted: Sequence[PortSpec], addresses: Sequence[str], machine: Sequence[str]) -> list[Held]:
+    """`hold` for each; all of them, or, raising, none."""
+    held: list[Held] = []
+    try:
+        for spec in wanted:
+            held += hold(spec, addresses, machine)
+    except GasangError:
+        let_go(held)
+        raise
+    return held
+
+
+def let_go(held: Sequence[Held]) -> None:
+    """Close the sockets."""
+    for item in held:
+        item.socket.close()
 
 
 def again(port: Published) -> Held:
@@ -89,7 +107,7 @@ def again(port: Published) -> Held:
     return Held(port, _bound(port.protocol, port.host_address, port.host_port))
 
 
-def _hold_all(spec: PortSpec, wanted: Sequence[str], number: int, machine: Sequence[str]) -> list[Held]:
+def _hold_one(spec: PortSpec, wanted: Sequence[str], number: int, machine: Sequence[str]) -> list[Held]:
     held: list[Held] = []
     try:
         for address in wanted:
@@ -101,9 +119,8 @@ def _hold_all(spec: PortSpec, wanted: Sequence[str], number: int, machine: Seque
                 continue
             number = holder.getsockname()[1]
             held.append(Held(Published(spec.protocol, address, number, _target(address, machine), spec.machine_port), holder))
-    except Exception:
-        for item in held:
-            item.socket.close()
+    except GasangError:
+        let_go(held)
         raise
     return held
 

@@ -7,8 +7,8 @@ endpoint is one machine's place in one network.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Final, Self
+from dataclasses import Field, dataclass, field
+from typing import Any, ClassVar, Final, Self
 
 from gasang.core.errors import BadInputError
 
@@ -19,9 +19,12 @@ LOOPBACK: Final = ("127.0.0.1", "::1")
 class Record:
     """A dataclass whose fields are plain values, or tuples of them or of other records."""
 
+    __slots__ = ()
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON has them."""
-        return asdict(self)  # type: ignore[call-overload, no-any-return]
+        return {name: _plain(getattr(self, name)) for name in self.__dataclass_fields__}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -29,11 +32,19 @@ class Record:
 
         Raises BadInputError when one without a default is missing.
         """
-        known = {item.name: item.metadata.get("of") for item in fields(cls)}  # type: ignore[arg-type]
+        known = {name: item.metadata.get("of") for name, item in cls.__dataclass_fields__.items()}
         try:
             return cls(**{name: _read(known[name], value) for name, value in data.items() if name in known})
         except TypeError as error:
             raise BadInputError(f"stored {cls.__name__.lower()}", f"it lacks what it needs ({error})") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Record):
+        return value.to_json()
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return dict(value) if isinstance(value, dict) else value
 
 
 def _read(of: type[Record] | None, value: Any) -> Any:
@@ -97,12 +108,15 @@ class Network(Record):
 
 @dataclass(frozen=True, slots=True)
 class EndpointSpec(Record):
-    """A place in a network that is wanted. `machine` is the id of the machine; empty addresses are chosen."""
+    """A place in a network that is wanted. `machine` is the id of the machine; an empty interface or address is chosen.
+
+    `default_route`: if the machine has none yet, its default route goes by this network.
+    """
 
     machine: str
     name: str = ""
     aliases: tuple[str, ...] = ()
-    interface: str = "eth0"
+    interface: str = ""
     ipv4: str = ""
     ipv6: str = ""
     mac: str = ""
@@ -138,7 +152,8 @@ class Published(Record):
 class Endpoint(Record):
     """A place in a network that is taken.
 
-    Addresses carry their prefix ("172.17.0.2/16"), gateways do not. `host_interface` is the end of the cable on the host.
+    Addresses carry their prefix ("172.17.0.2/16"), gateways do not. `host_interface` is the end of the cable on the host;
+    `default_route` tells whether the machine's goes by this network.
     """
 
     id: str

@@ -184,9 +184,7 @@ class Register:
 )
 def test_devices_are_read_and_written(load: str, width: int, value: int, make_machine: Maker) -> None:
     store = {1: "sb", 2: "sh", 4: "sw", 8: "sd"}[width]
-    program = assemble(
-        lui(T0, 0x1000_0000), (load, {"rd": T1, "rs1": T0, "imm": 8}), (store, {"rs1": T0, "rs2": T1, "imm": 16}), ECALL
-    )
+    program = assemble(lui(T0, 0x1000_0000), (load, {"rd": T1, "rs1": T0, "imm": 8}), (store, {"rs1": T0, "rs2": T1, "imm": 16}), ECALL)
     machine = make_machine(program)
     machine.bus = register = Register()
     hart = finish(machine)

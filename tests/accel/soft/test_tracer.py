@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from gasang.accel.soft.hart import Hart
+from gasang.accel.soft.lost import LostGuestError
 from gasang.accel.soft.machine import SoftMachine
-from gasang.accel.soft.tracer import Event, Tracer, What, instruction_at, physical_address, trap_text
+from gasang.accel.soft.tracer import Event, Tracer, What
+from gasang.cpus.riscv64 import exits
 from gasang.cpus.riscv64.isa import rv64
-from gasang.cpus.riscv64.trap import INTERRUPT
+from gasang.cpus.riscv64.trap import REPEATS
 from gasang.devices.bus import BusError
 
 BASE = 0x8000_0000
@@ -121,6 +124,76 @@ def test_an_interrupt_is_a_trap_before_the_instruction(machine: SoftMachine) -> 
     assert [event.text for event in events] == [f"software interrupt → {BASE + 28:#x}"]
 
 
+def test_traps_alone_are_told_at_full_speed(machine: SoftMachine) -> None:
+    """Ten million instructions between two traps: one at a time they would take minutes."""
+    program = (
+        ("auipc", {"rd": 5, "imm": 0}),
+        addi(5, 5, 36),
+        ("csrrw", {"rd": 0, "rs1": 5, "csr": 0x105}),
+        ("lui", {"rd": 6, "imm": 5_000_000 & ~0xFFF}),
+        addi(6, 6, -1),
+        ("bne", {"rs1": 6, "rs2": 0, "imm": -4}),
+        ("ebreak", {}),
+        addi(0, 0, 0),
+        addi(0, 0, 0),
+        ECALL,
+    )
+    begin = time.monotonic()
+    events = trace(machine, code(*program), {What.TRAP, What.EXIT})
+    assert time.monotonic() - begin < 20
+    turns = 5_000_000 & ~0xFFF
+    assert [(event.what, event.number, event.pc - BASE) for event in events] == [
+        (What.TRAP, 4 + 2 * turns, 24), (What.EXIT, 4 + 2 * turns, 36),
+    ]  # fmt: skip
+
+
+def test_an_interrupt_right_behind_an_instruction_comes_after_it(machine: SoftMachine) -> None:
+    program = (
+        ("auipc", {"rd": 5, "imm": 0}),
+        addi(5, 5, 28),
+        ("csrrw", {"rd": 0, "rs1": 5, "csr": 0x105}),
+        addi(6, 0, 2),
+        ("csrrw", {"rd": 0, "rs1": 6, "csr": 0x104}),
+        ("csrrw", {"rd": 0, "rs1": 6, "csr": 0x100}),
+        addi(0, 0, 0),
+        ECALL,
+    )
+    machine.harts[0].interrupt(2, True)
+    events = trace(machine, code(*program), {What.TRAP, What.INSTRUCTION})
+    assert [(event.what.value, event.number, event.pc - BASE) for event in events[5:]] == [
+        ("instruction", 5, 20), ("trap", 6, 24), ("instruction", 6, 28),
+    ]  # fmt: skip
+
+
+def test_what_is_skipped_is_not_told_whatever_it_is(machine: SoftMachine) -> None:
+    events = trace(machine, code(*READ, *READ, addi(17, 0, 8), ECALL), set(What), skip=3)
+    assert [event.number for event in events if event.what is What.INSTRUCTION] == [3, 4, 5, 6, 7]
+    assert [event.number for event in events if event.what is What.EXIT] == [4, 5, 7]
+
+
+class Named:
+    """A board that knows everything by name."""
+
+    def place(self, address: int, *, is_write: bool) -> str:
+        return f"the {'out' if is_write else 'in'} of {address - DEVICE}"
+
+    def call(self, extension: int, function: int, arguments: Sequence[int]) -> str:
+        return f"number {extension} with {len(arguments)}"
+
+
+def test_a_board_gives_names(machine: SoftMachine) -> None:
+    machine.ram.write(BASE, code(*READ, addi(17, 0, 8), ECALL))
+    events: list[Event] = []
+    Tracer(machine, frozenset({What.EXIT}), events.append, names=Named())
+    machine.start(BASE, 0)
+    machine.join()
+    assert [event.text for event in events] == [
+        "device read, 1 bytes at 0x10000000, the in of 0: 0x41",
+        "device write, 1 bytes at 0x10000000, the out of 0: 0x41",
+        "firmware call number 8 with 6",
+    ]
+
+
 def test_a_machine_can_be_stopped_from_an_event(machine: SoftMachine) -> None:
     seen = threading.Event()
     machine.ram.write(BASE, code(("jal", {"rd": 0, "imm": 0})))
@@ -135,30 +208,25 @@ def test_a_machine_can_be_stopped_from_an_event(machine: SoftMachine) -> None:
     machine.join()
 
 
-def test_page_tables_are_walked_without_a_trace(machine: SoftMachine) -> None:
-    root, middle, leaf = BASE + 0x1000, BASE + 0x2000, BASE + 0x3000
-    for table, index, target, flags in ((root, 1, middle, 1), (middle, 2, leaf, 1), (leaf, 3, BASE + 0x5000, 0xF)):
-        machine.ram.write(table + 8 * index, (target >> 12 << 10 | flags).to_bytes(8, "little"))
-    machine.ram.write(middle + 8 * 4, (0x8020_0000 >> 12 << 10 | 0xF).to_bytes(8, "little"))
-    satp = 8 << 60 | root >> 12
-    address = 1 << 30 | 2 << 21 | 3 << 12
-    assert physical_address(machine, satp, address | 0x123) == BASE + 0x5123
-    assert physical_address(machine, satp, 1 << 30 | 4 << 21 | 0x12345) == 0x8021_2345
-    assert physical_address(machine, satp, address + 0x1000) is None
-    assert physical_address(machine, 8 << 60 | 1, address) is None
-    assert physical_address(machine, 0, 0x1234) == 0x1234
-    machine.ram.write(BASE + 0x5FFE, (0x13).to_bytes(2, "little"))
-    assert instruction_at(machine, satp, address | 0xFFE) is None  # its other half is on a page that is not there
-    machine.ram.write(BASE + 0x5FFE, (0x4501).to_bytes(2, "little"))
-    assert instruction_at(machine, satp, address | 0xFFE) == 0x4501
-    assert instruction_at(machine, 0, 0x1234) is None
+def test_a_lost_guest_is_traced_to_its_end(machine: SoftMachine) -> None:
+    with pytest.raises(LostGuestError):
+        trace(machine, code(addi(5, 0, 256), ("csrrw", {"rd": 0, "rs1": 5, "csr": 0x105}), ("ebreak", {})), {What.EXIT})
+    machine.failure = None
 
 
-def test_traps_in_words() -> None:
-    assert trap_text(INTERRUPT | 5, 0) == "timer interrupt"
-    assert trap_text(INTERRUPT | 60, 0) == "number 60 interrupt"
-    assert trap_text(13, 0x10) == "load page fault, stval 0x10"
-    assert trap_text(63, 0) == "exception 63, stval 0x0"
+def test_the_turn_of_a_hart_that_may_be_lost_is_a_trap(machine: SoftMachine) -> None:
+    """And no instruction, though its reason is another."""
+    machine.ram.write(BASE, code(("ebreak", {})))
+    events: list[Event] = []
+    Tracer(machine, frozenset(What), events.append)
+    hart = machine.harts[0]
+    hart.reset(BASE, 0, 0)
+    hart.cpu.stvec = BASE
+    assert [hart.step() for _ in range(4)] == [exits.TRAP] * 4
+    hart.cpu.trap_repeats = REPEATS - 1
+    assert hart.step() == exits.LOST
+    assert [event.what for event in events[-2:]] == [What.EXIT, What.TRAP]
+    assert What.INSTRUCTION not in {event.what for event in events}
 
 
 def test_without_a_tracer_nothing_is_replaced(machine: SoftMachine) -> None:

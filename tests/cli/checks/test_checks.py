@@ -51,13 +51,6 @@ def test_disk_space(free: int, status: Status, tmp_path: Path, monkeypatch: pyte
     assert machine.disk_finding(tmp_path / "not" / "yet").status is status
 
 
-def test_kvm_is_told_as_it_is(tmp_path: Path) -> None:
-    assert "no /dev/kvm" in machine.check_kvm(host(tmp_path)).text
-    (tmp_path / "dev").mkdir()
-    (tmp_path / "dev" / "kvm").touch()
-    assert "/dev/kvm is there" in machine.check_kvm(host(tmp_path)).text
-
-
 def test_a_program_is_found_on_the_path(tmp_path: Path) -> None:
     assert parts.check_gpgv(host(PATH=str(tmp_path))).status is Status.WARNING
     (tmp_path / "sqv").write_text("#!/bin/sh\n")

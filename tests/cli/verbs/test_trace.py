@@ -4,12 +4,16 @@ import json
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gasang.cli import main as command
+from gasang.core.console import Console
+from gasang.core.progress import Progress
 from gasang.cpus.riscv64.isa import rv64
+from gasang.kinds.vm import launch
 
 BASE = 0x8020_0000
 LEGACY_PUTCHAR, LEGACY_SHUTDOWN = 1, 8
@@ -61,11 +65,47 @@ def test_enough_ends_the_machine(program: Path, capfd: pytest.CaptureFixture[str
         (["--format", "{nope}"], "there is no field {nope}"),
         (["--limit", "many"], "--limit: 'many' is no count"),
         (["--skip", "-1"], "--skip: '-1' is no count"),
+        (["--", "true"], "command: only an image can run one"),
     ],
 )
 def test_what_makes_no_sense_is_refused(words: list[str], sentence: str, program: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.main(["trace", *words, str(program)]) == 2
+    options, _, inside = " ".join(words).partition("-- ")
+    assert command.main(["trace", *options.split(), str(program), *(["--", inside] if inside else [])]) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_names_stand_for_numbers(program: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["trace", "--exits", "--format", "{text}", "-m", "64M", str(program)]) == 0
+    assert capfd.readouterr().out.splitlines() == ["firmware call legacy console_putchar(ch=0x48)", "firmware call legacy shutdown()"]
+
+
+def test_an_image_has_its_own_initrd(program: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["trace", "--initrd", str(program), "debian:trixie"]) == 2
+    assert "an image has its own" in capsys.readouterr().err
+
+
+def test_an_image_is_run_with_its_command(
+    program: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What is neither a file nor looks like one is an image; here one whose kernel is the program."""
+    asked: list[tuple[str, tuple[str, ...]]] = []
+
+    def boot(spec: launch.VmSpec, console: Console, progress: Progress) -> int:
+        assert spec.image is not None
+        asked.append((spec.image, spec.command))
+        console.on_input(lambda data: None)
+        return run_vm(replace(spec, image=None, kernel=program, command=()), console, progress) or 42
+
+    run_vm = launch.run_vm
+    monkeypatch.setattr(launch, "run_vm", boot)
+    assert command.main(["trace", "--traps", "--exits", "-m", "64M", "debian:trixie", "--", "sh", "-c", "exit 42"]) == 42
+    assert asked == [("debian:trixie", ("sh", "-c", "exit 42"))]
+    assert "console_putchar" in capfd.readouterr().out
+
+
+def test_an_image_nobody_has(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["trace", "-m", "64M", "nosuchthing:1"]) == 3
+    assert "only Debian suites are made" in capsys.readouterr().err
 
 
 def test_files_that_are_no_kernels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

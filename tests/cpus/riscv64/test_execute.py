@@ -254,3 +254,32 @@ def test_reservations_of_two_harts() -> None:
     do(two, "sd")  # another line
     assert do(one, "sc") == 0
     machine.close()
+
+
+def test_a_watched_hart_comes_back_at_each_trap(bare: Bare) -> None:
+    bare.cpu.watches_traps = 1
+    bare.put(CODE, NOP, asm("ebreak"))
+    bare.put(HANDLER, NOP, asm("ebreak"))
+    assert bare.run(100) == exits.TRAP
+    assert (bare.hart.instructions, bare.cpu.pc) == (1, HANDLER)
+    assert bare.trap() == (3, CODE + 4, CODE + 4)
+    assert bare.run(100) == exits.TRAP
+    assert (bare.hart.instructions, bare.cpu.pc, bare.cpu.sepc) == (2, HANDLER, HANDLER + 4)
+
+
+def test_a_watched_hart_comes_back_where_nothing_can_be_fetched(bare: Bare) -> None:
+    bare.cpu.watches_traps = 1
+    bare.put(CODE, asm("jalr"))
+    assert bare.run(100) == exits.TRAP
+    assert (bare.hart.instructions, bare.cpu.pc) == (1, HANDLER)
+    assert bare.trap() == (1, 0, 0)
+
+
+def test_a_watched_hart_comes_back_at_an_interrupt(bare: Bare) -> None:
+    bare.cpu.watches_traps = 1
+    bare.put(CODE, NOP, asm("jal", imm=-4))
+    bare.cpu.sie, bare.cpu.status = SSIP, SSTATUS_SIE
+    assert bare.run(1500) == exits.LIMIT
+    bare.hart.interrupt(SSIP, True)
+    assert bare.run(1000) == exits.TRAP
+    assert (bare.hart.instructions, bare.cpu.pc, bare.cpu.sepc) == (1500, HANDLER, CODE)

@@ -77,3 +77,28 @@ def test_random_programs(duel: Duel, number: int) -> None:
     before = duel.tally.instructions
     duel.run(number, blocks=PROGRAM_BLOCKS)
     assert duel.tally.instructions - before > 1000
+
+
+def test_a_run_on_demand_tells_its_seeds(duel: Duel, capsys: pytest.CaptureFixture[str]) -> None:
+    from support.lockstep.__main__ import run
+
+    before = duel.tally.instructions
+    assert run(duel, before + 1, 77, 1) == 0
+    assert duel.tally.instructions > before
+    assert "programs 77 to 77: no difference" in capsys.readouterr().out
+
+
+def test_a_run_on_demand_goes_on_after_a_difference_as_often_as_asked(
+    duel: Duel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from support.lockstep.__main__ import run
+    from support.lockstep.duel import Difference
+
+    def differs(seed: int) -> None:
+        raise Difference(f"program {seed} is odd")
+
+    monkeypatch.setattr(duel, "run", differs)
+    assert run(duel, duel.tally.instructions + 1000, 5, 2) == 2
+    said = capsys.readouterr().out
+    assert "program 5 is odd" in said
+    assert "programs 5 to 6: 2 differ" in said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gasang.accel.soft.lost import LostGuestError
 from gasang.core.console import WindowSize
 from gasang.core.errors import BadInputError, GasangError, UsageError
 from gasang.core.progress import Silent
-from gasang.kinds.vm.launch import DIED, Chatter, ControlPort, VmSpec, run_vm
-from support.assembler import A0, A1, A6, A7, ECALL, WFI, ZERO, addi, assemble, jump, lui
+from gasang.images.initramfs import GuestSettings
+from gasang.images.ready import BootFiles
+from gasang.kinds.vm.launch import DIED, Chatter, ControlPort, VmSpec, boot_guest, run_vm
+from gasang.storage.raw import Raw
+from support.assembler import A0, A1, A6, A7, ECALL, T0, T1, T2, WFI, ZERO, addi, assemble, jump, lui
 from support.kernels import elf, image
 
 MIB = 1 << 20
@@ -62,6 +67,26 @@ def spec(folder: Path, *program: tuple[str, dict[str, int]], wrap: Callable[[byt
     kernel = folder / "kernel"
     kernel.write_bytes(wrap(assemble(*program)))
     return VmSpec(1, 64 * MIB, kernel, None, "", None, (), (), False, ())
+
+
+def image_files(folder: Path, *program: tuple[str, dict[str, int]]) -> BootFiles:
+    """An image's files; the kernel is `program`."""
+    for name, content in (("image-kernel", image(assemble(*program))), ("image-initrd", b""), ("image-disk", bytes(1 << 16))):
+        (folder / name).write_bytes(content)
+    return BootFiles(folder / "image-kernel", folder / "image-initrd", folder / "image-disk", "quiet")
+
+
+def boot(folder: Path, person: Person, *program: tuple[str, dict[str, int]]) -> int:
+    """Boot an image that runs a command."""
+    files = image_files(folder, *program)
+    with closing(Raw.open(files.disk)) as disk:
+        return boot_guest(spec(folder), files, disk, GuestSettings("command", ("true",)), person, ControlPort(lambda stage: None))
+
+
+def guest_memory() -> list[str]:
+    """The mappings of guests' memory in this process, where the host tells."""
+    maps = Path("/proc/self/maps")
+    return [line for line in maps.read_text().splitlines() if "memfd:gasang" in line] if maps.exists() else []
 
 
 def harts() -> list[threading.Thread]:
@@ -178,3 +203,46 @@ def test_the_last_of_the_chatter_is_kept(pieces: list[bytes]) -> None:
     for piece in pieces:
         chatter.take(piece)
     assert chatter.text() == b"".join(pieces)[-Chatter.KEPT :]
+
+
+def test_a_guest_that_can_never_go_on_ends_its_machine(tmp_path: Path) -> None:
+    """A breakpoint, and no trap handler at address 0."""
+    with pytest.raises(LostGuestError, match=r"guest, hart 0: it can never go on: .* stvec 0x0\)") as caught:
+        run_vm(replace(spec(tmp_path, *SAY_A, ("ebreak", {})), cpus=2), Person(), Silent())
+    assert caught.value.exit_code == DIED
+    assert harts() == []
+
+
+@pytest.mark.parametrize("program", [OFF, FAIL, (("ebreak", {}),)], ids=["off", "failure", "lost"])
+def test_a_machine_that_is_over_keeps_no_memory(program: Program, tmp_path: Path) -> None:
+    """So that an image can be configured and run in one process."""
+    before = guest_memory()
+    with suppress(LostGuestError):
+        boot(tmp_path, Person(), *program)
+    assert guest_memory() == before
+    with suppress(LostGuestError):
+        run_vm(spec(tmp_path, *program), Person(), Silent())
+    assert guest_memory() == before
+
+
+def test_the_last_words_of_a_lost_guest_are_shown(tmp_path: Path) -> None:
+    person = Person()
+    with pytest.raises(LostGuestError):
+        boot(tmp_path, person, *SAY_A, ("ebreak", {}))
+    assert (bytes(person.shown), bytes(person.told)) == (b"", b"A")
+
+
+def test_disks_come_in_order_the_read_only_ones_last(tmp_path: Path) -> None:
+    """Of windows 0 and 1 the second offers VIRTIO_BLK_F_RO; the guest's exit code is that bit of the one, and twice that of the other."""
+    for name in ("one", "two"):
+        (tmp_path / name).write_bytes(bytes(512))
+    program = (
+        lui(T0, 0x1000_1000), ("lwu", {"rd": A1, "rs1": T0, "imm": 0x10}), ("andi", {"rd": A1, "rs1": A1, "imm": 0x20}),
+        lui(T1, 0x1000), ("add", {"rd": T0, "rs1": T0, "rs2": T1}),
+        ("lwu", {"rd": T2, "rs1": T0, "imm": 0x10}), ("andi", {"rd": T2, "rs1": T2, "imm": 0x20}),
+        ("slli", {"rd": T2, "rs1": T2, "imm": 1}), ("add", {"rd": T2, "rs1": T2, "rs2": A1}), ("slli", {"rd": T2, "rs1": T2, "imm": 16}),
+        lui(T1, 0x3000), addi(T1, T1, 0x333), ("add", {"rd": T2, "rs1": T2, "rs2": T1}),
+        lui(T0, 0x10_0000), ("sw", {"rs1": T0, "rs2": T2, "imm": 0}), jump(0),
+    )  # fmt: skip
+    made = replace(spec(tmp_path, *program), disks=(tmp_path / "one",), read_only_disks=(tmp_path / "two",))
+    assert run_vm(made, Person(), Silent()) == 0x40

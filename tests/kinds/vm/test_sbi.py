@@ -224,6 +224,7 @@ NUMBERS = st.sampled_from([0, 1, 2, 3, RAM_BASE, RAM_BASE + RAM_SIZE - 1, 1 << 6
 @pytest.fixture(scope="module")
 def shared() -> Iterator[World]:
     machine = bare_machine(harts=HARTS, memory=RAM_SIZE)
+    machine.harts[0].running = True  # it calls, so it cannot be started
     yield World(machine)
     machine.close()
 

@@ -7,8 +7,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from gasang.cpus.riscv64 import exits
+from gasang.cpus.riscv64.block import Block
 from gasang.cpus.riscv64.clock import TIMEBASE
-from gasang.cpus.riscv64.code import Block
 from gasang.cpus.riscv64.state import SUPERVISOR, Cpu
 from gasang.cpus.riscv64.trap import SEIP
 from gasang.devices.bus import BusError
@@ -16,6 +16,7 @@ from gasang.host.memory import LazyMemory
 from gasang.native.types import instance, size_of
 
 if TYPE_CHECKING:
+    from gasang.accel.soft.lost import Watch
     from gasang.accel.soft.machine import SoftMachine
 
 UNLIMITED = 1 << 62
@@ -40,6 +41,7 @@ class Hart:
         self.cpu = instance(Cpu)
         self.address = ctypes.addressof(self.cpu)
         self.running = False
+        self.watch: Watch | None = None
         self.answers = 0
         self._tickets = 0
         self.wakeup = threading.Event()
@@ -73,6 +75,7 @@ class Hart:
         cpu.scounteren = USER_COUNTERS
         cpu.exit = exits.NONE
         cpu.mmio_state = exits.MMIO_IDLE
+        cpu.trap_repeats = 0
         cpu.reservation_live = 0
         cpu.x[10], cpu.x[11] = a0, a1
         self.machine.processor.functions["enter_context"](self.address)
@@ -150,6 +153,27 @@ class Hart:
             self._forget(self.address)
             self._blocks.release()
 
+    def judge(self) -> None:
+        """Find out whether the hart can ever go on, having left its run loop with exits.LOST. Raises LostGuestError if not."""
+        if self.watch is None:
+            from gasang.accel.soft.lost import Watch  # knows every instruction: a start has no time for that
+
+            self.watch = Watch(self)
+        self.watch.look()
+
+    def single(self) -> int:
+        """Execute one instruction, or take one trap, and what it asks of devices on the way. exits.LIMIT if nothing else came between."""
+        cpu = self.cpu
+        allowed = int(cpu.remaining + cpu.budget)
+        cpu.retired += cpu.quantum - cpu.budget
+        cpu.budget = cpu.quantum = 0
+        watched, cpu.watches_traps = cpu.watches_traps, 0
+        cpu.remaining = 1
+        while (reason := Hart.step(self)) in (exits.MMIO_READ, exits.MMIO_WRITE):
+            pass
+        cpu.remaining, cpu.watches_traps = max(allowed - 1, 0), watched
+        return reason
+
     def step(self) -> int:
         """Run until the processor needs something; do it where that is a device access. The reason (exits.py)."""
         cpu = self.cpu
@@ -170,5 +194,3 @@ class Hart:
             cpu.mmio_state = exits.MMIO_DONE
         except BusError:
             cpu.mmio_state = exits.MMIO_FAULT
-
-

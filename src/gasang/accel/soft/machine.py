@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from gasang.accel.soft.clock import GuestClock
+from gasang.accel.soft.clock import GuestClock, first_moment, moment
 from gasang.accel.soft.hart import Hart
 from gasang.accel.soft.memory import GuestRam
 from gasang.cpus.riscv64 import exits
@@ -53,14 +53,15 @@ class SoftMachine:
         self.harts = [Hart(self, number) for number in range(harts)]
         for hart in self.harts:
             shared.harts[hart.number] = hart.address
-        self.clock = GuestClock(shared, self._ticks)
+        self.clock = self._make_clock()
         self.ram.on_change(self._ram_changed)
         self.stopping = threading.Event()
         self.answered = threading.Condition()
         self.failure: BaseException | None = None
 
-    def _ticks(self) -> int:
-        return int(self.processor.functions["host_ticks"]())
+    def _make_clock(self) -> GuestClock:
+        ticks, steer, address = self.processor.functions["host_ticks"], self.processor.functions["steer_clock"], self.harts[0].address
+        return GuestClock(self.shared, lambda scale, step: steer(address, scale, step), lambda: moment(ticks), first_moment())
 
     def _ram_changed(self, first: int, last: int) -> None:
         self.processor.functions["host_wrote"](self.harts[0].address, first, last)
@@ -69,6 +70,7 @@ class SoftMachine:
         """Let hart 0 begin at `pc` with its number in a0 and `a1`; the others wait for the guest to start them."""
         for hart in self.harts:
             hart.thread = threading.Thread(target=self._live, args=(hart,), name=f"hart {hart.number}", daemon=True)
+        self.clock.begin(self.stopping)
         self.harts[0].begin(pc, 0, a1)
         for hart in self.harts:
             assert hart.thread is not None
@@ -88,13 +90,9 @@ class SoftMachine:
             hart.wakeup.clear()
             hart.answer_requests()
             return
-        reason = hart.step()
-        if reason == exits.SBI:
-            self.firmware(hart)
-        elif reason == exits.WAIT:
-            hart.wait()
-        elif reason == exits.STOPPED:
-            hart.answer()
+        after = _AFTER.get(hart.step())
+        if after is not None:
+            after(self, hart)
 
     def ask_all(self, harts: list[Hart], request: int, caller: Hart) -> None:
         """Have other harts do something and return when all have; the caller goes on serving what they ask of it meanwhile."""
@@ -116,6 +114,7 @@ class SoftMachine:
         for hart in self.harts:
             if hart.thread is not None:
                 hart.thread.join()
+        self.clock.join()
         if self.failure is not None:
             raise self.failure
 
@@ -126,7 +125,17 @@ class SoftMachine:
 
     def close(self) -> None:
         """Give the memory back; the harts have ended."""
+        self.clock.join()
         for hart in self.harts:
             hart.close()
         self._page_flags.close()
         self.ram.close()
+
+
+_AFTER: Mapping[int, Callable[[SoftMachine, Hart], None]] = {
+    exits.SBI: lambda machine, hart: machine.firmware(hart),
+    exits.WAIT: lambda machine, hart: hart.wait(),
+    exits.STOPPED: lambda machine, hart: hart.answer(),
+    exits.LOST: lambda machine, hart: hart.judge(),
+}
+"""What follows when a hart leaves its run loop; for the other reasons it just goes on."""

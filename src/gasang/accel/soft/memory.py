@@ -38,7 +38,7 @@ class GuestRam:
         """Store `data`; raise GuestMemoryFault unless all of it is RAM."""
         length = len(data)
         offset = self._offset(address, length)
-        self.memory.view[offset : offset + length] = data
+        self.memory.write(offset, data)
         if self._changed is not None and length:
             self._changed(offset >> PAGE_SHIFT, (offset + length - 1) >> PAGE_SHIFT)
 

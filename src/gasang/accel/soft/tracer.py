@@ -1,40 +1,27 @@
 """What a software machine executes, as events: instructions, traps and exits.
 
-Attached before the machine starts, a tracer stands in for each hart's `step`. To see exits (device accesses, firmware calls, waits)
-costs nothing. To see instructions and traps it lets a hart execute one instruction at a time, some ten thousand times slower; `skip` lets
-it run at full speed until then.
-
-A trap shows in the hart's state: with a budget of nothing a hart only takes a pending interrupt, so a changed pc is one; with a
-budget of one, an instruction that was not retired raised an exception. Only after instructions that may enable interrupts does a
-hart take one within the same turn: then it is not where that instruction leads.
+Attached before the machine starts, a tracer stands in for each hart's `step`. To see exits (device accesses, firmware calls, waits) and
+traps costs next to nothing: the run loop comes back at each. To see instructions the tracer lets a hart execute one at a time, some ten
+thousand times slower. `skip` lets it run at full speed and untold until then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from gasang.accel.soft.hart import Hart
+from gasang.accel.soft.hart import UNLIMITED, Hart
+from gasang.accel.soft.lookup import instruction_at
 from gasang.accel.soft.machine import SoftMachine
-from gasang.core.protocols import GuestMemoryFault
+from gasang.accel.soft.trap_words import trap_text
 from gasang.cpus.riscv64 import exits
 from gasang.cpus.riscv64.assembly import X_NAMES, disassemble
-from gasang.cpus.riscv64.trap import INTERRUPT, SSTATUS_SPP
+from gasang.cpus.riscv64.trap import SSTATUS_SPP
 
-EXCEPTIONS = {
-    0: "misaligned fetch", 1: "fetch access fault", 2: "illegal instruction", 3: "breakpoint", 4: "misaligned load", 5: "load access fault",
-    6: "misaligned store", 7: "store access fault", 8: "call from U-mode", 9: "call from S-mode", 12: "fetch page fault",
-    13: "load page fault", 15: "store page fault",
-}  # fmt: skip
-"""scause to words (privileged specification, table of supervisor cause values)."""
-INTERRUPTS = {1: "software", 5: "timer", 9: "external"}
-LEVELS = {8: 3, 9: 4, 10: 5}
-"""satp.MODE to the levels of its page table: Sv39, Sv48, Sv57."""
-A_VALID, A_LEAF = 1, 0b1110
 MODES = ("U", "S")
-SYSTEM, SRET = 0x73, 0x10200073
-"""Opcode of the instructions after which a hart looks for interrupts at once, and the one of them that jumps."""
+TRAPS = (exits.TRAP, exits.LOST)
+"""The reasons for which a hart comes back right behind a trap."""
 
 
 class What(Enum):
@@ -56,77 +43,53 @@ class Event(NamedTuple):
     text: str
 
 
-def physical_address(machine: SoftMachine, satp: int, address: int) -> int | None:
-    """Where `address` is by the page tables of `satp`, without a trace in the machine; None if nowhere (Sv39, Sv48, Sv57)."""
-    levels = LEVELS.get(satp >> 60)
-    if levels is None:
-        return address
-    table = (satp & (1 << 44) - 1) << 12
-    for level in reversed(range(levels)):
-        shift = 12 + 9 * level
-        try:
-            entry = int.from_bytes(machine.ram.read(table + (address >> shift & 511) * 8, 8), "little")
-        except GuestMemoryFault:
-            return None
-        if not entry & A_VALID:
-            return None
-        frame = (entry >> 10 & (1 << 44) - 1) << 12
-        if entry & A_LEAF:
-            offset = (1 << shift) - 1
-            return frame & ~offset | address & offset
-        table = frame
-    return None
+class Names(Protocol):
+    """What the board calls its parts."""
+
+    def place(self, address: int, *, is_write: bool) -> str:
+        """The device and register at a guest-physical address; "" if none is there."""
+        ...
+
+    def call(self, extension: int, function: int, arguments: Sequence[int]) -> str:
+        """A firmware call with its arguments (a0 to a5)."""
+        ...
 
 
-def instruction_at(machine: SoftMachine, satp: int, pc: int) -> int | None:
-    """The instruction word at virtual address `pc`; None where there is none to be read."""
-    halves = []
-    for place in (pc, pc + 2):
-        physical = physical_address(machine, satp, place)
-        try:
-            if physical is None:
-                return None
-            halves.append(int.from_bytes(machine.ram.read(physical, 2), "little"))
-        except GuestMemoryFault:
-            return None
-        if halves[0] & 3 != 3:
-            return halves[0]
-    return halves[0] | halves[1] << 16
+class Unnamed:
+    """Numbers, where nobody knows names."""
 
+    def place(self, address: int, *, is_write: bool) -> str:
+        """No name."""
+        return ""
 
-def trap_text(cause: int, value: int) -> str:
-    """A trap in words."""
-    if cause & INTERRUPT:
-        number = cause & ~INTERRUPT
-        return f"{INTERRUPTS.get(number, f'number {number}')} interrupt"
-    return f"{EXCEPTIONS.get(cause, f'exception {cause}')}, stval {value:#x}"
+    def call(self, extension: int, function: int, arguments: Sequence[int]) -> str:
+        """Extension, function and the first two arguments."""
+        return f"{extension:#x} function {function}, a0 {arguments[0]:#x}, a1 {arguments[1]:#x}"
 
 
 class Tracer:
     """Tells `emit` what the harts of a machine do; from their own threads. Attach it before the machine starts."""
 
-    def __init__(self, machine: SoftMachine, wanted: frozenset[What], emit: Callable[[Event], None], skip: int = 0) -> None:
+    def __init__(
+        self, machine: SoftMachine, wanted: frozenset[What], emit: Callable[[Event], None], skip: int = 0, names: Names | None = None
+    ) -> None:
         self._machine = machine
-        self._wanted = wanted
         self._emit = emit
-        self.single = bool(wanted & {What.INSTRUCTION, What.TRAP})
-        """Whether harts execute one instruction at a time."""
-        self.spells = What.INSTRUCTION in wanted
-        """Whether instructions are told."""
+        self.wanted = wanted
+        self.skip = skip
+        self.names = names or Unnamed()
         for hart in machine.harts:
-            if self.single:
-                hart.cpu.remaining = skip
             hart.step = _HartTracer(self, hart, hart.step).step  # type: ignore[method-assign]
 
     def tell(self, hart: Hart, what: What, pc: int, text: str, number: int | None = None, mode: int | None = None) -> None:
         """Emit an event, if its sort is wanted."""
-        if what in self._wanted:
+        if what in self.wanted:
             count = hart.instructions if number is None else number
             self._emit(Event(hart.number, count, what, MODES[int(hart.cpu.privilege) if mode is None else mode], pc, text))
 
     def word_at(self, hart: Hart, pc: int) -> int | None:
         """The instruction that `hart` would execute at `pc`."""
-        return instruction_at(self._machine, int(hart.cpu.satp), pc)
+        return instruction_at(self._machine.ram, int(hart.cpu.satp), pc)
 
 
 class _HartTracer:
@@ -136,65 +99,70 @@ class _HartTracer:
         self._tracer = tracer
         self._hart = hart
         self._step = step
-        self._skipping = tracer.single
-        self._spells = tracer.spells
+        self._turn = self._begin
+        if tracer.skip:
+            hart.cpu.remaining = tracer.skip
+            self._turn = self._skip
 
     def step(self) -> int:
-        """One turn of the hart: until something is asked of the outside, or one instruction."""
-        if not self._tracer.single:
-            return self._exit(self._step())
-        if self._skipping:
-            reason = self._step()
-            self._skipping = reason != exits.LIMIT
-            return self._exit(reason)
-        return self._interrupt() or self._instruction()
+        """One turn of the hart: until something is asked of the outside, a trap, or one instruction."""
+        return self._turn()
 
-    def _exit(self, reason: int) -> int:
-        """Tell of an exit, and hand it on."""
+    def _skip(self) -> int:
+        """At full speed, and nothing is told."""
+        reason = self._step()
+        if reason == exits.LIMIT:
+            self._turn = self._begin
+        return reason
+
+    def _begin(self) -> int:
+        """From now on the hart is watched."""
+        cpu = self._hart.cpu
+        cpu.watches_traps = int(bool(self._tracer.wanted & {What.TRAP, What.INSTRUCTION}))
+        single = What.INSTRUCTION in self._tracer.wanted
+        cpu.remaining = 0 if single else UNLIMITED
+        self._turn = self._one if single else self._many
+        return self._turn()
+
+    def _many(self) -> int:
+        """Until the next exit or trap."""
+        reason = self._step()
+        self._exit(reason)
+        if reason in TRAPS:
+            self._trap()
+        return reason
+
+    def _one(self) -> int:
+        """One instruction, and what it asks of devices on the way; or a trap: in place of it, before it, or right behind it."""
+        hart, cpu = self._hart, self._hart.cpu
+        pc, mode, number = int(cpu.pc), int(cpu.privilege), hart.instructions
+        word = self._tracer.word_at(hart, pc)
+        before = list(cpu.x)
+        if not cpu.budget:
+            cpu.remaining = 1
+        reason = self._step()
+        self._exit(reason)
+        while reason in (exits.MMIO_READ, exits.MMIO_WRITE):
+            reason = self._step()
+            self._exit(reason)
+        if word is not None and (hart.instructions != number or reason == exits.SBI):  # who answers a call retires it
+            self._tracer.tell(hart, What.INSTRUCTION, pc, _spelled(word, pc, before, list(cpu.x)), number, mode)
+        if reason in TRAPS:
+            self._trap()
+        return reason
+
+    def _exit(self, reason: int) -> None:
+        """Tell of an exit."""
         cpu = self._hart.cpu
         text = _EXIT_TEXTS.get(reason)
         if text is not None:
-            self._tracer.tell(self._hart, What.EXIT, int(cpu.pc), text(cpu))
-        return reason
+            self._tracer.tell(self._hart, What.EXIT, int(cpu.pc), text(cpu, self._tracer.names))
 
-    def _interrupt(self) -> int:
-        """Let the hart take a pending interrupt and nothing else; the reason if it came back for another than that."""
-        cpu = self._hart.cpu
-        if cpu.mmio_state != exits.MMIO_IDLE:
-            return exits.NONE
-        before, mode = int(cpu.pc), int(cpu.privilege)
-        cpu.remaining = 0
-        reason = self._step()
-        if reason != exits.LIMIT:
-            return self._exit(reason)
-        if int(cpu.pc) != before:
-            self._trap(before, mode)
-        return exits.NONE
-
-    def _trap(self, pc: int, mode: int) -> None:
+    def _trap(self) -> None:
+        """Tell of the trap that has just been delivered."""
         cpu = self._hart.cpu
         text = f"{trap_text(int(cpu.scause), int(cpu.stval))} → {int(cpu.pc):#x}"
-        self._tracer.tell(self._hart, What.TRAP, pc, text, mode=mode)
-
-    def _instruction(self) -> int:
-        """Let the hart execute one instruction, and what it asks of devices on the way."""
-        hart, cpu = self._hart, self._hart.cpu
-        pc, mode, number, returns_to = int(cpu.pc), int(cpu.privilege), hart.instructions, int(cpu.sepc)
-        word = self._tracer.word_at(hart, pc)
-        registers = list(cpu.x) if self._spells else []
-        cpu.remaining = 1
-        reason = self._exit(self._step())
-        while reason in (exits.MMIO_READ, exits.MMIO_WRITE):
-            reason = self._exit(self._step())
-        if reason == exits.LIMIT and hart.instructions == number:
-            self._trap(pc, mode)
-        elif reason != exits.STOPPED and word is not None:
-            if self._spells:
-                self._tracer.tell(hart, What.INSTRUCTION, pc, _spelled(word, pc, registers, list(cpu.x)), number, mode)
-            natural = returns_to if word == SRET else pc + 4
-            if reason == exits.LIMIT and word & 0x7F == SYSTEM and int(cpu.pc) != natural:
-                self._trap(int(cpu.sepc), int(cpu.status & SSTATUS_SPP != 0))
-        return reason
+        self._tracer.tell(self._hart, What.TRAP, int(cpu.sepc), text, mode=int(cpu.status & SSTATUS_SPP != 0))
 
 
 def _spelled(word: int, pc: int, before: list[int], after: list[int]) -> str:
@@ -204,21 +172,17 @@ def _spelled(word: int, pc: int, before: list[int], after: list[int]) -> str:
     return f"{text:<32} {' '.join(changed)}".rstrip()
 
 
-def _read_text(cpu: Any) -> str:
-    return f"device read, {int(cpu.mmio_size)} bytes at {int(cpu.mmio_address):#x}: {int(cpu.mmio_value):#x}"
+def _access(cpu: Any, names: Names, *, is_write: bool) -> str:
+    address, size = int(cpu.mmio_address), int(cpu.mmio_size)
+    name = names.place(address, is_write=is_write)
+    place = f"{address:#x}, {name}" if name else f"{address:#x}"
+    return f"device {'write' if is_write else 'read'}, {size} bytes at {place}: {int(cpu.mmio_value):#x}"
 
 
-def _write_text(cpu: Any) -> str:
-    return f"device write, {int(cpu.mmio_size)} bytes at {int(cpu.mmio_address):#x}: {int(cpu.mmio_value):#x}"
-
-
-def _sbi_text(cpu: Any) -> str:
-    return f"firmware call {int(cpu.x[17]):#x} function {int(cpu.x[16])}, a0 {int(cpu.x[10]):#x}, a1 {int(cpu.x[11]):#x}"
-
-
-_EXIT_TEXTS: dict[int, Callable[[Any], str]] = {
-    exits.MMIO_READ: _read_text,
-    exits.MMIO_WRITE: _write_text,
-    exits.SBI: _sbi_text,
-    exits.WAIT: lambda cpu: "wait for an interrupt",
+_EXIT_TEXTS: dict[int, Callable[[Any, Names], str]] = {
+    exits.MMIO_READ: lambda cpu, names: _access(cpu, names, is_write=False),
+    exits.MMIO_WRITE: lambda cpu, names: _access(cpu, names, is_write=True),
+    exits.SBI: lambda cpu, names: f"firmware call {names.call(int(cpu.x[17]), int(cpu.x[16]), [int(x) for x in cpu.x[10:16]])}",
+    exits.WAIT: lambda cpu, names: "wait for an interrupt",
+    exits.LOST: lambda cpu, names: "the same trap all the time: can it ever go on?",
 }

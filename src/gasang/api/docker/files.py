@@ -12,13 +12,11 @@ from gasang.api.http.connection import Reply
 from gasang.api.http.request import Request
 from gasang.api.http.router import Route
 from gasang.core.errors import UsageError
-from gasang.daemon.build.config import METADATA, Stage
-from gasang.daemon.build.dockerfile import instruction
+from gasang.daemon.build.config import changed
 from gasang.daemon.containers.names import now
 from gasang.daemon.engine import Engine
 
 STAT_HEADER = "X-Docker-Container-Path-Stat"
-CHANGES = frozenset(["CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "ONBUILD", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"])
 
 
 class Files:
@@ -71,22 +69,14 @@ class Files:
         """POST /commit: a container's own layer becomes an image's."""
         engine = self._engine
         entry = engine.containers.find(request.text("container"))
-        stage = Stage(dict(entry.config))
         document = await request.json()
-        stage.config.update({key: value for key, value in document.items() if value not in (None, "", [], {}) and key in entry.config})
-        for text in request.texts("changes"):
-            for line in filter(str.strip, text.splitlines()):
-                step = instruction(line.strip(), 0)
-                if step.name not in CHANGES:
-                    raise UsageError(
-                        f"change {line[:60]!r}", f"{step.name} is not a valid change command", f"use one of {', '.join(sorted(CHANGES))}"
-                    )
-                METADATA[step.name](stage, step)
+        said = {key: value for key, value in document.items() if value not in (None, "", [], {}) and key in entry.config}
+        config = changed({**entry.config, **said}, request.texts("changes"))
         pause = request.flag("pause", True) and entry.status.status == "running"
         if pause:
             await engine.containers.pause(entry)
         try:
-            made = await asyncio.to_thread(self._commit, entry, stage.config, request)
+            made = await asyncio.to_thread(self._commit, entry, config, request)
         finally:
             if pause:
                 await engine.containers.unpause(entry)

@@ -14,10 +14,13 @@ from gasang.api.http.connection import Reply
 from gasang.api.http.request import Request
 from gasang.api.http.router import Route
 from gasang.core.errors import UnsupportedError, UsageError
+from gasang.daemon.build.config import changed
 from gasang.daemon.containers.moments import before
 from gasang.daemon.engine import Engine
-from gasang.images.archives import import_tar, load, save
+from gasang.images.archives.load import load
+from gasang.images.archives.save import save
 from gasang.images.containers import ContainerImage
+from gasang.images.flat import import_tar, pieces_of
 from gasang.images.reference import parse_reference
 from gasang.images.registry.credentials import Credentials, from_registry_auth
 from gasang.images.registry.login import log_in
@@ -70,8 +73,9 @@ class Images:
         filters = filters_of(request, LIST_FILTERS)
         if request.text("filter"):  # how clients before API 1.28 said it
             filters = Filters({**filters.values, "reference": [request.text("filter")]})
-        images = await asyncio.to_thread(self._images.containers.list)
-        shown = [image for image in images if self._fits(image, filters)]
+        images = await asyncio.to_thread(self._images.containers.images)
+        hidden = set() if request.flag("all") else self._images.steps()
+        shown = [image for image in images if (image.references or image.id not in hidden) and self._fits(image, filters)]
         await reply.json([self.line(image) for image in shown])
 
     def line(self, image: ContainerImage) -> dict[str, Any]:
@@ -180,9 +184,11 @@ class Images:
             await _spool(request, file)
             name, tag = request.text("repo"), request.text("tag")
             target = parse_reference(f"{name}:{tag}" if tag else name) if name else None
-            path = Path(file.name)
+            settings = changed({}, request.texts("changes"))
             image = await asyncio.to_thread(
-                import_tar, path, self._images.content, target, changes=request.texts("changes"), message=request.text("message")
+                lambda: import_tar(
+                    pieces_of(Path(file.name)), self._images.content, target, settings=settings, message=request.text("message")
+                )
             )
         await lines.say({"status": image.id})
         self._engine.events.tell("image", "import", image.id)
@@ -229,7 +235,7 @@ class Images:
         for name in names:
             self._images.find(name)
         with tempfile.TemporaryFile(dir=self._engine.folders.scratch()) as file:
-            await asyncio.to_thread(save, names, self._images.content, file)
+            await asyncio.to_thread(save, self._images.content, names, file.write)
             file.seek(0)
             stream = await reply.stream("application/x-tar")
             while piece := await asyncio.to_thread(file.read, 1 << 20):
@@ -244,7 +250,7 @@ class Images:
             await lines.run(self._load(Path(file.name), lines))
 
     async def _load(self, path: Path, lines: Lines) -> None:
-        for image in await asyncio.to_thread(load, path, self._images.content):
+        for image in await asyncio.to_thread(load, pieces_of(path), self._images.content):
             names = [f"Loaded image: {familiar(name)}" for name in image.references] or [f"Loaded image ID: {image.id}"]
             for line in names:
                 await lines.say({"stream": f"{line}\n"})

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-
-from gasang.api.http.connection import Reply, Stream
+from gasang.api.http.connection import Reply
 from gasang.api.http.request import Request
 from gasang.api.http.router import Route
 from gasang.core.errors import StateError, UsageError
@@ -81,19 +78,10 @@ class Streams:
             tail=int(tail) if tail.isdecimal() and len(tail) < 19 else -1,
             multiplexed=not entry.config["Tty"],
         )
-        pieces = self._engine.containers.logs(entry, wanted)
-        stream = await reply.stream(media_type(request, entry.config["Tty"]))
-        gone = asyncio.ensure_future(stream.gone())
-        reading = asyncio.ensure_future(_copy(pieces, stream))
-        try:
-            await asyncio.wait([gone, reading], return_when=asyncio.FIRST_COMPLETED)
-            if reading.done():
-                reading.result()
-                await stream.end()
-        finally:
-            gone.cancel()
-            reading.cancel()
-            await asyncio.gather(gone, reading, return_exceptions=True)
+        self._engine.containers.check_log(entry)
+        output = await reply.bare(media_type(request, entry.config["Tty"]))
+        with output:
+            await self._engine.containers.show_log(entry, wanted, output.fileno())
 
     async def exec_create(self, request: Request, reply: Reply) -> None:
         """POST /containers/ID/exec."""
@@ -123,11 +111,6 @@ class Streams:
     async def exec_inspect(self, request: Request, reply: Reply) -> None:
         """GET /exec/ID/json."""
         await reply.json(self._engine.execs.show(self._engine.execs.find(request.arguments["id"])))
-
-
-async def _copy(pieces: AsyncIterator[bytes], stream: Stream) -> None:
-    async for piece in pieces:
-        await stream.send(piece)
 
 
 def _size(request: Request) -> tuple[int, int]:

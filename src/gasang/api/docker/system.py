@@ -222,7 +222,7 @@ class System:
         await reply.json(
             {
                 "LayersSize": await asyncio.to_thread(engine.images.disk_usage),
-                "Images": [Images(engine).line(image) for image in await asyncio.to_thread(engine.images.containers.list)],
+                "Images": [Images(engine).line(image) for image in await asyncio.to_thread(engine.images.containers.images)],
                 "Containers": [show_container.line(entry, size) for entry, size in zip(containers, sizes, strict=True)],
                 "Volumes": volumes,
                 "BuildCache": [],

@@ -114,11 +114,16 @@ class Connection:
             pass
         early, _ = self._protocol.trailing_data
         upgrades = self._protocol.their_state is h11.MIGHT_SWITCH_PROTOCOL  # type: ignore[attr-defined]
-        self.taken_over = True
-        head = "101 UPGRADED" if upgrades else "200 OK"
-        extra = "Connection: Upgrade\r\nUpgrade: tcp\r\n" if upgrades else ""
-        await self._loop.sock_sendall(self._socket, f"HTTP/1.1 {head}\r\nContent-Type: {media_type}\r\n{extra}\r\n".encode())
+        extra = [("Connection", "Upgrade"), ("Upgrade", "tcp")] if upgrades else []
+        await self.give_away("101 UPGRADED" if upgrades else "200 OK", [("Content-Type", media_type), *extra])
         return self._socket, early
+
+    async def give_away(self, status: str, headers: Headers) -> socket.socket:
+        """Send a head and leave the socket to the caller."""
+        self.taken_over = True
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+        await self._loop.sock_sendall(self._socket, f"HTTP/1.1 {status}\r\n{lines}\r\n".encode())
+        return self._socket
 
     async def _send(self, event: Any) -> None:
         data = self._protocol.send(event)
@@ -162,6 +167,13 @@ class Reply:
         """A body that is made while it is sent; the head leaves at once."""
         await self.connection.begin(status, [*self._headers, *headers, ("Content-Type", media_type), ("Transfer-Encoding", "chunked")])
         return Stream(self.connection)
+
+    async def bare(self, media_type: str) -> socket.socket:
+        """A body that ends with the connection, written to the socket itself; it is the caller's to close."""
+        async for _ in self.connection.chunks():
+            pass
+        head = [*self._headers, ("Content-Type", media_type), ("Connection", "close")]
+        return await self.connection.give_away("200 OK", head)
 
     async def take_over(self, media_type: str) -> tuple[socket.socket, bytes]:
         """The bare socket; see Connection.take_over."""

@@ -1,4 +1,4 @@
-"""Checks of the host itself: processors, memory, disk, KVM, terminal."""
+"""Checks of the host itself: processors, memory, disk, terminal."""
 
 from __future__ import annotations
 
@@ -72,16 +72,6 @@ def disk_finding(folder: Path) -> Finding:
     if free < _LITTLE_DISK:
         return Finding(Status.WARNING, text, "an image takes 1 to 2 GiB: free some space, or set XDG_DATA_HOME to a larger disk")
     return Finding(Status.OK, text)
-
-
-def check_kvm(host: Host) -> Finding:
-    """Whether this host offers hardware virtualization. Machines run on the software processor either way."""
-    device = host.path("/dev/kvm")
-    if not device.exists():
-        return Finding(Status.NOTE, "no /dev/kvm; machines run on the software processor")
-    if not os.access(device, os.R_OK | os.W_OK):
-        return Finding(Status.NOTE, "/dev/kvm is there but not for this user; machines run on the software processor")
-    return Finding(Status.NOTE, "/dev/kvm is there; this version runs machines on the software processor")
 
 
 def check_terminal(host: Host) -> Finding:

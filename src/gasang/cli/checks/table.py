@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gasang.cli.checks import machine, parts
+from gasang.cli.checks import kvm, machine, parts
 from gasang.cli.checks.finding import Check
 
 CHECKS: Final[dict[str, Check]] = {
@@ -14,7 +14,7 @@ CHECKS: Final[dict[str, Check]] = {
     "processors": machine.check_processors,
     "memory": machine.check_memory,
     "disk": parts.check_disk,
-    "kvm": machine.check_kvm,
+    "kvm": kvm.check_kvm,
     "gpgv": parts.check_gpgv,
     "keyring": parts.check_keyring,
     "mirror": parts.check_mirror,

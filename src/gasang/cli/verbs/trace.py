@@ -1,17 +1,20 @@
-"""``gasang trace``: what a machine executes, from its first instruction on."""
+"""``gasang trace``: what a machine executes, from its first instruction on: one of an image, or of a kernel."""
 
 from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from gasang.cli.console import StreamConsole
 from gasang.cli.options import Argument, Example, Option, Parsed, Syntax, plain_text, switch, value
 from gasang.cli.output import Column, Row, render
+from gasang.cli.progress import open_progress
 from gasang.cli.settings import Context
 from gasang.cli.standard import FORMAT
 from gasang.core.config import parse_cpus, parse_memory
+from gasang.core.console import WindowSize
 from gasang.core.errors import UsageError
 
 
@@ -25,11 +28,11 @@ def _count(text: str, subject: str) -> int:
 SORTS: dict[str, Option[bool]] = {
     "instruction": switch("instructions", "each instruction, with the registers it changed"),
     "trap": switch("traps", "exceptions and interrupts"),
-    "exit": switch("exits", "device accesses, firmware calls and waits; alone, the machine runs at full speed"),
+    "exit": switch("exits", "device accesses, firmware calls and waits"),
 }
-SKIP = value("skip", "N", "let each processor run N instructions at full speed before instructions and traps are shown", _count)
+SKIP = value("skip", "N", "let each processor run N instructions at full speed before anything is shown", _count)
 LIMIT = value("limit", "N", "end the machine after N lines", _count)
-INITRD = value("initrd", "FILE", "initial RAM disk", plain_text, files=True)
+INITRD = value("initrd", "FILE", "initial RAM disk of a kernel", plain_text, files=True)
 APPEND = value("append", "TEXT", "kernel command line", plain_text)
 CPUS = value("cpus", "N", "processors", parse_cpus)
 MEMORY = value("memory", "SIZE", "memory, as in 512M or 2G", parse_memory, short="m")
@@ -37,13 +40,16 @@ MEMORY = value("memory", "SIZE", "memory, as in 512M or 2G", parse_memory, short
 SYNTAX = Syntax(
     "Show what a machine executes, from its first instruction on.",
     options=(*SORTS.values(), SKIP, LIMIT, INITRD, APPEND, CPUS, MEMORY, FORMAT),
-    arguments=(Argument("KERNEL", "a riscv64 Linux kernel or other program for S-mode: Image, Image.gz or ELF", completes="files"),),
+    arguments=(Argument("THING", "an image, or a kernel or other program for S-mode: Image, Image.gz or ELF", completes="files"),),
+    command="run this inside; only an image can",
     examples=(
         Example("gasang trace --limit 100 Image", "the first hundred instructions, traps and exits of a kernel"),
-        Example("gasang trace --exits --append console=ttyS0 Image", "what it asks of devices and firmware, at full speed"),
-        Example("gasang trace --traps --skip 5000000 --limit 20 --format jsonl Image", "twenty traps later on, for a program"),
+        Example("gasang trace --exits debian:trixie -- true", "what Debian asks of devices and firmware"),
+        Example("gasang trace --traps --skip 300000000 --limit 20 --format jsonl Image", "twenty traps later on, for a program"),
     ),
-    notes="Without --instructions, --traps or --exits all three are shown. What the guest prints goes to standard error.",
+    notes="""
+Without --instructions, --traps or --exits all three are shown. To show instructions the machine executes one at a time,
+some ten thousand times slower; the others cost little. What the guest prints goes to standard error.""",
 )
 
 COLUMNS = (
@@ -89,43 +95,83 @@ class Printer:
                     self.enough.set()
 
 
+def _is_file(word: str) -> bool:
+    """Whether a word means a file: there is one, or it could be nothing else."""
+    return Path(word).exists() or word.startswith(("/", "./", "../"))
+
+
+def _readable(name: str) -> Path:
+    """The path of a file that can be read; OSError, which the command line tells as one sentence, otherwise."""
+    with Path(name).open("rb"):
+        return Path(name)
+
+
+def _check(parsed: Parsed, is_kernel: bool) -> None:
+    """Raise UsageError for what makes no sense together."""
+    if is_kernel and parsed.command:
+        raise UsageError("command", "only an image can run one", 'tell a kernel what to run with --append "init=…"')
+    if not is_kernel and parsed.get(INITRD):
+        raise UsageError("option --initrd", "an image has its own", "leave it out, or trace a kernel")
+
+
+class _Aside:
+    """The guest's console beside the trace: all that the guest says goes to standard error, and nobody types."""
+
+    def __init__(self, console: StreamConsole) -> None:
+        self.write = self.write_error = console.write_error
+        self.on_quit = console.on_quit
+
+    def on_input(self, callback: Callable[[bytes], None]) -> None:
+        """There is no input."""
+        callback(b"")
+
+    def on_resize(self, callback: Callable[[WindowSize], None]) -> None:
+        """There is no window."""
+
+
 def run(parsed: Parsed, context: Context) -> int:
     """Run the machine until it powers off or enough is shown."""
     form = parsed.get(FORMAT)
     if form in ("json", "table", "name"):
         raise UsageError(f"--format {form}", "a trace is a stream", "use jsonl or a template")
     render(form, COLUMNS, [])
-    name, initrd = parsed.arguments[0], parsed.get(INITRD)
-    kernel_data = Path(name).read_bytes()
-    initrd_data = Path(initrd).read_bytes() if initrd else b""
+    thing, initrd = parsed.arguments[0], parsed.get(INITRD)
+    is_kernel = _is_file(thing)
+    _check(parsed, is_kernel)
 
     from gasang.accel.soft.tracer import Event, Tracer, What
-    from gasang.kinds.vm.board import RAM_BASE
-    from gasang.kinds.vm.loader import load_kernel
-    from gasang.kinds.vm.machine import Parts, VirtualMachine
+    from gasang.kinds.vm.launch import VmSpec, run_vm
+    from gasang.kinds.vm.machine import VirtualMachine
+    from gasang.kinds.vm.names import BoardNames
 
     printer = Printer(form, parsed.get(LIMIT))
+    wanted = frozenset(What(sort) for sort, option in SORTS.items() if parsed.get(option)) or frozenset(What)
 
-    def tell(event: Event) -> None:
-        printer.write({**event._asdict(), "what": event.what.value})
-        if printer.enough.is_set():
-            machine.stop()
+    def watch(vm: VirtualMachine) -> None:
+        def tell(event: Event) -> None:
+            printer.write({**event._asdict(), "what": event.what.value})
+            if printer.enough.is_set():
+                vm.stop()
 
-    with StreamConsole(raw=False, reads_input=False) as console:
-        parts = Parts(
-            cpus=parsed.get(CPUS) or context.config.value("cpus"),
-            memory=parsed.get(MEMORY) or context.config.value("memory"),
-            kernel=load_kernel(kernel_data, name, RAM_BASE),
-            initrd=initrd_data,
-            append=parsed.get(APPEND) or "",
-            serial=console.write_error,
-        )
-        machine = VirtualMachine(parts)
-        wanted = frozenset(What(sort) for sort, option in SORTS.items() if parsed.get(option)) or frozenset(What)
-        Tracer(machine.machine, wanted, tell, parsed.get(SKIP) or 0)
-        console.on_quit(machine.stop)
-        machine.start()
-        machine.join()
+        Tracer(vm.machine, wanted, tell, parsed.get(SKIP) or 0, BoardNames(vm.board.bus))
+
+    spec = VmSpec(
+        cpus=parsed.get(CPUS) or context.config.value("cpus"),
+        memory=parsed.get(MEMORY) or context.config.value("memory"),
+        kernel=_readable(thing) if is_kernel else None,
+        initrd=_readable(initrd) if initrd else None,
+        append=parsed.get(APPEND) or "",
+        image=None if is_kernel else thing,
+        command=parsed.command,
+        environment=(),
+        tty=False,
+        disks=(),
+        watch=watch,
+    )
+    with open_progress(context) as progress, StreamConsole(raw=False, reads_input=False) as console:
+        code = run_vm(spec, _Aside(console), progress)
     if printer.failure:
         raise printer.failure
-    return console.leave_code
+    if console.left is not None:
+        return console.leave_code
+    return 0 if printer.enough.is_set() else code

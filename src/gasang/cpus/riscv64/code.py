@@ -17,12 +17,11 @@ Rules that keep records true (ORDER: code coherence):
 
 from __future__ import annotations
 
-from gasang.cpus.decoder import Record
 from gasang.cpus.riscv64 import exits
+from gasang.cpus.riscv64.block import RECORDS, Block
 from gasang.cpus.riscv64.mmu import CODE_PAGE, drop_write_entries
 from gasang.cpus.riscv64.state import CODE_TLB_ENTRIES, DIRTY_RING, NO_TAG, Cpu, Shared
 from gasang.native import (
-    array,
     atomic_add,
     atomic_and,
     atomic_load,
@@ -31,33 +30,17 @@ from gasang.native import (
     boolean,
     cast,
     compare_exchange,
-    length,
     native,
     ptr,
     ref,
     sizeof,
-    struct,
     u8,
     u32,
     u64,
 )
 
-RECORDS = 2048
 PATIENCE = 10_000
 """Looks at the other harts before giving up waiting for their answer."""
-SPARE = 2
-"""Records behind the last: a page's last instruction may be two or four bytes long."""
-
-
-@struct
-class Block:
-    """The decoded records of one RAM page."""
-
-    records: array[Record] = length(2050)
-    page: u64  # RAM page number
-    host: u64  # host address of the page
-    next_free: u64
-    unused: u64
 
 
 @native(inline=True)

@@ -7,18 +7,20 @@ until the next poll. The pc is implied by the record; functions that need it els
     run ──► resume ──► enter ──► handler ──► handler ──► … ──► poll (budget used up) ──► resume
                          │ miss                │ fault
                          ▼                     ▼
-                      look up, decode       trap_exit ──► deliver ──► enter, or back to the caller of run
+                      look up, decode       trap_exit ──► trap ──► enter, or back to the caller of run
 """
 
 from __future__ import annotations
 
-from gasang.cpus.decoder import DecodeTables, Record, decode_into
+from gasang.cpus.decoder import DecodeTables, decode_into
+from gasang.cpus.record import Record
 from gasang.cpus.riscv64 import exits
+from gasang.cpus.riscv64.block import RECORDS, Block
 from gasang.cpus.riscv64.clock import update_timer
-from gasang.cpus.riscv64.code import RECORDS, Block, block_at, drop_if_asked, fence_instruction, make_block
+from gasang.cpus.riscv64.code import block_at, drop_if_asked, fence_instruction, make_block
 from gasang.cpus.riscv64.mmu import FETCH, access_fault, flush_all, in_ram, translate
 from gasang.cpus.riscv64.state import CODE_TLB_ENTRIES, OFFSET_MASK, PAGE_MASK, Cpu
-from gasang.cpus.riscv64.trap import ILLEGAL_INSTRUCTION, deliver, deliver_interrupt, deliverable, raise_exception
+from gasang.cpus.riscv64.trap import ILLEGAL_INSTRUCTION, deliver_exception, deliver_interrupt, deliverable, raise_exception
 from gasang.native import (
     Fault,
     address_of,
@@ -104,6 +106,8 @@ def resume(cpu: ptr[Cpu], record: ptr[Record], budget: u64) -> None:
     enabled = deliverable(cpu, atomic_load(ref(cpu.sip)))
     if enabled != 0:
         deliver_interrupt(cpu, enabled)
+        if unlikely(cpu.exit != exits.NONE):
+            return
     return tail_call(enter, cpu, record, budget)
 
 
@@ -156,9 +160,18 @@ def fetch_trap(cpu: ptr[Cpu], record: ptr[Record], budget: u64) -> None:
             return
         update_timer(cpu)
         return tail_call(resume, cpu, record, cpu.budget)
-    deliver(cpu, cpu.cause, cpu.tval)
+    cpu.budget = budget
+    return tail_call(trap, cpu, record, budget)
+
+
+@native(convention="preserve_none", inline=False)
+def trap(cpu: ptr[Cpu], record: ptr[Record], budget: u64) -> None:
+    """Take the exception raised at cpu.pc. cpu.budget is `budget`, at least 1."""
+    deliver_exception(cpu, cpu.cause, cpu.tval)
     cpu.retired = cpu.retired - 1
     cpu.budget = budget - 1
+    if unlikely(cpu.exit != exits.NONE):
+        return
     return tail_call(enter, cpu, record, cpu.budget)
 
 
@@ -184,10 +197,7 @@ def trap_exit(cpu: ptr[Cpu], record: ptr[Record], budget: u64) -> None:
         return
     if cpu.cause == ILLEGAL_INSTRUCTION:
         cpu.tval = instruction_bits(cpu)
-    deliver(cpu, cpu.cause, cpu.tval)
-    cpu.retired = cpu.retired - 1
-    cpu.budget = budget - 1
-    return tail_call(enter, cpu, record, cpu.budget)
+    return tail_call(trap, cpu, record, budget)
 
 
 @native(convention="preserve_none", inline=False)

@@ -13,6 +13,10 @@ WAIT = 5
 """wfi with nothing pending."""
 STOPPED = 6
 """Somebody asked the hart to stop (REQUEST_STOP)."""
+TRAP = 7
+"""A trap was delivered on a hart whose traps are watched (Cpu.watches_traps); it goes on at the handler."""
+LOST = 8
+"""The same exception has come so often in a row, next to nothing done between, that the hart may never go on (trap.REPEATS)."""
 
 MMIO_IDLE = 0
 MMIO_ASKED = 1

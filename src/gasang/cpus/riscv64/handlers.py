@@ -11,8 +11,8 @@ import ast
 from collections.abc import Callable
 from typing import Any
 
-from gasang.cpus.decoder import Record
 from gasang.cpus.instruction_set import SLOTS, Instruction, InstructionSet, Result
+from gasang.cpus.record import Record
 from gasang.cpus.riscv64 import execute
 from gasang.cpus.riscv64.memory import FAST
 from gasang.cpus.riscv64.state import CODE_TLB_ENTRIES, PAGE_MASK, Cpu

@@ -1,59 +1,40 @@
-"""The compiled processor: handlers and the functions Python calls, linked once a process, from the cache where nothing has changed."""
+"""The compiled processor: handlers, the functions Python calls, the decoder's tables. From the cache where nothing has changed.
+
+Then nothing of what the processor is made of is imported: a start has no time for it.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
-from collections.abc import Callable
 from functools import cache
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from gasang.cpus.decoder import DecoderTables
-from gasang.cpus.riscv64 import code, execute, mmu, outside
-from gasang.cpus.riscv64.handlers import make_handlers
-from gasang.cpus.riscv64.isa import rv64
-from gasang.native import NativeFunction
-from gasang.native.build import build_library, own_sources
-from gasang.native.function import python_entry
-from gasang.native.llvm import ModuleEmitter
+from gasang.cpus.placed_tables import PlacedTables
+from gasang.native.library import load_library
 
-ENTRIES: tuple[NativeFunction, ...] = (
-    execute.run,
-    execute.complete,
-    execute.serve_requests,
-    mmu.wipe_tlb,
-    mmu.enter_context,
-    code.forget_all_blocks,
-    outside.post,
-    outside.retract,
-    outside.ask,
-    outside.time_of,
-    outside.instructions,
-    outside.host_wrote,
-    outside.pending,
-    outside.host_ticks,
-)  # fmt: skip
+if TYPE_CHECKING:
+    from gasang.native.library import Parts
 
 _lock = threading.Lock()
 
 
 class Processor:
-    """The functions of ENTRIES as attributes, the dispatch table and the decoder's tables."""
+    """`functions` by name (ENTRIES of parts.py), the dispatch table and the decoder's tables."""
 
     def __init__(self) -> None:
-        rows = 2 + 2 * len(rv64)
-        sources = sorted([*Path(__file__).parent.glob("*.py"), *Path(__file__).parent.parent.glob("*.py"), *own_sources()])
-        built = build_library("riscv64", sources, self._emitter, (len(ENTRIES), {"dispatch": rows}))
-        self.functions: dict[str, Callable[..., Any]] = {
-            function.name: python_entry(function, address) for function, address in zip(ENTRIES, built.entries, strict=True)
-        }
-        self.dispatch = (ctypes.c_uint64 * rows)(*built.tables["dispatch"])
-        self.decoder = DecoderTables(rv64)
+        here = os.path.dirname(__file__)
+        library = load_library("riscv64", [here, os.path.dirname(here)], _make)
+        self.functions = library.functions
+        self.dispatch = (ctypes.c_uint64 * len(library.tables["dispatch"]))(*library.tables["dispatch"])
+        self.decoder = PlacedTables(library.data)
 
-    @staticmethod
-    def _emitter() -> ModuleEmitter:
-        return ModuleEmitter(list(ENTRIES), {"dispatch": make_handlers(rv64)})
+
+def _make() -> Parts:
+    from gasang.cpus.riscv64.parts import make_parts
+
+    return make_parts()
 
 
 @cache

@@ -59,6 +59,7 @@ class Shared:
     lock: u64  # spin lock of reservations and dirty rings
     hart_count: u64
     code_epoch: u64  # shared; advances when a page first becomes code somewhere
+    clock_sequence: u64  # shared; odd while the clock's other words are being changed
     clock_ticks: u64  # host ticks at the anchor
     clock_time: u64  # guest time (10 MHz) at the anchor
     clock_scale: u64  # guest time units a host tick, times 2**32
@@ -96,6 +97,8 @@ class Cpu:
     # --- execution
     cause: u64  # of the exception being raised
     tval: u64
+    trap_retired: u64  # instructions retired at the last exception delivered
+    trap_repeats: u64  # how often in a row it has repeated: see trap.deliver_exception
     exit: u64  # why control returns to the caller: see exits.py
     budget: u64  # instructions left until the next poll, valid outside handlers
     quantum: u64  # what budget was after the last poll
@@ -103,6 +106,7 @@ class Cpu:
     retired: i64  # instructions retired before this quantum
     requests: u64  # shared: see requests.py
     hart: u64
+    watches_traps: u64  # 1 if the run loop returns after each trap
     # --- MMIO handshake
     mmio_address: u64
     mmio_value: u64

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from gasang.cpus.riscv64 import exits
 from gasang.cpus.riscv64.state import SUPERVISOR, USER, Cpu
-from gasang.native import native, ptr, u64
+from gasang.native import native, ptr, u64, unlikely
 
 INSTRUCTION_ACCESS_FAULT = 1
 ILLEGAL_INSTRUCTION = 2
@@ -28,6 +29,11 @@ SSTATUS_SUM = 1 << 18
 SSTATUS_MXR = 1 << 19
 
 CONTEXT_SUPERVISOR = 1 << 4
+
+REPEATS = 1 << 16
+"""Exceptions in a row, each like the one before, after which the caller is asked whether the hart can ever go on."""
+HARDLY = 16
+"""Instructions retired between two exceptions for the second to count as a repetition: no handler does its work in fewer."""
 
 
 @native(inline=True)
@@ -64,6 +70,27 @@ def deliver(cpu: ptr[Cpu], cause: u64, tval: u64) -> None:
     if cpu.stvec & 3 == 1 and cause & INTERRUPT != 0:
         base += (cause & 63) * 4
     cpu.pc = base
+    if unlikely(cpu.watches_traps != 0 and cpu.exit == exits.NONE):
+        cpu.exit = exits.TRAP
+
+
+@native(inline=False)
+def deliver_exception(cpu: ptr[Cpu], cause: u64, tval: u64) -> None:
+    """Deliver an exception raised at cpu.pc; cpu.budget is up to date.
+
+    Repetitions are counted (an interrupt in between makes two differ), and the run loop is left with exits.LOST after each REPEATS
+    of them. Whether the hart can never go on is not decided here.
+    """
+    retired = u64(cpu.retired) + (cpu.quantum - cpu.budget)
+    since = retired - cpu.trap_retired
+    cpu.trap_retired = retired
+    if unlikely(since < HARDLY and cpu.sepc == cpu.pc and cpu.scause == cause and cpu.stval == tval):
+        cpu.trap_repeats = cpu.trap_repeats + 1
+    else:
+        cpu.trap_repeats = 0
+    deliver(cpu, cause, tval)
+    if unlikely(cpu.trap_repeats & (REPEATS - 1) == 0 and cpu.trap_repeats != 0):
+        cpu.exit = exits.LOST
 
 
 @native(inline=True)

@@ -9,6 +9,7 @@ from gasang.daemon.containers import oci
 from gasang.daemon.containers.record import Container
 from gasang.kinds.container.cgroups.group import Cgroup
 from gasang.kinds.container.cgroups.hierarchies import Hierarchies, find_hierarchies
+from gasang.kinds.container.cgroups.stats import Stats, read_stats
 from gasang.kinds.container.config.node import parse
 from gasang.kinds.container.config.resources import read_resources
 
@@ -25,7 +26,7 @@ class GroupControl:
 
     @property
     def version(self) -> str:
-        """ "2" where all controllers are in the unified hierarchy, else "1"."""
+        """Which: "2" where all controllers are in the unified hierarchy, else "1"."""
         return "2" if self.hierarchies.unified_only else "1"
 
     def path(self, container: Container) -> str:
@@ -55,6 +56,10 @@ class GroupControl:
     def processes(self, container: Container) -> list[int]:
         """The pids in it, as the host counts."""
         return self.group(container).processes()
+
+    def stats(self, container: Container) -> Stats:
+        """What it has used."""
+        return read_stats(self.group(container))
 
     def remove(self, container: Container) -> None:
         """Remove its groups; what still runs there ends."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from gasang.core.errors import NotFoundError, StateError, UsageError
+from gasang.core.errors import GasangError, NotFoundError, StateError, UsageError
 from gasang.daemon.containers import oci
 from gasang.daemon.containers.fields import Field, read, text, text_or_texts, texts, truth
 from gasang.daemon.containers.lives import Lives
 from gasang.daemon.containers.names import new_id
 from gasang.daemon.containers.preparation import Preparation, seccomp_of
-from gasang.daemon.containers.process import Exit, Launch, Process, StartError
+from gasang.daemon.containers.process import CANNOT_START, Exit, Launch, Process, StartError
 from gasang.daemon.containers.record import Container
 from gasang.daemon.containers.streams import Ends
 from gasang.daemon.services import Services
@@ -113,8 +114,8 @@ class Execs:
                 ends = Ends(config["AttachStdin"], config["AttachStdout"], config["AttachStderr"], True, False, not found.terminal)
                 await found.process.attach(stream, early, ends)
             found.pid = await found.process.start()
-        except StartError as error:
-            self._end(found, Exit(error.guest_code, 0, error=str(error)))
+        except (GasangError, OSError) as error:
+            self._end(found, Exit(error.guest_code if isinstance(error, StartError) else CANNOT_START, 0, error=str(error)))
             if stream is None:
                 raise
             await asyncio.to_thread(_tell_client, stream, f"OCI runtime exec failed: {error}", found.terminal)
@@ -129,7 +130,8 @@ class Execs:
 
     def _launch(self, found: Exec, size: object) -> Launch:
         container, config = found.container, found.config
-        around = self._preparation.surroundings(container, {}, config["User"] or None)
+        shared = {"network": ""} if container.host["NetworkMode"] == "host" else {}
+        around = self._preparation.surroundings(container, shared, config["User"] or None)
         process = oci.process(
             container,
             around,
@@ -142,7 +144,8 @@ class Execs:
         rows, columns = size if isinstance(size, list) and len(size) == 2 else config["ConsoleSize"] or (0, 0)
         return Launch(
             folder=self._services.folders.machine(found.id),
-            specification={"process": process, "linux": {"cgroupsPath": around.cgroup}},
+            identity=found.id,
+            specification=oci.exec_specification(container, around, process),
             inside=container.status.pid,
             stdin=config["AttachStdin"],
             stdin_once=True,
@@ -205,7 +208,5 @@ def _tell_client(stream: socket.socket, sentence: str, terminal: bool) -> None:
     """What went wrong at the start, on the connection that has become the process's streams."""
     data = f"{sentence}\r\n".encode()
     stream.settimeout(5.0)
-    try:
+    with suppress(OSError):  # it may have gone
         stream.sendall(data if terminal else bytes([2, 0, 0, 0]) + len(data).to_bytes(4, "big") + data)
-    except OSError:
-        pass  # it has gone

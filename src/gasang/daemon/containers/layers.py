@@ -22,6 +22,8 @@ from gasang.host.trees import open_within, overlay
 
 TEXT_MAX: Final = 1 << 20
 MODIFIED, ADDED, DELETED = 0, 1, 2
+FILES: Final = frozenset(("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/console"))
+"""What the daemon mounts into every container."""
 
 
 class ContainerLayers:
@@ -83,7 +85,7 @@ class ContainerLayers:
     def changes(self, container: Container) -> list[tuple[str, int]]:
         """Every path that differs from the image: what is in the container's own layer, and the folders that lead there."""
         upper = self.upper(container)
-        mounted = {mount.target for mount in container.mounts}
+        mounted = {mount.target for mount in container.mounts} | FILES
         result: list[tuple[str, int]] = []
         with self.root_of(self.lowers(container)) as image:
             for parent, folders, files in os.walk(upper):

@@ -5,23 +5,27 @@ from __future__ import annotations
 import asyncio
 import shutil
 import socket
-from collections.abc import Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Final
 
 from gasang.core.errors import GasangError, NotFoundError, StateError, UsageError
+from gasang.daemon.containers import processes, statistics
 from gasang.daemon.containers.creation import Creation
 from gasang.daemon.containers.life import Life, Waiting
 from gasang.daemon.containers.names import find
 from gasang.daemon.containers.process import Exit
-from gasang.daemon.containers.record import Container
+from gasang.daemon.containers.record import NEVER, Container
 from gasang.daemon.containers.running import Running
 from gasang.daemon.containers.settings import HOST_CONFIG, checked_name, host_config_of
+from gasang.daemon.containers.showing import show
 from gasang.daemon.containers.signals import number_of
-from gasang.daemon.containers.streams import Ends
+from gasang.daemon.containers.streams import Ends, LogRequest
 from gasang.daemon.records import Table
 from gasang.daemon.services import Services
 
 STOP_TIMEOUT = 10
+SAMPLE_PAUSE = 1.0
 _UPDATABLE_TEXT: Final = """
 CpuShares Memory CpuPeriod CpuQuota CpuRealtimePeriod CpuRealtimeRuntime CpusetCpus CpusetMems MemoryReservation MemorySwap
 NanoCpus PidsLimit BlkioWeight RestartPolicy
@@ -236,6 +240,48 @@ class Lives:
     async def sizes(self, container: Container) -> dict[str, int]:
         """SizeRw and SizeRootFs, in bytes."""
         return await self._services.layers.sizes(container)
+
+    async def show_log(self, container: Container, wanted: LogRequest, output: int) -> None:
+        """Write its log to a descriptor, and go on while it runs if that is wanted. Raises StateError where it keeps none."""
+        log = self.check_log(container)
+        life = self.life(container)
+        await show(log, wanted, output, life.ended if container.status.alive else None)
+
+    def check_log(self, container: Container) -> Path:
+        """Its log. Raises StateError where it keeps none."""
+        log = self._services.log(container)
+        if log is None:
+            raise StateError(container.subject, "configured logging driver does not support reading", "start it with another log driver")
+        return log
+
+    async def top(self, container: Container, options: str) -> tuple[list[str], list[list[str]]]:
+        """Its processes as ps shows them. Raises StateError where it does not run."""
+        if not container.status.alive:
+            raise StateError(f"container {container.id}", "container is not running", "start it first")
+        pids = await asyncio.to_thread(self._services.control.processes, container)
+        return await asyncio.to_thread(processes.table, pids, options)
+
+    async def changes(self, container: Container) -> list[tuple[str, int]]:
+        """What differs from its image."""
+        return await asyncio.to_thread(self._services.layers.changes, container)
+
+    async def stats(self, container: Container, *, one_shot: bool, follow: bool) -> AsyncIterator[dict[str, Any]]:
+        """Samples of what it uses, one a second while it runs; without `follow` one, which has the one before in it unless `one_shot`."""
+        before: dict[str, Any] | None = None
+        while True:
+            if not container.status.alive:
+                yield statistics.nothing(container)
+            else:
+                figures = await asyncio.to_thread(self._services.control.stats, container)
+                present = statistics.sample(container, figures, self._services.control.version == "2", before)
+                if follow or before is not None or one_shot:
+                    yield present
+                before = present
+            if not follow and (one_shot or not container.status.alive or present["preread"] != NEVER):
+                return
+            await asyncio.sleep(SAMPLE_PAUSE)
+            if container.id not in self._lives:
+                return
 
     def log_path(self, container: Container) -> str:
         """Where its log is, "" where it has none."""

@@ -21,7 +21,7 @@ def duration(text: str) -> float:
 
 
 def moment(text: str) -> int:
-    """A time as clients write it: seconds since 1970 with a fraction, RFC 3339, or a duration before now; in nanoseconds. Raises UsageError."""
+    """A time in nanoseconds: clients write seconds since 1970, RFC 3339, or a duration before now. Raises UsageError."""
     if not text or text == "0":
         return 0
     whole, _, fraction = text.partition(".")

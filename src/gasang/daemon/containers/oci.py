@@ -43,6 +43,7 @@ MASKED: Final = (
 )
 READONLY: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 CPU_PERIOD: Final = 100_000
+VERSION: Final = "1.2.0"
 INIT: Final = "/sbin/gasang-init"
 """Where the runtime puts the init program of a container that asks for one."""
 
@@ -85,7 +86,7 @@ def specification(container: Container, around: Surroundings) -> dict[str, Any]:
             {"containerID": inside, "hostID": outside, "size": size} for inside, outside, size in around.uid_map
         ]
     return {
-        "ociVersion": "1.2.0",
+        "ociVersion": VERSION,
         "process": process(container, around, container.command(), container.config["Tty"]),
         "root": {"path": "rootfs", "readonly": host["ReadonlyRootfs"]},
         "hostname": around.hostname,
@@ -93,6 +94,15 @@ def specification(container: Container, around: Surroundings) -> dict[str, Any]:
         "mounts": _mounts(container, around),
         "annotations": host["Annotations"] or {},
         "linux": linux,
+    }
+
+
+def exec_specification(container: Container, around: Surroundings, process_: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of one more process in a container that runs."""
+    return {
+        "ociVersion": VERSION,
+        "process": process_,
+        "linux": {"namespaces": _namespaces(container, around), "cgroupsPath": around.cgroup},
     }
 
 
@@ -302,8 +312,8 @@ def _mounts(container: Container, around: Surroundings) -> list[dict[str, Any]]:
         {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": sys_options},
         {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": ["nosuid", "noexec", "nodev"]},
     ]
-    if host["IpcMode"] != "none" and not _covered(container, "/dev/shm"):
-        source = {"destination": "/dev/shm", "type": "tmpfs", "source": "shm"}
+    if host["IpcMode"] != "none" and not _covered(container, "/dev/shm"):  # noqa: S108  the container's own
+        source = {"destination": "/dev/shm", "type": "tmpfs", "source": "shm"}  # noqa: S108
         result.append({**source, "options": ["nosuid", "noexec", "nodev", "mode=1777", f"size={host['ShmSize']}"]})
     result += [
         {"destination": inside, "type": "bind", "source": str(outside), "options": ["rbind", "rprivate"]}

@@ -57,7 +57,8 @@ class Preparation:
         around = self.surroundings(container, namespaces)
         size, files = log_limits(host["LogConfig"]["Config"])
         return Launch(
-            folder=self._services.folders.machine(container.id),
+            folder=folder,
+            identity=container.id,
             specification=oci.specification(container, around),
             layers=self._services.layers.lowers(container),
             upper=folder / "upper",

@@ -83,6 +83,7 @@ class Launch:
     """What is to be supervised: a process by its OCI configuration, in a new container or (`inside` a pid) in one that runs."""
 
     folder: Path
+    identity: str
     specification: dict[str, object]
     layers: tuple[Path, ...] = ()
     """Lower directories, the uppermost first; none for an exec."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from gasang.core.errors import GasangError, StateError
-from gasang.daemon.containers.health import Health
 from gasang.daemon.containers.life import Life
 from gasang.daemon.containers.names import now, stamp
 from gasang.daemon.containers.preparation import Preparation
@@ -27,7 +27,8 @@ class Running:
         self._save = save
         self._vanish = vanish
         self._preparation = Preparation(services)
-        self.health: Health | None = None
+        self.on_start: Callable[[Life], None] = lambda life: None
+        """Is told of each process that runs now: who watches its health."""
 
     async def start(self, life: Life) -> None:
         """Start a process that does not run; the life's lock is held. Raises GasangError, and all is as before."""
@@ -60,8 +61,7 @@ class Running:
         self._save(container)
         self._services.tell(container, "start")
         life.watcher = asyncio.ensure_future(self._watch(life))
-        if self.health:
-            self.health.begin(life)
+        self.on_start(life)
 
     async def _start_failed(self, life: Life, process: Process | None, error: Exception) -> None:
         container = life.container
@@ -81,8 +81,7 @@ class Running:
         life.process = process
         life.ended = asyncio.get_running_loop().create_future()
         life.watcher = asyncio.ensure_future(self._watch(life))
-        if self.health:
-            self.health.begin(life)
+        self.on_start(life)
 
     async def _watch(self, life: Life) -> None:
         assert life.process is not None
@@ -176,10 +175,8 @@ class Running:
 
     async def _send(self, life: Life, signal: int) -> None:
         if life.process is not None:
-            try:
+            with suppress(StateError):  # it may have ended by itself meanwhile; the watcher tells
                 await life.process.signal(signal)
-            except StateError:
-                pass  # it ended by itself meanwhile; the watcher tells
 
     def _cancel_restart(self, life: Life) -> bool:
         if life.restart_timer is None and life.container.status.status != "restarting":

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import contextlib
 import os
-import shutil
 import socket
-from collections.abc import Callable
+import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from gasang.core.errors import GasangError, NotFoundError, StateError
-from gasang.daemon.containers.process import Exit, Launch, Process, StartError
+from gasang.daemon.containers.control import GroupControl
+from gasang.daemon.containers.process import CANNOT_START, Exit, Launch, Process, StartError
 from gasang.daemon.containers.streams import Ends
-from gasang.kinds.container.cgroups.group import Cgroup
-from gasang.kinds.container.supervising import Supervised, supervised_exec, supervised_start
+from gasang.kinds.container.supervising import Supervised, Wish, launch
 from gasang.kinds.container.supervisor import protocol
-from gasang.kinds.container.supervisor.launch import Settings, Status, Supervisor, forget_records, read_exit
+from gasang.kinds.container.supervisor.launch import Supervisor
+from gasang.kinds.container.supervisor.status import Status, read_exit
 
-LOG_NAME: Final = "log"
 KILLED: Final = 137
+BLOCK: Final = 65536
 
 
 def exit_of(status: Status) -> Exit:
@@ -31,25 +31,38 @@ def exit_of(status: Status) -> Exit:
 class SupervisedProcess:
     """One process and the connection to its supervisor."""
 
-    def __init__(self, supervisor: Supervisor, made: Supervised | None = None, size: tuple[int, int] = (0, 0)) -> None:
+    def __init__(self, supervisor: Supervisor, made: Supervised | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
         self._supervisor = supervisor
         self._made = made
-        self._ended: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
-        self._started: asyncio.Future[Status] = asyncio.get_running_loop().create_future()
+        self._ended: asyncio.Future[Exit] = self._loop.create_future()
+        self._started: asyncio.Future[Status] = self._loop.create_future()
+        self._relays: set[asyncio.Task[None]] = set()
         self._watching = True
-        asyncio.get_running_loop().add_reader(supervisor.fileno(), self._hear)
+        supervisor.subscribe()
+        self._loop.add_reader(supervisor.fileno(), self._hear)
+        if supervisor.process is not None:
+            self._reap_later(supervisor.process)
+
+    def _reap_later(self, pid: int) -> None:
+        """Forget the supervisor's own process when it ends."""
+        descriptor = os.pidfd_open(pid)
+
+        def reap() -> None:
+            self._loop.remove_reader(descriptor)
+            os.close(descriptor)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+        self._loop.add_reader(descriptor, reap)
 
     async def start(self) -> int:
         """Let the process run its program; its pid. Raises StartError."""
-        self._supervisor.subscribe()
         self._supervisor.send(protocol.START)
-        self._hear()
         status = await self._started
-        if status.failed is not None:
-            assert self._made is not None
-            sentence, code = self._made.explain(status.failed)
-            self._unwatch()
-            raise StartError("failed to create task for container", sentence, guest_code=code)
+        if status.failed is not None and self._made is not None:
+            error = self._made.failure(status.failed)
+            raise StartError("failed to create task for container", str(error), guest_code=getattr(error, "guest_code", CANNOT_START))
         return status.pid
 
     def _hear(self) -> None:
@@ -65,34 +78,62 @@ class SupervisedProcess:
         elif status.kind == protocol.STARTED and not self._started.done():
             self._started.set_result(status)
         elif status.kind == protocol.EXITED:
-            if not self._started.done():
-                self._started.set_result(status)
-            if not self._ended.done():
-                self._ended.set_result(exit_of(status))
+            self._settle(status)
+
+    def _settle(self, status: Status) -> None:
+        if not self._started.done():
+            self._started.set_result(status)
+        if not self._ended.done():
+            self._ended.set_result(exit_of(status))
 
     def _lose(self) -> None:
         """The supervisor is gone: it has written how the process ended, or it was killed, and the process with it."""
         self._unwatch()
         record = read_exit(self._supervisor.folder)
-        found = exit_of(record) if record else Exit(KILLED, _now(), error="its supervisor was killed")
+        if record is not None:
+            self._settle(record)
+            return
+        sentence = "its supervisor was killed"
         if not self._started.done():
-            if record is not None:
-                self._started.set_result(record)
-            else:
-                self._started.set_exception(StartError("container", found.error))
+            self._started.set_exception(StartError("container", sentence))
         if not self._ended.done():
-            self._ended.set_result(found)
+            self._ended.set_result(Exit(KILLED, time.time_ns(), error=sentence))
 
     async def attach(self, stream: socket.socket, early: bytes, ends: Ends) -> None:
-        """Give a client's connection to the supervisor; what came early goes before it."""
+        """Give a client's connection to the supervisor; what came early goes before the rest."""
+        if early and ends.stdin:
+            stream = self._relayed(stream, early)
         self._supervisor.attach(
-            stream,
-            stdin=ends.stdin,
-            stdout=ends.stdout,
-            stderr=ends.stderr,
-            multiplexed=ends.multiplexed,
-            ends_stdin=ends.stdin,
+            stream, stdin=ends.stdin, stdout=ends.stdout, stderr=ends.stderr, multiplexed=ends.multiplexed, ends_stdin=ends.stdin
         )
+
+    def _relayed(self, client: socket.socket, early: bytes) -> socket.socket:
+        """A connection on which the bytes that were read too soon come first; the rest is copied in both directions."""
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        kept = client.dup()
+        kept.setblocking(False)
+        task = asyncio.ensure_future(self._relay(kept, ours, early))
+        self._relays.add(task)
+        task.add_done_callback(self._relays.discard)
+        return theirs
+
+    async def _relay(self, client: socket.socket, inner: socket.socket, early: bytes) -> None:
+        async def copy(source: socket.socket, target: socket.socket, first: bytes) -> None:
+            data = first
+            while data:
+                await self._loop.sock_sendall(target, data)
+                data = await self._loop.sock_recv(source, BLOCK)
+            target.shutdown(socket.SHUT_WR)
+
+        with client, inner:
+            coming = asyncio.ensure_future(copy(client, inner, early))
+            try:
+                while data := await self._loop.sock_recv(inner, BLOCK):
+                    await self._loop.sock_sendall(client, data)
+            finally:
+                coming.cancel()
+                await asyncio.gather(coming, return_exceptions=True)
 
     async def resize(self, rows: int, columns: int) -> None:
         """Set the terminal's size."""
@@ -109,7 +150,7 @@ class SupervisedProcess:
     def _unwatch(self) -> None:
         if self._watching:
             self._watching = False
-            asyncio.get_running_loop().remove_reader(self._supervisor.fileno())
+            self._loop.remove_reader(self._supervisor.fileno())
 
     def close(self) -> None:
         """Let go of the supervisor."""
@@ -117,47 +158,44 @@ class SupervisedProcess:
         self._supervisor.close()
 
 
-def _now() -> int:
-    import time
-
-    return time.time_ns()
-
-
 class SupervisedRuntime:
     """Launches and finds supervisors."""
 
+    def __init__(self, control: GroupControl) -> None:
+        self._control = control
+
     async def launch(self, request: Launch) -> Process:
         """A supervisor whose process waits for `start`. Raises GasangError."""
-        return await asyncio.to_thread(self._prepare, request)(request)  # type: ignore[operator]
-
-    def _prepare(self, request: Launch) -> Callable[..., Any]:
-        raise NotImplementedError
+        wish = Wish(
+            folder=request.folder,
+            identity=request.identity,
+            configuration=request.specification,
+            layers=request.layers,
+            upper=request.upper,
+            work=request.work,
+            seccomp=request.seccomp,
+            stdin=request.stdin,
+            log=request.log.name if request.log else "",
+            log_size=request.log_size,
+            log_files=request.log_files,
+            size=request.size,
+            inside=request.inside,
+        )
+        made = await asyncio.to_thread(launch, wish, self._control.hierarchies)
+        return SupervisedProcess(made.supervisor, made)
 
     async def find(self, folder: Path) -> Process | None:
         """The supervisor that a former daemon launched, None where it is gone."""
         try:
-            supervisor = Supervisor.connect(folder)
+            supervisor = await asyncio.to_thread(Supervisor.connect, folder)
         except (NotFoundError, StateError):
             return None
-        supervisor.subscribe()
         return SupervisedProcess(supervisor)
 
     def exit_of(self, folder: Path) -> Exit | None:
-        """What a supervisor wrote at its process's end."""
-        record = read_exit(folder)
+        """What a supervisor wrote at its process's end, None where it did not."""
+        try:
+            record = read_exit(folder)
+        except GasangError:
+            return None
         return exit_of(record) if record else None
-
-
-__all__ = [
-    "Cgroup",
-    "GasangError",
-    "Settings",
-    "SupervisedProcess",
-    "SupervisedRuntime",
-    "forget_records",
-    "json",
-    "os",
-    "shutil",
-    "supervised_exec",
-    "supervised_start",
-]

@@ -90,7 +90,7 @@ class Request:
 
 
 class VirtioBlock:
-    """A disk. `serial` is what the guest reads as its id; `on_error` hears what failed on the host."""
+    """A disk. `serial` is what the guest reads as its id; `on_error` hears what failed on the host, in words that do not name the disk."""
 
     device_id: int = 2
     queue_sizes: Sequence[int] = (QUEUE_SIZE,)
@@ -212,7 +212,7 @@ class VirtioBlock:
         except RequestError as error:
             return error.status
         except (OSError, GasangError) as error:
-            self._on_error(f"virtual disk: {error}")
+            self._on_error(str(error.strerror or error) if isinstance(error, OSError) else str(error))
             return IO_ERROR
         return OK
 

@@ -27,7 +27,7 @@ USED_BUFFER, CONFIG_CHANGE = 1, 2
 class VirtioMmio:
     """The registers of `device`. It is also the `Link` the device runs on.
 
-    `on_fault` hears, once a reset, what the guest did wrong: a sentence for the log.
+    `on_fault` hears, once a reset, what the guest did wrong, in words that do not name the device.
     """
 
     size = 0x1000
@@ -232,7 +232,7 @@ class VirtioMmio:
         self._status |= NEEDS_RESET
         for queue in self.queues:
             queue.disable()
-        self._on_fault(f"virtio device {self.device.device_id}: {cause}")
+        self._on_fault(cause)
         if self._status & DRIVER_OK:
             self._raise(CONFIG_CHANGE)
 

@@ -40,14 +40,16 @@ class Leases:
         self._lock = lock
 
     @contextmanager
-    def take(self) -> Iterator[Lease]:
-        """A lease for the block. Its file stays behind until `settle`, without force."""
+    def take(self, *, lasting: bool = False) -> Iterator[Lease]:
+        """A lease for the block. The file of a lasting one stays behind until `settle`, without force."""
         path = self.folder / f"{boot_id()}.{int(time.time())}.{uuid.uuid4().hex}"
         descriptor = open_lock(path)
         try:
             wait_for(descriptor)
             yield Lease(path, descriptor, self._lock)
         finally:
+            if not lasting:
+                path.unlink(missing_ok=True)
             os.close(descriptor)
 
     def held(self) -> set[str]:

@@ -14,7 +14,7 @@ from gasang.images.spool import out_of_space
 
 @contextmanager
 def locked(path: Path) -> Iterator[int]:
-    """Wait for the lock of a file, made if it is missing, and hold it in the block. Its descriptor. Raises GasangError where it cannot be."""
+    """Wait for the lock of a file, made if it is missing, and hold it in the block. Its descriptor. Raises GasangError."""
     descriptor = open_lock(path)
     try:
         wait_for(descriptor)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gasang.images.layers.create import end_file, make_file, make_folder, make_hard_link, make_symbolic_link, told, write_some
+from gasang.images.layers.create import end_file, make_file, make_folder, make_hard_link, make_symbolic_link, write_some
 from gasang.images.layers.header import (
     BAD_NUMBER,
     GROUP,
@@ -30,7 +30,6 @@ from gasang.images.layers.state import (
     EMPTY_NAME,
     ENDED,
     FINISHED,
-    FOLDER_HEAD,
     GATHER,
     GATHERED,
     HANDED,
@@ -52,14 +51,15 @@ from gasang.images.layers.state import (
     UNKNOWN_KIND,
     Unpacking,
 )
-from gasang.images.layers.walk import folder_of, forget
-from gasang.native import boolean, cast, copy, i64, load_unaligned, minimum, native, ptr, ref, syscall, u8, u32, u64
-from gasang.images.layers.calls import AT_SYMLINK_NOFOLLOW, UTIMENSAT
+from gasang.native import boolean, cast, copy, i64, load_unaligned, minimum, native, ptr, ref, u8, u32, u64
 
-FILE, OLD_FILE, HARD_LINK, SYMBOLIC_LINK, CHARACTER, BLOCK_DEVICE, FOLDER, FIFO, CONTIGUOUS = 0x30, 0, 0x31, 0x32, 0x33, 0x34, 0x35, 0x36, 0x37
+OLD_FILE = 0
+FILE, HARD_LINK, SYMBOLIC_LINK, CHARACTER, BLOCK_DEVICE, FOLDER, FIFO, CONTIGUOUS = range(0x30, 0x38)
 SPARSE, PAX, PAX_GLOBAL, LONG_NAME, LONG_LINK = 0x53, 0x78, 0x67, 0x4C, 0x4B
 WHITEOUT = 0x2E68_772E
 """".wh." as a little-endian number."""
+INTERNAL = WHITEOUT << 32 | WHITEOUT
+"""".wh..wh." begins the names of what AUFS kept for itself at the root."""
 
 
 @native
@@ -255,6 +255,7 @@ def decide(state: ptr[Unpacking], block: ptr[u8], old_folder: boolean) -> u32:
     if state.path_length == 0 and kind != FOLDER:
         return refuse(state, EMPTY_NAME)
     whiteout = load_unaligned(cast(ptr[u32], ref(state.path[state.base]))) == WHITEOUT
+    whiteout = whiteout or load_unaligned(cast(ptr[u64], ref(state.path[0]))) == INTERNAL
     rare = kind == SPARSE or kind == CHARACTER or kind == BLOCK_DEVICE or kind == FIFO
     if asked or whiteout or rare:
         if u64(block) != u64(ref(state.header[0])):

@@ -6,11 +6,13 @@ import os
 import platform
 
 _X86_64 = {
-    "write": 1, "close": 3, "dup": 32, "fchmod": 91, "fchown": 93, "openat": 257, "fchmodat": 268, "mkdirat": 258, "fchownat": 260, "linkat": 265, "symlinkat": 266,
+    "write": 1, "close": 3, "dup": 32, "fchmod": 91, "fchown": 93, "openat": 257, "fchmodat": 268, "mkdirat": 258, "fchownat": 260,
+    "linkat": 265, "symlinkat": 266,
     "utimensat": 280,
 }  # fmt: skip
 _GENERIC = {
-    "dup": 23, "mkdirat": 34, "symlinkat": 36, "linkat": 37, "fchmod": 52, "fchmodat": 53, "fchownat": 54, "fchown": 55, "openat": 56, "close": 57, "write": 64,
+    "dup": 23, "mkdirat": 34, "symlinkat": 36, "linkat": 37, "fchmod": 52, "fchmodat": 53, "fchownat": 54, "fchown": 55, "openat": 56,
+    "close": 57, "write": 64,
     "utimensat": 88,
 }  # fmt: skip
 _NUMBERS = _X86_64 if platform.machine() in ("x86_64", "AMD64") else _GENERIC

@@ -49,7 +49,7 @@ def parent_of(state: ptr[Unpacking], making: boolean) -> i64:
 @native
 def must_own(state: ptr[Unpacking]) -> boolean:
     """Whether the entry's owner is another than who makes it (root)."""
-    return state.owned != 0 and (state.user != 0 or state.group != 0)
+    return boolean(state.owned != 0 and (state.user != 0 or state.group != 0))
 
 
 @native

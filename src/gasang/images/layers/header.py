@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gasang.images.layers.state import ABSOLUTE, BLOCK, CHECKSUM, CLIMBS, EMPTY_NAME, NUL_NAME, NUMBER, PATH_ROOM, TOO_LONG
-from gasang.native import boolean, cast, i32, i64, load_unaligned, native, ptr, ref, u8, u32, u64
+from gasang.images.layers.state import ABSOLUTE, BLOCK, CLIMBS, EMPTY_NAME, NUL_NAME, PATH_ROOM, TOO_LONG
+from gasang.native import boolean, cast, i32, i64, load_unaligned, native, ptr, u8, u64
 
 NAME, MODE, USER, GROUP, SIZE, TIME, SUM, KIND, LINK, MAGIC, PREFIX = 0, 100, 108, 116, 124, 136, 148, 156, 157, 257, 345
 """Where the fields start."""

@@ -31,7 +31,7 @@ def _octal(value: int, size: int) -> bytes:
 
 def fits(value: int, size: int) -> bool:
     """Whether a field of `size` bytes can say the number in octal."""
-    return 0 <= value < 8 ** (size - 1)
+    return 0 <= value < 1 << 3 * (size - 1)
 
 
 def encode_header(
@@ -41,7 +41,8 @@ def encode_header(
     prefix, short = split_name(name)
     block = bytearray(BLOCK)
     fields = (
-        (0, short), (100, _octal(mode, 8)), (108, _octal(user, 8)), (116, _octal(group, 8)), (124, _octal(size, 12)), (136, _octal(mtime, 12)),
+        (0, short), (100, _octal(mode, 8)), (108, _octal(user, 8)), (116, _octal(group, 8)), (124, _octal(size, 12)),
+        (136, _octal(mtime, 12)),
         (156, kind), (157, link), (257, b"ustar\x0000"), (329, _octal(device[0], 8)), (337, _octal(device[1], 8)), (345, prefix),
     )  # fmt: skip
     for at, value in fields:

@@ -1,5 +1,7 @@
-"""How an overlay file system is told that something below is gone (kernel Documentation/filesystems/overlayfs.rst), and how a layer is
-(image-spec layer.md, "Whiteouts")."""
+"""How it is told that something in a lower layer is gone.
+
+To overlayfs: kernel Documentation/filesystems/overlayfs.rst. In a layer's archive: image-spec layer.md, "Whiteouts".
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import BinaryIO, cast
 
 import zstandard
 from isal import isal_zlib
@@ -10,11 +11,12 @@ from isal import isal_zlib
 from gasang.core.errors import BadInputError
 from gasang.images.compression import sniff
 
-PIECE = 1 << 20
+PIECE = 1 << 18
 """Bytes of the longest piece that comes out."""
 Source = Callable[[], bytes]
 """Gives the next compressed bytes; none at the end."""
 _WINDOW = 1 << 27
+_FAULT = cast("type[Exception]", isal_zlib.error)
 
 
 def inflate(source: Source, subject: str) -> Iterator[bytes]:
@@ -71,14 +73,14 @@ def _gunzip(source: Source, subject: str) -> Iterator[bytes]:
                 worker = isal_zlib.decompressobj(31)
             try:
                 data = worker.decompress(piece, PIECE)
-            except isal_zlib.IsalError as fault:
+            except _FAULT as fault:
                 raise _damaged(subject, fault) from fault
             piece = worker.unused_data if worker.eof else worker.unconsumed_tail
             if data:
                 yield data
     try:
         rest = b"" if worker.eof else worker.flush(PIECE)
-    except isal_zlib.IsalError as fault:
+    except _FAULT as fault:
         raise _damaged(subject, fault) from fault
     if rest:
         yield rest
@@ -87,7 +89,8 @@ def _gunzip(source: Source, subject: str) -> Iterator[bytes]:
 
 
 def _unzstd(source: _Again, subject: str) -> Iterator[bytes]:
-    reader = zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_reader(source, read_size=1 << 17, read_across_frames=True)
+    worker = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
+    reader = worker.stream_reader(cast("BinaryIO", source), read_size=1 << 17, read_across_frames=True)
     try:
         while data := reader.read(PIECE):
             yield data

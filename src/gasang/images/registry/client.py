@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -79,14 +79,14 @@ class Client:
             self._patience.pause(wait_before(self._patience, failures, answer))
 
     def manifest(self, which: str) -> tuple[Blob, bytes]:
-        """The manifest or index of a tag or digest, checked against a digest. Raises NotFoundError, BadInputError, PermissionDeniedError."""
+        """The manifest or index of a tag or digest, checked. Raises NotFoundError, BadInputError, PermissionDeniedError."""
         answer = self.insist("GET", self.url(f"manifests/{which}"), {"Accept": ", ".join(ACCEPTED)})
         self.expect(answer, 200, f"image {self.repository}:{which}")
         raw = self._body(answer)
         digest = "sha256:" + hashlib.sha256(raw).hexdigest()
         told = which if _DIGEST.fullmatch(which) else answer.headers.get("Docker-Content-Digest", digest)
         if told.startswith("sha256:") and told != digest:
-            raise BadInputError(f"image {self.repository}:{which}", "its manifest has another digest than the registry says", "pull it again")
+            raise BadInputError(f"image {self.repository}:{which}", "its manifest has another digest than it should", "pull it again")
         try:
             document = json.loads(raw)
         except (ValueError, RecursionError):

@@ -56,7 +56,8 @@ def _take(client: Client, answer: Answer, ingest: Ingest, advanced: Callable[[in
     skip = 0
     if answer.status == 206:
         if not answer.headers.get("Content-Range", "").startswith(f"bytes {ingest.have}-"):
-            raise BadInputError(f"blob {ingest.blob.digest}", f"{client.endpoint.host} sends another part than was asked for", "try again later")
+            cause = f"{client.endpoint.host} sends another part than was asked for"
+            raise BadInputError(f"blob {ingest.blob.digest}", cause, "try again later")
     else:
         client.expect(answer, 200, f"blob {ingest.blob.digest}")
         skip = ingest.have  # it knows no ranges and begins anew

@@ -21,7 +21,12 @@ MANIFESTS = (OCI_MANIFEST, DOCKER_MANIFEST)
 INDEXES = (OCI_INDEX, DOCKER_INDEX)
 CONFIGS = (OCI_CONFIG, DOCKER_CONFIG)
 ACCEPTED = (*MANIFESTS, *INDEXES)
-_LAYERS = (OCI_LAYER, DOCKER_LAYER, "application/vnd.oci.image.layer.nondistributable.v1.tar", "application/vnd.docker.image.rootfs.foreign.diff.tar")
+_LAYERS = (
+    OCI_LAYER,
+    DOCKER_LAYER,
+    "application/vnd.oci.image.layer.nondistributable.v1.tar",
+    "application/vnd.docker.image.rootfs.foreign.diff.tar",
+)
 _COMPRESSIONS = ("", "+gzip", "+zstd", ".gzip", ".zstd")
 LAYERS_MAX = 4096
 _HINT = "pull another image"

@@ -11,7 +11,8 @@ from gasang.core.errors import UsageError
 
 _MACHINES = {
     "x86_64": ("amd64", ""), "amd64": ("amd64", ""), "x86-64": ("amd64", ""), "aarch64": ("arm64", "v8"), "arm64": ("arm64", "v8"),
-    "armv7l": ("arm", "v7"), "armhf": ("arm", "v7"), "armv6l": ("arm", "v6"), "armel": ("arm", "v6"), "i386": ("386", ""), "i686": ("386", ""),
+    "armv7l": ("arm", "v7"), "armhf": ("arm", "v7"), "armv6l": ("arm", "v6"), "armel": ("arm", "v6"),
+    "i386": ("386", ""), "i686": ("386", ""),
 }  # fmt: skip
 """Names of processors that mean Go's GOARCH and variant; others are GOARCH already."""
 _PARTS = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+){0,2}")

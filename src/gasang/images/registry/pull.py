@@ -6,10 +6,11 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from typing import Any
 
-from gasang.core.errors import BadInputError, GasangError, NotFoundError, PermissionDeniedError
+from gasang.core.errors import BadInputError, GasangError
 from gasang.core.progress import Progress, Silent
 from gasang.images.containers import ContainerImage, Containers
 from gasang.images.content.content import Content
@@ -20,11 +21,12 @@ from gasang.images.descriptors import Blob, parse_document
 from gasang.images.layers.stream import inflate
 from gasang.images.reference import Reference, parse_reference
 from gasang.images.registry.client import Client
-from gasang.images.registry.credentials import Keyring
+from gasang.images.registry.credentials import NOBODY, Keyring
 from gasang.images.registry.download import Cancelled, download
 from gasang.images.registry.events import AsSteps, Listener, Status, Teller, both, nobody
 from gasang.images.registry.manifests import INDEXES, Manifest, choose, diff_ids_of, parse_image_manifest, parse_offers
 from gasang.images.registry.platform import Platform, host_platform
+from gasang.images.registry.reach import reach
 from gasang.images.registry.settings import Registries
 
 READ = 1 << 18
@@ -43,7 +45,7 @@ def pull(
     settings = registries or Registries()
     content.prepare()
     recover(content)
-    with content.leases.take() as lease, ExitStack() as cleanup:
+    with content.leases.take(lasting=True) as lease, ExitStack() as cleanup:
         mark_durable(lease.path)
         found = find(wanted, settings, keyring or Keyring.of_user(os.environ), platform or host_platform())
         cleanup.callback(found.client.close)
@@ -62,19 +64,23 @@ class Found:
 
 
 def find(wanted: Reference, settings: Registries, keyring: Keyring, platform: Platform) -> Found:
-    """Ask a registry's endpoints in their order. Raises the error of the last one asked that knew better than not to answer."""
-    faults: list[GasangError] = []
-    for endpoint in settings.endpoints(wanted.registry):
-        client = Client(endpoint, wanted.name, keyring.find(wanted.registry), settings)
-        try:
-            return _found(client, wanted, platform)
-        except GasangError as fault:
-            client.close()
-            faults.append(fault)
-    raise next((fault for fault in reversed(faults) if isinstance(fault, (NotFoundError, PermissionDeniedError, BadInputError))), faults[0])
+    """Ask a registry's mirrors, then itself. Raises the error of the registry."""
+    credentials = keyring.find(wanted.registry)
+    for endpoint in settings.mirrors_of(wanted.registry):
+        with suppress(GasangError):  # a mirror may lack it, or be away
+            return _found(Client(endpoint, wanted.name, NOBODY, settings), wanted, platform)
+    return _found(Client(reach(wanted.registry, settings), wanted.name, credentials, settings), wanted, platform)
 
 
 def _found(client: Client, wanted: Reference, platform: Platform) -> Found:
+    try:
+        return _chosen(client, wanted, platform)
+    except GasangError:
+        client.close()
+        raise
+
+
+def _chosen(client: Client, wanted: Reference, platform: Platform) -> Found:
     subject = f"image {wanted.familiar()}"
     blob, raw = client.manifest(wanted.digest or wanted.tag)
     named = blob.digest
@@ -135,7 +141,7 @@ class _Pull:
         if self._faults:
             raise self._faults[0]
 
-    def _guarded(self, work: Callable[..., Future[object] | None], *arguments: object) -> Future[object] | None:
+    def _guarded(self, work: Callable[..., Future[Any] | None], *arguments: object) -> Future[Any] | None:
         """Do part of the work in a thread: what fails is noted, and ends the other parts."""
         try:
             if not self._cancelled.is_set():
@@ -147,7 +153,7 @@ class _Pull:
             self._cancelled.set()
         return None
 
-    def _layer(self, blob: Blob, diff_id: str, unpacking: ThreadPoolExecutor) -> Future[object] | None:
+    def _layer(self, blob: Blob, diff_id: str, unpacking: ThreadPoolExecutor) -> Future[Any] | None:
         """Download a layer while it is unpacked; the future of its being unpacked, if there is anything to unpack."""
         if self._content.has(blob):
             return self._have(blob, diff_id, unpacking)
@@ -165,7 +171,7 @@ class _Pull:
                 raise
             return unpacked
 
-    def _have(self, blob: Blob, diff_id: str, unpacking: ThreadPoolExecutor) -> Future[object] | None:
+    def _have(self, blob: Blob, diff_id: str, unpacking: ThreadPoolExecutor) -> Future[Any] | None:
         if self._containers.layers.has(diff_id):
             self._tell(blob.digest, Status.DOWNLOADING, blob.size, blob.size)
             self._tell(blob.digest, Status.HERE)

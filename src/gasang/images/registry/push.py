@@ -17,6 +17,7 @@ from gasang.images.registry.client import Client
 from gasang.images.registry.credentials import Credentials, Keyring
 from gasang.images.registry.events import AsSteps, Listener, Status, Teller, both, nobody
 from gasang.images.registry.manifests import parse_image_manifest
+from gasang.images.registry.reach import reach
 from gasang.images.registry.settings import Endpoint, Registries
 from gasang.images.registry.transport import drain
 from gasang.images.registry.upload import is_there, put_blob
@@ -52,18 +53,16 @@ def push(
 
 
 def connect(target: Reference, credentials: Credentials, settings: Registries, others: list[str]) -> Client:
-    """A client of the first endpoint that speaks the API. Raises the last one's error."""
+    """A client that may push. Raises PermissionDeniedError, GasangError where the registry does not speak the API."""
     scopes = tuple(f"repository:{name}:pull" for name in others)
-    faults: list[GasangError] = []
-    for endpoint in settings.endpoints(target.registry, pushing=True):
-        client = Client(endpoint, target.name, credentials, settings, action="pull,push", scopes=scopes)
-        try:
-            check_api(client, endpoint)
-            return client
-        except GasangError as fault:
-            client.close()
-            faults.append(fault)
-    raise faults[0]
+    endpoint = reach(target.registry, settings)
+    client = Client(endpoint, target.name, credentials, settings, action="pull,push", scopes=scopes)
+    try:
+        check_api(client, endpoint)
+    except GasangError:
+        client.close()
+        raise
+    return client
 
 
 def check_api(client: Client, endpoint: Endpoint) -> None:
@@ -80,7 +79,7 @@ def _sources(containers: Containers, image: ContainerImage, target: Reference) -
     """For each layer, repositories of the same registry that have it as far as we know."""
     wanted = {layer.digest for layer in image.layers}
     found: dict[str, list[str]] = {}
-    for other in containers.list():
+    for other in containers.images():
         names = {parse_reference(name).repository for name in other.repository_digests}
         near = sorted(name.removeprefix(f"{target.registry}/") for name in names if name.startswith(f"{target.registry}/"))
         for layer in other.layers:

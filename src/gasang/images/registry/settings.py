@@ -17,8 +17,11 @@ HUB_ADDRESS = "https://registry-1.docker.io"
 
 @dataclass(frozen=True)
 class Patience:
-    """`connect`, `stall`: seconds without an answer, or without a byte, until a connection counts as dead. `attempts`: in a row without
-    progress. `longest`: seconds that a registry may ask us to wait (Retry-After). `pause` waits seconds."""
+    """How long to wait.
+
+    `connect`, `stall`: seconds without an answer, or without a byte, until a connection counts as dead. `attempts`: in a row without
+    progress. `longest`: seconds that a registry may ask us to wait (Retry-After). `pause` waits seconds.
+    """
 
     connect: float = 15.0
     stall: float = 30.0
@@ -42,8 +45,11 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Registries:
-    """The settings. `mirrors`: addresses to be asked before a registry, by its name. `insecure`: hosts (also networks, 10.0.0.0/8) that may
-    be spoken to without TLS or with a wrong certificate. `certificates`: a folder with HOST/ca.crt, client.cert and client.key."""
+    """The settings.
+
+    `mirrors`: addresses to be asked before a registry, by its name. `insecure`: hosts (also networks, 10.0.0.0/8) that may be spoken to
+    without TLS or with a wrong certificate. `certificates`: a folder with HOST/ca.crt, client.cert and client.key.
+    """
 
     mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     insecure: frozenset[str] = frozenset()
@@ -52,16 +58,19 @@ class Registries:
     parallel: int = 4
     """Blobs transferred at once."""
 
-    def endpoints(self, registry: str, *, pushing: bool = False) -> list[Endpoint]:
-        """The addresses to try, in order. Raises UsageError for a mirror that is no address."""
-        found = [] if pushing else [self._mirror(base) for base in self.mirrors.get(registry, ())]
+    def endpoints(self, registry: str) -> list[Endpoint]:
+        """The addresses that a registry may have: the first one that answers is it."""
         if registry == DOCKER_HUB:
-            return [*found, Endpoint(HUB_ADDRESS)]
+            return [Endpoint(HUB_ADDRESS)]
         if is_loopback(registry):
-            return [*found, Endpoint(f"http://{registry}"), Endpoint(f"https://{registry}", verified=False)]
+            return [Endpoint(f"http://{registry}"), Endpoint(f"https://{registry}", verified=False)]
         if self.is_insecure(registry):
-            return [*found, Endpoint(f"https://{registry}", verified=False), Endpoint(f"http://{registry}")]
-        return [*found, Endpoint(f"https://{registry}")]
+            return [Endpoint(f"https://{registry}", verified=False), Endpoint(f"http://{registry}")]
+        return [Endpoint(f"https://{registry}")]
+
+    def mirrors_of(self, registry: str) -> list[Endpoint]:
+        """The addresses to be asked before it. Raises UsageError for one that is none."""
+        return [self._mirror(base) for base in self.mirrors.get(registry, ())]
 
     def _mirror(self, base: str) -> Endpoint:
         if not base.startswith(("http://", "https://")):

@@ -1,4 +1,4 @@
-"""How a registry lets us in: no credentials, Basic, or a Bearer token from the server it names (distribution-spec, token authentication)."""
+"""How a registry lets us in: no credentials, Basic, or a Bearer token from the server it names (distribution, token authentication)."""
 
 from __future__ import annotations
 
@@ -58,9 +58,10 @@ class Access:
             answer = self._ask(realm, parameters.get("service", ""), scopes)
             body = drain(answer)
         except FAULTS as fault:
-            raise PermissionDeniedError(realm, f"its server of tokens does not answer ({type(fault).__name__})", "try again later") from fault
+            cause = f"its server of tokens does not answer ({type(fault).__name__})"
+            raise PermissionDeniedError(realm[:200], cause, "try again later") from fault
         if answer.status != 200:
-            raise PermissionDeniedError(f"registry {endpoint.host}", f"it does not let us in ({answer.status})", "log in with gasang login")
+            raise PermissionDeniedError(f"registry {endpoint.host}", f"it does not let us in ({answer.status})", "try gasang login")
         return _token_of(body, realm)
 
     def _ask(self, realm: str, service: str, scopes: list[str]) -> Answer:

@@ -43,8 +43,9 @@ class Transport:
         for _ in range(REDIRECTIONS):
             timeout = urllib3.Timeout(connect=patience.connect, read=patience.stall)
             answer = self._pool(url).request(
-                method, url, headers=sent, body=body, timeout=timeout, retries=False, redirect=False, preload_content=False, decode_content=False
-            )
+                method, url, headers=sent, body=body, timeout=timeout, retries=False, redirect=False, preload_content=False,
+                decode_content=False,
+            )  # fmt: skip
             if answer.status not in _REDIRECTED or method not in ("GET", "HEAD"):
                 return answer
             target = self._target(url, answer)
@@ -121,11 +122,11 @@ def explain(endpoint: Endpoint, fault: Exception, patience: Patience) -> GasangE
     subject = f"registry {endpoint.host}"
     if isinstance(fault, NewConnectionError):
         reason = fault.__cause__ if isinstance(fault.__cause__, OSError) else None
-        return GasangError(subject, f"it cannot be reached ({(reason and reason.strerror) or 'no answer'})", "check its name and your network")
+        return GasangError(subject, f"it cannot be reached ({(reason and reason.strerror) or 'no answer'})", "check its name and network")
     if isinstance(fault, (ReadTimeoutError, ConnectTimeout, TimeoutError)):
         return TimedOutError(subject, f"it sent nothing for {patience.stall:.0f} seconds", "try again: what came is kept")
     if isinstance(fault, (SSLError, ssl.SSLError)):
-        return PermissionDeniedError(subject, f"its certificate is not trusted ({fault})"[:300], "add its ca.crt, or name it an insecure registry")
+        return PermissionDeniedError(subject, f"its certificate is not trusted ({fault})"[:300], "add its ca.crt, or name it insecure")
     if isinstance(fault, LocationParseError):
         return BadInputError(subject, "that is no address", "check its name")
     return GasangError(subject, f"the connection broke off again and again ({type(fault).__name__})", "try again: what came is kept")

@@ -1,4 +1,4 @@
-"""A blob into a registry: not at all where it is there, by mounting it from a neighbouring repository, or uploaded (distribution-spec, push)."""
+"""A blob into a registry: not at all where it is there, by mounting it from a neighbouring repository, or uploaded (distribution-spec)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def is_there(client: Client, blob: Blob) -> bool:
 def put_blob(client: Client, blob: Blob, path: Path, sources: Iterable[str], advanced: Advanced) -> str:
     """Have the blob in the repository. The repository it was mounted from, or "".
 
-    Raises PermissionDeniedError, BadInputError for a registry that answers nonsense, TimedOutError, GasangError when it fails again and again.
+    Raises PermissionDeniedError, BadInputError for a registry that answers nonsense, TimedOutError, GasangError when it keeps failing.
     """
     location = ""
     for source in sources:
@@ -144,7 +144,9 @@ class _Chunks:
         self._failed(answer, fault)
         return self._resumed(location)
 
-    def _attempt(self, method: str, location: str, headers: dict[str, str], body: Iterator[bytes] | bytes) -> tuple[Answer | None, Exception | None]:
+    def _attempt(
+        self, method: str, location: str, headers: dict[str, str], body: Iterator[bytes] | bytes
+    ) -> tuple[Answer | None, Exception | None]:
         try:
             return self._client.send(method, location, headers, body), None
         except FAULTS as fault:

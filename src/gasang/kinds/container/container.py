@@ -34,7 +34,7 @@ from gasang.kinds.container.notify import hand_listener_over
 from gasang.kinds.container.planning.entering import EnteringPlanner
 from gasang.kinds.container.planning.order import RUNTIME_STOP, START_STOP, CgroupUse, Order, Root
 from gasang.kinds.container.planning.planner import Planner
-from gasang.kinds.container.privileges import clamp, has_capability, is_rootless
+from gasang.kinds.container.privileges import clamp, is_rootless
 from gasang.kinds.container.seccomp.compiler import compile_filter
 
 HOOK_POINTS: Final = ("prestart", "createRuntime", "createContainer", "startContainer")
@@ -100,11 +100,11 @@ class Container:
         return container
 
     def _make(self, streams: Streams, start_fifo: int, may_pivot: bool, new_keyring: bool) -> None:
-        process = clamp(self._checked_process(), self.warnings)
+        process = clamp(self._checked_process(), self.warnings, in_user_namespace=has_user_namespace(self.config))
         hooks = self.config.hooks
         use = CgroupUse()
         if self.cgroup is not None:
-            self.cgroup.create(self.config.linux.resources)
+            self.cgroup.create(self.config.linux.resources)  # what it made it removes itself if it fails
             self.warnings += self.cgroup.warnings
             use = self.cgroup.use()
         try:
@@ -260,6 +260,11 @@ def _cgroup_for(config: Config, identity: str) -> Cgroup | None:
     return None if is_rootless() else Cgroup.at(config.linux.cgroups_path, identity)
 
 
+def has_user_namespace(config: Config) -> bool:
+    """Whether the container's root is not the host's."""
+    return any(use.kind == "user" for use in config.linux.namespaces)
+
+
 def filter_of(seccomp: Seccomp | None) -> tuple[bytes, int]:
     """A configuration's filter as a program, and the flags to install it with."""
     if seccomp is None:
@@ -270,7 +275,7 @@ def filter_of(seccomp: Seccomp | None) -> tuple[bytes, int]:
 
 def enter(container: Container, target: int, process: Process, streams: Streams, *, waits_for_start: bool = False) -> Child:
     """Start a process in the namespaces of the process that the pidfd `target` names, under the container's limits."""
-    process = clamp(process, container.warnings)
+    process = clamp(process, container.warnings, in_user_namespace=has_user_namespace(container.config))
     config = replace(container.config, process=process, hooks={})
     namespaces = 0
     for use in config.linux.namespaces:

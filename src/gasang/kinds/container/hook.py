@@ -55,10 +55,7 @@ def wait_for_hook(pidfd: u64, milliseconds: u64, scratch: ptr[u8]) -> i64:
     time[1] = (milliseconds % 1000) * 1000000
     result: i64 = EINTR
     while result == EINTR:
-        if milliseconds == 0:
-            result = syscall(NR_PPOLL, u64(waited), 1, 0, 0, 8)
-        else:
-            result = syscall(NR_PPOLL, u64(waited), 1, u64(time), 0, 8)
+        result = syscall(NR_PPOLL, u64(waited), 1, 0 if milliseconds == 0 else u64(time), 0, 8)
     if result == 0:
         syscall(NR_KILL, pidfd, SIGKILL, 0, 0)
     details = cast(ptr[i32], scratch + 256)  # struct siginfo: code at 8, status at 24

@@ -32,6 +32,7 @@ class ProgramMissingError(LaunchError):
     """The program is not there."""
 
     http_status: ClassVar[int] = 400
+    exit_code: ClassVar[int] = 127
     guest_code: ClassVar[int] = 127
 
 
@@ -39,6 +40,7 @@ class ProgramRefusedError(LaunchError):
     """The program is there and cannot be executed."""
 
     http_status: ClassVar[int] = 400
+    exit_code: ClassVar[int] = 126
     guest_code: ClassVar[int] = 126
 
 

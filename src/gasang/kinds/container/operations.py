@@ -13,6 +13,7 @@ from typing import Final
 from gasang.host.mounts import AT_FDCWD
 from gasang.host.processes import PR_CAPBSET_DROP
 from gasang.host.syscalls import native_table
+from gasang.kinds.container.hook import run_hook
 from gasang.kinds.container.layout import (
     BOUNDING,
     EXECUTE,
@@ -33,7 +34,6 @@ from gasang.kinds.container.layout import (
     Header,
     Operation,
 )
-from gasang.kinds.container.hook import run_hook
 from gasang.kinds.container.target import open_target
 from gasang.native import cast, i32, i64, native, ptr, ref, syscall, u8, u32, u64
 

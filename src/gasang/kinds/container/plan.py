@@ -37,7 +37,7 @@ Word = int | Offset | Slot
 
 ANY: Final = -1
 _KINDS: Final = {int: layout.LITERAL, Offset: layout.OFFSET, Slot: layout.SLOT}
-_ZEROES: Final = tuple([0] * (6 - count) for count in range(7))
+_ZEROES: Final[tuple[list[int], ...]] = tuple([0] * (6 - count) for count in range(7))
 _NUMBERS: Final = native_table()
 _MASK: Final = (1 << 64) - 1
 _OPERATION: Final = Struct("<IIIi2iII6Q")
@@ -202,8 +202,8 @@ class Plan:
             b"".join(_DESCRIPTOR.pack(item.source, item.target, -1, item.keep) for item in self.descriptors),
             b"".join(_RELOCATION.pack(place, target) for place, target in self._relocations),
             bytes(8 * self._slots),
-            self._data + bytes(-len(self._data) % _ALIGN),
-            *(operations.data for operations in lists),
+            bytes(self._data) + bytes(-len(self._data) % _ALIGN),
+            *(bytes(operations.data) for operations in lists),
         ]
         places, at = [], _HEADER_SIZE
         for part in parts:

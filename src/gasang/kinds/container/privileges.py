@@ -15,7 +15,7 @@ _NO_LIMIT = (1 << 64) - 1
 
 @cache
 def effective_capabilities() -> int:
-    """This process's effective capabilities, as a mask."""
+    """Our effective capabilities, as a mask."""
     with open("/proc/self/status", encoding="ascii", errors="replace") as file:
         return next(int(line.split()[1], 16) for line in file if line.startswith("CapEff:"))
 
@@ -37,11 +37,10 @@ def last_capability() -> int:
         return int(file.read())
 
 
-def clamp(process: Process, warnings: list[str]) -> Process:
-    """A process whose limits this host lets us set."""
+def clamp(process: Process, warnings: list[str], *, in_user_namespace: bool = False) -> Process:
+    """A process whose limits this host lets us set; those of a user namespace's root are ours at most."""
     capabilities = process.capabilities
-    for name in capabilities.unknown:
-        warnings.append(f"capability {name} is not known here; it is left out")
+    warnings.extend(f"capability {name} is not known here; it is left out" for name in capabilities.unknown)
     known = (2 << last_capability()) - 1
     allowed = known & (effective_capabilities() if not is_rootless() else known)
     lacking = (capabilities.permitted | capabilities.effective | capabilities.bounding) & ~allowed
@@ -50,7 +49,7 @@ def clamp(process: Process, warnings: list[str]) -> Process:
         warnings.append(f"capabilities {names} are not to be had on this host; they are left out")
         masks = {name: getattr(capabilities, name) & allowed for name in ("bounding", "effective", "inheritable", "permitted", "ambient")}
         process = replace(process, capabilities=replace(capabilities, **masks))
-    if has_capability("SYS_RESOURCE"):
+    if has_capability("SYS_RESOURCE") and not in_user_namespace:
         return process
     if process.rlimits:
         process = replace(process, rlimits=tuple(_clamp_limit(limit, warnings) for limit in process.rlimits))

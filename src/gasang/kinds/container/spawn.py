@@ -15,7 +15,7 @@ from typing import Final
 
 from gasang.host.mounts import AT_EMPTY_PATH
 from gasang.host.namespaces import CLONE_INTO_CGROUP, CLONE_PARENT, CLONE_PIDFD, CLONE_VFORK, CLONE_VM
-from gasang.host.processes import P_PIDFD, WEXITED
+from gasang.host.processes import WEXITED
 from gasang.host.syscalls import native_table
 from gasang.kinds.container.layout import (
     BEFORE,

@@ -88,6 +88,31 @@ def step(root: u64, gone: ptr[u8], length: u64, name: ptr[u8], is_file: u64, mod
 
 
 @native
+def skip_slashes(text: ptr[u8], at: u64) -> u64:
+    """Where the next part of a path begins."""
+    while text[at] == SLASH:
+        at += 1
+    return at
+
+
+@native
+def part_end(text: ptr[u8], at: u64) -> u64:
+    """Where a part of a path ends."""
+    while text[at] != SLASH and text[at] != 0:
+        at += 1
+    return at
+
+
+@native
+def put_before(link: ptr[u8], rest: ptr[u8], at: u64, other: ptr[u8]) -> u64:
+    """Have `rest` be the link's text and what stands from `at` on; PATH_MAX if that does not fit."""
+    middle = join(other, 0, link)
+    if middle == PATH_MAX or join(other, middle, rest + at) == PATH_MAX:
+        return PATH_MAX
+    return join(rest, 0, other)
+
+
+@native
 def make_path(root: u64, path: ptr[u8], kind: u64, mode: u64, scratch: ptr[u8]) -> i64:
     """Make what is missing of a path beneath the root."""
     how = cast(ptr[u64], scratch)
@@ -102,21 +127,13 @@ def make_path(root: u64, path: ptr[u8], kind: u64, mode: u64, scratch: ptr[u8]) 
     if join(rest, 0, path) == PATH_MAX:
         return ENAMETOOLONG
     while True:
-        while rest[at] == SLASH:
-            at += 1
-        if rest[at] == 0:
+        start = skip_slashes(rest, at)
+        if rest[start] == 0:
             return 0
-        start = at
-        while rest[at] != SLASH and rest[at] != 0:
-            at += 1
+        at = part_end(rest, start)
         if length + (at - start) + 2 >= PATH_MAX:
             return ENAMETOOLONG
-        after = at
-        while rest[after] == SLASH:
-            after += 1
-        last: u64 = 0
-        if rest[after] == 0:
-            last = 1
+        is_file = u64(kind == FILE and rest[skip_slashes(rest, at)] == 0)
         ended = rest[at]
         rest[at] = 0
         gone[length] = SLASH
@@ -127,21 +144,14 @@ def make_path(root: u64, path: ptr[u8], kind: u64, mode: u64, scratch: ptr[u8]) 
         elif found != ENOENT:
             return found
         else:
-            is_file: u64 = 0
-            if kind == FILE and last != 0:
-                is_file = 1
             result = step(root, gone, length, rest + start, is_file, mode, link, how)
             if result < 0:
                 return result
             if result > 0:
                 links += 1
-                if links > MOST_LINKS:
-                    return ELOOP
                 rest[at] = ended
-                middle = join(other, 0, link)
-                if middle == PATH_MAX or join(other, middle, rest + at) == PATH_MAX:
-                    return ENAMETOOLONG
-                join(rest, 0, other)
+                if links > MOST_LINKS or put_before(link, rest, at, other) == PATH_MAX:
+                    return ELOOP
                 at = 0
                 if link[0] == SLASH:
                     length = 1

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from gasang.core.errors import BadInputError, UsageError
 from gasang.core.protocols import CharacterSink, GuestMemory, Interrupt, MmioDevice, State
@@ -22,7 +23,7 @@ from gasang.devices.plic import Plic
 from gasang.devices.serial16550 import Serial16550
 from gasang.devices.state import check_version
 from gasang.devices.syscon import PowerRequest, Syscon
-from gasang.devices.virtio.device import VirtioDevice
+from gasang.devices.virtio.device import KINDS, VirtioDevice
 from gasang.devices.virtio.mmio import VirtioMmio
 from gasang.kinds.vm.board_tree import Machine, Placement, device_tree
 from gasang.kinds.vm.isa_string import ordered
@@ -68,7 +69,7 @@ class Wires:
     """What the board is connected to. `interrupts` has one callable a hart; the optional parts exist only if given.
 
     `software_interrupts` (one a hart) brings an ACLINT SSWI, `mtime` (timebase ticks) an ACLINT MTIMER. `on_fault` hears what a guest did
-    wrong to a virtio device.
+    wrong to a virtio device, which then needs a reset: a sentence that names the device.
     """
 
     interrupts: Sequence[Interrupt]
@@ -107,9 +108,11 @@ class VirtBoard:
             self._attach("sswi", SSWI_BASE, Sswi(wires.software_interrupts))
         for slot, device in enumerate(virtio):
             irq = virtio_irq(slot)
-            transport = VirtioMmio(device, memory, self.plic.line(irq), self.bus.lock, wires.on_fault)
+            base = VIRTIO_BASE + slot * VirtioMmio.size
+            name = f"virtio {KINDS.get(device.device_id, f'device {device.device_id}')} at {base:#x}"
+            transport = VirtioMmio(device, memory, self.plic.line(irq), self.bus.lock, partial(_tell, wires.on_fault, name))
             self.virtio.append(transport)
-            self._attach(f"virtio{slot}", VIRTIO_BASE + slot * transport.size, transport, irq)
+            self._attach(f"virtio{slot}", base, transport, irq)
 
     def device_tree(self, bootargs: str = "", initrd: tuple[int, int] | None = None, rng_seed: bytes = b"") -> bytes:
         """The blob for the kernel. `initrd` is its guest-physical (start, end); `rng_seed` is entropy for the early kernel."""
@@ -150,3 +153,7 @@ class VirtBoard:
     def _attach(self, name: str, base: int, device: MmioDevice, irq: int = 0) -> None:
         self.bus.attach(name, base, device)
         self._placements.append(Placement(name, base, device.size, irq))
+
+
+def _tell(on_fault: Callable[[str], None], name: str, cause: str) -> None:
+    on_fault(f"{name}: {cause}")

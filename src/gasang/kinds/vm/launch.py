@@ -7,30 +7,32 @@ exit code, a line each), stdin, stdout and stderr of the command.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from gasang.accel.soft.clock import first_moment
 from gasang.core.console import Console, WindowSize
 from gasang.core.errors import BadInputError, UsageError
 from gasang.core.progress import Progress
 from gasang.core.protocols import Block
 from gasang.cpus.riscv64.library import load as load_processor
 from gasang.devices.syscon import PowerAction, PowerRequest
-from gasang.devices.virtio.block import VirtioBlock
-from gasang.devices.virtio.console import Port, VirtioConsole
 from gasang.devices.virtio.device import VirtioDevice
 from gasang.devices.virtio.rng import VirtioRng
 from gasang.devices.worker import Worker
 from gasang.host.memory import drop_code_pages
-from gasang.images.initramfs import GuestSettings, overlay
-from gasang.images.ready import BootFiles
 from gasang.kinds.vm.board import RAM_BASE
 from gasang.kinds.vm.loader import load_kernel
 from gasang.kinds.vm.machine import Parts, VirtualMachine
-from gasang.storage.overlay import Overlay
-from gasang.storage.raw import Raw
+from gasang.kinds.vm.warnings import Warnings
+
+if TYPE_CHECKING:  # a kernel of the user's needs nothing of this, and a start has no time for it
+    from gasang.devices.virtio.block import VirtioBlock
+    from gasang.images.initramfs import GuestSettings
+    from gasang.images.ready import BootFiles
 
 CONSOLE_PORT = "console"
 DIED = 125
@@ -40,7 +42,7 @@ MINIMUM_MEMORY = 64 << 20
 
 @dataclass(frozen=True)
 class VmSpec:
-    """What to run. `memory` in bytes; either `image` or `kernel` is given."""
+    """What to run. `memory` in bytes; either `image` or `kernel` is given. `watch` meets the machine before it starts."""
 
     cpus: int
     memory: int
@@ -52,6 +54,9 @@ class VmSpec:
     environment: tuple[str, ...]
     tty: bool
     disks: tuple[Path, ...]
+    watch: Callable[[VirtualMachine], None] = lambda vm: None
+    read_only_disks: tuple[Path, ...] = ()
+    """They come behind `disks`."""
 
 
 class ControlPort:
@@ -96,18 +101,18 @@ def run_vm(spec: VmSpec, console: Console, progress: Progress) -> int:
         hint = f"give at least --memory {MINIMUM_MEMORY >> 20}M"
         raise UsageError(f"{spec.memory >> 20} MiB of memory", "too little for a Linux kernel", hint)
     prepare(progress)
-    with ExitStack() as cleanup:
-        if spec.image is None:
-            return _run_kernel(spec, console, cleanup)
-        from gasang.kinds.vm.pull import boot_files
+    if spec.image is None:
+        return _run_kernel(spec, console)
+    from gasang.kinds.vm.pull import boot_files
 
-        return _run_image(spec, boot_files(spec.image, progress), console, cleanup)
+    return _run_image(spec, boot_files(spec.image, progress), console)
 
 
 def prepare(progress: Progress) -> None:
     """Have the processor's machine code ready: compiled at the very first start on a host, linked from the cache after that."""
     with progress.step("compiling the processor"):
         load_processor()
+        first_moment()
     drop_code_pages("libllvmlite")
 
 
@@ -118,56 +123,67 @@ def _read(path: Path, what: str) -> bytes:
         raise BadInputError(f"{what} {path}", f"it cannot be read ({error.strerror})", "check the path") from error
 
 
-def _disks(paths: Sequence[Path], cleanup: ExitStack) -> list[VirtioDevice]:
-    made: list[VirtioDevice] = []
-    for path in paths:
-        block: Block = Raw.open(path)
-        cleanup.callback(block.close)
-        made.append(VirtioBlock(block))
-    return made
+def _warnings(spec: VmSpec, console: Console) -> Warnings:
+    return Warnings(console.write_error, "\r\n" if spec.tty else "\n")
 
 
-def _run_kernel(spec: VmSpec, console: Console, cleanup: ExitStack) -> int:
+def _disks(spec: VmSpec, worker: Worker, warn: Warnings, cleanup: ExitStack) -> list[VirtioBlock]:
+    """The user's own; `cleanup` closes them."""
+    if not spec.disks and not spec.read_only_disks:
+        return []
+    from gasang.kinds.vm.disks import Disk, attach
+
+    disks = [*map(Disk, spec.disks), *(Disk(path, read_only=True) for path in spec.read_only_disks)]
+    return attach(disks, worker, warn, cleanup)
+
+
+def _run_kernel(spec: VmSpec, console: Console) -> int:
     """A kernel of the user's: its serial line is the console."""
     assert spec.kernel is not None
     kernel = load_kernel(_read(spec.kernel, "kernel"), str(spec.kernel), RAM_BASE)
     initrd = _read(spec.initrd, "initrd") if spec.initrd is not None else b""
     append = spec.append or "console=ttyS0"
-    virtio: list[VirtioDevice] = [*_disks(spec.disks, cleanup), VirtioRng()]
-    vm = VirtualMachine(Parts(spec.cpus, spec.memory, kernel, initrd, append, console.write, virtio))
-    del kernel, initrd  # the guest has its copy
-    lock = vm.board.bus.lock
+    warn, worker = _warnings(spec, console), Worker("disk")
+    with ExitStack() as cleanup:
+        virtio: list[VirtioDevice] = [*_disks(spec, worker, warn, cleanup), VirtioRng()]
+        vm = cleanup.enter_context(VirtualMachine(Parts(spec.cpus, spec.memory, kernel, initrd, append, console.write, virtio, warn)))
+        cleanup.callback(worker.close)
+        del kernel, initrd  # the guest has its copy
+        spec.watch(vm)
+        lock = vm.board.bus.lock
 
-    def typed(data: bytes) -> None:
-        with lock:
-            vm.board.serial.receive(data)
+        def typed(data: bytes) -> None:
+            with lock:
+                vm.board.serial.receive(data)
 
-    _live(vm, console, typed)
+        _live(vm, console, typed)
     return _power_code(vm.power)
 
 
-def _run_image(spec: VmSpec, files: BootFiles, console: Console, cleanup: ExitStack) -> int:
+def _run_image(spec: VmSpec, files: BootFiles, console: Console) -> int:
     """An image: the disk is shared and never changed, what the guest writes is gone with it."""
-    disk = Overlay(Raw.open(files.disk, read_only=True))
-    cleanup.callback(disk.close)
+    from gasang.images.initramfs import GuestSettings
+    from gasang.kinds.vm.disks import throw_away
+
     settings = GuestSettings("command" if spec.command else "shell", spec.command, _environment(spec), tty=spec.tty)
     control = ControlPort(lambda stage: None)
-    code = boot_guest(spec, files, disk, settings, console, control, _disks(spec.disks, cleanup))
+    with closing(throw_away(files.disk)) as disk:
+        code = boot_guest(spec, files, disk, settings, console, control)
     if control.error:
         raise BadInputError(f"image {spec.image}", control.error, "pull it again")
     return control.code if control.code is not None else code
 
 
-def boot_guest(
-    spec: VmSpec,
-    files: BootFiles,
-    disk: Block,
-    settings: GuestSettings,
-    console: Console,
-    control: ControlPort,
-    more: Sequence[VirtioDevice] = (),
-) -> int:
-    """Boot an image's kernel over `disk` with guest/init doing what `settings` say; the machine's own exit code."""
+def boot_guest(spec: VmSpec, files: BootFiles, disk: Block, settings: GuestSettings, console: Console, control: ControlPort) -> int:
+    """Boot an image's kernel over `disk` with guest/init doing what `settings` say; the machine's own exit code.
+
+    Raises LostGuestError where the guest can never go on; its last words have been shown then.
+    """
+    from gasang.devices.virtio.block import VirtioBlock
+    from gasang.devices.virtio.console import Port, VirtioConsole
+    from gasang.images.initramfs import overlay
+    from gasang.kinds.vm.disks import about
+
     # Where the command has ports of its own, what the kernel says on its console is no part of its output; it is told if the machine dies.
     chatter = Chatter()
     speaks = settings.tty or settings.mode == "shell"
@@ -182,10 +198,6 @@ def boot_guest(
     kernel = load_kernel(_read(files.kernel, "kernel"), str(files.kernel), RAM_BASE)
     initrd = _read(files.initrd, "initrd") + overlay(settings)
     append = f"{files.append} {spec.append}".strip()
-    worker = Worker("disk")
-    virtio: list[VirtioDevice] = [device, VirtioBlock(disk, worker), VirtioRng(), *more]
-    vm = VirtualMachine(Parts(spec.cpus, spec.memory, kernel, initrd, append, chatter.take, virtio))
-    del kernel, initrd  # the guest has its copy
     target = CONSOLE_PORT if speaks else "gasang.stdin"
 
     def typed(data: bytes) -> None:
@@ -197,12 +209,19 @@ def boot_guest(
     def resized(size: WindowSize) -> None:
         device.resize(size.columns, size.rows)
 
-    try:
-        _live(vm, console, typed, resized)
-    finally:
-        worker.close()
-    if vm.power is None and control.code is None:
-        console.write_error(chatter.text())
+    warn, worker = _warnings(spec, console), Worker("disk")
+    with ExitStack() as cleanup:
+        root = VirtioBlock(disk, worker, on_error=about(f"disk of image {spec.image}", warn))
+        virtio: list[VirtioDevice] = [device, root, VirtioRng(), *_disks(spec, worker, warn, cleanup)]
+        vm = cleanup.enter_context(VirtualMachine(Parts(spec.cpus, spec.memory, kernel, initrd, append, chatter.take, virtio, warn)))
+        cleanup.callback(worker.close)
+        del kernel, initrd  # the guest has its copy
+        spec.watch(vm)
+        try:
+            _live(vm, console, typed, resized)
+        finally:
+            if vm.power is None and control.code is None:
+                console.write_error(chatter.text())
     return _power_code(vm.power)
 
 
@@ -251,5 +270,3 @@ def _power_code(request: PowerRequest | None) -> int:
     if request is None:
         return DIED
     return min(request.code, 255) if request.action is PowerAction.FAIL else 0
-
-

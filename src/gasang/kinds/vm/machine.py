@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
 
 from gasang.accel.soft.machine import SoftMachine
 from gasang.core.errors import UsageError
@@ -36,21 +38,34 @@ class Parts:
     append: str
     serial: CharacterSink
     virtio: Sequence[VirtioDevice] = field(default_factory=tuple)
+    warn: Callable[[str], None] = field(default=lambda sentence: None)
+    """Hears what goes wrong in the machine without ending it: a sentence each, from any thread."""
 
 
 class VirtualMachine:
-    """Started once, ended once. `power` holds the guest's last power request."""
+    """Started once, ended once, then closed: use it as a context manager. `power` holds the guest's last power request."""
 
     def __init__(self, parts: Parts) -> None:
         self.machine = SoftMachine(RAM_BASE, parts.memory, parts.cpus)
         self.power: PowerRequest | None = None
         self.ended = threading.Event()
+        self._closed = False
+        try:
+            self._entry, self._tree = self._assemble(parts)
+        except BaseException:
+            self.machine.close()
+            raise
+
+    def _assemble(self, parts: Parts) -> tuple[int, int]:
+        """Connect board and firmware, and place the kernel. (entry, address of the device tree)."""
         machine = self.machine
-        wires = Wires([hart.external_interrupt for hart in machine.harts], self._power_request, parts.serial)
+        interrupts = [hart.external_interrupt for hart in machine.harts]
+        wires = Wires(interrupts, self._power_request, parts.serial, on_fault=self._device_failed)
+        self._warn = parts.warn
         self.board = VirtBoard(BoardConfig(parts.cpus, parts.memory, EXTENSIONS), machine.ram, wires, parts.virtio)
         machine.bus = self.board.bus
         machine.firmware = Sbi(machine, parts.serial, self._typed, self._power_request)
-        self._entry, self._tree = self._place(parts)
+        return self._place(parts)
 
     def _place(self, parts: Parts) -> tuple[int, int]:
         """Kernel low, initrd and device tree at the top of memory. (entry, address of the device tree)."""
@@ -74,6 +89,9 @@ class VirtualMachine:
         with self.board.bus.lock:
             return self.board.serial.take(length)
 
+    def _device_failed(self, sentence: str) -> None:
+        self._warn(f"{sentence}; it stands still until the guest resets it")
+
     def _power_request(self, request: PowerRequest) -> None:
         self.power = request
         self.machine.stop()
@@ -92,6 +110,22 @@ class VirtualMachine:
         """Wait for the machine's end. Raises what ended it by accident."""
         self.machine.join()
         self.ended.set()
+
+    def close(self) -> None:
+        """End the machine if it runs and give its memory back; what the devices are connected to stays open. Twice is once."""
+        if self._closed:
+            return
+        self._closed = True
+        self.stop()
+        self.wait_for_harts()
+        self.board.reset()  # the devices let go of guest memory
+        self.machine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
 
     def wait_for_harts(self) -> None:
         """Return when no hart's thread runs any more, whatever ended them; `stop` was called."""

@@ -19,7 +19,7 @@ from gasang.network.dns.directory import Directory
 from gasang.network.dns.exchange import Asker, Deadlines
 from gasang.network.dns.inside import Sockets
 from gasang.network.dns.resolver import Resolver
-from gasang.network.dns.upstream import PATH, Resolvers, read, stamp
+from gasang.network.dns.upstream import PATH, Resolvers, Watched
 
 _LOOK_AGAIN: Final = 2.0
 _BURST: Final = 64
@@ -33,8 +33,7 @@ class Server:
     def __init__(self, directory: Directory, resolv_conf: str = PATH) -> None:
         self.lock = threading.Lock()
         self._resolver = Resolver(directory)
-        self._path = resolv_conf
-        self._stamp = (-1, -1)
+        self._resolvers = Watched(resolv_conf)
         self._looked = -_LOOK_AGAIN
         self._upstream = Resolvers()
         self._selector = selectors.DefaultSelector()
@@ -80,9 +79,9 @@ class Server:
         now = time.monotonic()
         if now - self._looked >= _LOOK_AGAIN:
             self._looked = now
-            current = stamp(self._path)
-            if current != self._stamp:
-                self._stamp, self._upstream = current, read(self._path)
+            current = self._resolvers.now()
+            if current != self._upstream:
+                self._upstream = current
                 self._resolver.forget()
         return self._upstream.servers
 

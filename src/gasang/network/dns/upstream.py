@@ -67,6 +67,23 @@ def stamp(path: str = PATH) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_ino
 
 
+class Watched:
+    """The host's resolvers, read again when the file has changed."""
+
+    def __init__(self, path: str = PATH) -> None:
+        self._path = path
+        self._stamp = (-1, -1)
+        self._found = Resolvers()
+
+    def now(self) -> Resolvers:
+        """As they are now."""
+        current = stamp(self._path)
+        if current != self._stamp:
+            self._found = read(self._path)
+            self._stamp = current
+        return self._found
+
+
 def text_for_machine(servers: Sequence[str], search: Sequence[str], options: Sequence[str]) -> str:
     """A resolv.conf with these."""
     lines = [f"nameserver {server}" for server in servers]

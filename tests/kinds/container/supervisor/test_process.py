@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import select
 import signal
 import time
 from pathlib import Path
@@ -98,6 +99,21 @@ def test_news_of_start_and_end(folder: Folder) -> None:
     made.close_stdin()
     assert made.wait(10).code == other.wait(10).code == 4
     other.close()
+
+
+def test_news_without_waiting(folder: Folder) -> None:
+    """As an event loop has it: readable, news, the end."""
+    made = folder.launch(shell("exit 3"))
+    made.send(protocol.START)
+    kinds: list[int] = []
+    waiting = select.poll()
+    waiting.register(made.fileno(), select.POLLIN)
+    while not made.ended:
+        assert waiting.poll(10_000)
+        kinds += [news.kind for news in made.news()]
+    assert kinds == [protocol.STARTED, protocol.START, protocol.EXITED]
+    assert list(made.news()) == []
+    made.reap()
 
 
 def test_subscribing_after_the_end(folder: Folder) -> None:

@@ -23,12 +23,13 @@ PATIENCE: Final = 10.0
 
 
 class Cgroup:
-    """A container's groups. `folders` are hierarchy name → folder, "" the unified one's; `made` are the folders that did not exist."""
+    """A container's groups. `folders` are hierarchy name → folder, "" the unified one's."""
 
     def __init__(self, hierarchies: Hierarchies, folders: dict[str, str]) -> None:
         self.hierarchies = hierarchies
         self.folders = folders
         self.warnings: list[str] = []
+        self._made: list[str] = []
 
     @classmethod
     def at(cls, path: str, identity: str, hierarchies: Hierarchies | None = None) -> Cgroup:
@@ -42,7 +43,10 @@ class Cgroup:
         return cls(hierarchies, folders)
 
     def create(self, limits: Resources) -> None:
-        """Make the groups and set their limits; what was made is removed again if that fails."""
+        """Make the groups and set their limits; what was made is removed again if that fails.
+
+        Raises UsageError where another container has processes in one of them, or a limit makes no sense.
+        """
         try:
             for hierarchy in self.hierarchies.legacy:
                 self._make(hierarchy)
@@ -50,15 +54,19 @@ class Cgroup:
                 self._make(self.hierarchies.unified)
             self.apply(limits, devices=True)
         except BaseException:
-            self.delete()
+            for folder in reversed(self._made):
+                with contextlib.suppress(OSError):
+                    os.rmdir(folder)
             raise
 
     def _make(self, hierarchy: Hierarchy) -> None:
         folder = self.folders[hierarchy.name]
         try:
             os.mkdir(folder)
+            self._made.append(folder)
         except FileNotFoundError:
             os.makedirs(folder, exist_ok=True)
+            self._made.append(folder)
         except FileExistsError:
             if self._processes_in(folder):
                 raise UsageError(f"control group {folder}", "another container has processes in it", "choose another cgroupsPath") from None
@@ -175,7 +183,7 @@ class Cgroup:
                 poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
                 os.close(descriptor)
             if time.monotonic() > deadline:
-                raise TimedOutError("control group", f"its processes {processes} do not end", "look at what they wait for in /proc/PID/stack")
+                raise TimedOutError("control group", f"its processes {processes} do not end", "see what they wait for in /proc/PID/stack")
 
     def freeze(self) -> None:
         """Stop every process in its tracks. Raises TimedOutError if some do not stop."""

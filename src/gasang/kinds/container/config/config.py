@@ -57,7 +57,7 @@ class Config:
     domainname: str = ""
     hooks: Mapping[str, tuple[Hook, ...]] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
-    linux: Linux = Linux()
+    linux: Linux = field(default_factory=Linux)
 
 
 def read_config(data: bytes | str, document: str = "config.json") -> Config:
@@ -106,4 +106,4 @@ def _read_mount(node: Node) -> Mount:
 
 
 def _read_hook(node: Node) -> Hook:
-    return Hook(node["path"].absolute(), node["args"].texts(), node["env"].texts(), node["timeout"].number(1, 1 << 31, 0) if node["timeout"].here() else 0)
+    return Hook(node["path"].absolute(), node["args"].texts(), node["env"].texts(), node["timeout"].number(1, 1 << 31, 0))

@@ -56,7 +56,7 @@ class Linux:
     time_offsets: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     devices: tuple[Device, ...] = ()
     cgroups_path: str = ""
-    resources: Resources = Resources()
+    resources: Resources = field(default_factory=Resources)
     rootfs_propagation: int = 0
     seccomp: Seccomp | None = None
     sysctl: Mapping[str, str] = field(default_factory=dict)

@@ -30,9 +30,10 @@ ARCHITECTURES: Final = {
 OTHER_ARCHITECTURES: Final = frozenset(
     f"SCMP_ARCH_{name}"
     for name in (
-        "ARM MIPS MIPS64 MIPS64N32 MIPSEL MIPSEL64 MIPSEL64N32 PPC PPC64 PPC64LE S390 S390X PARISC PARISC64 LOONGARCH64 M68K SH SHEB"
-    ).split()
-)
+        "ARM", "MIPS", "MIPS64", "MIPS64N32", "MIPSEL", "MIPSEL64", "MIPSEL64N32", "PPC", "PPC64", "PPC64LE", "S390", "S390X", "PARISC",
+        "PARISC64", "LOONGARCH64", "M68K", "SH", "SHEB",
+    )
+)  # fmt: skip
 """Known to the specification; a filter needs no rules for them on the machines we run on."""
 FLAGS: Final = {
     "SECCOMP_FILTER_FLAG_TSYNC": 1, "SECCOMP_FILTER_FLAG_LOG": 2, "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,

@@ -8,7 +8,7 @@ from gasang.kinds.container.config.process import Process
 from gasang.kinds.container.layout import CONTROL_END, HOOK, REPORT, STATUS_END, STOPPED, WAIT
 from gasang.kinds.container.plan import Offset, Plan, Slot
 from gasang.kinds.container.planning.order import START_STOP, Order
-from gasang.kinds.container.planning.process import add_identity, add_seccomp, execute, find_program
+from gasang.kinds.container.planning.process import add_identity, add_rlimits, add_seccomp, execute, find_program
 
 _HIGHEST: Final = (1 << 32) - 1
 _EACCES: Final = 13
@@ -52,6 +52,7 @@ class PlanBase:
         plan, process, order = self.plan, self.process, self.order
         first = max(entry.target for entry in plan.descriptors) + 1
         plan.child.call("close_range", first, _HIGHEST, 0, what="close what the program must not see")
+        add_rlimits(plan, process)
         if order.filter and not process.no_new_privileges:
             add_seccomp(plan, order.filter, order.filter_flags, self.control)
         self._change_folder()

@@ -16,7 +16,7 @@ from gasang.kinds.container.plan import Built
 from gasang.kinds.container.planning.base import PlanBase
 from gasang.kinds.container.planning.devices import send_master, take_terminal
 from gasang.kinds.container.planning.order import Order
-from gasang.kinds.container.planning.process import add_keyring, add_limits
+from gasang.kinds.container.planning.process import add_keyring, add_priorities
 
 _OPEN_TERMINAL: Final = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
 
@@ -37,8 +37,8 @@ class EnteringPlanner(PlanBase):
             plan.before.do(WRITE, AT_FDCWD, plan.text(path), os.O_WRONLY, *zero, what=f"join the control group {path}")
         if order.cgroup.descriptor >= 0:
             plan.cgroup, flags = self.hand(order.cgroup.descriptor), CLONE_INTO_CGROUP
-        # Limits are inherited: they are set while /proc is still the host's.
-        add_limits(plan, plan.before, self.process)
+        # Priorities are inherited: they are set while /proc is still the host's.
+        add_priorities(plan, plan.before, self.process)
         plan.before.call("setns", self.target, self.namespaces, what="join the container's namespaces")
         plan.child.do(SIGNALS, plan.blob(bytes(32)), what="reset signals")
         plan.child.call("setsid", what="start a session", ignore=[errno.EPERM])

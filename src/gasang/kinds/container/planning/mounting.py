@@ -76,7 +76,8 @@ def sort_options(options: Sequence[str]) -> Options:
             is_bind, recursive = True, recursive or BINDS[option]
         elif option not in PASSED_OVER:
             data.append(option)
-    return Options(*masks[False], *masks[True], propagation, is_bind, recursive, tuple(data))
+    (set_, clear), (recursive_set, recursive_clear) = masks[False], masks[True]
+    return Options(set_, clear, recursive_set, recursive_clear, propagation, is_bind, recursive, tuple(data))
 
 
 def open_place(plan: Plan, root: Slot, path: str, kind: int, what: str) -> Slot:

@@ -18,7 +18,7 @@ from gasang.kinds.container.plan import Built, Operations, Slot
 from gasang.kinds.container.planning.base import PlanBase
 from gasang.kinds.container.planning.devices import add_devices, add_terminal, has_own_dev
 from gasang.kinds.container.planning.order import RUNTIME_STOP, Order
-from gasang.kinds.container.planning.process import add_keyring, add_limits
+from gasang.kinds.container.planning.process import add_keyring, add_priorities
 from gasang.kinds.container.planning.root import enter_root, finish_root, put_root
 from gasang.kinds.container.planning.tree import add_mounts, hide_paths
 
@@ -49,7 +49,7 @@ class Planner(PlanBase):
         hide_paths(self.plan, self.order, root, nothing)
         if self.process.terminal:
             add_terminal(self.plan, self.order, root, self.process.user.uid, self.console)
-        add_limits(self.plan, self.plan.child, self.process)
+        add_priorities(self.plan, self.plan.child, self.process)
         self._make_cwd(root)
         self._runtime_hooks()
         enter_root(self.plan, self.order, root)

@@ -29,17 +29,21 @@ _IOPRIO_WHO_PROCESS: Final = 1
 _SCHED_ATTR: Final = struct.Struct("<IIQiIQQQ")
 
 
-def add_limits(plan: Plan, operations: Operations, process: Process) -> None:
-    """Limits of the process, while the host's /proc is still there and the rights to set them too."""
+def add_rlimits(plan: Plan, process: Process) -> None:
+    """Resource limits; only once few descriptors are open, for their number is one of them."""
+    for limit in process.rlimits:
+        data = plan.blob(struct.pack("<QQ", limit.soft, limit.hard))
+        plan.child.call("prlimit64", 0, limit.kind, data, 0, what=f"set {limit.name} to {limit.soft}:{limit.hard}")
+
+
+def add_priorities(plan: Plan, operations: Operations, process: Process) -> None:
+    """Scores and priorities of the process, while the host's /proc is still there and the rights to set them too."""
     call = operations.call
     if process.oom_score_adj is not None:
         data = plan.bytes_of(str(process.oom_score_adj).encode())
         what = "set oom_score_adj"
         path = plan.text("/proc/self/oom_score_adj")
         operations.do(WRITE, AT_FDCWD, path, os.O_WRONLY, *data, ignore=[errno.EACCES, errno.EPERM], what=what)
-    for limit in process.rlimits:
-        data_at = plan.blob(struct.pack("<QQ", limit.soft, limit.hard))
-        call("prlimit64", 0, limit.kind, data_at, 0, what=f"set {limit.name} to {limit.soft}:{limit.hard}")
     scheduler = process.scheduler
     if scheduler is not None:
         attributes = _SCHED_ATTR.pack(

@@ -29,8 +29,11 @@ KERNEL_FILESYSTEMS: Final = frozenset({"proc", "sysfs"})
 """These may not be led elsewhere by a link of the image."""
 ON_PROC: Final = frozenset(
     f"/proc/{name}"
-    for name in "cpuinfo diskstats meminfo stat swaps uptime loadavg slabinfo sys/kernel/ns_last_pid sys/crypto/fips_enabled net/dev".split()
-)
+    for name in (
+        "cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo", "sys/kernel/ns_last_pid",
+        "sys/crypto/fips_enabled", "net/dev",
+    )
+)  # fmt: skip
 """Files of /proc that may be covered one by one, as per-container views of them are; nothing else beneath /proc may."""
 LOOK: Final = os.O_PATH | os.O_CLOEXEC
 

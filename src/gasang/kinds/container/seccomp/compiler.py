@@ -47,7 +47,7 @@ Leaf = tuple[tuple[tuple[tuple[Condition, ...], int], ...], int]
 
 @lru_cache(maxsize=64)
 def compile_filter(filter_: Seccomp, machine: str) -> bytes:
-    """The program, an array of struct sock_filter, for a host of that `uname -m`. Raises UnsupportedError if it is too long for the kernel."""
+    """The program, an array of struct sock_filter, for a host of that `uname -m`. Raises UnsupportedError if it is too long."""
     architectures = [machine, *(name for name in filter_.architectures if name != machine)]
     parts: list[tuple[int, Code]] = []
     for name in architectures:

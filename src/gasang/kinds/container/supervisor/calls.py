@@ -6,7 +6,7 @@ from typing import Final
 
 from gasang.host.syscalls import number
 from gasang.native import i64, native, ptr, syscall, u8, u64
-from gasang.native.emit_floats import machine
+from gasang.native.target import machine
 
 
 class Call:
@@ -25,7 +25,7 @@ class Call:
     madvise = number("madvise")
     dup3 = number("dup3")
     wait4 = number("wait4")
-    pidfd_getfd = number("pidfd_getfd")
+    socketpair = number("socketpair")
     fcntl = number("fcntl")
     fsync = number("fsync")
     fdatasync = number("fdatasync")

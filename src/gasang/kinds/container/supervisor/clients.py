@@ -19,6 +19,7 @@ from gasang.kinds.container.supervisor.protocol import (
     HELD,
     MULTIPLEXED,
     PATIENT,
+    RUNNING,
     TOO_SLOW,
     WANT_STDERR,
     WANT_STDIN,
@@ -250,4 +251,6 @@ def take_input(s: ptr[State], client: ptr[Client]) -> None:
 @native
 def wants_input(s: ptr[State], client: ptr[Client]) -> boolean:
     """Whether to read from a client now."""
+    if s.status.state < RUNNING:
+        return False
     return client.flags & WANT_STDIN != 0 and client.input_over == 0 and s.input_from == s.input_to and client.ending == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from gasang.kinds.container.supervisor.calls import (
+    EAGAIN,
     EBADF,
     EBUSY,
     EINTR,
@@ -21,8 +22,8 @@ from gasang.kinds.container.supervisor.calls import (
 )
 from gasang.kinds.container.supervisor.clients import finish, kept, send_input, send_kept
 from gasang.kinds.container.supervisor.log import open_log
-from gasang.kinds.container.supervisor.messages import hang_up, send_status
-from gasang.kinds.container.supervisor.process import may_start, signal
+from gasang.kinds.container.supervisor.messages import hang_up, receive, send_status
+from gasang.kinds.container.supervisor.process import go_on, may_start, signal
 from gasang.kinds.container.supervisor.protocol import (
     ATTACH,
     BY_REQUEST,
@@ -30,6 +31,7 @@ from gasang.kinds.container.supervisor.protocol import (
     DETACH,
     EXITED,
     FINISHED,
+    GO_ON,
     HELD,
     LEAVE,
     MESSAGE_MAGIC,
@@ -47,11 +49,9 @@ from gasang.kinds.container.supervisor.protocol import (
 )
 from gasang.kinds.container.supervisor.state import MOST_CLIENTS, MOST_CONNECTIONS, Client, Connection, State
 from gasang.kinds.container.supervisor.stdio import resize
-from gasang.native import boolean, cast, copy, i32, i64, native, null, ptr, ref, sizeof, syscall, u16, u32, u64
+from gasang.native import boolean, cast, copy, i32, i64, native, null, ptr, ref, sizeof, syscall, u8, u16, u32, u64
 
-_SOL_SOCKET, _SO_PEERCRED, _SCM_RIGHTS = 1, 17, 1
-_RIGHTS_OF_ONE: Final = 20  # struct cmsghdr with one descriptor, so that the kernel never hands us a second
-_MSG_DONTWAIT, _MSG_CMSG_CLOEXEC, _MSG_TRUNC = 0x40, 0x4000_0000, 0x20
+_SOL_SOCKET, _SO_PEERCRED = 1, 17
 _MOST_SIGNAL: Final = 64
 _KNOWN_FLAGS: Final = 127
 
@@ -182,6 +182,8 @@ def obey(s: ptr[State], connection: ptr[Connection], request: ptr[Request], fd: 
     close(fd)
     if kind == START:
         return may_start(s)
+    if kind == GO_ON:
+        return go_on(s)
     if kind == RESIZE:
         return resize_terminal(s, request.first, request.second)
     if kind == SIGNAL:
@@ -210,28 +212,11 @@ def obey(s: ptr[State], connection: ptr[Connection], request: ptr[Request], fd: 
 def serve(s: ptr[State], connection: ptr[Connection]) -> None:
     """A packet has come, or the connection's end."""
     request = cast(ptr[Request], ref(s.text))
-    pieces = ref(s.words)
-    rights = ref(s.words) + 2
-    message = ref(s.words) + 8
-    pieces[0] = u64(request)
-    pieces[1] = sizeof(Request)
-    rights[0] = 0
-    rights[1] = 0
-    rights[2] = 0
-    message[0] = 0
-    message[1] = 0
-    message[2] = u64(pieces)
-    message[3] = 1
-    message[4] = u64(rights)
-    message[5] = _RIGHTS_OF_ONE
-    message[6] = 0
-    n = syscall(Call.recvmsg, u64(connection.fd), u64(message), _MSG_DONTWAIT | _MSG_CMSG_CLOEXEC)
-    if n == EINTR or n == -11:
+    n = receive(s, connection.fd, cast(ptr[u8], request), sizeof(Request))
+    if n == EINTR or n == EAGAIN:
         return
-    fd: i64 = -1
-    if n >= 0 and message[5] >= _RIGHTS_OF_ONE and u32(rights[1]) == _SOL_SOCKET and u32(rights[1] >> 32) == _SCM_RIGHTS:
-        fd = i64(cast(ptr[i32], rights + 2)[0])
-    whole = n == i64(sizeof(Request)) and u32(message[6]) & _MSG_TRUNC == 0
+    fd = s.received
+    whole = n == i64(sizeof(Request))
     if not whole or request.magic != MESSAGE_MAGIC or request.version != VERSION:
         close(fd)
         if n > 0:

@@ -43,7 +43,7 @@ def forget_records(folder: Path) -> None:
 
 
 @cache
-def _program() -> int:
+def program_descriptor() -> int:
     """The supervisor's program as a sealed file in memory."""
     from gasang.kinds.container.supervisor.main import supervise
     from gasang.kinds.container.supervisor.sources import sources
@@ -77,6 +77,7 @@ class Supervisor:
         self.folder = folder
         self.process = process
         """The supervisor's own process id, where this process has started it."""
+        self.ended = False
         self._tag = 0
         self._news: deque[Status] = deque()
 
@@ -130,7 +131,7 @@ class Supervisor:
             }  # fmt: skip
             moved = {number: own(fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, _FREE)) for number, source in wanted.items()}
             actions: list[Any] = [(os.POSIX_SPAWN_DUP2, source, number) for number, source in moved.items()]
-            process = os.posix_spawn(f"/proc/self/fd/{_program()}", ["gasang-supervisor", folder.name], {}, file_actions=actions)
+            process = os.posix_spawn(f"/proc/self/fd/{program_descriptor()}", ["gasang-supervisor", folder.name], {}, file_actions=actions)
         except BaseException:
             ours.close()
             raise
@@ -176,6 +177,10 @@ class Supervisor:
     def start(self) -> Status:
         """Let the process be made, or go on that has stopped in its plan. The answer's `failed` says what of the plan failed."""
         return self.request(protocol.START)
+
+    def go_on(self) -> Status:
+        """Let the process go on from one stop in its plan; the `stop` of a status says which it is at."""
+        return self.request(protocol.GO_ON)
 
     def attach(
         self,
@@ -247,7 +252,7 @@ class Supervisor:
         tag = self.send(kind, first, second, flags=flags, keys=keys, descriptor=descriptor)
         limit = time.monotonic() + _ANSWER_TIME
         while True:
-            if not select.select([self._connection], [], [], max(0.0, limit - time.monotonic()))[0]:
+            if not self._readable(limit - time.monotonic()):
                 raise TimedOutError(self._subject, f"no answer within {_ANSWER_TIME:g} s", "look whether the host is overloaded")
             made = self._receive()
             if made is None:
@@ -274,10 +279,10 @@ class Supervisor:
     # ------------------------------------------------------------------ news
 
     def news(self) -> Iterator[Status]:
-        """What has come since the last time, without waiting; a status of kind 0 when the supervisor has ended, and then no more."""
+        """What has come since the last time, without waiting. `ended` says afterwards that the supervisor has: no more will come."""
         while self._news:
             yield self._news.popleft()
-        while select.select([self._connection], [], [], 0)[0]:
+        while not self.ended and self._readable(0):
             made = self._receive()
             if made is None:
                 return
@@ -291,8 +296,7 @@ class Supervisor:
                 made = self._news.popleft()
                 if made.kind == protocol.EXITED:
                     return made
-            left = None if limit is None else max(0.0, limit - time.monotonic())
-            if not select.select([self._connection], [], [], left)[0]:
+            if not self._readable(None if limit is None else limit - time.monotonic()):
                 raise TimedOutError(self._subject, "the process still runs", "wait longer, or stop the container")
             heard = self._receive()
             if heard is not None:
@@ -314,11 +318,18 @@ class Supervisor:
     def _subject(self) -> str:
         return f"supervisor in {self.folder}"
 
+    def _readable(self, seconds: float | None) -> bool:
+        """Wait at most so long for a packet or the end; select(2) could not, with more than a thousand descriptors."""
+        waiting = select.poll()
+        waiting.register(self._connection, select.POLLIN)
+        return bool(waiting.poll(None if seconds is None else max(0.0, seconds * 1000)))
+
     def _receive(self) -> Status | None:
         try:
             raw = self._connection.recv(STATUS_SIZE + 1)
         except ConnectionResetError:
-            return None
+            raw = b""
+        self.ended = not raw
         return read_status(raw, self._subject) if raw else None
 
 

@@ -73,6 +73,7 @@ def open_log(s: ptr[State]) -> i64:
 @native
 def rotate(s: ptr[State]) -> None:
     """Begin a new file; the oldest goes. With one file only, it is emptied."""
+    s.status.rotations += 1
     count = s.config.log_count
     if count < 2:
         syscall(Call.ftruncate, u64(s.log.fd), 0)

@@ -46,6 +46,15 @@ def add(s: ptr[State], fd: i64, events: i16, meaning: u32) -> None:
 
 
 @native
+def is_connected(s: ptr[State], number: u64) -> boolean:
+    """Whether a control connection is still there."""
+    for i in range(u64(MOST_CONNECTIONS)):
+        if s.connections[i].used != 0 and s.connections[i].number == number:
+            return True
+    return False
+
+
+@native
 def gather(s: ptr[State]) -> None:
     """What to wait for now."""
     s.polled_count = 0
@@ -55,6 +64,8 @@ def gather(s: ptr[State]) -> None:
             add(s, s.streams[i].fd, POLLIN, _STREAM | i)
     for i in range(u32(MOST_CLIENTS)):
         client = ref(s.clients[i])
+        if client.used != 0 and client.flags & HELD != 0 and not is_connected(s, client.owner):
+            let_go(s, client, GONE)  # nobody is left who could release it
         if client.used != 0:
             events: i16 = POLLIN if wants_input(s, client) else 0
             if kept(client) != 0 and client.flags & HELD == 0:

@@ -74,6 +74,7 @@ def make_state(file: u64, size: u64) -> ptr[State]:
     s.pidfd = -1
     s.watched = -1
     s.barrier = -1
+    s.console = -1
     s.input = -1
     s.oom = -1
     s.log.fd = -1
@@ -92,7 +93,7 @@ def settle(s: ptr[State]) -> None:
     first: u64 = FD_EXTRA + u64(s.config.extra)
     syscall(Call.close_range, first, 0xFFFF_FFFF, 0)
     if s.config.flags & TERMINAL_GIVEN == 0:
-        syscall(Call.close, FD_TERMINAL)
+        syscall(Call.dup3, FD_FOLDER, FD_TERMINAL, O_CLOEXEC)  # so that nothing else gets this number
     syscall(Call.close_range, 3, 0xFFFF_FFFF, _CLOSE_ON_EXEC)
     syscall(Call.setsid)
     name = ref(s.words)
@@ -126,8 +127,10 @@ def supervise(stack: ptr[u64]) -> i32:
     s = make_state(file, u64(size))
     if s == null:
         return BAD_START
+    if make_nothing(s) < 0:
+        return BAD_START
     settle(s)
-    if make_nothing(s) < 0 or open_log(s) < 0:
+    if open_log(s) < 0:
         return BAD_START
     add_connection(s, FD_FIRST)
     if s.config.flags & START_AT_ONCE != 0:

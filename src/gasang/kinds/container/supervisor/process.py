@@ -10,6 +10,7 @@ from gasang.kinds.container.spawn import spawn, watch
 from gasang.kinds.container.supervisor.calls import (
     EALREADY,
     EINTR,
+    EINVAL,
     ESRCH,
     Call,
     close,
@@ -24,13 +25,14 @@ from gasang.kinds.container.supervisor.protocol import (
     DRAINING,
     EXIT_RECORD,
     EXITED,
+    FD_CONSOLE,
     FD_EXTRA,
     FINISHED,
     RUNNING,
     START_RECORD,
     STARTED,
     STOPPED,
-    TERMINAL_EVENT,
+    TERMINAL_GIVEN,
     WAITING,
 )
 from gasang.kinds.container.supervisor.record import (
@@ -42,7 +44,7 @@ from gasang.kinds.container.supervisor.record import (
     write_record,
 )
 from gasang.kinds.container.supervisor.state import State
-from gasang.kinds.container.supervisor.stdio import make_nothing, make_streams, use_terminal
+from gasang.kinds.container.supervisor.stdio import make_nothing, make_streams, take_terminal
 from gasang.kinds.container.supervisor.streams import end_stream
 from gasang.native import cast, i32, i64, native, ptr, ref, syscall, u8, u32, u64
 
@@ -69,6 +71,8 @@ def start(s: ptr[State]) -> None:
     if s.config.extra != 0:
         syscall(Call.close_range, FD_EXTRA, u64(FD_EXTRA + s.config.extra) - 1, 0)
     make_nothing(s)
+    if s.config.flags & TERMINAL_GIVEN == 0:
+        syscall(Call.close, FD_CONSOLE)
     if result < 0:
         s.status.failed_list = layout.IN_SPAWN
         s.status.failed_errno = i32(-result)
@@ -94,6 +98,7 @@ def release(s: ptr[State]) -> None:
 @native(inline=False)
 def hear(s: ptr[State], outcome: ptr[Spawned]) -> None:
     """Something has come of the plan."""
+    take_terminal(s)
     if outcome.event == layout.FAILED:
         s.status.failed_list = i32(outcome.list)
         s.status.failed_operation = i32(outcome.index)
@@ -103,13 +108,11 @@ def hear(s: ptr[State], outcome: ptr[Spawned]) -> None:
             end(s, _NOT_MADE)
         else:
             syscall(Call.pidfd_send_signal, u64(s.pidfd), _SIGKILL, 0, 0)
-    elif outcome.event == layout.STOPPED:
+    elif outcome.event == layout.STOPPED or outcome.event == layout.NOTIFY:
         s.stopped = 1
+        s.status.stop = u32(outcome.value)
         if s.may_start != 0:
             release(s)
-    elif outcome.event == TERMINAL_EVENT:
-        take_terminal(s, outcome.value)
-        release(s)
     elif outcome.event == layout.RUNNING:
         forget_plan(s)
         if s.stopped != 0:  # the pipe has closed because it was killed where it waited
@@ -131,11 +134,12 @@ def hear_more(s: ptr[State]) -> None:
 
 
 @native
-def take_terminal(s: ptr[State], number: u64) -> None:
-    """Get the master of the terminal that the process has made for itself, by its number there."""
-    master = syscall(Call.pidfd_getfd, u64(s.pidfd), number, 0)
-    if master >= 0 and s.terminal == 0 and s.streams[0].fd < 0:
-        use_terminal(s, master)
+def go_on(s: ptr[State]) -> i64:
+    """GO_ON has come; 0 or an error."""
+    if s.stopped == 0 or s.barrier < 0:
+        return EINVAL
+    release(s)
+    return 0
 
 
 @native
@@ -157,7 +161,7 @@ def may_start(s: ptr[State]) -> i64:
     s.may_start = 1
     if s.status.state == WAITING:
         start(s)
-    elif s.status.state == STOPPED:
+    elif s.stopped != 0:
         release(s)
     return 0
 
@@ -186,7 +190,9 @@ def reap(s: ptr[State]) -> None:
 
 @native(inline=False)
 def end(s: ptr[State], status: u32) -> None:
-    """The process has ended with a wait status."""
+    """The process has ended with a wait status. One whose plan has failed was never the program: how it was ended says nothing."""
+    if s.status.failed_errno != 0:
+        status = _NOT_MADE
     number = status & 0x7F
     s.exited = 1
     s.status.signal = i32(number)
@@ -206,6 +212,8 @@ def drained(s: ptr[State]) -> None:
     is_open = s.streams[0].fd >= 0 or s.streams[1].fd >= 0
     if is_open and steady_clock(ref(s.words)) < s.deadline:
         return
+    close(s.console)
+    s.console = -1
     for i in range(u64(2)):
         stream = ref(s.streams[i])
         if stream.fd >= 0 or stream.carried != 0:

@@ -28,6 +28,8 @@ FD_FIRST: Final = 6
 """The launcher's own control connection."""
 FD_TERMINAL: Final = 7
 """The master of a terminal, where TERMINAL_GIVEN says so."""
+FD_CONSOLE: Final = 7
+"""A socket for the plan to send the master of a terminal over, where TERMINAL_LATER says so."""
 FD_EXTRA: Final = 8
 """The first of `extra` descriptors that the plan wants; they are closed when it is done."""
 
@@ -46,8 +48,7 @@ EPHEMERAL: Final = 32
 """Nobody needs the record after a crash of the host: it is not forced to the disk."""
 
 TERMINAL_LATER: Final = 64
-"""They are a terminal that the plan makes: it reports TERMINAL_EVENT with the number of the master in the process, and waits for a byte."""
-TERMINAL_EVENT: Final = 16
+"""They are a terminal that the plan makes: its master comes over FD_CONSOLE."""
 
 # Kinds of requests.
 START: Final = 1
@@ -64,6 +65,8 @@ RELEASE: Final = 10
 """Let a HELD client (its number in `first`) have its output."""
 DETACH: Final = 11
 """Let go of a client (its number in `first`)."""
+GO_ON: Final = 12
+"""Let a process go on from where it has stopped in its plan, and stop again at the next place; START lets it go on from all."""
 # Kinds of packets that nobody asked for.
 STARTED: Final = 32
 EXITED: Final = 33
@@ -160,9 +163,11 @@ class Status:
     failed_operation: i32
     failed_errno: i32
     clients: u32
-    reserved: u32
+    stop: u32  # where it has stopped in its plan: the value it has reported
     started: u64  # nanoseconds since 1970
     finished: u64
     value: u64
     logged: u64  # bytes written to the log by this supervisor
     lost: u64  # bytes of output that the log could not take
+    log_size: u64  # of the newest log file
+    rotations: u64  # times that a new one has been begun

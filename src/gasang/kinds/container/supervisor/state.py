@@ -97,6 +97,8 @@ class State:
     signals: i64
     pidfd: i64
     watched: i64  # the status pipe of spawn, until the process has executed its program
+    console: i64  # where the plan sends a terminal's master
+    received: i64  # the descriptor that came with the last packet
     barrier: i64  # lets a stopped process go on
     input: i64
     oom: i64

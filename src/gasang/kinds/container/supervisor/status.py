@@ -52,6 +52,9 @@ class Status:
     value: int
     logged: int
     lost: int
+    log_size: int
+    rotations: int
+    stop: int
 
     @property
     def reason(self) -> str:
@@ -69,7 +72,7 @@ def read_status(raw: bytes, subject: str) -> Status:
     failed = (made.failed_list, made.failed_operation, made.failed_errno) if made.failed_errno else None
     return Status(
         made.kind, made.tag, made.error, STATES[made.state], made.pid, made.code, made.signal, bool(made.oom), failed,
-        made.clients, made.started, made.finished, made.value, made.logged, made.lost,
+        made.clients, made.started, made.finished, made.value, made.logged, made.lost, made.log_size, made.rotations, made.stop,
     )  # fmt: skip
 
 

@@ -14,13 +14,15 @@ from gasang.kinds.container.supervisor.calls import (
     open_path,
     word,
 )
-from gasang.kinds.container.supervisor.protocol import FD_TERMINAL, OPEN_STDIN, TERMINAL, TERMINAL_GIVEN, TERMINAL_LATER
+from gasang.kinds.container.supervisor.messages import receive
+from gasang.kinds.container.supervisor.protocol import FD_CONSOLE, FD_TERMINAL, OPEN_STDIN, TERMINAL, TERMINAL_GIVEN, TERMINAL_LATER
 from gasang.kinds.container.supervisor.state import State
 from gasang.native import cast, i32, i64, native, ptr, ref, store_unaligned, syscall, u16, u64
 
 _UNLOCK_TERMINAL: Final = 0x4004_5431  # TIOCSPTLCK
 _OPEN_OTHER_SIDE: Final = 0x5441  # TIOCGPTPEER
 _SET_SIZE: Final = 0x5414  # TIOCSWINSZ
+_AF_UNIX, _STREAM_CLOEXEC = 1, 1 | 0o2000000
 _DEV, _NULL, _PTMX = word("/dev/"), word("null"), word("ptmx")
 
 
@@ -117,15 +119,39 @@ def make_nothing(s: ptr[State]) -> i64:
         return null
     for at in range(u64(3)):
         place(null, at)
-    close(null)
+    if null > 2:  # whoever started us may have had none of the three
+        close(null)
     return 0
+
+
+@native
+def make_console(s: ptr[State]) -> i64:
+    """A pair of sockets for a terminal's master to come over; 0 or an error."""
+    ends = cast(ptr[i32], ref(s.words))
+    made = syscall(Call.socketpair, _AF_UNIX, _STREAM_CLOEXEC, 0, u64(ends))
+    if made < 0:
+        return made
+    s.console = i64(ends[0])
+    theirs = i64(ends[1])
+    place(theirs, FD_CONSOLE)
+    close(theirs)
+    return 0
+
+
+@native
+def take_terminal(s: ptr[State]) -> None:
+    """Get the master of the terminal that the plan has made, if it has come."""
+    if s.console < 0 or s.terminal != 0:
+        return
+    if receive(s, s.console, ref(s.text), 256) > 0 and s.received >= 0:
+        use_terminal(s, s.received)
 
 
 @native
 def make_streams(s: ptr[State]) -> i64:
     """What the configuration wants; 0 or an error."""
     if s.config.flags & TERMINAL_LATER != 0:
-        return 0
+        return make_console(s)
     if s.config.flags & TERMINAL_GIVEN != 0:
         use_terminal(s, FD_TERMINAL)
         return 0

@@ -1,0 +1,173 @@
+"""Pull an image of 225 MiB (ten layers, 22,000 files) from a local registry until it is unpacked: ours, dockerd's, and skopeo's blobs alone.
+
+    python bench/pull.py [--rounds N] [--scale S]
+
+The image is made and pushed by us first. The rounds alternate, each from an empty store; the smallest and the middle of each are shown,
+and ratios of the middles. A peer that is not installed is left out (Debian: docker-registry, docker.io, skopeo).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+
+sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "src"), str(Path(__file__).resolve().parent)]
+
+from peers import environment, load
+from pull_image import make_image
+
+from gasang.host.spread import spread_children
+from gasang.images.content.content import Content
+from gasang.images.registry.push import push
+
+TARGET = 0.4
+OURS = """
+import sys, time
+from pathlib import Path
+from gasang.images.content.content import Content
+from gasang.images.registry.pull import pull
+pull(sys.argv[1], Content(Path(sys.argv[2])))
+print(time.time(), flush=True)
+"""
+
+
+def wait_until(ready: Callable[[], bool], what: str) -> None:
+    """Wait for a server to answer, a minute at most."""
+    for _ in range(600):
+        if ready():
+            return
+        time.sleep(0.1)
+    sys.exit(f"{what} does not answer")
+
+
+@contextmanager
+def running(command: list[str], log: Path) -> Iterator[None]:
+    """A server, for the block."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def registry(folder: Path) -> Iterator[str]:
+    """Debian's docker-registry on a free port."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    (folder / "registry.yml").write_text(
+        f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {folder}/data}}}}\nhttp: {{addr: '{address}'}}\n"
+    )
+
+    def answers() -> bool:
+        try:
+            with urllib.request.urlopen(f"http://{address}/v2/", timeout=1):
+                return True
+        except OSError:
+            return False
+
+    with running(["docker-registry", "serve", str(folder / "registry.yml")], folder / "registry.log"):
+        wait_until(answers, "docker-registry")
+        yield address
+
+
+@contextmanager
+def docker(folder: Path) -> Iterator[list[str] | None]:
+    """A dockerd of our own: the client's command line for it."""
+    if not (shutil.which("dockerd") and shutil.which("docker")) or os.geteuid() != 0:
+        yield None
+        return
+    client = ["docker", "-H", f"unix://{folder}/docker.sock"]
+    command = [
+        "dockerd", "-H", f"unix://{folder}/docker.sock", "--data-root", f"{folder}/docker", "--exec-root", f"{folder}/exec",
+        "--pidfile", f"{folder}/docker.pid", "--bridge", "none", "--iptables=false", "--storage-driver", "overlay2",
+    ]  # fmt: skip
+    with running(command, folder / "dockerd.log"):
+        wait_until(lambda: subprocess.run([*client, "info"], capture_output=True, check=False).returncode == 0, "dockerd")
+        yield client
+
+
+def ours(name: str, folder: Path) -> float:
+    """Seconds of our pull, the interpreter's start included; what settles afterwards is not waited for."""
+    store = Path(tempfile.mkdtemp(dir=folder))
+    start = time.time()
+    done = subprocess.run([sys.executable, "-c", OURS, name, str(store)], env=environment(), check=True, capture_output=True, text=True)
+    shutil.rmtree(store)
+    return float(done.stdout) - start
+
+
+def dockers(name: str, client: list[str]) -> float:
+    """Seconds of `docker pull`."""
+    start = time.time()
+    subprocess.run([*client, "pull", "-q", name], check=True, capture_output=True)
+    end = time.time()
+    subprocess.run([*client, "rmi", name], check=True, capture_output=True)
+    return end - start
+
+
+def skopeos(name: str, folder: Path) -> float:
+    """Seconds of bringing the blobs alone."""
+    target = tempfile.mkdtemp(dir=folder)
+    start = time.time()
+    command = ["skopeo", "--insecure-policy", "copy", "-q", "--src-tls-verify=false", f"docker://{name}", f"dir:{target}"]
+    subprocess.run(command, check=True)
+    end = time.time()
+    shutil.rmtree(target)
+    return end - start
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--scale", type=float, default=1.0)
+    options = parser.parse_args()
+    if shutil.which("docker-registry") is None:
+        sys.exit("docker-registry is needed (Debian package docker-registry)")
+    with tempfile.TemporaryDirectory(prefix="gasang-pull-", ignore_cleanup_errors=True) as text:
+        folder = Path(text)
+        spread_children(folder)
+        with registry(folder) as address, docker(folder) as client:
+            name = f"{address}/bench/app:1"
+            content = Content(folder / "source")
+            size = make_image(content, name, scale=options.scale)
+            push(name, content)
+            print(f"image: {size / 2**20:.0f} MiB compressed; load {load()}", flush=True)
+            measure(name, folder, client, options.rounds)
+
+
+def measure(name: str, folder: Path, client: list[str] | None, rounds: int) -> None:
+    """The rounds, alternating."""
+    runs: dict[str, Callable[[], float]] = {"gasang": lambda: ours(name, folder)}
+    if client is not None:
+        runs["dockerd"] = lambda: dockers(name, client)
+    if shutil.which("skopeo"):
+        runs["skopeo, blobs alone"] = lambda: skopeos(name, folder)
+    times: dict[str, list[float]] = {who: [] for who in runs}
+    for number in range(rounds):
+        for who, run in runs.items():
+            os.sync()  # each begins with nothing of the one before to be written
+            times[who].append(run())
+        print(f"round {number + 1}: " + ", ".join(f"{who} {values[-1]:.2f} s" for who, values in times.items()), flush=True)
+    print(f"load {load()}")
+    for who, values in times.items():
+        ratio = median(times["gasang"]) / median(values)
+        verdict = f" ({'met' if ratio <= TARGET else 'missed'}: ≤ {TARGET})" if who == "dockerd" else ""
+        print(f"{who:22} min {min(values):6.2f} s  median {median(values):6.2f} s  ours over it {ratio:5.2f}{verdict}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""What the compiled processor is made of. Imported only to compile it: this is every instruction's description."""
+
+from __future__ import annotations
+
+from gasang.cpus.decoder import DecoderTables
+from gasang.cpus.riscv64 import clock, code, execute, mmu, outside
+from gasang.cpus.riscv64.handlers import make_handlers
+from gasang.cpus.riscv64.isa import rv64
+from gasang.native import NativeFunction
+from gasang.native.library import Parts
+
+ENTRIES: tuple[NativeFunction, ...] = (
+    execute.run,
+    execute.complete,
+    execute.serve_requests,
+    mmu.wipe_tlb,
+    mmu.enter_context,
+    code.forget_all_blocks,
+    outside.post,
+    outside.retract,
+    outside.ask,
+    outside.time_of,
+    outside.instructions,
+    outside.host_wrote,
+    outside.pending,
+    outside.host_ticks,
+    clock.steer_clock,
+)  # fmt: skip
+
+
+def make_parts() -> Parts:
+    """The functions that Python calls, the handlers, and the decoder's tables."""
+    return Parts(list(ENTRIES), {"dispatch": make_handlers(rv64)}, DecoderTables(rv64).content)

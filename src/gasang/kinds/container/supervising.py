@@ -1,0 +1,177 @@
+"""A container's processes under supervisors: the plan, the control groups and the settings that a supervisor is launched with."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from gasang.core.errors import GasangError, StateError, UsageError
+from gasang.host.namespaces import NAMESPACES
+from gasang.host.syscalls import machine_name
+from gasang.kinds.container.cgroups.group import Cgroup
+from gasang.kinds.container.cgroups.hierarchies import Hierarchies
+from gasang.kinds.container.config.config import Config, read_config
+from gasang.kinds.container.config.process import Process
+from gasang.kinds.container.launching import launch_error
+from gasang.kinds.container.plan import Built
+from gasang.kinds.container.planning.entering import EnteringPlanner
+from gasang.kinds.container.planning.order import Order, OverlayRoot
+from gasang.kinds.container.planning.planner import Planner
+from gasang.kinds.container.privileges import clamp, is_rootless
+from gasang.kinds.container.seccomp.compiler import compile_filter
+from gasang.kinds.container.seccomp.profile import default_profile
+from gasang.kinds.container.supervisor import protocol
+from gasang.kinds.container.supervisor.launch import Supervisor, forget_records
+from gasang.kinds.container.supervisor.settings import Settings
+
+UNCONFINED: Final = "unconfined"
+DEFAULT: Final = "default"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be supervised: an OCI configuration, and what it does not say.
+
+    `layers` are lower directories, the uppermost first; `seccomp` is "default", "unconfined" or a profile in Docker's JSON.
+    """
+
+    folder: Path
+    identity: str
+    configuration: Mapping[str, Any]
+    layers: tuple[Path, ...] = ()
+    upper: Path | None = None
+    work: Path | None = None
+    seccomp: str = DEFAULT
+    stdin: bool = False
+    log: str = ""
+    log_size: int = 0
+    log_files: int = 1
+    size: tuple[int, int] = (0, 0)
+    inside: int = 0
+    """The pid of the container's first process, for one more process in it."""
+
+
+@dataclass
+class Supervised:
+    """A supervisor that has been launched, and how to say what fails of its plan."""
+
+    supervisor: Supervisor
+    identity: str
+    built: Built
+    warnings: list[str] = field(default_factory=list)
+
+    def failure(self, failed: tuple[int, int, int]) -> GasangError:
+        """The error for (list, operation, error number) of a status; those of the program have a `guest_code`."""
+        which, index, number = failed
+        return launch_error(self.identity, self.built.phrase(which, index), number)
+
+
+def launch(wish: Wish, hierarchies: Hierarchies) -> Supervised:
+    """Launch the supervisor of a wish; its process waits for START. Raises GasangError, and nothing is left behind then."""
+    config = read_config(json.dumps(wish.configuration), "the container's configuration")
+    if config.process is None:
+        raise UsageError(f"container {wish.identity}", "it has no process", "give a command")
+    warnings: list[str] = []
+    process = clamp(config.process, warnings)
+    group = Cgroup.at(config.linux.cgroups_path, wish.identity, hierarchies)
+    with contextlib.ExitStack() as stack:
+        if not wish.inside:
+            group.create(config.linux.resources)
+            warnings += group.warnings
+        try:
+            return _launch(wish, config, process, group, warnings, stack)
+        except BaseException:
+            if not wish.inside:
+                group.delete()
+            raise
+
+
+def _launch(wish: Wish, config: Config, process: Process, group: Cgroup, warnings: list[str], stack: contextlib.ExitStack) -> Supervised:
+    use = group.use()
+    descriptors: list[int] = []
+
+    def hand(descriptor: int) -> int:
+        """The number by which the supervisor knows a descriptor."""
+        stack.callback(os.close, descriptor)
+        descriptors.append(descriptor)
+        return protocol.FD_EXTRA + len(descriptors) - 1
+
+    if use.descriptor >= 0:
+        use = replace(use, descriptor=hand(use.descriptor))
+    order = Order(
+        config,
+        _root(wish),
+        wish.identity,
+        use,
+        console_socket=protocol.FD_CONSOLE if process.terminal else -1,
+        new_keyring=not wish.inside,
+        privileged_limits=not is_rootless(),
+        filter=_filter(wish.seccomp, process),
+    )
+    if wish.inside:
+        target = hand(_pidfd(wish))
+        flags = 0
+        for namespace in config.linux.namespaces:
+            flags |= NAMESPACES[namespace.kind].flag
+        built = EnteringPlanner(order, process, target, flags).build()
+    else:
+        built = Planner(order, process).build()
+    settings = Settings(
+        log=wish.log,
+        log_size=wish.log_size,
+        log_count=wish.log_files,
+        terminal_later=process.terminal,
+        rows=wish.size[0],
+        columns=wish.size[1],
+        open_stdin=wish.stdin,
+        ephemeral=bool(wish.inside),
+        oom_file="" if wish.inside else oom_file(group),
+    )
+    wish.folder.mkdir(parents=True, exist_ok=True, mode=0o710)
+    forget_records(wish.folder)
+    return Supervised(Supervisor.launch(settings, built.data, wish.folder, descriptors=descriptors), wish.identity, built, warnings)
+
+
+def _root(wish: Wish) -> OverlayRoot:
+    target = wish.folder / "rootfs"
+    if not wish.inside:
+        target.mkdir(parents=True, exist_ok=True)
+    return OverlayRoot([str(layer) for layer in wish.layers], str(wish.upper or ""), str(wish.work or ""), str(target))
+
+
+def _pidfd(wish: Wish) -> int:
+    try:
+        return os.pidfd_open(wish.inside)
+    except ProcessLookupError:
+        raise StateError(f"container {wish.identity}", "it is not running", "start it first") from None
+
+
+def oom_file(group: Cgroup) -> str:
+    """The file in which the kernel counts a container's processes that it ended for want of memory; "" where there is none."""
+    hierarchy = group.hierarchies.holding("memory")
+    if hierarchy is not None:
+        return f"{group.folders[hierarchy.name]}/memory.oom_control"
+    return f"{group.folders['']}/memory.events" if "" in group.folders else ""
+
+
+def _filter(seccomp: str, process: Process) -> bytes:
+    if seccomp == UNCONFINED:
+        return b""
+    if seccomp != DEFAULT:
+        from gasang.kinds.container.seccomp.docker import read_profile
+
+        return compile_filter(read_profile(seccomp, process.capabilities.bounding, machine_name()), machine_name())
+    return _default_filter(process.capabilities.bounding)
+
+
+@lru_cache(64)
+def _default_filter(capabilities: int) -> bytes:
+    return compile_filter(default_profile(capabilities, machine_name()), machine_name())
+
+

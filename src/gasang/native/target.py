@@ -1,0 +1,42 @@
+"""What code is made for, and by which LLVM: both are part of every cached object's key.
+
+LLVM is asked for a fixed processor level rather than the host's exact model: x86-64-v3, which every recent x86 has and which avoids the
+AVX-512 code paths that call run-time functions the linker does not have.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+_LEVELS = {"x86_64": ("x86-64-v3", ""), "aarch64": ("generic", "+v8.1a")}
+
+
+def machine() -> str:
+    """The host's processor family: x86_64 or aarch64."""
+    if hasattr(os, "uname"):
+        name = os.uname().machine.lower()
+    else:
+        import platform
+
+        name = platform.machine().lower()
+    return {"amd64": "x86_64", "arm64": "aarch64"}.get(name, name)
+
+
+def level() -> tuple[str, str]:
+    """The processor and the features code is made for, as LLVM names them."""
+    return _LEVELS.get(machine(), ("generic", ""))
+
+
+@cache
+def compiler_identity() -> str:
+    """Which llvmlite is installed, without loading it: its version file and its library's size."""
+    spec = find_spec("llvmlite")
+    if spec is None or spec.origin is None:
+        return "none"
+    folder = Path(spec.origin).parent
+    version = folder / "_version.py"
+    libraries = sorted((path.name, path.stat().st_size) for path in (folder / "binding").glob("*llvmlite.*"))
+    return f"{version.read_text() if version.exists() else ''}{libraries}"

@@ -1,0 +1,64 @@
+"""Names for machines, in one piece: who is in the directory, who has a DNS server inside, whom a machine is told to ask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gasang.network.dns.directory import Directory
+from gasang.network.dns.inside import listen
+from gasang.network.dns.server import Server
+from gasang.network.dns.upstream import SERVER, Watched, text_for_machine
+from gasang.network.spec import Endpoint, Network
+
+
+class Naming:
+    """The directory and its server. Not thread-safe: its owner locks."""
+
+    def __init__(self, resolv_conf: str) -> None:
+        self._directory = Directory()
+        self._server = Server(self._directory, resolv_conf)
+        self._host = Watched(resolv_conf)
+        self._asking: set[str] = set()
+
+    def close(self) -> None:
+        """Stop answering."""
+        self._server.close()
+
+    def asked_by(self, network: Network, machine: str, namespace: int) -> tuple[str, ...]:
+        """Whom a machine that joins asks for names: us where there are names, or where it cannot reach the host's resolvers itself.
+
+        Raises StateError, NetlinkError, PermissionDeniedError when the server cannot be had inside.
+        """
+        if machine not in self._asking:
+            reachable = self._host.now().reachable_from_inside
+            if network.default and reachable:
+                return reachable
+            self.listen(machine, namespace)
+        return (SERVER,)
+
+    def listen(self, machine: str, namespace: int) -> None:
+        """Answer that machine inside its namespace.
+
+        Raises as `asked_by` does.
+        """
+        self._server.serve(machine, listen(namespace))
+        self._asking.add(machine)
+
+    def enlist(self, endpoint: Endpoint, network: Network) -> None:
+        """An endpoint is there."""
+        with self._server.lock:
+            self._directory.add(endpoint, network.name, internal=network.spec.internal, named=not network.default)
+
+    def delist(self, endpoint: Endpoint, *, last: bool) -> None:
+        """It is gone; `last`: its machine is in no network any more."""
+        with self._server.lock:
+            self._directory.remove(endpoint)
+        if last and endpoint.machine in self._asking:
+            self._asking.discard(endpoint.machine)
+            self._server.release(endpoint.machine)
+
+    def resolv_conf(self, endpoint: Endpoint, search: Sequence[str], options: Sequence[str]) -> str:
+        """The text of a machine's /etc/resolv.conf; what is not given is the host's."""
+        host = self._host.now()
+        own = ("ndots:0",) if endpoint.dns == (SERVER,) else host.options
+        return text_for_machine(endpoint.dns, search or host.search, options or own)

@@ -1,0 +1,263 @@
+"""The host is left as it was: after the last machine, after a crash at any point, and where others have rules of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gasang.core.errors import GasangError
+from gasang.host import nftables, rtnetlink, sysctls
+from gasang.host.netlink import ROUTE, Socket
+from gasang.network.ports import parse
+from gasang.network.spec import EndpointSpec, NetworkSpec
+from support.network_host import Host
+
+
+def use(host: Host, count: int = 3) -> list[int]:
+    """Three networks with machines; the namespaces."""
+    networks = host.opened[-1]
+    networks.create(NetworkSpec("six", ipv6=True))
+    networks.create(NetworkSpec("cellar", internal=True, icc=False))
+    namespaces = []
+    for name in (networks.default().name, "six", "cellar"):
+        for number in range(count):
+            namespaces.append(host.namespace())
+            endpoint = networks.connect(name, namespaces[-1], EndpointSpec(f"{name}{number}", name=f"{name}{number}"))
+            networks.publish(endpoint, parse("80") + parse("0.0.0.0::53/udp"))
+    return namespaces
+
+
+@pytest.mark.parametrize("dying", [True, False])
+def test_with_the_last_machine_goes_everything(host: Host, dying: bool) -> None:
+    before = host.snapshot()
+    networks = host.networks()
+    namespaces = use(host)
+    assert host.snapshot() != before
+    assert sysctls.read("net/ipv4/ip_forward") == "1"
+    for endpoint in networks.endpoints():
+        networks.disconnect(endpoint, dying=dying)
+    for namespace in namespaces if dying else ():
+        host.end(namespace)
+    assert networks.tidy(linger=60) is not None
+    assert networks.tidy(linger=0) is None
+    assert host.settled(before) == before
+
+
+def test_a_cable_whose_namespace_somebody_holds_goes_too(host: Host) -> None:
+    before = host.snapshot()
+    networks = host.networks()
+    endpoint = networks.connect(networks.default().name, host.namespace(), EndpointSpec("one"))
+    networks.disconnect(endpoint, dying=True)
+    assert endpoint.host_interface in host.snapshot()["links"]
+    networks.tidy(linger=0)
+    assert host.settled(before) == before
+
+
+def test_a_failed_first_machine_leaves_nothing(host: Host) -> None:
+    before = host.snapshot()
+    networks = host.networks()
+    with open(os.devnull, "rb") as file, pytest.raises(GasangError):
+        networks.connect(networks.default().name, file.fileno(), EndpointSpec("one"))
+    assert networks.tidy(linger=0) is None
+    assert host.settled(before) == before
+
+
+def test_it_can_be_used_again_after_it_went(host: Host) -> None:
+    before = host.snapshot()
+    networks = host.networks()
+    for _ in range(2):
+        namespace = host.namespace()
+        endpoint = networks.connect(networks.default().name, namespace, EndpointSpec("one"))
+        host.serve(namespace, "0.0.0.0", 80)
+        assert host.reaches(None, endpoint.address(4), 80)
+        networks.disconnect(endpoint)
+        networks.tidy(linger=0)
+        assert host.settled(before) == before
+
+
+def test_a_network_in_use_again_does_not_go(host: Host) -> None:
+    networks = host.networks()
+    first = networks.connect(networks.default().name, host.namespace(), EndpointSpec("one"))
+    networks.disconnect(first)
+    namespace = host.namespace()
+    networks.connect("bridge", namespace, EndpointSpec("two"))
+    assert networks.tidy(linger=0) is None
+    host.serve(namespace, "0.0.0.0", 80)
+    assert host.reaches(None, "172.17.0.2", 80)
+
+
+def test_forwarding_that_was_on_stays_on(host: Host) -> None:
+    sysctls.write("net/ipv4/ip_forward", "1")
+    before = host.snapshot()
+    networks = host.networks()
+    networks.disconnect(networks.connect(networks.default().name, host.namespace(), EndpointSpec("one")))
+    networks.tidy(linger=0)
+    assert host.settled(before) == before
+
+
+def test_forwarding_on_which_others_came_to_rely_stays_on(host: Host) -> None:
+    networks = host.networks()
+    endpoint = networks.connect(networks.default().name, host.namespace(), EndpointSpec("one"))
+    with Socket(ROUTE) as route:
+        route.send([rtnetlink.new_bridge("other0", b"\x02\0\0\0\0\7")])
+    networks.disconnect(endpoint)
+    networks.tidy(linger=0)
+    assert sysctls.read("net/ipv4/ip_forward") == "1"
+
+
+def test_a_host_that_heeds_routers_goes_on_to(host: Host) -> None:
+    sysctls.write("net/ipv6/conf/up0/accept_ra", "1")
+    before = host.snapshot()
+    networks = host.networks()
+    networks.create(NetworkSpec("six", ipv6=True))
+    endpoint = networks.connect("six", host.namespace(), EndpointSpec("one"))
+    assert sysctls.read("net/ipv6/conf/all/forwarding") == "1"
+    assert sysctls.read("net/ipv6/conf/up0/accept_ra") == "2"
+    networks.disconnect(endpoint)
+    networks.tidy(linger=0)
+    assert host.settled(before) == before
+
+
+def test_the_hosts_own_interfaces_are_not_joined_by_our_forwarding(host: Host) -> None:
+    far = host.namespace()
+    with Socket(ROUTE) as route:
+        route.send([rtnetlink.new_veth("up1", 0, "far0", b"\x02\0\0\0\0\2", far)])
+    host._address("up1", "198.51.100.1")
+    host.inside(far, lambda: host._address("far0", "198.51.100.2"))
+    for namespace, name, gateway in ((far, "far0", "198.51.100.1"), (host.outside, "out0", "192.0.2.1")):
+        host.inside(namespace, lambda name=name, gateway=gateway: _route(name, gateway))  # type: ignore[misc]
+    host.serve(far, "198.51.100.2", 80)
+    assert not host.reaches(host.outside, "198.51.100.2", 80)
+    networks = host.networks()
+    namespace = host.namespace()
+    networks.connect(networks.default().name, namespace, EndpointSpec("one"))
+    assert not host.reaches(host.outside, "198.51.100.2", 80)
+    assert host.reaches(namespace, "198.51.100.2", 80)
+
+
+def _route(name: str, gateway: str) -> None:
+    import socket
+
+    with Socket(ROUTE) as route:
+        route.send([rtnetlink.default_route(socket.if_nametoindex(name), socket.inet_aton(gateway))])
+
+
+def test_rules_of_others_are_left_alone_and_obstacles_are_told(host: Host) -> None:
+    with nftables.Netfilter() as netfilter:
+        chain = nftables.add_base_chain(nftables.INET, "firewall", "forward", "filter", nftables.FORWARD, 0, policy=nftables.DROP)
+        rule = nftables.add_rule(nftables.INET, "firewall", "forward", nftables.meta(nftables.META_PROTOCOL), nftables.compare(b"\x06"))
+        netfilter.install(nftables.INET, "firewall", [chain, rule])
+        before = host.snapshot()
+        networks = host.networks()
+        endpoint = networks.connect(networks.default().name, host.namespace(), EndpointSpec("one"))
+        assert [sentence for sentence in networks.obstacles() if "firewall" in sentence]
+        networks.disconnect(endpoint)
+        networks.tidy(linger=0)
+        assert host.settled(before) == before
+        assert (nftables.INET, "firewall") in netfilter.tables()
+
+
+def test_two_instances_do_not_touch_each_others(host: Host, tmp_path: Path) -> None:
+    from gasang.network.names import tag_of
+    from gasang.network.networks import Networks
+
+    first = host.networks()
+    namespace = host.namespace()
+    endpoint = first.connect(first.default().name, namespace, EndpointSpec("one"))
+    other = Networks({}, tag=tag_of("another"), resolv_conf=str(host.resolv_conf))
+    host.opened.append(other)
+    assert other.reconcile({}) == []
+    mine = host.namespace()
+    theirs = other.connect(other.default().name, mine, EndpointSpec("one"))
+    assert theirs.address(4) == "172.18.0.2"
+    host.serve(namespace, "0.0.0.0", 80)
+    assert host.reaches(None, endpoint.address(4), 80)
+    first.disconnect(endpoint)
+    first.tidy(linger=0)
+    host.serve(mine, "0.0.0.0", 80)
+    assert host.reaches(None, theirs.address(4), 80)
+    assert sysctls.read("net/ipv4/ip_forward") == "1"
+
+
+STEPS = (*range(1, 40, 3), 200)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_at_any_point_the_next_one_clears_up(host: Host, step: int, tmp_path: Path) -> None:
+    before = host.snapshot()
+    journal = tmp_path / "journal"
+    child = os.fork()
+    if child == 0:
+        try:
+            _die_at(host, step, journal)
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) == (step != STEPS[-1]), "the last step is beyond the end"
+    networks = host.networks(_replayed(journal))
+    networks.reconcile({})
+    assert networks.endpoints() == []
+    assert host.settled(before) == before
+
+
+def _die_at(host: Host, step: int, journal: Path) -> None:
+    """Use networks, and die just before the kernel is told something for the `step`-th time."""
+    count = 0
+
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*arguments)
+
+        return call
+
+    Socket._post = counted(Socket._post)  # type: ignore[method-assign]
+    sysctls.write = counted(sysctls.write)
+
+    def store(kind: str, identity: str, value: Mapping[str, Any] | None) -> None:
+        with journal.open("a", encoding="utf-8") as file:
+            file.write(json.dumps([kind, identity, value]) + "\n")
+
+    host.networks(store=store)
+    use(host, 1)
+
+
+def _replayed(journal: Path) -> dict[str, dict[str, Any]]:
+    state: dict[str, dict[str, Any]] = {}
+    for line in journal.read_text(encoding="utf-8").splitlines() if journal.exists() else ():
+        kind, identity, value = json.loads(line)
+        state.setdefault(kind, {})
+        if value is None:
+            state[kind].pop(identity, None)
+        else:
+            state[kind][identity] = value
+    return state
+
+
+def test_machines_that_live_through_a_crash_keep_their_network(host: Host, tmp_path: Path) -> None:
+    state: dict[str, dict[str, Any]] = {}
+    networks = host.networks(store=lambda kind, identity, value: state.setdefault(kind, {}).__setitem__(identity, value))
+    networks.create(NetworkSpec("lan"))
+    spaces = {name: host.namespace() for name in ("one", "two", "lost")}
+    ends = {name: networks.connect("lan", space, EndpointSpec(name, name=name)) for name, space in spaces.items()}
+    networks.publish(ends["one"], parse("8080:80"))
+    # The daemon is gone; its sockets with it.
+    networks.close()
+    again = host.networks({kind: {key: value for key, value in rows.items() if value} for kind, rows in state.items()})
+    removed = again.reconcile({name: spaces[name] for name in ("one", "two")})
+    assert removed == [ends["lost"].host_interface]
+    host.serve(spaces["one"], "0.0.0.0", 80)
+    assert host.reaches(spaces["two"], ends["one"].address(4), 80)
+    assert host.reaches(None, "127.0.0.1", 8080)
+    assert host.reaches(None, "::1", 8080)
+    fresh = again.connect("lan", host.namespace(), EndpointSpec("three"))
+    assert fresh.address(4) == ends["lost"].address(4)
