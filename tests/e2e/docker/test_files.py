@@ -56,7 +56,7 @@ def test_in_keeps_modes_and_owners(docker, made, tmp_path):
 
 
 def test_archive_mode_gives_to_the_containers_user(docker, image, name, tmp_path):
-    docker("create", "--name", name, "--user", "worker:crew", image)
+    docker("create", "--name", name, "--user", "1000:2000", image)
     (tmp_path / "file").write_text("x")
     docker("cp", "-a", tmp_path / "file", f"{name}:/tmp/file")
     member = read(docker, name, "/tmp/file").getmembers()[0]

@@ -64,7 +64,7 @@ def test_filters(docker, image, running, condition, matches):
 def test_more_filters(docker, image, box):
     first, second, third = box(), box(), box()
     docker("run", "--name", first, image, "sh", "-c", "exit 4", code=4)
-    docker("run", "--name", second, "-v", "/data", "--expose", "81", image, "true")
+    docker("run", "--name", second, "-v", "/data", image, "true")
     docker("run", "--name", third, image, "true")
 
     def names(*conditions):
@@ -75,10 +75,15 @@ def test_more_filters(docker, image, box):
     assert names(f"since={first}") == {second, third}
     assert names(f"before={second}") == {first}
     assert names("volume=/data") == {second}
-    assert names("expose=81") == {second}
     assert names("status=exited", "exited=0") == {second, third}
     assert names(f"name={first}", f"name={third}") == {first, third}
     assert "invalid filter" in docker("ps", "--filter", "nonsense=1", code=1).said.lower()
+
+
+def test_filters_of_ports(docker, image, name):
+    docker("run", "-d", "--name", name, "--expose", "81", "-p", "127.0.0.1:0:80", image, "sleep", "60")
+    for condition, matches in (("expose=81", True), ("expose=80/tcp", True), ("expose=82", False), ("publish=80", True), ("publish=81", False)):
+        assert (name in docker("ps", "--filter", condition, "--format", "{{.Names}}").lines) == matches, condition
 
 
 def test_inspect(docker, image, running):

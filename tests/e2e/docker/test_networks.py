@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import socket
 import subprocess
+import sys
 
 import pytest
 from support.engines.client import until
 from support.engines.registry import free_port
 
-SERVE = "while :; do echo -e 'HTTP/1.0 200 OK\\r\\n\\r\\nserved' | nc -l -p 80 >/dev/null; done"
+# Debian's busybox has no server for datagrams: this one is the host's, in the container's network.
+ECHO = """
+import ctypes, os, socket, sys
+ctypes.CDLL(None).setns(os.open(f"/proc/{sys.argv[1]}/ns/net", os.O_RDONLY), 0)
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("", int(sys.argv[2])))
+print("ready", flush=True)
+data, client = server.recvfrom(100)
+server.sendto(data.upper(), client)
+"""
 HTTPD = "mkdir -p /www && echo served > /www/index.html && exec httpd -f -p {port} -h /www"
 
 
@@ -101,8 +110,7 @@ def test_names_and_aliases(docker, image, name, fresh):
         assert docker("run", "--rm", "--network", network, image, "wget", "-qO-", f"http://{called}/").text == "served", called
     lines = docker("run", "--rm", "--network", network, image, "cat", "/etc/resolv.conf").lines
     assert "nameserver 127.0.0.11" in lines
-    done = docker("run", "--rm", "--network", network, image, "nslookup", "no-such-name.invalid", code=1)
-    assert "NXDOMAIN" in done.text + done.said or "can't find" in done.text + done.said
+    docker("run", "--rm", "--network", network, image, "nslookup", "no-such-name.invalid", code=1)
 
 
 def test_reverse_names(docker, image, name, fresh):
@@ -126,8 +134,9 @@ def test_networks_are_apart(docker, image, name, fresh):
         docker("network", "create", network)
     server(docker, image, name, "--network", networks[0])
     where = address(docker, name, networks[0])
-    docker("run", "--rm", "--network", networks[1], image, "wget", "-qO-", "-T", "1", f"http://{where}/", code=1)
-    docker("run", "--rm", image, "wget", "-qO-", "-T", "1", f"http://{where}/", code=1)
+    for network in (networks[1], "bridge"):
+        docker("run", "--rm", "--network", network, image, "timeout", "2", "wget", "-qO-", f"http://{where}/", code=143)
+    docker("run", "--rm", "--network", networks[0], image, "timeout", "2", "wget", "-qO-", f"http://{where}/")
 
 
 def test_connect_and_disconnect(docker, image, box, fresh):
@@ -136,7 +145,8 @@ def test_connect_and_disconnect(docker, image, box, fresh):
     web, client = box(), box()
     server(docker, image, web, "--network", network)
     docker("run", "-d", "--name", client, image, "sleep", "60")
-    docker("exec", client, "wget", "-qO-", "-T", "1", f"http://{web}/", code=1)
+    where = address(docker, web, network)
+    docker("exec", client, "timeout", "2", "wget", "-qO-", f"http://{where}/", code=143)
     docker("network", "connect", "--alias", "second", network, client)
     assert docker("exec", client, "wget", "-qO-", f"http://{web}/").text == "served"
     assert {"eth0", "eth1"} <= set(docker("exec", client, "ls", "/sys/class/net").lines)
@@ -237,23 +247,15 @@ def test_all_exposed_ports(docker, image, name):
 
 def test_datagrams(docker, image, name):
     port = free_port()
-    docker("run", "-d", "--name", name, "-p", f"127.0.0.1:{port}:99/udp", image, "udpsvd", "-E", "0.0.0.0", "99", "tr", "a-z", "A-Z")
-
-    def answer():
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.settimeout(1)
-            client.connect(("127.0.0.1", port))
-            try:
-                client.send(b"hello\n")
-                return client.recv(100)
-            except OSError:
-                return b""
-
-    until(lambda: docker("exec", name, "netstat", "-lun", code=None).text.count(":99"))
-    client = docker.open("exec", name, "true")
-    client.communicate()
+    docker("run", "-d", "--name", name, "-p", f"127.0.0.1:{port}:99/udp", image, "sleep", "60")
     assert docker("port", name).text == f"99/udp -> 127.0.0.1:{port}"
-    assert isinstance(answer(), bytes)
+    command = [sys.executable, "-c", ECHO, docker.format(name, "{{.State.Pid}}"), "99"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as server, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        assert server.stdout.readline() == b"ready\n"
+        client.settimeout(10)
+        client.connect(("127.0.0.1", port))
+        client.send(b"hello")
+        assert client.recv(100) == b"HELLO"
 
 
 def test_a_port_that_is_taken(docker, image, name):
@@ -292,5 +294,4 @@ def test_six(docker, image, name, fresh):
 
 def test_drivers_that_are_not_there(docker, fresh):
     said = docker("network", "create", "-d", "no-such-driver", fresh("network"), code=1).said
-    assert json.dumps(said)
     assert "no-such-driver" in said
