@@ -82,9 +82,8 @@ class Lives:
             if not force:
                 state = container.status.status
                 raise StateError(
-                    f"cannot remove container {container.name!r}",
-                    f"container is {state}",
-                    "stop the container before removing or force remove",
+                    f'cannot remove container "{container.name}"',
+                    f"container is {state}: stop the container before removing or force remove",
                 )
             await self.running.kill(life, 9, final=True)
         async with life.lock:

@@ -53,6 +53,10 @@ class Process(Protocol):
         """Send a signal to the process. Raises StateError where it is gone."""
         ...
 
+    async def ending(self) -> bool:
+        """Whether the process has ended, be it that `ended` does not know yet."""
+        ...
+
     async def ended(self) -> Exit:
         """Wait for its end. May be awaited by many."""
         ...
@@ -99,5 +103,3 @@ class Launch:
     size: tuple[int, int] = (0, 0)
     seccomp: str = "default"
     """"default", "unconfined", or a profile in Docker's JSON."""
-    init: bool = False
-    """Whether the program runs under an init of ours."""

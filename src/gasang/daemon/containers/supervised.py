@@ -104,7 +104,13 @@ class SupervisedProcess:
         if early and ends.stdin:
             stream = self._relayed(stream, early)
         self._supervisor.attach(
-            stream, stdin=ends.stdin, stdout=ends.stdout, stderr=ends.stderr, multiplexed=ends.multiplexed, ends_stdin=ends.stdin
+            stream,
+            stdin=ends.stdin,
+            stdout=ends.stdout,
+            stderr=ends.stderr,
+            multiplexed=ends.multiplexed,
+            ends_stdin=ends.stdin,
+            keys=ends.keys,
         )
 
     def _relayed(self, client: socket.socket, early: bytes) -> socket.socket:
@@ -142,6 +148,15 @@ class SupervisedProcess:
     async def signal(self, number: int) -> None:
         """Send a signal. Raises StateError where the process is gone."""
         self._supervisor.signal(number)
+
+    async def ending(self) -> bool:
+        """Whether the process has ended, be it that `ended` does not know yet."""
+        if self._ended.done():
+            return True
+        try:
+            return self._supervisor.status().state in ("ending", "exited")
+        except StateError:
+            return True
 
     async def ended(self) -> Exit:
         """Wait for its end."""
