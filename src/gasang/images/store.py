@@ -77,6 +77,10 @@ class Store:
         """The image of a reference. Raises NotFoundError with what to do, BadInputError where it is damaged."""
         return self._image(self._entry(reference))
 
+    def expect(self, reference: str) -> None:
+        """Raises NotFoundError unless there is an image of this reference, be it damaged."""
+        self._entry(reference)
+
     def path(self, blob: Blob) -> Path:
         """The file of a blob."""
         return self._blobs / blob.digest.removeprefix("sha256:")
