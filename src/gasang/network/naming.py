@@ -30,7 +30,7 @@ class Naming:
         Raises StateError, NetlinkError, PermissionDeniedError when the server cannot be had inside.
         """
         if endpoint.machine not in self._asking:
-            reachable = endpoint.resolvers or self._host.now().reachable_from_inside
+            reachable = endpoint.resolvers or self._host.reachable_from_inside()
             if network.default and reachable:
                 return reachable
             self.listen(endpoint.machine, namespace, endpoint.resolvers)

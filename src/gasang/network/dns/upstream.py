@@ -76,12 +76,19 @@ class Watched:
         self._path = path
         self._stamp = (-1, -1)
         self._found = Resolvers()
+        self._reachable: tuple[str, ...] = ()
+
+    def reachable_from_inside(self) -> tuple[str, ...]:
+        """Those of them, as they are now, that a machine can ask itself."""
+        self.now()
+        return self._reachable
 
     def now(self) -> Resolvers:
         """As they are now."""
         current = stamp(self._path)
         if current != self._stamp:
             self._found = read(self._path)
+            self._reachable = self._found.reachable_from_inside
             self._stamp = current
         return self._found
 
