@@ -19,7 +19,7 @@ QEMU = "qemu-system-riscv64"
 QEMU_DEVICES = {
     "rng": ("-device", "virtio-rng-device"),
     "console": ("-device", "virtio-serial-device"),
-    "blk": ("-drive", "file=/dev/null,if=none,id=disk,format=raw", "-device", "virtio-blk-device,drive=disk"),
+    "blk": ("-drive", "file=/dev/null,if=none,id=disk,format=raw,file.locking=off", "-device", "virtio-blk-device,drive=disk"),
 }
 
 

@@ -218,6 +218,14 @@ def test_looking_costs_no_instruction_and_loses_none(make_machine: Maker) -> Non
     assert hart.instructions == 3 + hart.cpu.trap_repeats + 1
 
 
+def test_a_hart_whose_traps_are_watched_is_judged_like_any(make_machine: Maker) -> None:
+    hart = trapped(make_machine(guest((EBREAK,), addi(T1, ZERO, 1))))
+    hart.cpu.watches_traps = 1
+    assert goes_around(hart)
+    assert hart.cpu.watches_traps == 1
+    assert hart.step() == exits.TRAP
+
+
 def test_a_stop_during_the_look_is_answered(make_machine: Maker) -> None:
     machine = make_machine(guest((EBREAK,), addi(T1, ZERO, 1)))
     hart = trapped(machine)

@@ -222,7 +222,7 @@ def test_the_turn_of_a_hart_that_may_be_lost_is_a_trap(machine: SoftMachine) -> 
     hart = machine.harts[0]
     hart.reset(BASE, 0, 0)
     hart.cpu.stvec = BASE
-    assert [hart.step() for _ in range(4)] == [exits.LIMIT] * 4
+    assert [hart.step() for _ in range(4)] == [exits.TRAP] * 4
     hart.cpu.trap_repeats = REPEATS - 1
     assert hart.step() == exits.LOST
     assert [event.what for event in events[-2:]] == [What.EXIT, What.TRAP]

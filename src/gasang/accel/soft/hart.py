@@ -167,10 +167,11 @@ class Hart:
         allowed = int(cpu.remaining + cpu.budget)
         cpu.retired += cpu.quantum - cpu.budget
         cpu.budget = cpu.quantum = 0
+        watched, cpu.watches_traps = cpu.watches_traps, 0
         cpu.remaining = 1
         while (reason := Hart.step(self)) in (exits.MMIO_READ, exits.MMIO_WRITE):
             pass
-        cpu.remaining = max(allowed - 1, 0)
+        cpu.remaining, cpu.watches_traps = max(allowed - 1, 0), watched
         return reason
 
     def step(self) -> int:

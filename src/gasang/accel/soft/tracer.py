@@ -20,6 +20,8 @@ from gasang.cpus.riscv64.assembly import X_NAMES, disassemble
 from gasang.cpus.riscv64.trap import SSTATUS_SPP
 
 MODES = ("U", "S")
+TRAPS = (exits.TRAP, exits.LOST)
+"""The reasons for which a hart comes back right behind a trap."""
 
 
 class What(Enum):
@@ -126,7 +128,7 @@ class _HartTracer:
         """Until the next exit or trap."""
         reason = self._step()
         self._exit(reason)
-        if reason in (exits.TRAP, exits.LOST):
+        if reason in TRAPS:
             self._trap()
         return reason
 
@@ -145,7 +147,7 @@ class _HartTracer:
             self._exit(reason)
         if word is not None and (hart.instructions != number or reason == exits.SBI):  # who answers a call retires it
             self._tracer.tell(hart, What.INSTRUCTION, pc, _spelled(word, pc, before, list(cpu.x)), number, mode)
-        if reason in (exits.TRAP, exits.LOST):
+        if reason in TRAPS:
             self._trap()
         return reason
 

@@ -86,11 +86,11 @@ def deliver_exception(cpu: ptr[Cpu], cause: u64, tval: u64) -> None:
     cpu.trap_retired = retired
     if unlikely(since < HARDLY and cpu.sepc == cpu.pc and cpu.scause == cause and cpu.stval == tval):
         cpu.trap_repeats = cpu.trap_repeats + 1
-        if cpu.trap_repeats % REPEATS == 0:
-            cpu.exit = exits.LOST
     else:
         cpu.trap_repeats = 0
     deliver(cpu, cause, tval)
+    if unlikely(cpu.trap_repeats & (REPEATS - 1) == 0 and cpu.trap_repeats != 0):
+        cpu.exit = exits.LOST
 
 
 @native(inline=True)
