@@ -24,7 +24,9 @@ OLDEST_PYTHON = (3, 11)
 DEMO = ("gpgv", "debian-archive-keyring")
 TEST = (
     *DEMO,
+    "busybox-static",
     "device-tree-compiler",
+    "docker-registry",
     "e2fsprogs",
     "gcc-riscv64-linux-gnu",
     "gnupg",
@@ -32,7 +34,8 @@ TEST = (
     "qemu-system-misc",
     "qemu-user-static",
 )
-PACKAGES = {"demo": DEMO, "test": TEST, "bench": TEST}
+BENCH = (*TEST, "docker.io", "runc", "skopeo")
+PACKAGES = {"demo": DEMO, "test": TEST, "bench": BENCH}
 USUAL_PYTHON_PACKAGES = 28  # what pip names while it installs; the base of its time estimate
 APT = ("apt-get", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3")
 
