@@ -13,8 +13,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[0:1] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "src")]
 
-from support.engines.engine import ENGINES, EngineError, own_network  # noqa: E402
-
 from bench import figures, peers, readme  # noqa: E402
 from bench.figures import Figure  # noqa: E402
 from bench.measures.containers.commands import at_once, client_alone, execute, listing, run  # noqa: E402
@@ -22,6 +20,8 @@ from bench.measures.containers.memory import memory  # noqa: E402
 from bench.measures.containers.pulls import pull  # noqa: E402
 from bench.measures.containers.sides import PEER, Side, sides  # noqa: E402
 from bench.measures.containers.streams import streams  # noqa: E402
+
+from support.engines.engine import ENGINES, EngineError, own_network  # noqa: E402
 
 Measure = Callable[[Sequence[Side], int], list[Figure]]
 MEASURES: dict[str, Measure] = {
@@ -40,7 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench/containers.py", description=__doc__)
     listing = ", ".join(f"{name}: {(measure.__doc__ or '').rstrip('.')}" for name, measure in MEASURES.items())
     parser.add_argument("measures", nargs="*", metavar="MEASURE", help=f"only these (default all): {listing}")
-    parser.add_argument("--runs", type=int, default=20, help="runs of each engine, in turn; the median counts; long ones a quarter (default 20)")
+    parser.add_argument(
+        "--runs", type=int, default=20, help="runs of each engine, in turn; the median counts; long ones a quarter (default 20)"
+    )
     parser.add_argument("--engines", nargs="+", choices=tuple(ENGINES), default=tuple(reversed(ENGINES)), help="only these")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--write-readme", action="store_true", help="put the table into bench/README.md")
@@ -77,7 +79,13 @@ def main() -> int:
     unknown = set(options.measures) - set(MEASURES)
     missing = [name for name in ("docker", "busybox", "docker-registry") if not shutil.which(name)]
     if unknown or missing or os.geteuid() != 0:
-        why = f"there is no measure {', '.join(sorted(unknown))}" if unknown else f"not installed: {', '.join(missing)}" if missing else "needs root"
+        why = (
+            f"there is no measure {', '.join(sorted(unknown))}"
+            if unknown
+            else f"not installed: {', '.join(missing)}"
+            if missing
+            else "needs root"
+        )
         print(f"bench: {why}", file=sys.stderr)
         return 2
     names = [name for name in options.engines if name != PEER or shutil.which("dockerd") or os.environ.get("GASANG_DOCKERD_BIN")]

@@ -22,7 +22,6 @@ from gasang.core.errors import GasangError  # noqa: E402
 from guests.build import BuildError  # noqa: E402
 
 
-
 class Bench:
     """One invocation: its options, its peers, and a method for each thing that can be measured."""
 

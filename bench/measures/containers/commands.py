@@ -36,7 +36,9 @@ def _together(side: Side) -> float:
     begin = time.monotonic()
     command = (*side.docker.program, "run", "--rm", IMAGE, "true")
     clients = [
-        subprocess.Popen(command, env=side.docker.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.Popen(
+            command, env=side.docker.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         for _ in range(AT_ONCE)
     ]
     codes = [client.wait() for client in clients]

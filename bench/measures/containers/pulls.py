@@ -9,12 +9,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from support.engines.registry import Registry
-from support.engines.rootfs import busybox
-
 from bench.figures import Figure, Target
 from bench.measures.containers.sides import PEER, Side, in_turn
 from bench.pull_image import LAYERS, make_image
+
+from support.engines.registry import Registry
+from support.engines.rootfs import busybox
 
 REPOSITORY = "bench/app:1"
 

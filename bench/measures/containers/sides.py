@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.figures import middle
+
 from support.engines import rootfs
 from support.engines.client import Docker
 from support.engines.engine import ENGINES, Engine, remove, short_home
-
-from bench.figures import middle
 
 IMAGE = "busybox:bench"
 PEER = "dockerd"
@@ -41,7 +41,9 @@ class Side:
         )  # fmt: skip
         taken = time.monotonic() - begin
         if done.returncode:
-            raise OSError(f"{self.name}: {' '.join(map(str, words))}: exit code {done.returncode}: {done.stderr.decode(errors='replace')[-500:]}")
+            raise OSError(
+                f"{self.name}: {' '.join(map(str, words))}: exit code {done.returncode}: {done.stderr.decode(errors='replace')[-500:]}"
+            )
         return taken
 
 
@@ -67,7 +69,9 @@ def sides(names: Sequence[str]) -> Iterator[list[Side]]:
             remove(engine.home)
 
 
-def in_turn(found: Sequence[Side], runs: int, measure: Callable[[Side], float], prepare: Callable[[Side], None] | None = None) -> dict[str, float | None]:
+def in_turn(
+    found: Sequence[Side], runs: int, measure: Callable[[Side], float], prepare: Callable[[Side], None] | None = None
+) -> dict[str, float | None]:
     """The median of each side's `runs`, alternating, after one that does not count."""
     taken: dict[str, list[float]] = {side.name: [] for side in found}
     for number in range(runs + 1):

@@ -29,14 +29,18 @@ def streams(found: Sequence[Side], runs: int) -> list[Figure]:
         logs = in_turn(found, rounds, lambda side: _rate(side, LOGGED, "logs", NAME))
         for side in found:
             side.docker("rm", NAME)
-        attached = in_turn(found, rounds, lambda side: _rate(side, ATTACHED, "run", "--rm", "-v", f"{folder}:/data:ro", IMAGE, "cat", f"/data/{ATTACHED}"))
+        attached = in_turn(
+            found, rounds, lambda side: _rate(side, ATTACHED, "run", "--rm", "-v", f"{folder}:/data:ro", IMAGE, "cat", f"/data/{ATTACHED}")
+        )
     return [_speed("docker logs", logs), _speed("an attached stream", attached)]
 
 
 def _rate(side: Side, size: int, *words: str) -> float:
     expected = size // len(LINE) * len(LINE)
     begin = time.monotonic()
-    with subprocess.Popen((*side.docker.program, *words), env=side.docker.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as client:
+    with subprocess.Popen(
+        (*side.docker.program, *words), env=side.docker.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    ) as client:
         assert client.stdout is not None
         seen = 0
         while chunk := client.stdout.read1(1 << 20):  # type: ignore[attr-defined]
