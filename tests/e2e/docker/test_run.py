@@ -12,7 +12,7 @@ import pytest
 
 from support.engines.client import until
 
-DEVICES = set(["fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"])
+DEVICES = {"fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"}
 
 
 def test_output_of_both_streams_comes_back_apart(docker, image):

@@ -1,1 +1,0 @@
-"""What is measured of container engines: each file one kind of measurement, for any number of engines in turn."""
