@@ -24,9 +24,14 @@ OLDEST_PYTHON = (3, 11)
 DEMO = ("gpgv", "debian-archive-keyring")
 TEST = (
     *DEMO,
+<<<<<<< HEAD
     "busybox",
     "cpio",
+=======
+    "busybox-static",
+>>>>>>> acceptance
     "device-tree-compiler",
+    "docker-registry",
     "e2fsprogs",
     "fish",
     "gcc-riscv64-linux-gnu",
@@ -37,10 +42,15 @@ TEST = (
     "sqv",
     "zsh",
 )
+<<<<<<< HEAD
 PACKAGES = {"demo": DEMO, "test": TEST, "bench": TEST}
 INSTEAD = {"busybox": "busybox-static"}
 """Packages that exclude each other, of which either will do: what is there is not replaced."""
 NOT_IN_ALL_SUITES = ("sqv",)
+=======
+BENCH = (*TEST, "docker.io", "runc", "skopeo")
+PACKAGES = {"demo": DEMO, "test": TEST, "bench": BENCH}
+>>>>>>> acceptance
 USUAL_PYTHON_PACKAGES = 28  # what pip names while it installs; the base of its time estimate
 APT = ("apt-get", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3")
 

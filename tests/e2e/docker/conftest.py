@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from support.engines import rootfs
 from support.engines.client import Docker
 from support.engines.engine import ENGINES, Engine, own_network, remove, short_home

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from support.engines.client import until
 from support.engines.registry import free_port
 
@@ -81,7 +82,9 @@ def test_the_daemon_comes_back(docker, engine, image, name, fresh, way):
     if engine.name != "gasang":
         pytest.skip("dockerd ends its containers")
     volume = fresh("volume")
-    docker("run", "-d", "--name", name, "-v", f"{volume}:/data", image, "sh", "-c", "for i in $(seq 30); do echo $i; sleep 0.1; done; exit 5")
+    docker(
+        "run", "-d", "--name", name, "-v", f"{volume}:/data", image, "sh", "-c", "for i in $(seq 30); do echo $i; sleep 0.1; done; exit 5"
+    )
     until(lambda: docker("logs", name).lines)
     pid = docker.format(name, "{{.State.Pid}}")
     engine.kill() if way == "kill" else engine.stop()

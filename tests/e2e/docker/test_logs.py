@@ -23,7 +23,9 @@ def test_of_a_terminal(docker, image, name):
     assert docker("logs", name).out == b"hi\r\n"
 
 
-@pytest.mark.parametrize(("tail", "lines"), [("0", []), ("2", ["4", "5"]), ("9", ["1", "2", "3", "4", "5"]), ("all", ["1", "2", "3", "4", "5"])])
+@pytest.mark.parametrize(
+    ("tail", "lines"), [("0", []), ("2", ["4", "5"]), ("9", ["1", "2", "3", "4", "5"]), ("all", ["1", "2", "3", "4", "5"])]
+)
 def test_tail(docker, image, name, tail, lines):
     docker("run", "--name", name, image, "seq", "5")
     assert docker("logs", "--tail", tail, name).lines == lines

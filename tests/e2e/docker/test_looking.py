@@ -7,6 +7,7 @@ import re
 import time
 
 import pytest
+
 from support.engines.client import until
 
 
@@ -82,7 +83,13 @@ def test_more_filters(docker, image, box):
 
 def test_filters_of_ports(docker, image, name):
     docker("run", "-d", "--name", name, "--expose", "81", "-p", "127.0.0.1:0:80", image, "sleep", "60")
-    for condition, matches in (("expose=81", True), ("expose=80/tcp", True), ("expose=82", False), ("publish=80", True), ("publish=81", False)):
+    for condition, matches in (
+        ("expose=81", True),
+        ("expose=80/tcp", True),
+        ("expose=82", False),
+        ("publish=80", True),
+        ("publish=81", False),
+    ):
         assert (name in docker("ps", "--filter", condition, "--format", "{{.Names}}").lines) == matches, condition
 
 

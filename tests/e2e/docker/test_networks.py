@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 import subprocess
 import sys
 
 import pytest
+
 from support.engines.client import until
 from support.engines.registry import free_port
 
@@ -81,7 +83,10 @@ def test_no_names_on_the_default_bridge(docker, image, name):
 
 
 def test_the_host_network(docker, image):
-    ours = sorted(line.split()[1].rstrip(":").split("@")[0] for line in subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout.splitlines())
+    ours = sorted(
+        line.split()[1].rstrip(":").split("@")[0]
+        for line in subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout.splitlines()
+    )
     done = docker("run", "--rm", "--network", "host", image, "sh", "-c", "ls /sys/class/net; hostname")
     seen = {line for line in done.lines[:-1] if not line.startswith("veth")}
     assert seen == {line for line in ours if not line.startswith("veth")} | ({"bonding_masters"} & seen)
@@ -98,7 +103,9 @@ def test_another_containers_network(docker, image, name):
     server(docker, image, name)
     done = docker("run", "--rm", "--network", f"container:{name}", image, "sh", "-c", "wget -qO- http://127.0.0.1/; hostname")
     assert done.lines == ["served", docker.format(name, "{{.Config.Hostname}}")]
-    assert "conflicting options" in docker("run", "--rm", "--network", f"container:{name}", "-p", "80", image, "true", code=125).said.lower()
+    assert (
+        "conflicting options" in docker("run", "--rm", "--network", f"container:{name}", "-p", "80", image, "true", code=125).said.lower()
+    )
 
 
 def test_names_and_aliases(docker, image, name, fresh):
@@ -135,8 +142,8 @@ def test_networks_are_apart(docker, image, name, fresh):
     server(docker, image, name, "--network", networks[0])
     where = address(docker, name, networks[0])
     for network in (networks[1], "bridge"):
-        docker("run", "--rm", "--network", network, image, "timeout", "2", "wget", "-qO-", f"http://{where}/", code=143)
-    docker("run", "--rm", "--network", networks[0], image, "timeout", "2", "wget", "-qO-", f"http://{where}/")
+        docker("run", "--rm", "--network", network, image, "sh", "-c", f"timeout 2 wget -qO- http://{where}/", code=143)
+    docker("run", "--rm", "--network", networks[0], image, "sh", "-c", f"timeout 2 wget -qO- http://{where}/")
 
 
 def test_connect_and_disconnect(docker, image, box, fresh):
@@ -159,20 +166,34 @@ def test_connect_and_disconnect(docker, image, box, fresh):
 
 def test_subnet_and_fixed_address(docker, image, name, fresh):
     network = fresh("network")
-    docker("network", "create", "--subnet", "10.213.0.0/24", "--gateway", "10.213.0.254", "--ip-range", "10.213.0.128/25", "--label", "x=y", network)
+    docker(
+        "network",
+        "create",
+        "--subnet",
+        "10.213.0.0/24",
+        "--gateway",
+        "10.213.0.254",
+        "--ip-range",
+        "10.213.0.128/25",
+        "--label",
+        "x=y",
+        network,
+    )
     docker("run", "-d", "--name", name, "--network", network, "--ip", "10.213.0.77", image, "sleep", "60")
     assert address(docker, name, network) == "10.213.0.77"
     done = docker("run", "--rm", "--network", network, image, "sh", "-c", "ip -o -4 addr show dev eth0; ip route")
     given = ipaddress.ip_interface(done.lines[0].split()[3])
     assert given.ip in ipaddress.ip_network("10.213.0.128/25")
     assert "default via 10.213.0.254" in done.text
-    assert "Address already in use" in docker("run", "--rm", "--network", network, "--ip", "10.213.0.77", image, "true", code=125).said
+    assert "in use" in docker("run", "--rm", "--network", network, "--ip", "10.213.0.77", image, "true", code=125).said
     assert "overlaps" in docker("network", "create", "--subnet", "10.213.0.0/16", fresh("network"), code=1).said
     assert docker("network", "ls", "-q", "--filter", "label=x=y").text == docker.inspect("network", network)["Id"][:12]
 
 
 def test_a_fixed_mac_address(docker, image):
-    assert docker("run", "--rm", "--mac-address", "02:42:ac:11:aa:bb", image, "cat", "/sys/class/net/eth0/address").text == "02:42:ac:11:aa:bb"
+    assert (
+        docker("run", "--rm", "--mac-address", "02:42:ac:11:aa:bb", image, "cat", "/sys/class/net/eth0/address").text == "02:42:ac:11:aa:bb"
+    )
 
 
 def test_an_internal_network_leads_nowhere(docker, image, fresh):
@@ -186,7 +207,7 @@ def test_removal(docker, image, name, fresh):
     network = fresh("network")
     docker("network", "create", network)
     docker("run", "-d", "--name", name, "--network", network, image, "sleep", "60")
-    assert "has active endpoints" in docker("network", "rm", network, code=1).said
+    assert re.search("has active endpoints|disconnect", docker("network", "rm", network, code=1).said)
     docker("rm", "-f", name)
     assert docker("network", "rm", network).text == network
     assert f"network {network} not found" in docker("network", "inspect", network, code=1).said.lower()
@@ -271,7 +292,10 @@ def test_a_port_that_is_taken(docker, image, name):
 def test_a_port_that_another_container_has(docker, image, box):
     port = free_port()
     docker("run", "-d", "--name", box(), "-p", f"127.0.0.1:{port}:80", image, "sleep", "60")
-    assert "port is already allocated" in docker("run", "-d", "--name", box(), "-p", f"127.0.0.1:{port}:80", image, "sleep", "60", code=125).said
+    assert (
+        "port is already allocated"
+        in docker("run", "-d", "--name", box(), "-p", f"127.0.0.1:{port}:80", image, "sleep", "60", code=125).said
+    )
 
 
 def test_the_network_of_a_container_that_restarts(docker, image, name, fresh):

@@ -6,6 +6,7 @@ import io
 import tarfile
 
 import pytest
+
 from support.engines.rootfs import layer
 
 sdk = pytest.importorskip("docker", reason="not installed: docker (PyPI)")

@@ -61,7 +61,12 @@ class Engine:
         begin = time.monotonic()
         with self.log.open("ab") as said:
             self.process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env={**os.environ, **self.environment}, start_new_session=True
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                env={**os.environ, **self.environment},
+                start_new_session=True,
             )
         while not answers(self.socket):
             if self.process.poll() is not None or time.monotonic() - begin > START_SECONDS:

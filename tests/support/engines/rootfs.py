@@ -48,7 +48,14 @@ def busybox_layer() -> bytes:
 
 
 def add(
-    archive: tarfile.TarFile, name: str, kind: bytes = tarfile.REGTYPE, *, data: bytes = b"", mode: int = 0o644, owner: int = 0, link: str = ""
+    archive: tarfile.TarFile,
+    name: str,
+    kind: bytes = tarfile.REGTYPE,
+    *,
+    data: bytes = b"",
+    mode: int = 0o644,
+    owner: int = 0,
+    link: str = "",
 ) -> None:
     """One member of an archive."""
     member = tarfile.TarInfo(name)
@@ -99,7 +106,8 @@ class Image:
                 "mediaType": MANIFEST,
                 "config": {"mediaType": "application/vnd.docker.container.image.v1+json", "size": len(body), "digest": digest(body)},
                 "layers": [
-                    {"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip", "size": len(data), "digest": digest(data)} for data in packed
+                    {"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip", "size": len(data), "digest": digest(data)}
+                    for data in packed
                 ],
             }
         ).encode()
