@@ -115,9 +115,8 @@ class ContainerNetworks:
         namespace = netns.create()
         self._held[container.id] = namespace
         try:
-            self.host.isolate(namespace)
-            for index, name in enumerate(container.endpoints):
-                self._connect(container, name, namespace, index)
+            for name in container.endpoints:
+                self._connect(container, name, namespace)
             self._publish(container)
         except (GasangError, OSError):
             self._leave(container, dying=False)
@@ -127,7 +126,7 @@ class ContainerNetworks:
     def _network(self, name: str) -> Network:
         return self.host.default() if name in ("bridge", "default") else self.find(name)
 
-    def _connect(self, container: Container, name: str, namespace: int, index: int) -> None:
+    def _connect(self, container: Container, name: str, namespace: int) -> None:
         network = self._network(name)
         asked = container.endpoints[name]
         fixed = asked.get("IPAMConfig") or {}
@@ -136,11 +135,10 @@ class ContainerNetworks:
             machine=container.id,
             name=container.name,
             aliases=aliases,
-            interface=f"eth{index}",
             ipv4=fixed.get("IPv4Address") or "",
             ipv6=fixed.get("IPv6Address") or "",
             mac=asked.get("MacAddress") or "",
-            default_route=index == 0,
+            resolvers=tuple(container.host["Dns"] or ()),
         )
         try:
             endpoint = self.host.connect(network.id, namespace, spec)
@@ -248,9 +246,7 @@ class ContainerNetworks:
         if container.status.alive:
             namespace = netns.of_process(container.status.pid)
             try:
-                used = {end.interface for end in self.host.endpoints(machine=container.id)}
-                index = next(number for number in range(len(used) + 1) if f"eth{number}" not in used)
-                self._connect(container, network.name, namespace, index)
+                self._connect(container, network.name, namespace)
             except GasangError:
                 del container.endpoints[network.name]
                 raise
@@ -265,8 +261,13 @@ class ContainerNetworks:
             raise StateError(
                 f"container {container.id}", f"is not connected to network {network.name}", "docker inspect tells its networks"
             )
-        for endpoint in self.host.endpoints(network.id, container.id):
-            self.host.disconnect(endpoint)
+        namespace = netns.of_process(container.status.pid) if container.status.alive else None
+        try:
+            for endpoint in self.host.endpoints(network.id, container.id):
+                self.host.disconnect(endpoint, namespace=namespace)
+        finally:
+            if namespace is not None:
+                os.close(namespace)
         del container.endpoints[network.name]
         self._events.tell("network", "disconnect", network.id, {"container": container.id, "name": network.name, "type": "bridge"})
 
@@ -308,17 +309,17 @@ class ContainerNetworks:
         return lines
 
     def _resolver(self, container: Container) -> str:
+        """The resolver of a network answers by names, and asks the container's or the host's own for the rest."""
         host = container.host
-        theirs = [line.split() for line in _host_file("/etc/resolv.conf").splitlines()]
-        named = any(name not in _BUILTIN for name in container.endpoints)
-        servers = host["Dns"] or [words[1] for words in theirs if words[:1] == ["nameserver"] and len(words) > 1]
-        if host["NetworkMode"] != "host":
-            servers = ["127.0.0.11"] if named else [server for server in servers if not server.startswith(("127.", "::1"))]
-        search = host["DnsSearch"] or [word for words in theirs if words[:1] == ["search"] for word in words[1:]]
-        options = host["DnsOptions"] or [word for words in theirs if words[:1] == ["options"] for word in words[1:]]
-        lines = [f"nameserver {server}" for server in servers]
-        lines += [f"search {' '.join(search)}"] if search and search != ["."] else []
-        lines += [f"options {' '.join(options)}"] if options else []
+        ends = self.host.endpoints(machine=container.id)
+        if ends:
+            return self.host.resolv_conf(ends[0], host["DnsSearch"] or (), host["DnsOptions"] or ())
+        theirs = _host_file("/etc/resolv.conf")
+        if not (host["Dns"] or host["DnsSearch"] or host["DnsOptions"]):
+            return theirs
+        lines = [f"nameserver {server}" for server in host["Dns"] or []]
+        lines += [f"search {' '.join(host['DnsSearch'])}"] if host["DnsSearch"] else []
+        lines += [f"options {' '.join(host['DnsOptions'])}"] if host["DnsOptions"] else []
         return "\n".join(lines) + "\n"
 
     # the API's view

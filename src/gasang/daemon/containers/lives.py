@@ -218,6 +218,7 @@ class Lives:
         wanted = checked_name(name)
         self._creation.check_free(wanted)
         old, container.name = container.name, wanted
+        await asyncio.to_thread(self._services.networks.host.rename, container.id, wanted)
         self.save(container)
         self._services.tell(container, "rename", {"oldName": f"/{old}"})
 

@@ -57,8 +57,7 @@ def path_of(environment: ptr[u64]) -> ptr[u8]:
     while environment[index] != 0:
         entry = cast(ptr[u8], environment[index])
         if entry[0] == 80 and entry[1] == 65 and entry[2] == 84 and entry[3] == 72 and entry[4] == 61:
-            found: ptr[u8] = entry + 5
-            return found
+            return cast(ptr[u8], u64(entry) + 5)
         index += 1
     return null
 
