@@ -95,7 +95,7 @@ class ContainerFiles:
         with self._services.layers.reading_root(container) as root:
             pack(root, target)
 
-    def write(self, container: Container, path: str, source: BinaryIO, *, keeps_kind: bool) -> None:
+    def write(self, container: Container, path: str, source: BinaryIO, *, keeps_kind: bool, owner: tuple[int, int] | None = None) -> None:
         """Unpack a tar in the folder at `path`. Raises NotFoundError, UsageError, PermissionDeniedError, BadInputError."""
         with self._place(container, path) as (root, inside, writable):
             if not writable:
@@ -109,7 +109,7 @@ class ContainerFiles:
             except NotADirectoryError:
                 raise UsageError("extraction point", "it is not a directory", "name a folder") from None
             try:
-                Extraction(place, keeps_kind=keeps_kind).all(source)
+                Extraction(place, keeps_kind=keeps_kind, owner=owner).all(source)
             finally:
                 os.close(place)
 

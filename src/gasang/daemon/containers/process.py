@@ -41,8 +41,11 @@ class Process(Protocol):
         """Let the process run its program; its pid. Raises GasangError where it cannot start."""
         ...
 
-    async def attach(self, stream: socket.socket, early: bytes, ends: Ends) -> None:
-        """Give a client's connection to the supervisor; `early` are bytes of stdin that came already."""
+    async def attach(self, stream: socket.socket, early: bytes, ends: Ends, log: Path | None = None) -> None:
+        """Give a client's connection to the supervisor.
+
+        `early` are bytes of stdin that came already; where `ends` asks for what was said before, it is read from `log`.
+        """
         ...
 
     async def resize(self, rows: int, columns: int) -> None:
