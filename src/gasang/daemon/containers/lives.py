@@ -257,8 +257,8 @@ class Lives:
 
     def owner(self, container: Container) -> tuple[int, int]:
         """The numbers of the user that its command runs as. Raises UsageError."""
-        texts = [self._services.layers.text(container, f"etc/{name}") for name in ("passwd", "group")]
-        found = identify(container.config["User"], *texts, [])
+        passwd, group = (self._services.layers.text(container, f"etc/{name}") for name in ("passwd", "group"))
+        found = identify(container.config["User"], passwd, group, [])
         return found.uid, found.gid
 
     async def top(self, container: Container, options: str) -> tuple[list[str], list[list[str]]]:
