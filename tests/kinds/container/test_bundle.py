@@ -20,7 +20,7 @@ import pytest
 from gasang.cli.main import main
 from gasang.core.errors import BadInputError
 from gasang.kinds.container.bundle import Bundles, Record
-from gasang.kinds.container.launcher import launcher
+from gasang.kinds.container.launching import launcher
 from support.containers import configuration, groups_of_host, make_root, mounts_of_host, needs_containers, script
 
 pytestmark = needs_containers
