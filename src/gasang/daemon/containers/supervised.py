@@ -72,11 +72,12 @@ class SupervisedProcess:
                 self._take(status)
         except StateError:
             self._lose()
+            return
+        if self._supervisor.ended:
+            self._lose()
 
     def _take(self, status: Status) -> None:
-        if status.kind == 0:
-            self._lose()
-        elif status.kind == protocol.STARTED and not self._started.done():
+        if status.kind == protocol.STARTED and not self._started.done():
             self._started.set_result(status)
         elif status.kind == protocol.EXITED:
             self._settle(status)
