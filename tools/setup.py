@@ -25,12 +25,14 @@ DEMO = ("gpgv", "debian-archive-keyring")
 TEST = (
     *DEMO,
     "device-tree-compiler",
+    "docker-registry",
     "e2fsprogs",
     "gcc-riscv64-linux-gnu",
     "gnupg",
     "libc6-dev-riscv64-cross",
     "qemu-system-misc",
     "qemu-user-static",
+    "skopeo",
 )
 PACKAGES = {"demo": DEMO, "test": TEST, "bench": TEST}
 USUAL_PYTHON_PACKAGES = 28  # what pip names while it installs; the base of its time estimate
