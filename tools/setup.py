@@ -35,8 +35,12 @@ TEST = (
     "libc6-dev-riscv64-cross",
     "qemu-system-misc",
     "qemu-user-static",
+<<<<<<< HEAD
     "sqv",
     "zsh",
+=======
+    "skopeo",
+>>>>>>> registry
 )
 BENCH = (*TEST, "docker.io", "runc", "skopeo")
 PACKAGES = {"demo": DEMO, "test": TEST, "bench": BENCH}

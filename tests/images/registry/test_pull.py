@@ -228,7 +228,7 @@ def test_what_came_is_kept_for_the_next_time(fake: FakeRegistry, get: Callable[.
     assert [headers.get("Range") for _, path, headers in fake.asked if made.layer(0) in path] == [f"bytes={2 << 20}-"]
 
 
-def test_a_registry_that_stalls(fake: FakeRegistry, get: Callable[..., object]) -> None:
+def test_a_registry_that_stalls(fake: FakeRegistry, get: Callable[..., object], pauses: list[float]) -> None:
     made = image(NOISE, compress=bytes, ending="")
 
     def stall(handler: Handler) -> bool:
@@ -243,8 +243,8 @@ def test_a_registry_that_stalls(fake: FakeRegistry, get: Callable[..., object]) 
     fake.rules.append(stall)
     before = time.monotonic()
     with pytest.raises(TimedOutError, match="it sent nothing for 0 seconds; try again: what came is kept"):
-        get(fake.add("app", "1", made))
-    assert time.monotonic() - before < 10
+        get(fake.add("app", "1", made), registries=Registries(patience=Patience(stall=0.5, attempts=3, pause=pauses.append)))
+    assert time.monotonic() - before < 20
 
 
 def test_errors_that_do_not_pass(fake: FakeRegistry, get: Callable[..., object], pauses: list[float]) -> None:

@@ -18,7 +18,7 @@ from gasang.images.content.locks import claim
 from gasang.images.descriptors import Blob
 from gasang.images.spool import out_of_space
 
-READ = 1 << 18
+READ = 1 << 19
 """Bytes read at once while following."""
 
 

@@ -10,7 +10,7 @@ from gasang.images.content.ingest import Ingest
 from gasang.images.registry.client import Client
 from gasang.images.registry.transport import FAULTS, Answer, drain, explain, is_temporary, wait_before
 
-PIECE = 1 << 18
+PIECE = 1 << 19
 
 
 class Cancelled(Exception):

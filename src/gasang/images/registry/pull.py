@@ -29,7 +29,7 @@ from gasang.images.registry.platform import Platform, host_platform
 from gasang.images.registry.reach import reach
 from gasang.images.registry.settings import Registries
 
-READ = 1 << 18
+READ = 1 << 19
 
 
 def pull(
@@ -129,7 +129,7 @@ class _Pull:
         for _, blob in layers:
             self._tell(blob.digest, Status.PULLING)
         order = sorted(layers, key=lambda item: item[1].size, reverse=True)
-        unpackers = min(len(order), max(2, (os.cpu_count() or 2) + 1)) or 1
+        unpackers = min(len(order), max(2, os.cpu_count() or 2)) or 1
         with ThreadPoolExecutor(unpackers, "unpack") as unpacking, ThreadPoolExecutor(self._settings.parallel, "download") as downloading:
             try:
                 first = [downloading.submit(self._guarded, self._layer, blob, diff_id, unpacking) for diff_id, blob in order]
