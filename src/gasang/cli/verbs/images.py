@@ -31,6 +31,10 @@ COLUMNS = (
 )
 
 
+def _count(items: object) -> int:
+    return len(items) if isinstance(items, list) else 0
+
+
 def run(parsed: Parsed, context: Context) -> int:
     """Print the list."""
     from gasang.images.store import Store
@@ -40,7 +44,7 @@ def run(parsed: Parsed, context: Context) -> int:
             "reference": image.reference,
             "digest": image.digest,
             "architecture": str(image.config.get("architecture", "")),
-            "packages": len(image.config.get("packages", ())),
+            "packages": _count(image.config.get("packages")),
             "created": image.created,
             "size": image.size,
         }

@@ -17,7 +17,7 @@ SYNTAX = Syntax(
         Example("gasang pull --again debian:trixie", "the same, from what the mirror has now"),
     ),
     notes="""
-Packages come from a Debian mirror (GASANG_MIRROR, or deb.debian.org), their signatures and hashes verified. An interrupted
+Packages come from a Debian mirror (the setting mirror, GASANG_MIRROR), their signatures and hashes verified. An interrupted
 download goes on where it ended.""",
 )
 
@@ -27,6 +27,6 @@ def run(parsed: Parsed, context: Context) -> int:
     from gasang.kinds.vm.pull import ensure
 
     with open_progress(context) as progress:
-        image = ensure(parsed.arguments[0], progress, again=bool(parsed.get(AGAIN)))
+        image = ensure(parsed.arguments[0], progress, again=bool(parsed.get(AGAIN)), origin=context.origin())
     print(image.reference)
     return 0

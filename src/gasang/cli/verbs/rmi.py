@@ -23,8 +23,10 @@ def run(parsed: Parsed, context: Context) -> int:
 
     store = Store(data_folder(os.environ) / "images")
     for text in parsed.arguments:
+        reference = str(parse_reference(text))
+        store.expect(reference)  # or a store would be made only to tell that nothing is in it
         with store.changing():
-            image = store.remove(str(parse_reference(text)))
+            image = store.remove(reference)
         forget_ready(cache_folder(os.environ), image)
         print(f"removed {image.reference}")
     return 0

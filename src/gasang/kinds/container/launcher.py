@@ -48,7 +48,7 @@ def launch(stack: ptr[u64]) -> i32:
     return NO_PLAN
 
 
-_SOURCES: Final = ("hook", "launcher", "layout", "operations", "spawn", "target")
+_SOURCES: Final = ("home", "hook", "launcher", "layout", "operations", "spawn", "target")
 
 
 @cache

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
+import select
+import signal
+import threading
 from collections.abc import Callable
 from typing import ClassVar, Final
 
@@ -71,7 +75,8 @@ class Child:
         self._built = built
         self._outcome = _SPAWNED(pid=-1, pidfd=-1, status=-1, control=-1)
         self._event = ctypes.create_string_buffer(_EVENT_SIZE)
-        self.collected = False
+        self._result: int | None = None
+        self._lock = threading.Lock()
 
     @property
     def pid(self) -> int:
@@ -123,11 +128,28 @@ class Child:
         os.write(self._outcome.control, data)
 
     def wait(self) -> int:
-        """Its exit code, or minus the signal that ended it; to be called once."""
-        result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
-        assert result is not None, "without WNOHANG there is always an answer"
-        self.collected = True
-        return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
+        """Its exit code, or minus the signal that ended it."""
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        poll.poll()
+        with self._lock:
+            if self._result is None:
+                result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+                assert result is not None, "without WNOHANG there is always an answer"
+                self._result = result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
+            return self._result
+
+    @property
+    def reaped(self) -> bool:
+        """Whether its end is known, and its process id given back."""
+        return self._result is not None
+
+    def end(self) -> None:
+        """Kill it if it runs, and reap it: a process of a container that nobody reaps keeps the container's first one from ending."""
+        if self.pidfd >= 0 and self._result is None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            self.wait()
 
     def close(self) -> None:
         """Close what is open; the process is left to itself."""

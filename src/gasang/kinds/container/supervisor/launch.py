@@ -21,17 +21,22 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from gasang import host
 from gasang.core.errors import BadInputError, NotFoundError, OutOfSpaceError, StateError, TimedOutError
 from gasang.kinds.container.supervisor import protocol
-from gasang.kinds.container.supervisor.record import CONTROL_NAME, EXIT_NAME, START_NAME
+from gasang.kinds.container.supervisor.protocol import CONTROL_NAME, EXIT_NAME, START_NAME
 from gasang.kinds.container.supervisor.settings import Settings, configuration
 from gasang.kinds.container.supervisor.status import STATUS_SIZE, Status, read_exit, read_status
-from gasang.native import ctype_of
+from gasang.native import NativeFunction, ctype_of
+from gasang.native.kept_program import kept_program
 
 _REQUEST: Final = ctype_of(protocol.Request)
 _PEER: Final = ctypes.c_uint32 * 3
 _FREE: Final = 64
 """Descriptors are moved from here on before they get their numbers, so that none is overwritten."""
+_HERE: Final = Path(__file__).parent
+_SOURCES: Final = tuple(map(str, (_HERE, _HERE.parent, Path(host.__file__).parent)))
+"""Folders of the files that decide the program."""
 _EXECUTABLE_FILE: Final = 0x10  # MFD_EXEC
 _ANSWER_TIME: Final = 10.0
 
@@ -42,14 +47,16 @@ def forget_records(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
+def _entry() -> NativeFunction:
+    from gasang.kinds.container.supervisor.main import supervise
+
+    return supervise
+
+
 @cache
 def program_descriptor() -> int:
     """The supervisor's program as a sealed file in memory."""
-    from gasang.kinds.container.supervisor.main import supervise
-    from gasang.kinds.container.supervisor.sources import sources
-    from gasang.native.program import program
-
-    image = program(supervise, sources=sources())
+    image = kept_program("supervisor", _SOURCES, _entry)
     flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
     try:
         made = os.memfd_create("gasang-supervisor", flags | _EXECUTABLE_FILE)
