@@ -21,7 +21,7 @@ from bench.measures.containers.pulls import pull  # noqa: E402
 from bench.measures.containers.sides import PEER, Side, sides  # noqa: E402
 from bench.measures.containers.streams import streams  # noqa: E402
 
-from support.engines.engine import ENGINES, EngineError, own_network  # noqa: E402
+from support.engines.engine import ENGINES, EngineError, OwnNetwork  # noqa: E402
 
 Measure = Callable[[Sequence[Side], int], list[Figure]]
 MEASURES: dict[str, Measure] = {
@@ -89,7 +89,7 @@ def main() -> int:
         print(f"bench: {why}", file=sys.stderr)
         return 2
     names = [name for name in options.engines if name != PEER or shutil.which("dockerd") or os.environ.get("GASANG_DOCKERD_BIN")]
-    own_network()
+    OwnNetwork().enter()
     try:
         found, facts, failed = measure(options.measures or list(MEASURES), names, options.runs)
     except (EngineError, OSError, AssertionError) as error:
