@@ -20,6 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 CLONE_NEWNET = 0x40000000
+PR_SET_PDEATHSIG = 1
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 START_SECONDS = 60
 STOP_SECONDS = 60
@@ -67,6 +68,7 @@ class Engine:
                 stderr=said,
                 env={**os.environ, **self.environment},
                 start_new_session=True,
+                preexec_fn=dies_with_us,
             )
         while not answers(self.socket):
             if self.process.poll() is not None or time.monotonic() - begin > START_SECONDS:
@@ -95,6 +97,11 @@ class Engine:
 
     def _last_words(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+
+
+def dies_with_us() -> None:
+    """For a child before it begins: it is asked to end when the thread that started it does, however that ends."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def answers(path: Path) -> bool:
