@@ -15,7 +15,7 @@ sys.path[0:1] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "src")]
 
 from bench import figures, peers, readme  # noqa: E402
 from bench.figures import Figure  # noqa: E402
-from bench.measures.containers.commands import at_once, client_alone, execute, listing, run  # noqa: E402
+from bench.measures.containers.commands import at_once, client_alone, execute, listing, own_listing, run  # noqa: E402
 from bench.measures.containers.memory import memory  # noqa: E402
 from bench.measures.containers.pulls import pull  # noqa: E402
 from bench.measures.containers.sides import PEER, Side, sides  # noqa: E402
@@ -30,6 +30,7 @@ MEASURES: dict[str, Measure] = {
     "at-once": at_once,
     "exec": execute,
     "ps": listing,
+    "own-ps": own_listing,
     "memory": memory,
     "streams": streams,
     "pull": pull,
