@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from support.engines.engine import ENGINES, Engine, OwnNetwork, remove, short_ho
 from support.engines.registry import Registry, program
 
 IMAGE = "busybox:e2e"
+LIMIT = 150
 
 
 _network: list[OwnNetwork] = []
@@ -110,9 +112,19 @@ def guarded(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(autouse=True)
 def _ended(docker: Docker) -> Iterator[None]:
-    """No client outlives its test."""
-    yield
-    docker.close()
+    """No client outlives its test, and no test takes for ever, whatever it reads from."""
+
+    def late(_number: int, _frame: object) -> None:
+        raise AssertionError(f"not done within {LIMIT} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(LIMIT)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+        docker.close()
 
 
 _numbers = itertools.count(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import select
 import time
 
 import pytest
@@ -190,8 +191,6 @@ def test_events_as_they_happen(docker, image, name):
         def heard():
             docker("rename", name, f"{name}x")
             docker("rename", f"{name}x", name)
-            import select
-
             return select.select([client.stdout], [], [], 0.3)[0]
 
         until(heard)
