@@ -15,13 +15,13 @@ sys.path[0:1] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "src")]
 
 from bench import figures, peers, readme  # noqa: E402
 from bench.figures import Figure  # noqa: E402
-from bench.measures.containers.commands import at_once, client_alone, execute, listing, run  # noqa: E402
+from bench.measures.containers.commands import at_once, client_alone, execute, listing, own_listing, run  # noqa: E402
 from bench.measures.containers.memory import memory  # noqa: E402
 from bench.measures.containers.pulls import pull  # noqa: E402
 from bench.measures.containers.sides import PEER, Side, sides  # noqa: E402
 from bench.measures.containers.streams import streams  # noqa: E402
 
-from support.engines.engine import ENGINES, EngineError, own_network  # noqa: E402
+from support.engines.engine import ENGINES, EngineError, OwnNetwork  # noqa: E402
 
 Measure = Callable[[Sequence[Side], int], list[Figure]]
 MEASURES: dict[str, Measure] = {
@@ -30,6 +30,7 @@ MEASURES: dict[str, Measure] = {
     "at-once": at_once,
     "exec": execute,
     "ps": listing,
+    "own-ps": own_listing,
     "memory": memory,
     "streams": streams,
     "pull": pull,
@@ -89,7 +90,7 @@ def main() -> int:
         print(f"bench: {why}", file=sys.stderr)
         return 2
     names = [name for name in options.engines if name != PEER or shutil.which("dockerd") or os.environ.get("GASANG_DOCKERD_BIN")]
-    own_network()
+    OwnNetwork().enter()
     try:
         found, facts, failed = measure(options.measures or list(MEASURES), names, options.runs)
     except (EngineError, OSError, AssertionError) as error:

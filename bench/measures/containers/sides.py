@@ -88,7 +88,7 @@ def in_turn(
 def waiting(side: Side, *options: str) -> Iterator[str]:
     """A container that only waits, for a with block."""
     name = f"waiting-{os.getpid()}-{time.monotonic_ns()}"
-    side.docker("run", "-d", "--init", "--name", name, *options, IMAGE, "sleep", "100000")
+    side.docker("run", "-d", "--name", name, *options, IMAGE, "sleep", "100000")
     try:
         yield name
     finally:

@@ -51,7 +51,7 @@ def test_start_of_a_running_one_is_fine(docker, image, name):
 
 
 def test_attach_to_what_runs(docker, image, name):
-    docker("run", "-d", "-i", "--name", name, image, "sh", "-c", "read line; echo got $line; exit 8")
+    docker("run", "-d", "-i", "--name", name, image, "sh", "-c", "read line; sleep 0.3; echo got $line; exit 8")
     done = docker("attach", name, typed=b"words\n", code=8)
     assert done.text == "got words"
 

@@ -94,6 +94,7 @@ def test_exec_with_a_socket(client, box):
     data = b""
     while chunk := raw.recv(4096):
         data += chunk
+    raw.close()
     stream.close()
     assert data == b"\x01\0\0\0\0\0\0\x06typed\n"
     assert client.api.exec_inspect(key)["ExitCode"] == 0

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from support.engines.engine import dies_with_us
 from support.engines.rootfs import MANIFEST, Image, digest
 
 USER, PASSWORD = "tester", "not-a-secret"
@@ -40,7 +41,9 @@ class Registry:
         settings = folder / "settings.yml"
         settings.write_text(_SETTINGS.format(folder=folder, port=self._port, auth=auth))
         self._log = (folder / "log").open("wb")
-        self._process = subprocess.Popen([program(), "serve", str(settings)], stdout=self._log, stderr=self._log, stdin=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            [program(), "serve", str(settings)], stdout=self._log, stderr=self._log, stdin=subprocess.DEVNULL, preexec_fn=dies_with_us
+        )
         limit = time.monotonic() + 30
         while not self._answers():
             assert self._process.poll() is None, (folder / "log").read_text()

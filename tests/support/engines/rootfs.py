@@ -24,9 +24,9 @@ TIME = 1_700_000_000
 
 
 def busybox() -> Path | None:
-    """The static busybox (Debian: busybox-static)."""
+    """The static busybox (Debian: busybox-static); one that asks for a dynamic linker is of no use in an image."""
     found = shutil.which("busybox")
-    return Path(found) if found else None
+    return Path(found) if found and b"/ld-linux" not in Path(found).read_bytes()[:4096] else None
 
 
 def busybox_layer() -> bytes:
