@@ -35,20 +35,12 @@ TEST = (
     "libc6-dev-riscv64-cross",
     "qemu-system-misc",
     "qemu-user-static",
-<<<<<<< HEAD
+    "skopeo",
     "sqv",
     "zsh",
-=======
-    "skopeo",
->>>>>>> registry
 )
-BENCH = (*TEST, "docker.io", "runc", "skopeo")
+BENCH = (*TEST, "docker.io", "runc")
 PACKAGES = {"demo": DEMO, "test": TEST, "bench": BENCH}
-<<<<<<< HEAD
-=======
-INSTEAD = {"busybox-static": "busybox"}
-"""Packages that exclude each other, of which either will do: what is there is not replaced."""
->>>>>>> acceptance
 NOT_IN_ALL_SUITES = ("sqv",)
 USUAL_PYTHON_PACKAGES = 28  # what pip names while it installs; the base of its time estimate
 APT = ("apt-get", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3")
