@@ -17,7 +17,7 @@ def names(text: str) -> list[tuple[str, str]]:
 
 
 def test_continued_lines_comments_and_cases() -> None:
-    text = '# a comment\nfrom debian:12 as base\n\nRUN apt-get update && \\\n# in between\n    apt-get install \\\n\n  vim\nCMD ["a", "b c"]\n'
+    text = '# note\nfrom debian:12 as base\n\nRUN apt-get update && \\\n# in between\n    apt-get install \\\n\n  vim\nCMD ["a", "b c"]\n'
     assert names(text) == [
         ("FROM", "debian:12 as base"),
         ("RUN", "apt-get update &&     apt-get install   vim"),

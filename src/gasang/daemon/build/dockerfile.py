@@ -104,6 +104,8 @@ def _read(lines: list[str], escape: str) -> list[Instruction]:
             at += 1
             continue
         text, at = _logical_line(lines, at, escape)
+        if not text:  # only a sign that it goes on, and nothing that does
+            continue
         name = text.split(None, 1)[0].upper()
         heredocs: tuple[Heredoc, ...] = ()
         if name in HEREDOCS:
