@@ -18,6 +18,7 @@ from gasang.daemon.records import Table
 from gasang.daemon.views import ImageView
 from gasang.images.containers import ContainerImage, Containers
 from gasang.images.content.content import Content
+from gasang.images.content.settling import recover
 from gasang.images.flat import pack_changes
 from gasang.images.reference import parse_reference
 from gasang.images.registry.credentials import Credentials, Keyring
@@ -99,6 +100,11 @@ class DaemonImages:
         except GasangError:
             return False
         return held.diff_ids[: len(wanted.diff_ids)] == wanted.diff_ids and bool(wanted.diff_ids)
+
+    def recover(self) -> None:
+        """Forget what a crash of the host left half-written."""
+        self.content.prepare()
+        recover(self.content)
 
     def count(self) -> int:
         """How many there are."""
