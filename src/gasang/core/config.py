@@ -81,6 +81,7 @@ _ALL: Final = (
     Setting("memory", "1G", parse_memory, "memory of a machine"),
     Setting("mirror", "http://deb.debian.org/debian", parse_mirror, "Debian mirror that images are made from"),
     Setting("progress", "auto", one_of("auto", "plain", "json", "none"), "how progress is shown"),
+    Setting("autostart", "true", parse_boolean, "start the daemon when a verb needs it"),
     Setting("debug", "false", parse_boolean, "show tracebacks of errors"),
 )
 SETTINGS: Final[dict[str, Setting]] = {setting.name: setting for setting in _ALL}
