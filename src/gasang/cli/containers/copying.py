@@ -15,7 +15,8 @@ from typing import Any, BinaryIO, Final, NamedTuple, cast
 from gasang.api.answer import Answer
 from gasang.api.client import Client, path_of
 from gasang.cli.containers.archives import BLOCK, Incoming, as_roots, made
-from gasang.core.errors import NotFoundError, UsageError
+from gasang.core.errors import BadInputError, NotFoundError, UsageError
+from gasang.daemon.containers.extract import Extraction
 
 STAT: Final = "x-docker-container-path-stat"
 _FOLDER: Final = 1 << 31
@@ -148,8 +149,6 @@ def _unpack(answer: Answer, folder: str, name: str) -> None:
 
     What is unpacked belongs to whoever runs this, so that set-user-id bits are dropped; device nodes are left out.
     """
-    from gasang.daemon.containers.extract import Extraction
-
     root = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         extraction = Extraction(root, keeps_kind=True, owner=(os.geteuid(), os.getegid()))
@@ -159,10 +158,17 @@ def _unpack(answer: Answer, folder: str, name: str) -> None:
                     entry.name = renamed(entry.name, name)
                     entry.linkname = renamed(entry.linkname, name) if entry.islnk() else entry.linkname
                     entry.mode &= 0o1777
-                    extraction.one(entry, archive.extractfile(entry) if entry.isreg() else None)
+                    _one(extraction, entry, archive)
         extraction.finish()
     finally:
         os.close(root)
+
+
+def _one(extraction: Extraction, entry: tarfile.TarInfo, archive: tarfile.TarFile) -> None:
+    try:
+        extraction.one(entry, archive.extractfile(entry) if entry.isreg() else None)
+    except (FileExistsError, NotADirectoryError, FileNotFoundError) as error:
+        raise BadInputError(f"entry {entry.name[:200]}", "it lies below a link that leads to no folder", "copy less") from error
 
 
 def renamed(path: str, name: str) -> str:

@@ -27,7 +27,7 @@ def stamp(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-def ago(text: str) -> str:
+def ago(text: str, now: float | None = None) -> str:
     """How long ago an RFC 3339 time of UTC was: "3 hours ago"; the text itself where it is none.
 
     Without datetime, strptime or calendar: the import of one of them takes longer than the list itself.
@@ -36,7 +36,7 @@ def ago(text: str) -> str:
     if len(parts) != 6 or not all(part.isascii() and part.isdecimal() for part in parts):
         return text
     year, month, day, hour, minute, second = map(int, parts)
-    seconds = time.time() - (time.mktime((year, month, day, hour, minute, second, 0, 0, 0)) - time.timezone)
+    seconds = (time.time() if now is None else now) - (time.mktime((year, month, day, hour, minute, second, 0, 0, 0)) - time.timezone)
     for size, name in _UNITS:
         count = int(seconds // size)
         if count >= 1:
