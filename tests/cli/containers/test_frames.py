@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.fake_daemon import frame
 
 from gasang.cli.containers.frames import Demultiplexer
 from gasang.core.errors import BadInputError
+from support.fake_daemon import frame
 
 FRAMES = st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=50)), max_size=10)
 

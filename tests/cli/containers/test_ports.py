@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,10 +37,8 @@ def test_what_publishes_nothing(text: str) -> None:
 
 @given(st.text())
 def test_any_text_is_ports_or_refused(text: str) -> None:
-    try:
+    with suppress(UsageError):
         assert all(0 < entry.port < 65536 for entry in publication(text, "-p"))
-    except UsageError as error:
-        assert str(error)
 
 
 def test_the_document_of_the_api() -> None:

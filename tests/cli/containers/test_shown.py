@@ -20,7 +20,14 @@ from gasang.core.errors import UsageError
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "now"), (5, "5 seconds ago"), (61, "1 minute ago"), (7300, "2 hours ago"), (86_400 * 8, "1 week ago"), (86_400 * 800, "2 years ago")],
+    [
+        (0, "now"),
+        (5, "5 seconds ago"),
+        (61, "1 minute ago"),
+        (7300, "2 hours ago"),
+        (86_400 * 8, "1 week ago"),
+        (86_400 * 800, "2 years ago"),
+    ],
 )
 def test_how_long_ago(seconds: int, text: str) -> None:
     assert ago(stamp(1_700_000_000 - seconds), 1_700_000_000.3) == text
@@ -61,7 +68,10 @@ def test_ports() -> None:
 
 def test_filters() -> None:
     assert query_of([]) is None
-    assert json.loads(query_of([("status", "exited"), ("status", "dead"), ("name", "x")]) or "") == {"status": ["exited", "dead"], "name": ["x"]}
+    assert json.loads(query_of([("status", "exited"), ("status", "dead"), ("name", "x")]) or "") == {
+        "status": ["exited", "dead"],
+        "name": ["x"],
+    }
 
 
 def test_documents_by_field() -> None:
@@ -83,7 +93,9 @@ def test_figures_from_two_samples() -> None:
             "cpu_stats": {"cpu_usage": {"total_usage": used}, "system_cpu_usage": passed, "online_cpus": 4},
             "memory_stats": {"usage": 1000, "limit": 5000, "stats": {"total_inactive_file": 300}},
             "networks": {"eth0": {"rx_bytes": 5, "tx_bytes": 6}, "eth1": {"rx_bytes": 1, "tx_bytes": 1}},
-            "blkio_stats": {"io_service_bytes_recursive": [{"op": "Read", "value": 7}, {"op": "Write", "value": 8}, {"op": "Total", "value": 15}]},
+            "blkio_stats": {
+                "io_service_bytes_recursive": [{"op": "Read", "value": 7}, {"op": "Write", "value": 8}, {"op": "Total", "value": 15}]
+            },
             "pids_stats": {"current": 3},
         }
 

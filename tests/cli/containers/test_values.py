@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,8 @@ def test_processors_in_billionths(text: str, share: int) -> None:
 
 @given(st.text())
 def test_processors_are_more_than_none(text: str) -> None:
-    try:
+    with suppress(UsageError):
         assert values.processors(text, "--cpus") > 0
-    except UsageError as error:
-        assert "is no number of processors" in str(error)
 
 
 @pytest.mark.parametrize(
