@@ -63,7 +63,8 @@ def markdown() -> str:
     for verb, syntax in all_verbs().items():
         parts.append(f"## gasang {verb}\n\n```\n{page(verb, syntax)}```\n")
     rows = "".join(f"| {code} | {meaning} |\n" for code, meaning in _EXITS)
-    parts.append(f"## Exit codes\n\n`run` and `exec` pass on the code of the command inside. Otherwise:\n\n| code | means |\n| --- | --- |\n{rows}")
+    told = "`run` and `exec` pass on the code of the command inside. Otherwise:"
+    parts.append(f"## Exit codes\n\n{told}\n\n| code | means |\n| --- | --- |\n{rows}")
     rows = "".join(f"| `{s.name}` | `{s.variable}` | `{s.default}` | {s.help} |\n" for s in SETTINGS.values())
     parts.append(
         "## Settings\n\nA flag wins over the variable, that over `gasang.toml` in the working directory or the nearest one above it,\n"

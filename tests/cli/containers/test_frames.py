@@ -24,10 +24,15 @@ def test_streams_come_apart_however_they_are_cut(frames: list[tuple[int, bytes]]
 
 def test_a_long_frame_is_not_waited_for() -> None:
     begun = bytes([1, 0, 0, 0, 0x7F, 0xFF, 0xFF, 0xFF]) + b"so far"
-    assert [(number, bytes(piece)) for number, piece in Demultiplexer().feed(begun)] == [(1, b"so far")]
+    assert list(Demultiplexer().feed(begun)) == [(1, b"so far")]
 
 
 @pytest.mark.parametrize("head", [b"\x03\0\0\0", b"\x01\0\x01\0", b"HTTP"])
 def test_a_foreign_head_is_refused(head: bytes) -> None:
     with pytest.raises(BadInputError, match="no known head"):
         list(Demultiplexer().feed(head + b"\0\0\0\1x"))
+
+
+def test_frames_of_one_stream_are_written_at_once() -> None:
+    data = frame(1, b"a") + frame(1, b"") + frame(1, b"b") + frame(2, b"c") + frame(1, b"d")
+    assert list(Demultiplexer().feed(data)) == [(1, b"ab"), (2, b"c"), (1, b"d")]

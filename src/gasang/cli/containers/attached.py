@@ -56,7 +56,7 @@ def _shower(console: StreamConsole, multiplexed: bool) -> Callable[[bytes], None
 
     def show(data: bytes) -> None:
         for number, piece in frames.feed(data):
-            (console.write_error if number == STDERR else console.write)(bytes(piece))
+            (console.write_error if number == STDERR else console.write)(piece)
 
     return show
 

@@ -10,12 +10,14 @@ from gasang.api.answer import Answer
 from gasang.api.client import Client, path_of
 from gasang.cli.console import Leave, StreamConsole
 from gasang.cli.containers.attached import converse, resizer
-from gasang.cli.exits import MACHINE_DIED, OK, sentence
+from gasang.cli.exits import MACHINE_DIED, OK, SIGNALLED, sentence
 from gasang.cli.terminal import window_size
 from gasang.core.errors import GasangError
 
 PROGRAM_CODES: Final = (126, 127)
 """The program cannot be executed; it is not there (as a shell has them)."""
+QUICKLY: Final = 1
+"""Seconds of grace for a machine whose output nobody reads: the rest of the pipeline has ended already."""
 
 
 def terminal_size() -> tuple[int, int] | None:
@@ -60,9 +62,10 @@ class Machine:
     def _leave(self, console: StreamConsole, waiting: Answer, *, ends: bool) -> int:
         """A second Ctrl-C stops the machine; so do SIGTERM and an output nobody reads, where it was started from here."""
         asked = console.left is Leave.INTERRUPT
-        if asked or (ends and console.leave_code != signal.SIGHUP + 128 and console.left is not Leave.KEY):
+        if asked or (ends and console.leave_code != SIGNALLED + signal.SIGHUP and console.left is not Leave.KEY):
             print("gasang: stopping the machine", file=sys.stderr)
-            self._client.call("POST", self._path("stop"))
+            grace = QUICKLY if console.left is Leave.NOBODY_READS else None
+            self._client.call("POST", self._path("stop"), {"t": grace})
             _code(waiting)
             return console.leave_code
         if console.left is Leave.KEY:

@@ -5,6 +5,7 @@ The head is the stream's number, three zeros and the length as a big-endian numb
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from typing import Final
 
@@ -12,8 +13,10 @@ from gasang.core.errors import BadInputError
 
 STDOUT: Final = 1
 STDERR: Final = 2
-_HEAD: Final = 8
 MULTIPLEXED: Final = "application/vnd.docker.multiplexed-stream"
+_HEAD: Final = struct.Struct(">II")
+_STREAMS: Final = {0: STDOUT, STDOUT << 24: STDOUT, STDERR << 24: STDERR}
+"""The first half of a head → its stream; what is said of standard input is shown as output."""
 
 
 class Demultiplexer:
@@ -24,24 +27,34 @@ class Demultiplexer:
         self._stream = STDOUT
         self._left = 0
 
-    def feed(self, data: bytes) -> Iterator[tuple[int, memoryview]]:
-        """(stream, bytes) of what `data` brings. Raises BadInputError for a head of no known stream."""
-        view = memoryview(data)
-        while view:
-            if self._left:
-                piece = view[: self._left]
-                self._left -= len(piece)
-                view = view[len(piece) :]
-                yield self._stream, piece
-                continue
-            lacking = _HEAD - len(self._head)
-            self._head += bytes(view[:lacking])
-            view = view[lacking:]
-            if len(self._head) == _HEAD:
-                self._begin()
+    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """(stream, bytes) of what `data` brings, frames of one stream that follow each other as one.
 
-    def _begin(self) -> None:
-        self._stream, self._left = self._head[0], int.from_bytes(self._head[4:], "big")
-        if self._stream > STDERR or any(self._head[1:4]):
-            raise BadInputError("daemon", "its stream is damaged: a frame has no known head", "look at daemon.log")
-        self._head = b""
+        Raises BadInputError for a head of no known stream.
+        """
+        if self._head:
+            data, self._head = self._head + data, b""
+        position, size, unpack = 0, len(data), _HEAD.unpack_from
+        stream, left, pieces = self._stream, self._left, list[bytes]()
+        while position < size:
+            if left == 0:
+                if size - position < _HEAD.size:
+                    self._head = data[position:]
+                    break
+                number, left = unpack(data, position)
+                position += _HEAD.size
+                found = _STREAMS.get(number)
+                if found is None:
+                    raise BadInputError("daemon", "its stream is damaged: a frame has no known head", "look at daemon.log")
+                if found != stream:
+                    if pieces:
+                        yield stream, b"".join(pieces)
+                    stream, pieces = found, []
+            piece = data[position : position + left]
+            pieces.append(piece)
+            position += len(piece)
+            left -= len(piece)
+        self._stream, self._left = stream, left
+        whole = b"".join(pieces)
+        if whole:
+            yield stream, whole

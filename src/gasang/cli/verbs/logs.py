@@ -44,7 +44,7 @@ def run(parsed: Parsed, context: Context) -> int:
     with connect(context).open("GET", path_of("containers", parsed.arguments[0], "logs"), query) as answer:
         if answer.headers.get("content-type") != MULTIPLEXED:
             for data in iter(answer.read, b""):
-                _write(1, memoryview(data))
+                _write(1, data)
             return 0
         frames = Demultiplexer()
         for data in iter(answer.read, b""):
@@ -53,9 +53,10 @@ def run(parsed: Parsed, context: Context) -> int:
     return 0
 
 
-def _write(descriptor: int, data: memoryview) -> None:
+def _write(descriptor: int, data: bytes) -> None:
     """All of it, past Python's own buffers. Raises BrokenPipeError where nobody reads."""
     stream = sys.stderr if descriptor == 2 else sys.stdout
     stream.flush()
-    while data:
-        data = data[os.write(descriptor, data) :]
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
