@@ -25,21 +25,23 @@ class Target:
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of a report. A peer that was not measured has None."""
+    """One line of a report: the peer's figure and ours. What was not measured is None."""
 
     name: str
     unit: str
-    qemu: float | None
+    theirs: float | None
     ours: float | None
     ratio: float | None = None
     target: Target | None = None
     note: str = ""
 
     @classmethod
-    def of_peers(cls, name: str, unit: str, values: Mapping[str, float | None], target: Target | None = None) -> Figure:
-        """A figure from each peer's value, where less is better: the ratio is ours over QEMU's."""
-        qemu, ours = values.get("qemu"), values.get("gasang")
-        return cls(name, unit, qemu, ours, quotient(ours, qemu), target)
+    def of_peers(
+        cls, name: str, unit: str, values: Mapping[str, float | None], target: Target | None = None, peer: str = "qemu", note: str = ""
+    ) -> Figure:
+        """A figure from each peer's value, where less is better: the ratio is ours over the peer's."""
+        theirs, ours = values.get(peer), values.get("gasang")
+        return cls(name, unit, theirs, ours, quotient(ours, theirs), target, note)
 
     def verdict(self) -> str:
         """How the target fares: "met", "missed", or nothing where there is no target or no figure."""
@@ -81,26 +83,28 @@ def number(value: float | None) -> str:
     return f"{value:.3g}"
 
 
-HEADINGS = ("what", "unit", "QEMU", "gasang", "ratio", "target", "", "note")
+def headings(peer: str) -> tuple[str, ...]:
+    """Of the columns, where ours is compared with `peer`."""
+    return ("what", "unit", peer, "gasang", "ratio", "target", "", "note")
 
 
 def _cells(figure: Figure) -> tuple[str, ...]:
-    measured = (number(figure.qemu), number(figure.ours), number(figure.ratio))
+    measured = (number(figure.theirs), number(figure.ours), number(figure.ratio))
     return (figure.name, figure.unit, *measured, figure.target_text(), figure.verdict(), figure.note)
 
 
-def as_text(figures: Iterable[Figure]) -> str:
+def as_text(figures: Iterable[Figure], peer: str = "QEMU") -> str:
     """A table for the terminal."""
-    rows = [HEADINGS, *map(_cells, figures)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADINGS))]
+    rows = [headings(peer), *map(_cells, figures)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     right = {2, 3, 4}
     lines = ["  ".join(c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))) for row in rows]
     return "\n".join(line.rstrip() for line in lines)
 
 
-def as_markdown(figures: Iterable[Figure]) -> str:
+def as_markdown(figures: Iterable[Figure], peer: str = "QEMU") -> str:
     """The same as a Markdown table."""
-    rows = [HEADINGS, ("---", "---", "--:", "--:", "--:", "---", "---", "---"), *map(_cells, figures)]
+    rows = [headings(peer), ("---", "---", "--:", "--:", "--:", "---", "---", "---"), *map(_cells, figures)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 

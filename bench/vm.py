@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[0:1] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "src")]
 
-from bench import figures, kernel, peers  # noqa: E402
+from bench import figures, kernel, peers, readme  # noqa: E402
 from bench.assets import programs  # noqa: E402
 from bench.figures import Figure  # noqa: E402
 from bench.measures import boot, idle, start  # noqa: E402
@@ -20,9 +20,6 @@ from bench.processes import MachineError  # noqa: E402
 
 from gasang.core.errors import GasangError  # noqa: E402
 from guests.build import BuildError  # noqa: E402
-
-README = ROOT / "bench" / "README.md"
-BEGIN, END = "<!-- results: written by bench/vm.py -->\n", "<!-- end of results -->\n"
 
 
 class Bench:
@@ -109,14 +106,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _write_readme(found: list[Figure], machine: dict[str, str]) -> None:
-    text = README.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    facts = "\n".join(f"- {name}: {value}" for name, value in machine.items())
-    README.write_text(f"{before}{BEGIN}\n{facts}\n\n{figures.as_markdown(found)}\n\n{END}{after}")
-
-
 def main() -> int:
     """Measure, then print; 1 if a machine or a build failed."""
     options = _parser().parse_args()
@@ -130,7 +119,7 @@ def main() -> int:
     machine["load after"] = peers.load()
     print(figures.as_json(found, machine) if options.json else figures.as_text(found))
     if options.write_readme:
-        _write_readme(found, machine)
+        readme.write("bench/vm.py", figures.as_markdown(found), machine)
     return int(bench.failed)
 
 

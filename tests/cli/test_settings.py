@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from gasang.cli.settings import load_config, project_file, user_file
+from gasang.cli.settings import Context, load_config, project_file, user_file
 from gasang.core.errors import UsageError
+from gasang.images.origin import Origin
 
 
 @pytest.fixture
@@ -46,3 +47,16 @@ def test_a_wrong_file_is_named(content: bytes, tmp_path: Path, world: dict[str, 
     with pytest.raises(UsageError) as caught:
         load_config({}, world, tmp_path)
     assert caught.value.subject == str(user_file(world))
+
+
+def test_a_project_cannot_choose_whose_keys_are_trusted(tmp_path: Path, world: dict[str, str]) -> None:
+    user_file(world).write_text("keyring = '/my/keys'")
+    assert load_config({}, world, tmp_path).value("keyring") == Path("/my/keys")
+    (tmp_path / "gasang.toml").write_text("keyring = '/their/keys'")
+    with pytest.raises(UsageError, match=r"a project cannot set 'keyring'; set it in your own config.toml or as GASANG_KEYRING"):
+        load_config({}, world, tmp_path)
+
+
+def test_where_packages_come_from(tmp_path: Path, world: dict[str, str]) -> None:
+    user_file(world).write_text("mirror = 'http://mirror.example/debian/'\ntimeout = '2s'")
+    assert Context(load_config({}, world, tmp_path)).origin() == Origin("http://mirror.example/debian", None, 2.0)

@@ -60,6 +60,12 @@ def test_input_reaches_the_command(home):
     assert done.stdout.split()[0].decode() == hashlib.sha256(b"gasang" * 100_000).hexdigest()
 
 
+def test_what_a_command_opens_by_name_and_leaves_behind(home):
+    script = "echo out >/dev/stdout; echo err >/dev/stderr; stat -c %a /run/lock; (while :; do sleep 0.01 & done) & sleep 1000 & exit 7"
+    done = gasang(home, "run", "--vm", IMAGE, "--", "sh", "-c", script)
+    assert (done.returncode, done.stdout, done.stderr.splitlines()[-1:]) == (7, b"out\n1777\n", [b"err"])
+
+
 def test_a_command_that_is_not_there_is_127(home):
     assert gasang(home, "run", "--vm", IMAGE, "--", "no-such-command").returncode == 127
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import lzma
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,34 +11,17 @@ import pytest
 from gasang.core.errors import BadInputError, GasangError, NotFoundError, OutOfSpaceError, UnsupportedError, UsageError
 from gasang.core.progress import Silent
 from gasang.images import build as module
-from gasang.images.build import Built, build_debian, mirror_address
-from gasang.images.initramfs import WANTED_MODULES
+from gasang.images.build import Built, build_debian
 from gasang.images.mirror import Mirror, Patience
+from gasang.images.origin import Origin
 from support.cpio_reader import unpack
-from support.debian_archive import Archive, Server, Signer
-from support.kernel_parts import module as kernel_module
+from support.debian_archive import RELEASE, Archive, Server, Signer, small_debian
 from support.kernel_parts import riscv_image
-
-RELEASE = "6.12.1-riscv64"
-
-
-def archive_of(folder: Path) -> Archive:
-    """The least a Debian has: one essential package, apt, a kernel and busybox."""
-    archive = Archive(folder)
-    archive.add("base-files", "Essential: yes\nDepends: libc6\n", {"usr/bin/sh": b"shell"})
-    archive.add("libc6", "Multi-Arch: same\n", {"usr/lib/libc.so": b"library"})
-    archive.add("apt", "Priority: required\n", {"usr/bin/apt": b"apt"})
-    archive.add("linux-image-riscv64", f"Depends: linux-image-{RELEASE}\n")
-    modules = {f"usr/lib/modules/{RELEASE}/kernel/{name}.ko.xz": lzma.compress(kernel_module(b"depends=\0")) for name in WANTED_MODULES}
-    archive.add(f"linux-image-{RELEASE}", files={f"boot/vmlinux-{RELEASE}": riscv_image(), **modules})
-    archive.add("busybox-static", files={"usr/bin/busybox": b"busybox"})
-    archive.add("unused")
-    return archive
 
 
 @pytest.fixture
 def archive(mirror_folder: Path, signer: Signer) -> Archive:
-    made = archive_of(mirror_folder)
+    made = small_debian(mirror_folder)
     made.publish(signer.sign)
     return made
 
@@ -49,7 +32,7 @@ def build(tmp_path: Path, server: Server, archive: Archive, signer: Signer) -> C
     (tmp_path / "work").mkdir(exist_ok=True)
     mirror = Mirror(server.address, Patience(5.0, 2, lambda seconds: None))
     return lambda suite: build_debian(
-        suite, "riscv64", tmp_path / "cache", tmp_path / "work", Silent(), mirror=mirror, keyring=signer.keyring
+        suite, "riscv64", tmp_path / "cache", tmp_path / "work", Silent(), Origin(keyring=signer.keyring), mirror=mirror
     )
 
 
@@ -115,6 +98,15 @@ def test_a_mirror_that_breaks_off_is_told(build: Callable[[str], Built], server:
         build("trixie")
 
 
+def test_the_first_failure_ends_the_other_downloads(server: Server, archive: Archive, signer: Signer, tmp_path: Path) -> None:
+    server.faults["pool/main/libc6_1.0-1_riscv64.deb"] = ["silent"]
+    server.faults["pool/main/apt_1.0-1_riscv64.deb"] = ["404"]
+    start = time.monotonic()
+    with pytest.raises(NotFoundError, match=r"apt_1.0-1_riscv64.deb: the mirror has no such file"):
+        build_debian("trixie", "riscv64", tmp_path, tmp_path, Silent(), Origin(server.address, signer.keyring, 600.0))
+    assert time.monotonic() - start < 60
+
+
 def test_a_suite_nobody_has(build: Callable[[str], Built]) -> None:
     with pytest.raises(NotFoundError, match="Debian potato"):
         build("potato")
@@ -171,8 +163,7 @@ def test_a_full_disk_is_told(build: Callable[[str], Built], monkeypatch: pytest.
         build("trixie")
 
 
-def test_the_mirrors_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GASANG_MIRROR", "")
-    assert mirror_address() == "http://deb.debian.org/debian"
-    monkeypatch.setenv("GASANG_MIRROR", "http://mirror.example")
-    assert mirror_address() == "http://mirror.example"
+def test_a_keyring_that_is_not_there(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"keyring .*none.gpg: there is no such file"):
+        build_debian("trixie", "riscv64", tmp_path, tmp_path, Silent(), Origin(server.address, tmp_path / "none.gpg"))
+    assert server.requests == []

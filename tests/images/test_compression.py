@@ -7,11 +7,11 @@ import lzma
 
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gasang.core.errors import BadInputError
-from gasang.images.compression import PIECE, expand, expand_bytes, sniff
+from gasang.images.compression import PIECE, STEP, ZSTD_SLICE, expand, expand_bytes, sniff
 
 COMPRESS = {"xz": lzma.compress, "gz": gzip.compress, "zst": zstandard.compress, "": bytes}
 FORMS = sorted(COMPRESS)
@@ -68,3 +68,41 @@ def test_an_unknown_form_is_told() -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_forms_are_recognised(form: str) -> None:
     assert sniff(COMPRESS[form](b"data")[:6]) == form
+
+
+def bomb_of_blocks(count: int) -> bytes:
+    """A Zstandard frame of repeated bytes (RFC 8878, 3.1.1): each of its blocks makes 128 KiB of four bytes."""
+    block = ((128 << 10) << 3 | 1 << 1).to_bytes(3, "little") + b"\0"
+    last = (1 << 1 | 1).to_bytes(3, "little") + b"\0"
+    return b"\x28\xb5\x2f\xfd\0\x88" + block * count + last
+
+
+@pytest.mark.parametrize(
+    ("form", "packed", "most"),
+    [
+        ("xz", lzma.compress(bytes(64 << 20)), STEP),
+        ("gz", gzip.compress(bytes(32 << 20)), STEP),
+        ("zst", bomb_of_blocks(8000), ZSTD_SLICE // 4 * (128 << 10)),
+    ],
+)
+def test_no_step_makes_much_of_little(form: str, packed: bytes, most: int) -> None:
+    """Else the limit would be checked only after a gigabyte has been made."""
+    assert len(packed) <= 1 << 15
+    sizes = [len(data) for data in expand([packed], form, "x", 1 << 40)]
+    assert max(sizes) <= most
+    assert sum(sizes) >= 32 << 20
+
+
+def test_a_dictionary_larger_than_any_preset_is_refused() -> None:
+    packed = lzma.compress(b"x", filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 30}])
+    with pytest.raises(BadInputError, match="Memory usage limit exceeded"):
+        expand_bytes(packed, "x", 100)
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 2), st.sampled_from(PACKED), st.integers(-2, 2))
+def test_results_around_the_size_of_a_step(steps: int, form: str, more: int) -> None:
+    data = bytes(range(256)) * (steps * STEP // 256) + bytes(3)
+    data = data[: steps * STEP + more]
+    packed = COMPRESS[form](data)
+    assert expand_bytes(packed + packed, "x", 2 * len(data)) == data + data

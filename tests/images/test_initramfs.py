@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 
@@ -57,6 +58,13 @@ def test_words_that_are_no_text() -> None:
 def test_a_shell_on_a_terminal() -> None:
     settings = GuestSettings("shell", hostname="box-1", tty=True, ports=False, device="hvc0", root="/dev/vdb")
     assert read_by_a_shell(settings) == ["shell", "box-1", "", "hvc0", "1", "/dev/vdb", *DEFAULT_ENVIRONMENT, "/bin/bash", "-l"]
+
+
+def test_a_run_brings_the_first_process_of_this_version() -> None:
+    found = unpack(overlay(GuestSettings()))
+    assert found[b"init"].data == (GUEST / "init").read_bytes()
+    assert found[b"init"].mode & 0o777 == 0o755
+    assert [name for name, entry in found.items() if stat.S_ISFIFO(entry.mode)] == [b"gasang/stdin", b"gasang/stdout", b"gasang/stderr"]
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from gasang.core.errors import BadInputError, GasangError, NotFoundError, OutOfSpaceError, TimedOutError
-from gasang.images import mirror as module
 from gasang.images.mirror import Mirror, Patience, Wanted
 from support.debian_archive import Server
+from support.small_disk import small_disk
 
 DATA = bytes(range(256)) * 4000
 
@@ -55,6 +57,11 @@ def test_what_is_there_is_not_fetched_again(server: Server, tmp_path: Path) -> N
     step = Count()
     quick(server)[0].fetch(publish(server), tmp_path / "got", step)
     assert (server.requests, step.done) == ([], len(DATA))
+
+
+def test_an_empty_file(server: Server, tmp_path: Path) -> None:
+    quick(server)[0].fetch(publish(server, b""), tmp_path / "got", Count())
+    assert names(tmp_path) == ["got"]
 
 
 def test_a_damaged_file_of_the_right_size_is_fetched_again(server: Server, tmp_path: Path) -> None:
@@ -155,7 +162,7 @@ def test_a_server_error_is_retried_a_refusal_is_not(server: Server, tmp_path: Pa
 def test_a_mirror_that_falls_silent_is_a_time_out(server: Server, tmp_path: Path) -> None:
     server.ranges = False
     server.faults["file"] = ["silent"] * 4
-    with pytest.raises(TimedOutError, match="sent nothing for 0 seconds"):
+    with pytest.raises(TimedOutError, match=r"sent nothing for 0.1 seconds"):
         quick(server, timeout=0.1)[0].fetch(publish(server), tmp_path / "got", Count())
 
 
@@ -168,32 +175,41 @@ def test_nobody_at_the_address(tmp_path: Path) -> None:
     assert pauses == [0.5, 1.0]
 
 
-def test_a_full_disk_is_told_and_its_room_given_back(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Path.open
+def test_a_full_disk_is_told_and_loses_nothing(server: Server, tmp_path: Path) -> None:
+    wanted = publish(server)
+    with small_disk(tmp_path / "small", 512) as place:
+        with pytest.raises(OutOfSpaceError, match="no space is left"):
+            quick(server)[0].fetch(wanted, place / "got", Count())
+        kept = (place / "got.partial").stat().st_size
+        assert 400_000 < kept < len(DATA)
+        subprocess.run(["mount", "-o", "remount,size=2m", str(place)], check=True)
+        quick(server)[0].fetch(wanted, place / "got", Count())
+        assert server.requests[1:] == [("file", f"bytes={kept}-")]
+        assert (place / "got").read_bytes() == DATA
+        assert names(place) == ["got"]
 
-    class Full:
-        """A file on a disk that takes a while to be full."""
 
-        def __init__(self, file: object) -> None:
-            self.file = file
-            self.name = file.name
+@pytest.mark.parametrize("fault", ["silent", "mute"])
+def test_a_download_that_waits_is_given_up_at_once(server: Server, tmp_path: Path, fault: str) -> None:
+    """In the middle of a file, and before the first byte of an answer."""
+    server.faults["file"] = [fault]
+    mirror = Mirror(server.address, Patience(timeout=600.0))
+    wanted = publish(server)
+    with ThreadPoolExecutor(1) as pool:
+        going = pool.submit(mirror.fetch, wanted, tmp_path / "got", Count())
+        assert server.fell_silent.wait(20)
+        mirror.cancel()
+        with pytest.raises(GasangError, match="the download was given up"):
+            going.result(20)
+    with pytest.raises(GasangError, match="the download was given up"):
+        mirror.fetch(wanted, tmp_path / "got", Count())
 
-        def __getattr__(self, name: str) -> object:
-            return getattr(self.file, name)
 
-        def __enter__(self) -> Full:
-            return self
-
-        def __exit__(self, *rest: object) -> None:
-            self.file.close()
-
-        def write(self, data: bytes) -> int:
-            raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(module.Path, "open", lambda path, mode: Full(real(path, mode)) if path.suffix == ".partial" else real(path, mode))
-    with pytest.raises(OutOfSpaceError, match="no space is left"):
-        quick(server)[0].fetch(publish(server), tmp_path / "got", Count())
-    assert names(tmp_path) == []
+def test_a_pause_is_given_up_too(tmp_path: Path) -> None:
+    mirror = Mirror("http://127.0.0.1:9", Patience(timeout=5.0, attempts=1000))
+    mirror.cancel()
+    with pytest.raises(GasangError, match="the download was given up"):
+        mirror.small("file", 1)
 
 
 def test_small_files_have_a_limit(server: Server) -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from gasang.core.errors import BadInputError, GasangError, NotFoundError, OutOfSpaceError, StateError
 from gasang.images.descriptors import Blob, parse_index
 from gasang.images.store import DISK, INITRD, KERNEL, Image, Store
+from support.small_disk import small_disk
 
 NAME = "debian:trixie"
 
@@ -159,19 +160,14 @@ def test_a_process_killed_at_any_moment_changes_nothing_or_all(moment: str, tmp_
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MiB."""
-    place = tmp_path / "small"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(place)]
-    if not hasattr(os, "geteuid") or os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("a file system of its own needs root and mount")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with small_disk(tmp_path / "small", 1024) as place:
+        yield place
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(small_disk: Path) -> None:
-    store = Store(small_disk / "store")
+def test_a_full_disk_is_told_and_leaves_nothing(small: Path) -> None:
+    store = Store(small / "store")
     image = add(store)
     before = blobs(store)
     with pytest.raises(OutOfSpaceError, match="no space is left"):
@@ -182,11 +178,11 @@ def test_a_full_disk_is_told_and_leaves_nothing(small_disk: Path) -> None:
     add(store, "debian:sid", disk=bytes(500_000))  # the space was given back
 
 
-def test_a_disk_that_is_full_from_the_start(small_disk: Path) -> None:
+def test_a_disk_that_is_full_from_the_start(small: Path) -> None:
     with pytest.raises(OSError, match="No space"):
-        (small_disk / "all").write_bytes(bytes(2 << 20))
+        (small / "all").write_bytes(bytes(2 << 20))
     with pytest.raises(OutOfSpaceError):
-        add(Store(small_disk / "store"))
+        add(Store(small / "store"))
 
 
 def spoil(path: Path) -> None:

@@ -31,6 +31,7 @@ from gasang.native import (
 )
 from gasang.native import program as program_module
 from gasang.native.cache import ObjectCache
+from gasang.native.kept_program import kept_program
 from gasang.native.loading import LinkError
 from gasang.native.memory_functions import MEMORY_FUNCTIONS
 from gasang.native.program import program, program_file
@@ -318,3 +319,26 @@ def test_memory_functions(count: int) -> None:
         memory.write(content)
         call(memory.address, 0x1F3, count)
         assert memory.read() == b"\xf3" * count + content[count:]
+
+
+def test_kept_by_its_files(tmp_path: Path) -> None:
+    """The function is asked for only where the files say something new, or what is kept is damaged."""
+    cache, folder = ObjectCache(tmp_path / "cache"), tmp_path / "sources"
+    folder.mkdir()
+    source = folder / "source.py"
+    made: list[NativeFunction] = []
+
+    def make() -> NativeFunction:
+        made.append(endless)
+        return endless
+
+    for text, count in (("one", 1), ("one", 1), ("two", 2), ("one", 2)):
+        source.write_text(text)
+        image = kept_program("endless", [str(folder)], make, cache=cache)
+        assert len(made) == count
+        assert image == program(endless, cache=ObjectCache(tmp_path / "other"))
+    for entry in cache.directory.glob("*/*"):
+        entry.write_bytes(entry.read_bytes()[:-1])
+    assert kept_program("endless", [str(folder)], make, cache=cache) == image
+    assert kept_program("endless", [str(folder)], make, data=b"more", cache=cache) != image
+    assert len(made) == 4

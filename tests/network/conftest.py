@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from gasang.core.errors import PermissionDeniedError
 from gasang.host import netns
+from gasang.host.nftables import Netfilter
 from support.network_host import Host
 
 
@@ -31,3 +33,13 @@ def host(tmp_path: Path) -> Iterator[Host]:
             for each in made.namespaces:
                 os.close(each)
     os.close(namespace)
+
+
+@pytest.fixture(params=["nftables", "iptables"])
+def firewall(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each of the ways in which rules get into the kernel, in turn."""
+    if request.param == "iptables":
+        if not shutil.which("iptables-legacy-restore"):
+            pytest.skip("iptables-legacy (package iptables) is not installed")
+        monkeypatch.setattr(Netfilter, "usable", lambda _self: False)
+    return str(request.param)

@@ -17,6 +17,8 @@ from gasang.network.ports import parse
 from gasang.network.spec import Endpoint, EndpointSpec, Network, NetworkSpec, PortSpec, SubnetSpec
 from support.network_host import OUTSIDE, OUTSIDE6, Host
 
+pytestmark = pytest.mark.usefixtures("firewall")
+
 TCP, UDP = socket.SOCK_STREAM, socket.SOCK_DGRAM
 
 

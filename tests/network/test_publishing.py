@@ -13,6 +13,8 @@ from gasang.network.ports import parse
 from gasang.network.spec import Endpoint, EndpointSpec, NetworkSpec, PortSpec
 from support.network_host import OUTSIDE, OUTSIDE6, Host
 
+pytestmark = pytest.mark.usefixtures("firewall")
+
 TCP, UDP = socket.SOCK_STREAM, socket.SOCK_DGRAM
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from gasang.core.errors import GasangError
-from gasang.host import nftables, rtnetlink, sysctls
+from gasang.host import netns, nftables, rtnetlink, sysctls
 from gasang.host.netlink import ROUTE, Socket
 from gasang.network.ports import parse
 from gasang.network.spec import EndpointSpec, NetworkSpec
@@ -261,3 +262,44 @@ def test_machines_that_live_through_a_crash_keep_their_network(host: Host, tmp_p
     assert host.reaches(None, "::1", 8080)
     fresh = again.connect("lan", host.namespace(), EndpointSpec("three"))
     assert fresh.address(4) == ends["lost"].address(4)
+
+
+def test_many_threads_at_once_leave_nothing(host: Host) -> None:
+    before = host.snapshot()
+    networks = host.networks()
+    networks.create(NetworkSpec("lan"))
+    networks.default()
+    addresses: set[tuple[str, str]] = set()
+    failures: list[BaseException] = []
+
+    def live(number: int) -> None:
+        try:
+            for turn in range(4):
+                namespace = netns.create()
+                name = ("bridge", "lan")[(number + turn) % 2]
+                endpoint = networks.connect(name, namespace, EndpointSpec(f"{number}-{turn}", name=f"m{number}"))
+                networks.publish(endpoint, parse("80"))
+                taken = (name, endpoint.ipv4)
+                assert taken not in addresses
+                addresses.add(taken)
+                addresses.discard(taken)
+                dying = turn % 2 == 0
+                if not dying:
+                    networks.disconnect(endpoint)
+                os.close(namespace)
+                if dying:
+                    networks.disconnect(endpoint, dying=True)
+                networks.tidy(linger=60)
+        except BaseException as error:
+            failures.append(error)
+            raise
+
+    threads = [threading.Thread(target=live, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert networks.endpoints() == []
+    networks.tidy(linger=0)
+    assert host.settled(before) == before

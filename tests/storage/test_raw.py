@@ -10,6 +10,7 @@ import pytest
 
 from gasang.core.errors import BadInputError, NotFoundError, PermissionDeniedError, StateError
 from gasang.host import files
+from gasang.storage.formats import open_disk
 from gasang.storage.raw import Raw
 
 SIZE = 1 << 20
@@ -48,8 +49,11 @@ def test_what_is_no_disk_is_refused(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this host has no fifos")
 def test_a_fifo_is_no_disk(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(BadInputError, match="no file with a size"):
-        Raw.open(tmp_path / "fifo")
+    for read_only in (False, True):
+        with pytest.raises(BadInputError, match="no file with a size"):
+            Raw.open(tmp_path / "fifo", read_only=read_only)
+        with pytest.raises(BadInputError, match="no file with a size"):
+            open_disk(tmp_path / "fifo", read_only=read_only)
 
 
 def test_what_may_not_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

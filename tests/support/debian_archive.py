@@ -17,6 +17,9 @@ from pathlib import Path
 
 import zstandard
 
+from gasang.images.initramfs import WANTED_MODULES
+from support.kernel_parts import module, riscv_image
+
 COMPRESS: Mapping[str, Callable[[bytes], bytes]] = {
     "": bytes,
     ".xz": lzma.compress,
@@ -89,7 +92,14 @@ class Archive:
 
     def publish(self, sign: Callable[[str], bytes], **fields: str) -> None:
         """Write the index and the signed release file."""
-        index = lzma.compress("\n".join(self.entries).encode())
+        self.publish_index(lzma.compress("\n".join(self.entries).encode()), sign, **fields)
+
+    def without(self, name: str) -> None:
+        """Forget a package, to add another of its name."""
+        self.entries = [entry for entry in self.entries if not entry.startswith(f"Package: {name}\n")]
+
+    def publish_index(self, index: bytes, sign: Callable[[str], bytes], **fields: str) -> None:
+        """Write an index as it is, and the signed release file that promises it."""
         path = f"main/binary-{self.architecture}/Packages.xz"
         self._write(f"dists/{self.suite}/{path}", index)
         release = {"Suite": "stable", "Codename": self.suite, "Architectures": f"all {self.architecture}", **fields}
@@ -101,6 +111,23 @@ class Archive:
         target = self.root / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
+
+
+RELEASE = "6.12.1-riscv64"
+
+
+def small_debian(root: Path, kernel: bytes | None = None) -> Archive:
+    """The least a Debian has: one essential package, apt, a kernel and busybox."""
+    archive = Archive(root)
+    archive.add("base-files", "Essential: yes\nDepends: libc6\n", {"usr/bin/sh": b"shell"})
+    archive.add("libc6", "Multi-Arch: same\n", {"usr/lib/libc.so": b"library"})
+    archive.add("apt", "Priority: required\n", {"usr/bin/apt": b"apt"})
+    archive.add("linux-image-riscv64", f"Depends: linux-image-{RELEASE}\n")
+    modules = {f"usr/lib/modules/{RELEASE}/kernel/{name}.ko.xz": lzma.compress(module(b"depends=\0")) for name in WANTED_MODULES}
+    archive.add(f"linux-image-{RELEASE}", files={f"boot/vmlinux-{RELEASE}": riscv_image() if kernel is None else kernel, **modules})
+    archive.add("busybox-static", files={"usr/bin/busybox": b"busybox"})
+    archive.add("unused")
+    return archive
 
 
 class Signer:
@@ -135,6 +162,7 @@ class Server:
     faults: dict[str, list[str]] = field(default_factory=dict)
     requests: list[tuple[str, str]] = field(default_factory=list)
     ranges: bool = True
+    fell_silent: threading.Event = field(default_factory=threading.Event)
 
 
 @contextmanager
@@ -157,12 +185,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     mirror: Server
 
     def do_GET(self) -> None:
-        """Faults: "break" ends after half of the rest, "silent" after half and never closes, "damage" changes a byte, or a status code."""
+        """Faults: "break" ends after half of the rest, "silent" after half and never closes, "damage" changes a byte, "mute" never answers.
+
+        Or a status code.
+        """
         path = self.path.lstrip("/")
         asked = self.headers.get("Range", "")
         self.mirror.requests.append((path, asked))
         fault = (self.mirror.faults.get(path) or [""]).pop(0)
         file = self.mirror.root / path
+        if fault == "mute":
+            self._hang()
+            return
         if fault.isdecimal() or not file.is_file():
             self.send_error(int(fault or 404))
             return
@@ -179,7 +213,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         with suppress(ConnectionError):  # a client that has seen enough closes
             self.wfile.write(rest[: len(rest) // 2] if fault in ("break", "silent") else rest)
             if fault == "silent":
-                self.rfile.read(1)  # returns when the client closes
+                self._hang()
+
+    def _hang(self) -> None:
+        self.mirror.fell_silent.set()
+        with suppress(ConnectionError):
+            self.rfile.read(1)  # returns when the client closes
+        self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
         """Nothing is printed."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -97,8 +99,17 @@ class Host:
                 "tables": netfilter.tables(),
                 "chains": netfilter.counted("chains"),
                 "rules": netfilter.counted("rules"),
+                "iptables": self._iptables(),
                 "parameters": {name: sysctls.read(name) for name in _WATCHED},
             }
+
+    @staticmethod
+    def _iptables() -> list[str]:
+        saved = ""
+        for program in ("iptables-legacy-save", "ip6tables-legacy-save"):
+            if shutil.which(program):
+                saved += subprocess.run([program], capture_output=True, text=True, check=True).stdout
+        return [line for line in saved.splitlines() if line.startswith(("-A", ":GASANG"))]
 
     def serve(self, namespace: int | None, address: str, port: int, *, kind: int = socket.SOCK_STREAM) -> None:
         """Answer whoever calls there with the address he calls from."""

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from gasang.core.config import Config, from_environment
 from gasang.core.errors import NotFoundError
 from gasang.core.paths import cache_folder, data_folder
 from gasang.core.progress import Progress
 from gasang.images import store as parts
-from gasang.images.build import INDEX_MAX, KERNELS, mirror_address
+from gasang.images.build import INDEX_MAX, KERNELS
 from gasang.images.compression import expand_bytes
 from gasang.images.deb import read_data
 from gasang.images.kernel import from_package
@@ -38,7 +39,7 @@ def stock_kernel(environment: Mapping[str, str], progress: Progress) -> Path:
         return store.path(store.resolve(f"debian:{SUITE}").layer(parts.KERNEL))
     cache = cache_folder(environment)
     have = sorted((cache / "kernels").glob("linux-image-*.Image"))
-    return have[-1] if have else fetch(Mirror(mirror_address()), debian_keyring(), cache, progress)
+    return have[-1] if have else fetch(Mirror(Config([from_environment(environment)]).value("mirror")), debian_keyring(), cache, progress)
 
 
 def fetch(mirror: Mirror, keyring: Path, cache: Path, progress: Progress) -> Path:

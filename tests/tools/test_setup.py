@@ -55,6 +55,22 @@ def test_only_what_is_missing_is_installed(setup: ModuleType, programs: Path, mo
     assert installs[0].endswith("install gnupg qemu-user-static")
 
 
+def test_one_of_two_that_exclude_each_other_will_do(setup: ModuleType, programs: Path) -> None:
+    program(programs, "dpkg-query", 'echo "busybox-static installed"')
+    assert setup.missing_packages(("busybox", "cpio")) == ["cpio"]
+
+
+def test_what_the_suite_does_not_have_is_done_without(setup: ModuleType, programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(programs, "dpkg-query", "exit 1")
+    program(programs, "apt-cache", '[ "$2" != sqv ]')
+    program(programs, "apt-get", "exit 0")
+    monkeypatch.setattr(setup.os, "geteuid", lambda: 0)
+    setup.install_debian_packages(("gpgv", "sqv"))
+    assert [call.split()[-1] for call in calls(programs) if call.startswith("apt-get")] == ["gpgv"]
+    setup.install_debian_packages(("sqv",))
+    assert len([call for call in calls(programs) if call.startswith("apt-get")]) == 1
+
+
 def test_nothing_missing_asks_no_network(setup: ModuleType, programs: Path) -> None:
     program(programs, "dpkg-query", 'echo "gpgv installed"')
     program(programs, "apt-get", "exit 1")

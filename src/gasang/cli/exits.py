@@ -14,12 +14,12 @@ import errno
 from typing import Final
 
 from gasang.cli.signals import Ended
-from gasang.core.errors import GasangError, NotFoundError, OutOfSpaceError, PermissionDeniedError
+from gasang.core.errors import GasangError, MachineDiedError, NotFoundError, OutOfSpaceError, PermissionDeniedError
 
 OK: Final = 0
 FAILED: Final = 1
 USAGE: Final = 2
-MACHINE_DIED: Final = 125
+MACHINE_DIED: Final = MachineDiedError.exit_code
 INTERRUPTED: Final = 130
 NOBODY_READS: Final = 141
 SIGNALLED: Final = 128

@@ -65,7 +65,7 @@ def markdown() -> str:
     rows = "".join(f"| {code} | {meaning} |\n" for code, meaning in _EXITS)
     told = "`run` and `exec` pass on the code of the command inside. Otherwise:"
     parts.append(f"## Exit codes\n\n{told}\n\n| code | means |\n| --- | --- |\n{rows}")
-    rows = "".join(f"| `{s.name}` | `{s.variable}` | `{s.default}` | {s.help} |\n" for s in SETTINGS.values())
+    rows = "".join(f"| `{s.name}` | `{s.variable}` | {f'`{s.default}`' if s.default else ''} | {s.help} |\n" for s in SETTINGS.values())
     parts.append(
         "## Settings\n\nA flag wins over the variable, that over `gasang.toml` in the working directory or the nearest one above it,\n"
         'that over `$XDG_CONFIG_HOME/gasang/config.toml` (or `~/.config/…`), that over the default. In a file: `memory = "2G"`.\n\n'

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gasang.cli.options import Parsed
 from gasang.cli.standard import DEBUG, PROGRESS
 from gasang.core.config import Config, Source, from_environment, from_toml
 from gasang.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from gasang.images.origin import Origin
 
 PROJECT_FILE: Final = "gasang.toml"
 USER_FILE: Final = "config.toml"
@@ -32,7 +35,7 @@ def project_file(start: Path) -> Path | None:
     return next((folder / PROJECT_FILE for folder in (start, *start.parents) if (folder / PROJECT_FILE).is_file()), None)
 
 
-def _read(path: Path) -> Source:
+def _read(path: Path, *, personal: bool) -> Source:
     try:
         data = path.read_bytes()[: _LARGEST_FILE + 1]
         text = data.decode()
@@ -40,16 +43,16 @@ def _read(path: Path) -> Source:
         raise UsageError(str(path), "it is no UTF-8 text", "mend the file or remove it") from error
     if len(data) > _LARGEST_FILE:
         raise UsageError(str(path), "it is too large for a file of settings", "mend the file or remove it")
-    return from_toml(text, str(path))
+    return from_toml(text, str(path), personal=personal)
 
 
 def _files(environment: Mapping[str, str], start: Path) -> Iterator[Source]:
     project = project_file(start)
     if project:
-        yield _read(project)
+        yield _read(project, personal=False)
     user = user_file(environment)
     if user.is_file():
-        yield _read(user)
+        yield _read(user, personal=True)
 
 
 def load_config(flags: Mapping[str, str], environment: Mapping[str, str], start: Path) -> Config:
@@ -73,3 +76,9 @@ class Context:
         if parsed.get(DEBUG):
             flags[DEBUG.name] = "true"
         return cls(load_config(flags, os.environ, Path.cwd()))
+
+    def origin(self) -> Origin:
+        """Where packages of images come from, by the settings."""
+        from gasang.images.origin import Origin
+
+        return Origin(self.config.value("mirror"), self.config.value("keyring"), self.config.value("timeout"))

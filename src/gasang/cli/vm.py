@@ -5,33 +5,20 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 from gasang.cli.console import StreamConsole
 from gasang.cli.containers.options import CPUS, ENVIRONMENT, INTERACTIVE, MEMORY, TTY, environment_for
+from gasang.cli.files import existing_file, file_to_read
 from gasang.cli.options import Option, Parsed, plain_text, value, values
 from gasang.cli.progress import open_progress
 from gasang.cli.settings import Context
 from gasang.core.config import parse_cpus, parse_memory
-from gasang.core.errors import NotFoundError, PermissionDeniedError, UsageError
+from gasang.core.errors import UsageError
 
-
-def _file(text: str, subject: str) -> Path:
-    """A file that can be read; raise an error that names it otherwise."""
-    path = Path(plain_text(text, subject))
-    if not path.exists():
-        raise NotFoundError(f"{subject} {text}", "there is no such file", "check its path")
-    if path.is_dir():
-        raise UsageError(f"{subject} {text}", "it is a folder", "name a file")
-    if not os.access(path, os.R_OK):
-        raise PermissionDeniedError(f"{subject} {text}", "it cannot be read", "change its permissions")
-    return path
-
-
-KERNEL = value("kernel", "FILE", "boot this riscv64 Linux kernel: Image, Image.gz or ELF", _file, files=True)
-INITRD = value("initrd", "FILE", "initial RAM disk for --kernel", _file, files=True)
+KERNEL = value("kernel", "FILE", "boot this riscv64 Linux kernel: Image, Image.gz or ELF", file_to_read, files=True)
+INITRD = value("initrd", "FILE", "initial RAM disk for --kernel", file_to_read, files=True)
 APPEND = value("append", "TEXT", "more for the kernel's command line", plain_text)
-DISK = values("disk", "FILE", "another disk: a raw image file; may be given many times", _file, files=True)
+DISK = values("disk", "FILE", "another disk: a raw image file; may be given many times", existing_file, files=True)
 OPTIONS = (DISK, KERNEL, INITRD, APPEND)
 """Those that virtual machines alone have."""
 
@@ -75,11 +62,12 @@ def run(parsed: Parsed, context: Context) -> int:
         environment=environment_for(parsed.get(ENVIRONMENT), os.environ),
         tty=tty,
         disks=parsed.get(DISK),
+        origin=context.origin(),
     )
-    if tty:
-        print("gasang: Ctrl-] stops the machine", file=sys.stderr)
     reads_input = parsed.get(INTERACTIVE) or tty or not parsed.command
     with open_progress(context) as progress, StreamConsole(raw=tty, reads_input=reads_input) as console:
+        if tty:
+            print("gasang: Ctrl-] stops the machine", file=sys.stderr)
         code = launch.run_vm(spec, console, progress)
     if console.left is not None:
         print(f"gasang: stopped the machine ({console.left.value})", file=sys.stderr)

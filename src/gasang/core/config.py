@@ -11,10 +11,11 @@ Every value, wherever it stands, is text that the setting's own parser takes, so
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from gasang.core.errors import UsageError
-from gasang.core.units import MIB, parse_size
+from gasang.core.units import MIB, parse_duration, parse_size
 
 MAXIMUM_CPUS: Final = 64
 MINIMUM_MEMORY: Final = 32 * MIB
@@ -62,13 +63,32 @@ def parse_mirror(text: str, subject: str) -> str:
     return text.rstrip("/")
 
 
+def parse_keyring(text: str, subject: str) -> Path | None:
+    """The path of a file of keys, None for an empty text; raise UsageError for what is no path."""
+    if "\0" in text:
+        raise UsageError(subject, "its value has a NUL character", "write the path of a file")
+    return Path(text) if text else None
+
+
+def parse_timeout(text: str, subject: str) -> float:
+    """Seconds, from 0.1 to an hour; raise UsageError for anything else."""
+    seconds = parse_duration(text, subject)
+    if not 0.1 <= seconds <= 3600:
+        raise UsageError(subject, f"{text!r} is too short or too long", "write a time from 100ms to 1h")
+    return seconds
+
+
 class Setting(NamedTuple):
-    """One thing that can be set: its parser takes (text, subject) and raises UsageError about the subject."""
+    """One thing that can be set: its parser takes (text, subject) and raises UsageError about the subject.
+
+    A `personal` one is the user's to decide: the file of a project, which may be somebody else's, cannot set it.
+    """
 
     name: str
     default: str
     parse: Callable[[str, str], Any]
     help: str
+    personal: bool = False
 
     @property
     def variable(self) -> str:
@@ -80,6 +100,8 @@ _ALL: Final = (
     Setting("cpus", "1", parse_cpus, "processors of a machine"),
     Setting("memory", "1G", parse_memory, "memory of a machine"),
     Setting("mirror", "http://deb.debian.org/debian", parse_mirror, "Debian mirror that images are made from"),
+    Setting("keyring", "", parse_keyring, "keys that sign a mirror's release file, as gpgv takes them (default: Debian's)", personal=True),
+    Setting("timeout", "30s", parse_timeout, "how long a mirror may send nothing until it is asked once more"),
     Setting("progress", "auto", one_of("auto", "plain", "json", "none"), "how progress is shown"),
     Setting("autostart", "true", parse_boolean, "start the daemon when a verb needs it"),
     Setting("debug", "false", parse_boolean, "show tracebacks of errors"),
@@ -100,10 +122,11 @@ def from_environment(environment: Mapping[str, str]) -> Source:
     return Source("environment", found)
 
 
-def from_toml(text: str, label: str) -> Source:
-    """The settings of a TOML file called `label`.
+def from_toml(text: str, label: str, *, personal: bool = True) -> Source:
+    """The settings of a TOML file called `label`; `personal` says whether it is the user's own.
 
-    Raise UsageError if it is no TOML, names an unknown setting, or gives one a value that is no text, number or boolean.
+    Raise UsageError if it is no TOML, names an unknown setting or one that is not its to set, or gives one a value that is no text,
+    number or boolean.
     """
     import tomllib
 
@@ -115,6 +138,8 @@ def from_toml(text: str, label: str) -> Source:
     for name, value in content.items():
         if name not in SETTINGS:
             raise UsageError(label, f"there is no setting {name!r}", f"the settings are {', '.join(SETTINGS)}")
+        if SETTINGS[name].personal and not personal:
+            raise UsageError(label, f"a project cannot set {name!r}", f"set it in your own config.toml or as {SETTINGS[name].variable}")
         if not isinstance(value, str | int):
             raise UsageError(label, f"the setting {name!r} is neither text nor a number", f'write it as in {name} = "…"')
         values[name] = str(value)

@@ -9,7 +9,8 @@
     ├── OutOfSpaceError         7   disk, memory or quota is exhausted
     ├── TimedOutError           8   no progress within the time allowed
     ├── NoDaemonError           9   the daemon is needed and does not run
-    └── BadInputError           1   a file, an index or a peer's answer is damaged, foreign or forged
+    ├── BadInputError           1   a file, an index or a peer's answer is damaged, foreign or forged
+    └── MachineDiedError      125   a machine ended before what it was to do was done
 
 Each names its subject ("image debian:potato"), the cause, and a hint: what to do next. Nothing else is shown to a user
 without ``--debug``.
@@ -97,3 +98,9 @@ class BadInputError(GasangError):
     """A file, an index or a peer's answer is damaged, foreign or forged."""
 
     http_status = 422
+
+
+class MachineDiedError(GasangError):
+    """A machine ended before what it was to do was done."""
+
+    exit_code = 125

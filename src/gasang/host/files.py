@@ -21,9 +21,12 @@ _POSITION = threading.Lock()
 
 
 def open_file(path: Path | str, *, read_only: bool) -> int:
-    """A descriptor for bytes as they are, not inherited by programs that are started; raise OSError as `os.open` does."""
+    """A descriptor for bytes as they are, not inherited by programs that are started; raise OSError as `os.open` does.
+
+    A fifo is opened at once too, without anybody at its other end: it does not hold up who only wants to know what it is.
+    """
     flags = os.O_RDONLY if read_only else os.O_RDWR
-    return os.open(path, flags | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+    return os.open(path, flags | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
 
 
 def read_at(descriptor: int, length: int, offset: int) -> bytes:

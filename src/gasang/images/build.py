@@ -6,7 +6,6 @@ architecture does not need is removed from there. Everything else is made in the
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Sequence
@@ -15,14 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from gasang.core.errors import BadInputError, UnsupportedError, UsageError
+from gasang.core.errors import BadInputError, NotFoundError, UnsupportedError, UsageError
 from gasang.core.progress import Progress
 from gasang.images.bootstrap import System, bootstrap
 from gasang.images.compression import expand_bytes
 from gasang.images.deb import read_data
 from gasang.images.initramfs import OPTIONAL_MODULES, WANTED_MODULES, initramfs
 from gasang.images.kernel import from_package, read
-from gasang.images.mirror import DEFAULT_MIRROR, Mirror, Wanted
+from gasang.images.mirror import Mirror, Patience, Wanted
+from gasang.images.origin import Origin
 from gasang.images.packages import Index, Package
 from gasang.images.release import Release, fetch_release
 from gasang.images.resolve import resolve
@@ -55,9 +55,11 @@ class Built:
     packages: tuple[tuple[str, str], ...]
 
 
-def mirror_address() -> str:
-    """The mirror that GASANG_MIRROR names, else Debian's own."""
-    return os.environ.get("GASANG_MIRROR") or DEFAULT_MIRROR
+def _keys(origin: Origin) -> Path:
+    """The file of keys; raise NotFoundError where it is not there."""
+    if origin.keyring is not None and not origin.keyring.is_file():
+        raise NotFoundError(f"keyring {origin.keyring}", "there is no such file", "check the setting keyring (GASANG_KEYRING)")
+    return origin.keyring or debian_keyring()
 
 
 def build_debian(
@@ -66,11 +68,13 @@ def build_debian(
     cache: Path,
     folder: Path,
     progress: Progress,
+    origin: Origin | None = None,
     *,
     mirror: Mirror | None = None,
-    keyring: Path | None = None,
 ) -> Built:
     """Build the image of a suite in `folder`; its packages are unpacked, to be configured at its first boot.
+
+    `mirror` is asked instead of the origin's where it is given.
 
     Raise UsageError for a name no suite has, NotFoundError for one the mirror lacks, BadInputError for a damaged or forged index or
     package, OutOfSpaceError for a full disk, TimedOutError and GasangError for a mirror that does not serve.
@@ -79,14 +83,16 @@ def build_debian(
         raise UsageError(f"image debian:{suite}", "that is no suite's name", "write one such as debian:trixie")
     if architecture not in KERNELS:
         raise UnsupportedError(f"architecture {architecture}", "no image can be made for it", f"choose {' or '.join(KERNELS)}")
-    source = mirror or Mirror(mirror_address())
+    origin = origin or Origin()
+    source = mirror or Mirror(origin.mirror, Patience(timeout=origin.timeout))
+    keyring = _keys(origin)
     downloads = cache / "packages" / architecture
     try:
         downloads.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
         raise out_of_space(fault, downloads) from fault
     with progress.step(f"asking {source.base} for Debian {suite}"):
-        release = fetch_release(source, suite, keyring or debian_keyring())
+        release = fetch_release(source, suite, keyring)
     plan = _plan(_index(source, release, architecture, downloads, progress), architecture)
     files = _download(source, plan.everything, downloads, progress)
     return _assemble(System(suite, architecture, source.base), plan, files, folder, progress)
@@ -125,20 +131,21 @@ def _plan(index: Index, architecture: str) -> _Plan:
 
 
 def _download(mirror: Mirror, packages: Sequence[Package], folder: Path, progress: Progress) -> dict[str, Path]:
-    """The packages' files by package name. The first failure ends the other downloads between two of their files."""
+    """The packages' files by package name. The first failure, or an interruption, ends the other downloads."""
     files = {package.name: folder / package.filename.rsplit("/", 1)[-1] for package in packages}
     _prune(folder, {path.name for path in files.values()})
     total = sum(package.size for package in packages)
-    with progress.step(f"downloading {len(packages)} packages", total, "bytes") as step, ThreadPoolExecutor(DOWNLOADS_AT_ONCE) as pool:
+    title = f"downloading {len(packages)} packages"
+    with (
+        progress.step(title, total, "bytes") as step,
+        ThreadPoolExecutor(DOWNLOADS_AT_ONCE) as pool,
+        mirror.given_up_on_failure(),  # before the pool waits for what still runs
+    ):
         wanted = ((Wanted(package.filename, package.size, package.sha256), files[package.name]) for package in packages)
         futures = [pool.submit(mirror.fetch, want, path, step) for want, path in wanted]
-        try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-        for future in futures:
-            if not future.cancelled():
-                future.result()
+        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        for future in done:
+            future.result()
     return files
 
 

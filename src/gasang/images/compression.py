@@ -1,45 +1,67 @@
 """Decompression of streams whose sender is not trusted: pieces in, pieces out, an upper limit, and an error for a stream cut short.
 
-xz, gzip and Zstandard may hold several streams one after the other; all of them are read, as the formats ask for.
+xz, gzip and Zstandard may hold several streams one after the other; all of them are read, as the formats ask for. A few bytes may
+expand to gigabytes, so no step yields more than some MiB, and the limit is checked after each.
 """
 
 from __future__ import annotations
 
 import lzma
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import zstandard
 
 from gasang.core.errors import BadInputError
 
 PIECE = 1 << 15
-"""Bytes of compressed input worked on at a time: a piece of hostile input expands in steps, each checked against the limit."""
+"""Bytes of compressed input worked on at a time."""
+STEP = 1 << 20
+"""Bytes that one step of xz or gzip yields at most."""
+ZSTD_SLICE = 256
+"""Bytes of Zstandard given to one step: at four bytes for a block of 128 KiB (RFC 8878, 3.1.1.2) they yield 8 MiB at most."""
+_XZ_MEMORY = 256 << 20
+"""What the largest preset asks for, a dictionary of 64 MiB, four times; the format would allow 4 GiB."""
+
+Steps = Generator[bytes, None, bytes]
+"""What `data` adds to the result, in steps; returns what is left of it behind the stream's end."""
 
 
-class Decompressor(Protocol):
-    """What lzma, zlib and zstandard have in common."""
-
-    @property
-    def eof(self) -> bool:
-        """Whether the stream's end was reached."""
-        ...
-
-    @property
-    def unused_data(self) -> bytes:
-        """What came behind the stream's end."""
-        ...
-
-    def decompress(self, data: bytes, /) -> bytes:
-        """The bytes that `data` adds to the result."""
-        ...
+def _xz(worker: lzma.LZMADecompressor, data: bytes) -> Steps:
+    yield worker.decompress(data, STEP)
+    while not worker.eof and not worker.needs_input:
+        yield worker.decompress(b"", STEP)
+    return worker.unused_data if worker.eof else b""
 
 
-_MAKERS: dict[str, Callable[[], Decompressor]] = {
-    "xz": lzma.LZMADecompressor,
-    "gz": lambda: zlib.decompressobj(31),
-    "zst": lambda: zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj(),
+def _gz(worker: Any, data: bytes) -> Steps:
+    made = STEP
+    while not worker.eof and (data or made == STEP):  # a full step may have left some of its output inside
+        result = worker.decompress(data, STEP)
+        made, data = len(result), worker.unconsumed_tail
+        yield result
+    unused: bytes = worker.unused_data
+    return unused
+
+
+def _zst(worker: zstandard.ZstdDecompressionObj, data: bytes) -> Steps:
+    for start in range(0, len(data), ZSTD_SLICE):
+        yield worker.decompress(data[start : start + ZSTD_SLICE])
+        if worker.eof:
+            return worker.unused_data + data[start + ZSTD_SLICE :]
+    return b""
+
+
+class _Form(NamedTuple):
+    make: Callable[[], Any]
+    steps: Callable[[Any, bytes], Steps]
+
+
+_FORMS: dict[str, _Form] = {
+    "xz": _Form(lambda: lzma.LZMADecompressor(lzma.FORMAT_AUTO, _XZ_MEMORY), _xz),
+    "gz": _Form(lambda: zlib.decompressobj(31), _gz),
+    "zst": _Form(lambda: zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj(), _zst),
 }
 _FAULTS = (lzma.LZMAError, zlib.error, zstandard.ZstdError, EOFError)
 _MAGICS = ((b"\xfd7zXZ\0", "xz"), (b"\x1f\x8b", "gz"), (b"\x28\xb5\x2f\xfd", "zst"))
@@ -55,15 +77,16 @@ def expand(pieces: Iterable[bytes], form: str, subject: str, limit: int) -> Iter
 
     Raise BadInputError where the form is unknown, the data is damaged or ends early, or more than `limit` bytes come out.
     """
-    if form and form not in _MAKERS:
-        raise BadInputError(subject, f"its compression .{form} is not known", f"known are {', '.join(_MAKERS)}")
-    stream = _expand(pieces, _MAKERS[form], subject) if form else iter(pieces)
+    if form and form not in _FORMS:
+        raise BadInputError(subject, f"its compression .{form} is not known", f"known are {', '.join(_FORMS)}")
+    stream = _expand(pieces, _FORMS[form], subject) if form else iter(pieces)
     total = 0
     for data in stream:
         total += len(data)
         if total > limit:
             raise BadInputError(subject, f"it unpacks to more than {limit} bytes", "it is damaged or hostile: delete it and pull again")
-        yield data
+        if data:
+            yield data
 
 
 def expand_bytes(data: bytes, subject: str, limit: int, form: str | None = None) -> bytes:
@@ -72,31 +95,46 @@ def expand_bytes(data: bytes, subject: str, limit: int, form: str | None = None)
     return b"".join(expand(_cut(data), chosen, subject, limit))
 
 
+def expand_first(data: bytes, form: str, subject: str) -> Steps:
+    """The first stream of `data`, in steps; returns what stands behind it. Raise BadInputError where it is damaged or ends early."""
+    make, steps = _FORMS[form]
+    worker = make()
+    try:
+        for start in range(0, len(data), PIECE):
+            rest = yield from steps(worker, data[start : start + PIECE])
+            if worker.eof:
+                return rest + data[start + PIECE :]
+    except _FAULTS as fault:
+        raise _damaged(subject, fault) from fault
+    raise _short(subject)
+
+
+def _damaged(subject: str, fault: Exception) -> BadInputError:
+    return BadInputError(subject, f"its compressed data is damaged ({fault})", "delete it and pull again")
+
+
+def _short(subject: str) -> BadInputError:
+    return BadInputError(subject, "its compressed data ends early", "delete it and pull again")
+
+
 def _cut(data: bytes) -> Iterator[bytes]:
     for start in range(0, len(data), PIECE):
         yield data[start : start + PIECE]
 
 
-def _expand(pieces: Iterable[bytes], make: Callable[[], Decompressor], subject: str) -> Iterator[bytes]:
-    worker = make()
-    for piece in pieces:
-        rest = piece
-        while rest:
-            if worker.eof:
-                rest = rest.lstrip(b"\0")  # xz pads streams with zeroes (xz-file-format 2.2), tools pad gzip the same way
-                if not rest:
-                    break
-                worker = make()
-            data = _step(worker, rest, subject)
-            rest = worker.unused_data if worker.eof else b""
-            if data:
-                yield data
-    if not worker.eof:
-        raise BadInputError(subject, "its compressed data ends early", "delete it and pull again")
-
-
-def _step(worker: Decompressor, data: bytes, subject: str) -> bytes:
+def _expand(pieces: Iterable[bytes], form: _Form, subject: str) -> Iterator[bytes]:
+    worker = form.make()
     try:
-        return worker.decompress(data)
+        for piece in pieces:
+            rest = piece
+            while rest:
+                if worker.eof:
+                    rest = rest.lstrip(b"\0")  # xz pads streams with zeroes (xz-file-format 2.2), tools pad gzip the same way
+                    if not rest:
+                        break
+                    worker = form.make()
+                rest = yield from form.steps(worker, rest)
     except _FAULTS as fault:
-        raise BadInputError(subject, f"its compressed data is damaged ({fault})", "delete it and pull again") from fault
+        raise _damaged(subject, fault) from fault
+    if not worker.eof:
+        raise _short(subject)

@@ -2,7 +2,8 @@
 
 The initramfs is the same for all runs of an image: a static busybox, the modules that make the board's disk, console and random numbers
 work, and `guest/init`. What differs from run to run is a second, tiny archive after it, a shell script of quoted assignments; thus nothing
-is unpacked, mounted or rewritten on the host to run a command, and the first process in the guest starts almost none of its own.
+is unpacked, mounted or rewritten on the host to run a command, and the first process in the guest starts almost none of its own. That
+archive brings `guest/init` once more, for an image made by another version of gasang: host and guest are to speak the same language.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ sysfs /root/sys sysfs nosuid,nodev,noexec 0 0
 run /root/run tmpfs mode=755,nosuid,nodev 0 0
 """
 
-PORTS = ("gasang.control", "gasang.stdin", "gasang.stdout", "gasang.stderr")
+STREAMS = ("stdin", "stdout", "stderr")
+PORTS = ("gasang.control", *(f"gasang.{name}" for name in STREAMS))
 """The console ports `guest/init` speaks through."""
 
 BASE_APPEND = "console=hvc0 quiet loglevel=3 cryptomgr.notests initcall_blacklist=jent_mod_init audit=0 random.trust_bootloader=1"
@@ -99,8 +101,10 @@ def overlay(settings: GuestSettings) -> bytes:
     data = text.encode("utf-8", "surrogateescape")
     return archive(
         [
+            Entry(path="init", kind=Kind.FILE, mode=0o755, data=_guest_file("init")),
             Entry(path="gasang", kind=Kind.DIRECTORY, mode=0o755),
             Entry(path="gasang/settings", kind=Kind.FILE, mode=0o600, data=data),
+            *(Entry(path=f"gasang/{name}", kind=Kind.FIFO, mode=0o600) for name in STREAMS),
         ]
     )
 

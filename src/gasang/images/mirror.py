@@ -1,7 +1,8 @@
 """Files over HTTP from a Debian mirror: verified while they come, resumed where they broke off, retried while there is hope.
 
 A download grows in `NAME.partial` beside its target and gets its name when its size and hash are right; so a file that has its name is
-whole, and a partial file is all that an interruption can leave. Proxies are taken from the environment, as urllib does.
+whole, and a partial file is all that an interruption or a full disk can leave: the next call goes on from there. Proxies are taken from
+the environment, as urllib does.
 """
 
 from __future__ import annotations
@@ -12,17 +13,20 @@ import os
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from threading import Event
-from typing import IO, Any, BinaryIO, TypeVar
+from typing import IO, Any, TypeVar
 
 from gasang.core.errors import BadInputError, GasangError, NotFoundError, TimedOutError, UsageError
 from gasang.core.progress import Step
+from gasang.images.connections import Connections, HttpHandler, HttpsHandler
+from gasang.images.origin import DEFAULT_MIRROR
 from gasang.images.spool import out_of_space
 
-DEFAULT_MIRROR = "http://deb.debian.org/debian"
 PIECE = 1 << 17
 USER_AGENT = "gasang"
 _HINT = "try again later, or set another mirror with GASANG_MIRROR"
@@ -42,11 +46,14 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """`timeout`: seconds without a byte until a connection counts as dead. `attempts`: in a row without progress. `pause` waits seconds."""
+    """`timeout`: seconds without a byte until a connection counts as dead. `attempts`: in a row without progress.
+
+    `pause` waits seconds between them, by default until `Mirror.cancel`.
+    """
 
     timeout: float = 30.0
     attempts: int = 4
-    pause: Callable[[float], object] = Event().wait
+    pause: Callable[[float], object] | None = None
 
 
 _T = TypeVar("_T")
@@ -71,6 +78,26 @@ class Mirror:
             raise UsageError(f"mirror {base[:80]!r}", "that is no address of a mirror", f"set GASANG_MIRROR to one like {DEFAULT_MIRROR}")
         self.base = base.rstrip("/")
         self._patience = patience or Patience()
+        self._pause = self._patience.pause or self._wait
+        self._cancelled = Event()
+        self._connections = Connections()
+
+    def _wait(self, seconds: float) -> None:
+        self._cancelled.wait(seconds)
+
+    def cancel(self) -> None:
+        """End every download of this mirror soon, whatever thread it runs in; they raise GasangError, and so do later ones."""
+        self._cancelled.set()
+        self._connections.close()
+
+    @contextmanager
+    def given_up_on_failure(self) -> Iterator[None]:
+        """`cancel` when the block is left by an exception, be it an interruption."""
+        try:
+            yield
+        except BaseException:
+            self.cancel()
+            raise
 
     def small(self, path: str, limit: int) -> bytes:
         """A file of at most `limit` bytes that carries its own proof, such as InRelease; raise NotFoundError where it is not there."""
@@ -104,17 +131,21 @@ class Mirror:
         """Attempt until it works; give up after some failures in a row during which `position` did not move."""
         failures = 0
         while True:
+            if self._cancelled.is_set():
+                raise GasangError(self._subject(path), "the download was given up", "try again")
             before = position()
             try:
                 return attempt()
             except (*_NETWORK, _BrokenOff) as fault:
+                if self._cancelled.is_set():
+                    continue
                 refusal = self._refusal(path, fault)
                 if refusal is not None:
                     raise refusal from fault
                 failures = 1 if position() > before else failures + 1
                 if failures >= self._patience.attempts:
-                    raise self._gave_up(path, fault) from fault
-                self._patience.pause(min(0.5 * 2 ** (failures - 1), 8.0))
+                    raise self._gave_up(path, fault, kept=position() > 0) from fault
+                self._pause(min(0.5 * 2 ** (failures - 1), 8.0))
 
     def _refusal(self, path: str, fault: Exception) -> GasangError | None:
         """The error for an answer that asking again will not change."""
@@ -126,14 +157,15 @@ class Mirror:
         again = fault.code in (408, 425, 429) or fault.code >= 500
         return None if again else GasangError(self._subject(path), f"the mirror refuses it ({fault.code} {fault.reason})", _HINT)
 
-    def _gave_up(self, path: str, fault: Exception) -> GasangError:
+    def _gave_up(self, path: str, fault: Exception, *, kept: bool) -> GasangError:
         reason = fault.reason if isinstance(fault, urllib.error.URLError) else fault
         if isinstance(reason, TimeoutError):
-            return TimedOutError(self._subject(path), f"the mirror sent nothing for {self._patience.timeout:.0f} seconds", _HINT)
+            return TimedOutError(self._subject(path), f"the mirror sent nothing for {self._patience.timeout:g} seconds", _HINT)
         if isinstance(fault, urllib.error.HTTPError):
             return GasangError(self._subject(path), f"the mirror cannot serve it ({fault.code} {fault.reason})", _HINT)
         if isinstance(fault, _BrokenOff):
-            return GasangError(self._subject(path), "the connection broke off again and again", f"what came is kept; {_HINT}")
+            hint = f"what came is kept; {_HINT}" if kept else _HINT
+            return GasangError(self._subject(path), "the connection broke off again and again", hint)
         text = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
         return GasangError(self._subject(path), f"the mirror does not answer ({text})", _HINT)
 
@@ -143,7 +175,7 @@ class Mirror:
             headers["Range"] = f"bytes={offset}-"
         request = urllib.request.Request(self._subject(path), headers=headers)  # noqa: S310 (the opener knows HTTP only)
         try:
-            answer: http.client.HTTPResponse = _opener().open(request, timeout=self._patience.timeout)
+            answer: http.client.HTTPResponse = _opener(self._connections).open(request, timeout=self._patience.timeout)
         except urllib.error.HTTPError as fault:
             if offset and fault.code == 416:
                 fault.close()
@@ -164,7 +196,7 @@ class Mirror:
 
     def _attempt(self, wanted: Wanted, partial: Path, high: _HighWater) -> None:
         try:
-            file = partial.open("r+b" if partial.exists() else "w+b")
+            file = partial.open("r+b" if partial.exists() else "w+b", buffering=0)
         except OSError as fault:
             raise out_of_space(fault, partial.parent) from fault
         with file:
@@ -177,7 +209,7 @@ class Mirror:
         if digest.hexdigest() != wanted.sha256:
             raise _Wrong("its hash is not the one that the index promises")
 
-    def _continue(self, wanted: Wanted, file: BinaryIO, digest: _Digest, offset: int, high: _HighWater) -> tuple[_Digest, int]:
+    def _continue(self, wanted: Wanted, file: FileIO, digest: _Digest, offset: int, high: _HighWater) -> tuple[_Digest, int]:
         """Read on from `offset`, or from the beginning where the server cannot; the digest and how far it got."""
         with self._open(wanted.path, offset) as answer:
             if offset and not _goes_on(answer, offset):
@@ -224,8 +256,6 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 _HANDLERS = (
     urllib.request.ProxyHandler,
-    urllib.request.HTTPHandler,
-    urllib.request.HTTPSHandler,
     _Redirects,
     urllib.request.HTTPDefaultErrorHandler,
     urllib.request.HTTPErrorProcessor,
@@ -233,9 +263,11 @@ _HANDLERS = (
 )
 
 
-def _opener() -> urllib.request.OpenerDirector:
+def _opener(connections: Connections) -> urllib.request.OpenerDirector:
     """HTTP and nothing else: a mirror's redirections lead to no other protocol."""
     opener = urllib.request.OpenerDirector()
+    opener.add_handler(HttpHandler(connections))
+    opener.add_handler(HttpsHandler(connections))
     for handler in _HANDLERS:
         opener.add_handler(handler())
     return opener
@@ -250,7 +282,7 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _rehash(file: BinaryIO, digest: _Digest, limit: int) -> int:
+def _rehash(file: FileIO, digest: _Digest, limit: int) -> int:
     """Feed what is there to the digest; how much that is. Leaves the file at its end; a file that is too long is emptied."""
     if os.fstat(file.fileno()).st_size > limit:
         file.truncate(0)
@@ -261,17 +293,18 @@ def _rehash(file: BinaryIO, digest: _Digest, limit: int) -> int:
 
 def _holds(target: Path, wanted: Wanted) -> bool:
     """Whether the target is there and right; a wrong one is as good as none."""
-    if _size(target) != wanted.size:
+    if not target.is_file() or _size(target) != wanted.size:
         return False
     with target.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
     return target.exists() and digest.hexdigest() == wanted.sha256
 
 
-def _write(file: BinaryIO, data: bytes, partial: Path) -> None:
+def _write(file: FileIO, data: bytes, partial: Path) -> None:
+    """Append to the partial file. What a full disk could take of it stays: a file cut anywhere is one to go on with."""
+    rest = memoryview(data)
     try:
-        file.write(data)
-        file.flush()
+        while rest:
+            rest = rest[file.write(rest) :]
     except OSError as fault:
-        partial.unlink(missing_ok=True)  # on a full disk its room is worth more than the download
         raise out_of_space(fault, partial.parent) from fault

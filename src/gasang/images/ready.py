@@ -49,7 +49,10 @@ def ready_files(store: Store, cache: Path, image: Image, progress: Progress) -> 
             raise out_of_space(error, folder) from error
         packed = store.path(image.layer(parts.DISK))
         with progress.step(f"unpacking {image.reference}", size, "bytes") as step, _opened(packed, image) as stream:
-            unpack(stream, disk, forward(step), limit=size)
+            try:
+                unpack(stream, disk, forward(step), limit=size)
+            except BadInputError as error:
+                raise _damaged(image, f"its disk is damaged ({error.cause})") from error
         if disk.stat().st_size != size:
             disk.unlink()
             raise _damaged(image, "its disk has another size than its configuration says")

@@ -68,6 +68,10 @@ class Store(Content):
         """The image of a reference. Raises NotFoundError with what to do, BadInputError where it is damaged."""
         return self._image(self._entry(reference))
 
+    def expect(self, reference: str) -> None:
+        """Raises NotFoundError unless there is an image of this reference, be it damaged."""
+        self._entry(reference)
+
     def _entry(self, reference: str) -> Entry:
         for entry in self.entries():
             if entry.notes.get(REFERENCE) == reference and not entry.notes.get(KIND):

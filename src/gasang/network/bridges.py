@@ -13,10 +13,10 @@ from ipaddress import ip_address
 from typing import Final
 
 from gasang.core.errors import GasangError
-from gasang.host import nftables, rtnetlink, sysctls
+from gasang.host import rtnetlink, sysctls
 from gasang.host.netlink import ROUTE, NetlinkError, Socket
-from gasang.host.nftables import Netfilter
 from gasang.network import cables, forwarding, names, rules
+from gasang.network.firewall import choose
 from gasang.network.forwarding import Before
 from gasang.network.spec import Network, Published
 
@@ -29,8 +29,7 @@ class Bridges:
 
     def __init__(self, tag: str, before: Before, store: Callable[[Before], None]) -> None:
         self.route = Socket(ROUTE)
-        self._netfilter = Netfilter()
-        self.translates = self._netfilter.usable()
+        self._firewall = choose(tag)
         self._tag = tag
         self._before = before
         self._store = store
@@ -38,13 +37,12 @@ class Bridges:
         self._slow = Socket(ROUTE)
         self._slow_lock = threading.Lock()
         self._present: dict[str, tuple[Network, int]] = {}
-        self._table = names.table(tag)
 
     def close(self) -> None:
         """Close the sockets; everything on the host stays."""
         self.route.close()
         self._slow.close()
-        self._netfilter.close()
+        self._firewall.close()
 
     def links(self) -> list[rtnetlink.Link]:
         """All interfaces of the host."""
@@ -60,7 +58,7 @@ class Bridges:
         taken = {link.name for link in self.links()}
         return next(name for number in range(len(taken) + 1) if (name := f"{DEFAULT_BRIDGE}{number}") not in taken)
 
-    def raise_up(self, network: Network, published: Iterable[Published]) -> int:
+    def raise_up(self, network: Network, published: Sequence[Published]) -> int:
         """Make the network's bridge and let its rules hold; the bridge's number.
 
         Raises NetlinkError and PermissionDeniedError; then nothing of it is left.
@@ -93,7 +91,7 @@ class Bridges:
         self._present[network.id] = network, link.index
         return True
 
-    def take_down(self, networks: Sequence[Network], published: Iterable[Published]) -> None:
+    def take_down(self, networks: Sequence[Network], published: Sequence[Published]) -> None:
         """Remove the bridges of networks that have no machines, their rules, and with the last of all also the table and forwarding."""
         gone = [network for network in networks if self._present.pop(network.id, None)]
         self._delete([network.bridge for network in gone])
@@ -104,8 +102,7 @@ class Bridges:
 
     def clear(self) -> None:
         """No rules, and the host's parameters as they were before us."""
-        if self.translates:
-            self._netfilter.commit(rules.removal(self._table))
+        self._firewall.clear()
         if self._before.parameters:
             self._before = forwarding.put_back(self._before, self.links())
             self._store(self._before)
@@ -119,18 +116,16 @@ class Bridges:
         self._delete(lost)
         return lost
 
-    def write_rules(self, published: Iterable[Published]) -> None:
-        """Make the table anew, for the networks that are on the host."""
-        if self.translates:
-            ruled = [_ruled(network) for network, _number in self._present.values()]
-            self._netfilter.install(nftables.INET, self._table, rules.contents(self._table, ruled, published, self._before.outside))
+    def write_rules(self, published: Sequence[Published]) -> None:
+        """Make the rules anew, for the networks that are on the host."""
+        self._firewall.write([_ruled(network) for network, _number in self._present.values()], published, self._before.outside)
 
-    def _join_rules(self, network: Network, outside: Sequence[str], published: Iterable[Published]) -> None:
+    def _join_rules(self, network: Network, outside: Sequence[str], published: Sequence[Published]) -> None:
         """Rules for one more network; where there are none yet, or what is outside has become known, all of them."""
         if len(self._present) == 1 or outside != self._before.outside:
             self.write_rules(published)
-        elif self.translates:
-            self._netfilter.commit(rules.joined(self._table, _ruled(network)))
+        else:
+            self._firewall.join(_ruled(network))
 
     def publish(self, published: Sequence[Published], host_interface: str) -> None:
         """Let rules send these ports to the machine at that cable.
@@ -138,35 +133,21 @@ class Bridges:
         A machine may call its own published port. Where bridges filter, that packet never leaves its bridge, which must send it back
         where it came from.
         """
-        messages = rules.publish(self._table, published)
-        if self.translates and messages:
-            if not all(ip_address(port.host_address).is_loopback for port in published):
-                self.route.send([rtnetlink.hairpin_port(host_interface)])
-            self._netfilter.commit(messages)
+        if self._firewall.translates and not all(ip_address(port.host_address).is_loopback for port in published):
+            self.route.send([rtnetlink.hairpin_port(host_interface)])
+        self._firewall.publish(published)
 
     def withdraw(self, published: Sequence[Published]) -> None:
         """Undo `publish`."""
-        messages = rules.withdraw(self._table, published)
-        if self.translates and messages:
-            self._netfilter.commit(messages)
+        self._firewall.withdraw(published)
 
     def obstacles(self) -> list[str]:
         """Sentences about what on this host keeps networks from working as they should."""
-        if not self.translates:
-            return [
-                "the kernel has no nftables that we may use: machines do not reach the outside, and the proxy passes on published ports"
-            ]
-        ours = names.table("")
-        foreign = sorted({table for table in self._netfilter.dropping_forwarders() if not table.startswith(ours)})
-        return [
-            f"table {table} of the host's firewall drops what it does not know, machines' packets too: let it accept them"
-            for table in foreign
-        ]
+        return self._firewall.obstacles()
 
     def forget_connections(self, addresses: Iterable[str]) -> None:
         """Let the kernel forget translated connections to these addresses, which other machines will have."""
-        if self.translates:
-            self._netfilter.forget_connections([ip_address(address).packed for address in addresses])
+        self._firewall.forget_connections(addresses)
 
     def unplug(self, host_interfaces: Sequence[str]) -> None:
         """Delete cables; those already gone are no failure.

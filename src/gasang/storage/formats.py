@@ -6,6 +6,7 @@ format's header into its raw disk) which other files of the host are read.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Protocol
 
 from gasang.core.errors import BadInputError, UnsupportedError, UsageError
 from gasang.core.protocols import Block
+from gasang.host.files import open_file
 from gasang.storage.raw import Raw
 
 HEAD = 512
@@ -80,8 +82,8 @@ def open_disk(path: Path, *, read_only: bool = False, form: str = "") -> Block:
 
 def _head(path: Path) -> bytes:
     try:
-        with open(path, "rb") as file:
-            return file.read(HEAD)
+        with os.fdopen(open_file(path, read_only=True), "rb", buffering=0) as file:
+            return file.read(HEAD) or b""
     except (FileNotFoundError, PermissionError, IsADirectoryError):
         return b""  # the opener says it better
     except OSError as error:

@@ -7,6 +7,7 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import Self
 
 from gasang.core.errors import BadInputError, NotFoundError, PermissionDeniedError, StateError
 from gasang.host.files import lock_file, open_file, punch_hole, read_at, sync, write_at
@@ -27,7 +28,7 @@ class Raw:
         self.read_only = read_only
 
     @classmethod
-    def open(cls, path: Path, *, read_only: bool = False) -> Raw:
+    def open(cls, path: Path, *, read_only: bool = False) -> Self:
         """Open a file or block device.
 
         Raises NotFoundError, PermissionDeniedError, BadInputError, or StateError if someone else writes to it.

@@ -89,4 +89,4 @@ def test_other_files_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[s
     (tmp_path / "text").write_text("hello")
     assert command.main(["disasm", str(tmp_path / "text")]) == 1
     assert command.main(["disasm", str(tmp_path / "nothing")]) == 3
-    assert command.main(["disasm", str(tmp_path)]) == 3
+    assert command.main(["disasm", str(tmp_path)]) == 2

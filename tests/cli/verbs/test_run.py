@@ -33,6 +33,7 @@ class VmSpec:
     environment: tuple[str, ...]
     tty: bool
     disks: tuple[Path, ...]
+    origin: object = None
 
 def run_vm(spec, console, progress):
     over = threading.Event()
@@ -74,6 +75,7 @@ def test_everything_arrives_at_the_machine(tmp_path: Path) -> None:
         "cpus=2, memory=536870912",
         "append='quiet', image='debian:trixie', command=('ls', '-l'), environment=('A=1', 'HOST=here'), tty=False",
         f"disks=({Path(tmp_path / 'disk')!r},)",
+        "origin=Origin(mirror='http://deb.debian.org/debian', keyring=None",
         "<>",
     ):
         assert part in shown
@@ -134,9 +136,9 @@ def test_a_command_on_a_terminal_is_not_given_the_keys(in_terminal: Callable[...
         ([], 2, "it needs an IMAGE or a --kernel"),
         (["--kernel", "/nope"], 3, "--kernel /nope: there is no such file"),
         (["--kernel", "/"], 2, "--kernel /: it is a folder"),
-        (["--vm", "--initrd", "/dev/null", "img"], 2, "it goes with --kernel"),
-        (["--kernel", "/dev/null", "img"], 2, "an IMAGE has its own kernel"),
-        (["--kernel", "/dev/null", "--", "ls"], 2, "only an IMAGE can run one"),
+        (["--vm", "--initrd", "/etc/passwd", "img"], 2, "it goes with --kernel"),
+        (["--kernel", "/etc/passwd", "img"], 2, "an IMAGE has its own kernel"),
+        (["--kernel", "/etc/passwd", "--", "ls"], 2, "only an IMAGE can run one"),
         (["--vm", "--cpus", "0", "img"], 2, "--cpus: '0' is no number of processors"),
         (["--vm", "--memory", "1M", "img"], 2, "--memory: a machine cannot have 1M"),
         (["--vm", "-e", "=x", "img"], 2, "--env '=x': it names no variable"),

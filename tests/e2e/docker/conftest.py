@@ -5,16 +5,36 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-from collections.abc import Callable, Iterator
+import signal
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
+
 from support.engines import rootfs
-from support.engines.client import Docker
-from support.engines.engine import ENGINES, Engine, own_network, remove, short_home
+from support.engines.client import Docker, docker_program
+from support.engines.engine import ENGINES, Engine, OwnNetwork, remove, short_home
 from support.engines.registry import Registry, program
 
 IMAGE = "busybox:e2e"
+LIMIT = 150
+
+
+_network: list[OwnNetwork] = []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    """Each test of this folder, and what it sets up, is in one network namespace apart, so that engines do not disturb each other."""
+    if _missing() or os.environ.get("GASANG_E2E_NETWORK") == "host":
+        return (yield)
+    if not _network:
+        _network.append(OwnNetwork())
+    _network[0].enter()
+    try:
+        return (yield)
+    finally:
+        _network[0].leave()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -30,10 +50,12 @@ def _missing() -> str:
     if os.geteuid() != 0:
         return "needs root"
     name = os.environ.get("GASANG_ENGINE", "gasang")
-    wanted = {"docker": "a docker client", "busybox": "busybox-static", "docker-registry": "docker-registry"}
+    wanted = {"docker-registry": "docker-registry"}
     if name == "dockerd" and not os.environ.get("GASANG_DOCKERD_BIN"):
         wanted["dockerd"] = "docker.io"
-    lacking = [package for command, package in wanted.items() if not shutil.which(command)]
+    lacking = [] if shutil.which(docker_program()) else ["a docker client"]
+    lacking += [] if rootfs.busybox() else ["busybox-static"]
+    lacking += [package for command, package in wanted.items() if not shutil.which(command)]
     return f"not installed: {', '.join(lacking)}" if lacking else ""
 
 
@@ -41,8 +63,6 @@ def _missing() -> str:
 def engine() -> Iterator[Engine]:
     """The engine that GASANG_ENGINE names (gasang, dockerd), running, with an empty state."""
     name = os.environ.get("GASANG_ENGINE", "gasang")
-    if name == "dockerd":
-        own_network()
     home = short_home(name)
     found = ENGINES[name](home)
     try:
@@ -92,9 +112,19 @@ def guarded(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(autouse=True)
 def _ended(docker: Docker) -> Iterator[None]:
-    """No client outlives its test."""
-    yield
-    docker.close()
+    """No client outlives its test, and no test takes for ever, whatever it reads from."""
+
+    def late(_number: int, _frame: object) -> None:
+        raise AssertionError(f"not done within {LIMIT} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(LIMIT)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+        docker.close()
 
 
 _numbers = itertools.count(1)

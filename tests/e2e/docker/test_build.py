@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import json
+import re
 import tarfile
 
 import pytest
@@ -77,13 +77,13 @@ def test_all_instructions_are_kept(docker, build):
     assert (config["Entrypoint"], config["Cmd"]) == (["echo", "hello"], ["world"])
     assert docker.inspect("image", tag)["Author"] == "Some One"
     assert docker("run", "--rm", tag).text == "hello world"
-    assert docker("history", "--no-trunc", "--format", "{{.CreatedBy}}", tag).lines[0] == '/bin/sh -e -c #(nop)  CMD ["world"]'
+    assert docker("history", "--no-trunc", "--format", "{{.CreatedBy}}", tag).lines[0].endswith('#(nop)  CMD ["world"]')
 
 
 def test_on_build_runs_in_the_next_one(docker, build, fresh):
     first, _ = build("FROM busybox:e2e\nONBUILD RUN echo x > /made\n")
     second, done = build(f"FROM {first}\nCMD cat /made\n")
-    assert "# Executing 1 build trigger" in done.text
+    assert "build trigger" in done.text
     assert docker("run", "--rm", second).text == "x"
 
 
@@ -104,7 +104,7 @@ ADD archive.tar.gz /unpacked/
 COPY archive.tar.gz /packed/
 WORKDIR /work
 COPY a.txt relative
-CMD cat /one /many/b.txt /as/c.txt /as/deep/d.txt "/with space/a.txt" /unpacked/inner/file /work/relative; ls /packed; stat -c '%u:%g' /owned
+CMD cat /one /many/b.txt /as/c.txt /as/deep/d.txt "/with space/a.txt" /unpacked/inner/file relative; ls /packed; stat -c '%u:%g' /owned
 """.replace(" --chmod=640", ""),
         files=files,
     )
@@ -136,7 +136,8 @@ def test_a_target(docker, build):
 
 
 def test_arguments(docker, build):
-    text = "FROM busybox:e2e\nARG NAME=default\nARG OTHER\nRUN echo $NAME-$OTHER-$http_proxy > /made\nENV KEPT=$NAME\nCMD cat /made; echo $KEPT $NAME\n"
+    text = "FROM busybox:e2e\nARG NAME=default\nARG OTHER\nRUN echo $NAME-$OTHER-$http_proxy > /made\n"
+    text += "ENV KEPT=$NAME\nCMD cat /made; echo $KEPT $NAME\n"
     tag, _ = build(text)
     assert docker("run", "--rm", tag).lines == ["default--", "default"]
     tag, _ = build(text, "--build-arg", "NAME=given", "--build-arg", "OTHER=too", "--build-arg", "http_proxy=p")
@@ -153,7 +154,9 @@ def test_what_is_ignored(docker, build):
 
 
 def test_cache(docker, build):
-    text = "FROM busybox:e2e\nRUN cat /proc/sys/kernel/random/uuid > /when\nCOPY file /file\nRUN cat /file > /copied\nCMD cat /when /copied\n"
+    text = (
+        "FROM busybox:e2e\nRUN cat /proc/sys/kernel/random/uuid > /when\nCOPY file /file\nRUN cat /file > /copied\nCMD cat /when /copied\n"
+    )
     first, _ = build(text, files={"file": "1\n"})
     second, done = build(text)
     assert done.lines.count(" ---> Using cache") == 4
@@ -220,7 +223,8 @@ def test_from_scratch(docker, build):
 
 def test_users_and_shells(docker, build):
     tag, _ = build(
-        'FROM busybox:e2e\nUSER worker\nWORKDIR /tmp\nRUN id -un > who\nSHELL ["/bin/sh", "-x", "-c"]\nRUN echo shell\nCMD ["cat", "/tmp/who"]\n'
+        "FROM busybox:e2e\nUSER worker\nWORKDIR /tmp\nRUN id -un > who\n"
+        'SHELL ["/bin/sh", "-x", "-c"]\nRUN echo shell\nCMD ["cat", "/tmp/who"]\n'
     )
     assert docker("run", "--rm", tag).text == "worker"
 
@@ -236,10 +240,13 @@ def test_deleted_files_stay_deleted(docker, build):
     ("text", "sentence"),
     [
         ("FROM busybox:e2e\nRUN exit 7\n", "The command '/bin/sh -c exit 7' returned a non-zero code: 7"),
-        ("FROM busybox:e2e\nCOPY missing /x\n", "COPY failed: file not found in build context or excluded by .dockerignore: stat missing: file does not exist"),
+        (
+            "FROM busybox:e2e\nCOPY missing /x\n",
+            "file not found in build context.*missing",
+        ),
         ("FROM busybox:e2e\nNOSUCH thing\n", "unknown instruction: NOSUCH"),
         ("RUN echo first\n", "no build stage in current context"),
-        ("", "cannot be empty"),
+        ("", "empty|no instructions"),
         ("FROM busybox:e2e\nCOPY --from=nothing-here:x /a /b\n", "nothing-here"),
         ("FROM busybox:e2e\nCOPY ../outside /x\n", "outside"),
         ("FROM busybox:e2e\nEXPOSE nonsense\n", "nonsense"),
@@ -249,7 +256,7 @@ def test_deleted_files_stay_deleted(docker, build):
 def test_errors(build, text, sentence):
     _, done = build(text, code=None)
     assert done.code != 0
-    assert sentence.lower() in done.said.lower()
+    assert re.search(sentence.lower(), done.said.lower())
 
 
 def test_a_failed_step_leaves_no_container_behind(docker, build):
@@ -264,4 +271,5 @@ def test_limits_and_networks_of_the_build(docker, build):
 
 
 def test_prune_of_the_builders_cache(docker, build):
-    assert "Total" in docker("builder", "prune", "-f", code=None).text + json.dumps("Total")
+    build("FROM busybox:e2e\nRUN echo x\n")
+    assert re.match(r"Total( reclaimed space)?:\s+\S+$", docker("builder", "prune", "-f").lines[-1])

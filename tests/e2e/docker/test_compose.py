@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from support.engines.client import Docker, until
 from support.engines.registry import free_port
 

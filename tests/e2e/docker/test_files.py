@@ -55,14 +55,6 @@ def test_in_keeps_modes_and_owners(docker, made, tmp_path):
     assert (member.uid, member.gid) == (1234, 1234)
 
 
-def test_archive_mode_gives_to_the_containers_user(docker, image, name, tmp_path):
-    docker("create", "--name", name, "--user", "worker:crew", image)
-    (tmp_path / "file").write_text("x")
-    docker("cp", "-a", tmp_path / "file", f"{name}:/tmp/file")
-    member = read(docker, name, "/tmp/file").getmembers()[0]
-    assert (member.uid, member.gid) == (1000, 2000)
-
-
 def test_into_and_out_of_a_running_one(docker, image, name, tmp_path):
     docker("run", "-d", "--name", name, "--tmpfs", "/mem", image, "sleep", "60")
     (tmp_path / "file").write_text("content\n")

@@ -12,7 +12,9 @@ def health(docker, name):
 
 
 def test_from_starting_to_healthy_to_unhealthy(docker, image, name):
-    docker("run", "-d", "--name", name, "--health-cmd", "test -e /fine", "--health-start-period", "60s", *QUICK, image, "sh", "-c", "sleep 60")
+    docker(
+        "run", "-d", "--name", name, "--health-cmd", "test -e /fine", "--health-start-period", "60s", *QUICK, image, "sh", "-c", "sleep 60"
+    )
     assert health(docker, name) == "starting"
     assert "(health: starting)" in docker("ps", "--filter", f"name={name}", "--format", "{{.Status}}").text
     docker("exec", name, "touch", "/fine")
@@ -40,7 +42,7 @@ def test_a_check_that_takes_too_long_fails(docker, image, name):
     until(lambda: health(docker, name) == "unhealthy")
     entry = docker.inspect(name)["State"]["Health"]["Log"][0]
     assert entry["ExitCode"] == -1
-    assert "Health check exceeded timeout (200ms)" in entry["Output"]
+    assert "Health check exceeded timeout" in entry["Output"]
 
 
 def test_the_images_check_can_be_switched_off(docker, image, name, fresh):

@@ -11,6 +11,7 @@ import threading
 import time
 
 import pytest
+
 from support.engines.client import until
 
 
@@ -124,12 +125,11 @@ def test_versions_that_are_not_spoken(engine, version):
         ("POST", "/v1.41/containers/create", b"{broken", 400, ""),
         ("POST", "/v1.41/containers/create", b"", 400, ""),
         ("POST", "/v1.41/containers/create", b'{"Image": 5}', 400, ""),
-        ("POST", "/v1.41/containers/create?name=a%2Fb", {"Image": "busybox:e2e"}, 400, "Invalid container name"),
+        ("POST", "/v1.41/containers/create?name=a%2Fb", {"Image": "busybox:e2e"}, 400, "only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"),
         ("GET", "/v1.41/networks/nothing", None, 404, "network nothing not found"),
         ("GET", "/v1.41/volumes/nothing", None, 404, "no such volume"),
         ("GET", "/v1.41/exec/nothing/json", None, 404, "No such exec instance"),
         ("GET", "/v1.41/containers/json?filters=broken", None, 400, ""),
-        ("GET", "/v1.41/containers/json?limit=x", None, 200, None),
         ("POST", "/v1.41/containers/nobody/start", None, 404, "No such container: nobody"),
         ("DELETE", "/v1.41/containers/nobody", None, 404, "No such container: nobody"),
     ],
@@ -139,11 +139,12 @@ def test_errors(engine, method, path, body, status, sentence):
     found, headers, data = call(engine, method, path, body)
     assert found == status, data
     assert headers["content-type"].startswith("application/json")
-    if sentence is not None:
-        assert sentence in json.loads(data)["message"]
+    assert sentence in json.loads(data)["message"]
 
 
-@pytest.mark.parametrize("garbage", [b"\0\1\2\3\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET /_ping HTTP/1.1\r\nbroken header\r\n\r\n"])
+@pytest.mark.parametrize(
+    "garbage", [b"\0\1\2\3\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET /_ping HTTP/1.1\r\nbroken header\r\n\r\n"]
+)
 def test_what_is_no_http(engine, garbage):
     with connected(engine) as client:
         client.sendall(garbage)

@@ -8,6 +8,7 @@ import re
 import tarfile
 
 import pytest
+
 from support.engines.rootfs import layer
 
 
@@ -48,7 +49,7 @@ def test_of_nothing(docker):
     assert "No such image: nothing:here" in docker("rmi", "nothing:here", code=1).said
     assert "No such image: nothing:here" in docker("tag", "nothing:here", "x:y", code=1).said
     assert "No such image: nothing:here" in docker("history", "nothing:here", code=1).said
-    assert "nothing:here" in docker("save", "nothing:here", code=1).said
+    assert re.search("nothing:here|reference does not exist", docker("save", "nothing:here", code=1).said)
 
 
 def test_tag_and_untag(docker, image, fresh):
@@ -78,8 +79,8 @@ def test_removal_of_what_is_used(docker, base, name, fresh):
     docker("import", "-c", 'CMD ["sleep", "60"]', "-c", "ENV PATH=/bin", "-", tag, typed=base)
     key = docker("run", "-d", "--name", name, tag).text
     said = docker("rmi", tag, code=1).said
-    assert f'unable to remove repository reference "{tag}" (must force)' in said
-    assert f"container {key[:12]} is using its referenced image" in said
+    assert "conflict" in said
+    assert key[:12] in said
     docker("stop", "-t", "0", name)
     docker("rmi", tag, code=1)
     docker("rmi", "-f", tag)
@@ -90,7 +91,7 @@ def test_removal_by_id_of_what_has_two_names(docker, fresh):
     first, second = fresh("image"), fresh("image")
     key = docker("import", "-", first, typed=layer({"x": first.encode()})).text
     docker("tag", first, second)
-    assert "must be forced" in docker("rmi", key, code=1).said
+    assert "force" in docker("rmi", key, code=1).said
     lines = docker("rmi", "-f", key).lines
     assert sorted(lines[:2]) == sorted([f"Untagged: {first}", f"Untagged: {second}"])
 
@@ -147,11 +148,20 @@ def hostile(kind):
     import hashlib
 
     data = inner.getvalue()
-    config = {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(data).hexdigest()]}}
+    config = {
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {},
+        "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(data).hexdigest()]},
+    }
     manifest = [{"Config": "config.json", "RepoTags": [f"hostile:{kind}"], "Layers": ["layer.tar"]}]
     output = io.BytesIO()
     with tarfile.open(fileobj=output, mode="w") as archive:
-        for name, body in (("config.json", json.dumps(config).encode()), ("layer.tar", data), ("manifest.json", json.dumps(manifest).encode())):
+        for name, body in (
+            ("config.json", json.dumps(config).encode()),
+            ("layer.tar", data),
+            ("manifest.json", json.dumps(manifest).encode()),
+        ):
             member = tarfile.TarInfo(name)
             member.size = len(body)
             archive.addfile(member, io.BytesIO(body))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+
 from support.engines.client import until
 
+ALLOWED = "only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
 STUBBORN = 'trap "" TERM; echo ready; while :; do sleep 0.1; done'
 POLITE = 'trap "echo bye; exit 0" TERM; echo ready; while :; do sleep 0.1; done'
 
@@ -47,7 +51,7 @@ def test_start_of_a_running_one_is_fine(docker, image, name):
 
 
 def test_attach_to_what_runs(docker, image, name):
-    docker("run", "-d", "-i", "--name", name, image, "sh", "-c", "read line; echo got $line; exit 8")
+    docker("run", "-d", "-i", "--name", name, image, "sh", "-c", "read line; sleep 0.3; echo got $line; exit 8")
     done = docker("attach", name, typed=b"words\n", code=8)
     assert done.text == "got words"
 
@@ -117,7 +121,7 @@ def test_pause_and_unpause(docker, image, name):
     assert docker("pause", name).text == name
     assert docker.format(name, "{{.State.Status}} {{.State.Paused}} {{.State.Running}}") == "paused true true"
     assert "(Paused)" in docker("ps", "--filter", f"name={name}", "--format", "{{.Status}}").text
-    assert f"Container {name} is paused, unpause the container before exec" in docker("exec", name, "true", code=1).said
+    assert "is paused, unpause the container before exec" in docker("exec", name, "true", code=1).said
     assert "is already paused" in docker("pause", name, code=1).said
     docker("unpause", name)
     assert state(docker, name) == "running"
@@ -132,7 +136,7 @@ def test_rename(docker, image, box):
     assert docker.format(new, "{{.Name}}") == f"/{new}"
     docker("inspect", old, code=1)
     assert "already in use" in docker("rename", new, other, code=1).said
-    assert "Invalid container name" in docker("rename", new, "bad name", code=1).said
+    assert ALLOWED in docker("rename", new, "bad name", code=1).said
 
 
 def test_wait_for_several(docker, image, box):
@@ -145,7 +149,7 @@ def test_wait_for_several(docker, image, box):
 def test_rm(docker, image, name):
     docker("run", "-d", "--name", name, image, "sleep", "60")
     done = docker("rm", name, code=1)
-    assert "container is running: stop the container before removing or force remove" in done.said
+    assert re.search("container is running[:;] stop the container before removing or force remove", done.said)
     assert docker("rm", "-f", name).text == name
     assert f"No such container: {name}" in docker("rm", name, code=1).said
 
@@ -158,7 +162,8 @@ def test_names_and_short_ids(docker, image, name):
 
 def test_names_are_checked(docker, image):
     done = docker("create", "--name", "a/b", image, code=1)
-    assert "Invalid container name (a/b), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed" in done.said
+    assert "a/b" in done.said
+    assert ALLOWED in done.said
 
 
 def test_a_name_is_found_for_those_without(docker, image):
@@ -198,7 +203,12 @@ def test_restart_policy_with_rm_is_refused_by_the_client(docker, image):
 
 def test_update(docker, image, name):
     docker("run", "-d", "--name", name, "-m", "64m", image, "sleep", "60")
-    assert docker("update", "--memory", "128m", "--memory-swap", "128m", "--cpus", "0.5", "--pids-limit", "77", "--restart", "always", name).text == name
+    assert (
+        docker(
+            "update", "--memory", "128m", "--memory-swap", "128m", "--cpus", "0.5", "--pids-limit", "77", "--restart", "always", name
+        ).text
+        == name
+    )
     host = docker.inspect(name)["HostConfig"]
     assert (host["Memory"], host["NanoCpus"], host["PidsLimit"]) == (128 << 20, 500_000_000, 77)
     assert host["RestartPolicy"]["Name"] == "always"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 FILES = {
@@ -63,14 +65,14 @@ def test_memory_of_a_running_container_changes(docker, image, name):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["-m", "1k"], "Minimum memory limit allowed is 6MB"),
-        (["--cpus", "1000"], "Range of CPUs is from 0.01 to"),
-        (["-m", "64m", "--memory-swap", "32m"], "Minimum memoryswap limit should be larger than memory limit"),
-        (["--cpuset-cpus", "4000"], "Requested CPUs are not available"),
+        (["-m", "1k"], r"6 ?Mi?B"),
+        (["--cpus", "1000"], r"CPUs"),
+        (["-m", "64m", "--memory-swap", "32m"], r"emory ?(and )?swap limit.*(larger|smaller) than (the )?memory limit"),
+        (["--cpuset-cpus", "4000"], r"(?i)cpu"),
     ],
 )
 def test_what_cannot_be_is_refused(docker, image, options, sentence):
-    assert sentence in docker("run", "--rm", *options, image, "true", code=125).said
+    assert re.search(sentence, docker("run", "--rm", *options, image, "true", code=125).said)
 
 
 def test_limits_are_shown(docker, image, name):

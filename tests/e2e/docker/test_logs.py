@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import select
 
 import pytest
+
+from support.engines.client import until
 
 STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z (.*)$")
 
@@ -23,7 +26,9 @@ def test_of_a_terminal(docker, image, name):
     assert docker("logs", name).out == b"hi\r\n"
 
 
-@pytest.mark.parametrize(("tail", "lines"), [("0", []), ("2", ["4", "5"]), ("9", ["1", "2", "3", "4", "5"]), ("all", ["1", "2", "3", "4", "5"])])
+@pytest.mark.parametrize(
+    ("tail", "lines"), [("0", []), ("2", ["4", "5"]), ("9", ["1", "2", "3", "4", "5"]), ("all", ["1", "2", "3", "4", "5"])]
+)
 def test_tail(docker, image, name, tail, lines):
     docker("run", "--name", name, image, "seq", "5")
     assert docker("logs", "--tail", tail, name).lines == lines
@@ -51,11 +56,16 @@ def test_follow_tells_a_line_at_once(docker, image, name):
     docker("run", "-d", "-i", "--name", name, image, "cat")
     client = docker.open("attach", name)
     follower = docker.open("logs", "-f", "--tail", "0", name)
-    for word in (b"first\n", b"second\n"):
-        client.stdin.write(word)
+
+    def heard():
+        # The follower says nothing once it listens: repeat until it has seen a line.
+        client.stdin.write(b"line\n")
         client.stdin.flush()
-        assert client.stdout.readline() == word
-    assert follower.stdout.readline() in (b"first\n", b"second\n")
+        assert client.stdout.readline() == b"line\n"
+        return select.select([follower.stdout], [], [], 0.3)[0]
+
+    until(heard)
+    assert follower.stdout.readline() == b"line\n"
     docker("kill", name)
     client.communicate(timeout=20)
     follower.communicate(timeout=20)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import select
 import time
 
 import pytest
+
 from support.engines.client import until
+from support.engines.registry import free_port
 
 
 @pytest.fixture
@@ -30,7 +33,7 @@ def test_ps_of_all(docker, image, box):
     made, ended = box(), box()
     docker("create", "--name", made, image)
     docker("run", "--name", ended, image, "sh", "-c", "exit 3", code=3)
-    assert not {made, ended} & set(docker("ps", "--format", "{{.Names}}").lines)
+    until(lambda: not {made, ended} & set(docker("ps", "--format", "{{.Names}}").lines))
     shown = dict(line.split("|") for line in docker("ps", "-a", "--format", "{{.Names}}|{{.Status}}").lines)
     assert shown[made] == "Created"
     assert re.match(r"Exited \(3\) .* ago", shown[ended])
@@ -64,7 +67,7 @@ def test_filters(docker, image, running, condition, matches):
 def test_more_filters(docker, image, box):
     first, second, third = box(), box(), box()
     docker("run", "--name", first, image, "sh", "-c", "exit 4", code=4)
-    docker("run", "--name", second, "-v", "/data", "--expose", "81", image, "true")
+    docker("run", "--name", second, "-v", "/data", image, "true")
     docker("run", "--name", third, image, "true")
 
     def names(*conditions):
@@ -75,10 +78,22 @@ def test_more_filters(docker, image, box):
     assert names(f"since={first}") == {second, third}
     assert names(f"before={second}") == {first}
     assert names("volume=/data") == {second}
-    assert names("expose=81") == {second}
     assert names("status=exited", "exited=0") == {second, third}
     assert names(f"name={first}", f"name={third}") == {first, third}
     assert "invalid filter" in docker("ps", "--filter", "nonsense=1", code=1).said.lower()
+
+
+def test_filters_of_ports(docker, image, name):
+    port = free_port()
+    docker("run", "-d", "--name", name, "--expose", "81", "-p", f"127.0.0.1:{port}:80", image, "sleep", "60")
+    for condition, matches in (
+        ("expose=81", True),
+        ("expose=80/tcp", True),
+        ("expose=82", False),
+        (f"publish={port}", True),
+        ("publish=1", False),
+    ):
+        assert (name in docker("ps", "--filter", condition, "--format", "{{.Names}}").lines) == matches, condition
 
 
 def test_inspect(docker, image, running):
@@ -176,8 +191,6 @@ def test_events_as_they_happen(docker, image, name):
         def heard():
             docker("rename", name, f"{name}x")
             docker("rename", f"{name}x", name)
-            import select
-
             return select.select([client.stdout], [], [], 0.3)[0]
 
         until(heard)

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import ipaddress
-import json
+import re
 import socket
 import subprocess
+import sys
 
 import pytest
+
 from support.engines.client import until
 from support.engines.registry import free_port
 
-SERVE = "while :; do echo -e 'HTTP/1.0 200 OK\\r\\n\\r\\nserved' | nc -l -p 80 >/dev/null; done"
+# Debian's busybox has no server for datagrams: this one is the host's, in the container's network.
+ECHO = """
+import ctypes, os, socket, sys
+ctypes.CDLL(None).setns(os.open(f"/proc/{sys.argv[1]}/ns/net", os.O_RDONLY), 0)
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("", int(sys.argv[2])))
+print("ready", flush=True)
+data, client = server.recvfrom(100)
+server.sendto(data.upper(), client)
+"""
 HTTPD = "mkdir -p /www && echo served > /www/index.html && exec httpd -f -p {port} -h /www"
 
 
@@ -72,11 +83,13 @@ def test_no_names_on_the_default_bridge(docker, image, name):
 
 
 def test_the_host_network(docker, image):
-    ours = sorted(line.split()[1].rstrip(":").split("@")[0] for line in subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout.splitlines())
-    done = docker("run", "--rm", "--network", "host", image, "sh", "-c", "ls /sys/class/net; hostname")
-    seen = {line for line in done.lines[:-1] if not line.startswith("veth")}
-    assert seen == {line for line in ours if not line.startswith("veth")} | ({"bonding_masters"} & seen)
-    assert done.lines[-1] == socket.gethostname()
+    def names(text):
+        return {line.split()[1].rstrip(":").split("@")[0] for line in text.splitlines() if " veth" not in line}
+
+    done = docker("run", "--rm", "--network", "host", image, "sh", "-c", "hostname; ip -o link")
+    assert done.lines[0] == socket.gethostname()
+    ours = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
+    assert names("\n".join(done.lines[1:])) == names(ours)
 
 
 def test_no_network(docker, image, name):
@@ -89,7 +102,9 @@ def test_another_containers_network(docker, image, name):
     server(docker, image, name)
     done = docker("run", "--rm", "--network", f"container:{name}", image, "sh", "-c", "wget -qO- http://127.0.0.1/; hostname")
     assert done.lines == ["served", docker.format(name, "{{.Config.Hostname}}")]
-    assert "conflicting options" in docker("run", "--rm", "--network", f"container:{name}", "-p", "80", image, "true", code=125).said.lower()
+    assert (
+        "conflicting options" in docker("run", "--rm", "--network", f"container:{name}", "-p", "80", image, "true", code=125).said.lower()
+    )
 
 
 def test_names_and_aliases(docker, image, name, fresh):
@@ -101,8 +116,7 @@ def test_names_and_aliases(docker, image, name, fresh):
         assert docker("run", "--rm", "--network", network, image, "wget", "-qO-", f"http://{called}/").text == "served", called
     lines = docker("run", "--rm", "--network", network, image, "cat", "/etc/resolv.conf").lines
     assert "nameserver 127.0.0.11" in lines
-    done = docker("run", "--rm", "--network", network, image, "nslookup", "no-such-name.invalid", code=1)
-    assert "NXDOMAIN" in done.text + done.said or "can't find" in done.text + done.said
+    docker("run", "--rm", "--network", network, image, "nslookup", "no-such-name.invalid", code=1)
 
 
 def test_reverse_names(docker, image, name, fresh):
@@ -126,8 +140,9 @@ def test_networks_are_apart(docker, image, name, fresh):
         docker("network", "create", network)
     server(docker, image, name, "--network", networks[0])
     where = address(docker, name, networks[0])
-    docker("run", "--rm", "--network", networks[1], image, "wget", "-qO-", "-T", "1", f"http://{where}/", code=1)
-    docker("run", "--rm", image, "wget", "-qO-", "-T", "1", f"http://{where}/", code=1)
+    for network in (networks[1], "bridge"):
+        docker("run", "--rm", "--network", network, image, "sh", "-c", f"timeout 2 wget -qO- http://{where}/; exit $?", code=143)
+    docker("run", "--rm", "--network", networks[0], image, "sh", "-c", f"timeout 2 wget -qO- http://{where}/; exit $?")
 
 
 def test_connect_and_disconnect(docker, image, box, fresh):
@@ -136,7 +151,8 @@ def test_connect_and_disconnect(docker, image, box, fresh):
     web, client = box(), box()
     server(docker, image, web, "--network", network)
     docker("run", "-d", "--name", client, image, "sleep", "60")
-    docker("exec", client, "wget", "-qO-", "-T", "1", f"http://{web}/", code=1)
+    where = address(docker, web, network)
+    docker("exec", client, "timeout", "2", "wget", "-qO-", f"http://{where}/", code=143)
     docker("network", "connect", "--alias", "second", network, client)
     assert docker("exec", client, "wget", "-qO-", f"http://{web}/").text == "served"
     assert {"eth0", "eth1"} <= set(docker("exec", client, "ls", "/sys/class/net").lines)
@@ -149,20 +165,34 @@ def test_connect_and_disconnect(docker, image, box, fresh):
 
 def test_subnet_and_fixed_address(docker, image, name, fresh):
     network = fresh("network")
-    docker("network", "create", "--subnet", "10.213.0.0/24", "--gateway", "10.213.0.254", "--ip-range", "10.213.0.128/25", "--label", "x=y", network)
+    docker(
+        "network",
+        "create",
+        "--subnet",
+        "10.213.0.0/24",
+        "--gateway",
+        "10.213.0.254",
+        "--ip-range",
+        "10.213.0.128/25",
+        "--label",
+        "x=y",
+        network,
+    )
     docker("run", "-d", "--name", name, "--network", network, "--ip", "10.213.0.77", image, "sleep", "60")
     assert address(docker, name, network) == "10.213.0.77"
     done = docker("run", "--rm", "--network", network, image, "sh", "-c", "ip -o -4 addr show dev eth0; ip route")
     given = ipaddress.ip_interface(done.lines[0].split()[3])
     assert given.ip in ipaddress.ip_network("10.213.0.128/25")
     assert "default via 10.213.0.254" in done.text
-    assert "Address already in use" in docker("run", "--rm", "--network", network, "--ip", "10.213.0.77", image, "true", code=125).said
-    assert "overlaps" in docker("network", "create", "--subnet", "10.213.0.0/16", fresh("network"), code=1).said
+    assert "in use" in docker("run", "--rm", "--network", network, "--ip", "10.213.0.77", image, "true", code=125).said
+    assert "overlap" in docker("network", "create", "--subnet", "10.213.0.0/16", fresh("network"), code=1).said
     assert docker("network", "ls", "-q", "--filter", "label=x=y").text == docker.inspect("network", network)["Id"][:12]
 
 
 def test_a_fixed_mac_address(docker, image):
-    assert docker("run", "--rm", "--mac-address", "02:42:ac:11:aa:bb", image, "cat", "/sys/class/net/eth0/address").text == "02:42:ac:11:aa:bb"
+    assert (
+        docker("run", "--rm", "--mac-address", "02:42:ac:11:aa:bb", image, "cat", "/sys/class/net/eth0/address").text == "02:42:ac:11:aa:bb"
+    )
 
 
 def test_an_internal_network_leads_nowhere(docker, image, fresh):
@@ -176,7 +206,7 @@ def test_removal(docker, image, name, fresh):
     network = fresh("network")
     docker("network", "create", network)
     docker("run", "-d", "--name", name, "--network", network, image, "sleep", "60")
-    assert "has active endpoints" in docker("network", "rm", network, code=1).said
+    assert re.search("has active endpoints|disconnect", docker("network", "rm", network, code=1).said)
     docker("rm", "-f", name)
     assert docker("network", "rm", network).text == network
     assert f"network {network} not found" in docker("network", "inspect", network, code=1).said.lower()
@@ -237,23 +267,15 @@ def test_all_exposed_ports(docker, image, name):
 
 def test_datagrams(docker, image, name):
     port = free_port()
-    docker("run", "-d", "--name", name, "-p", f"127.0.0.1:{port}:99/udp", image, "udpsvd", "-E", "0.0.0.0", "99", "tr", "a-z", "A-Z")
-
-    def answer():
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.settimeout(1)
-            client.connect(("127.0.0.1", port))
-            try:
-                client.send(b"hello\n")
-                return client.recv(100)
-            except OSError:
-                return b""
-
-    until(lambda: docker("exec", name, "netstat", "-lun", code=None).text.count(":99"))
-    client = docker.open("exec", name, "true")
-    client.communicate()
+    docker("run", "-d", "--name", name, "-p", f"127.0.0.1:{port}:99/udp", image, "sleep", "60")
     assert docker("port", name).text == f"99/udp -> 127.0.0.1:{port}"
-    assert isinstance(answer(), bytes)
+    command = [sys.executable, "-c", ECHO, docker.format(name, "{{.State.Pid}}"), "99"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as server, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        assert server.stdout.readline() == b"ready\n"
+        client.settimeout(10)
+        client.connect(("127.0.0.1", port))
+        client.send(b"hello")
+        assert client.recv(100) == b"HELLO"
 
 
 def test_a_port_that_is_taken(docker, image, name):
@@ -269,7 +291,10 @@ def test_a_port_that_is_taken(docker, image, name):
 def test_a_port_that_another_container_has(docker, image, box):
     port = free_port()
     docker("run", "-d", "--name", box(), "-p", f"127.0.0.1:{port}:80", image, "sleep", "60")
-    assert "port is already allocated" in docker("run", "-d", "--name", box(), "-p", f"127.0.0.1:{port}:80", image, "sleep", "60", code=125).said
+    assert (
+        "port is already allocated"
+        in docker("run", "-d", "--name", box(), "-p", f"127.0.0.1:{port}:80", image, "sleep", "60", code=125).said
+    )
 
 
 def test_the_network_of_a_container_that_restarts(docker, image, name, fresh):
@@ -292,5 +317,4 @@ def test_six(docker, image, name, fresh):
 
 def test_drivers_that_are_not_there(docker, fresh):
     said = docker("network", "create", "-d", "no-such-driver", fresh("network"), code=1).said
-    assert json.dumps(said)
     assert "no-such-driver" in said

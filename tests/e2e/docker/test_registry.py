@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
+
 from support.engines.registry import PASSWORD, USER
 from support.engines.rootfs import Image, layer
+
+REFUSED = "no basic auth credentials|unauthorized|denied"
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +58,7 @@ def test_pull_by_digest(docker, layered):
 
 
 def test_pull_of_nothing(docker, registry):
-    assert f"manifest for {registry.host}/nothing:here not found: manifest unknown" in docker("pull", f"{registry.host}/nothing:here", code=1).said
+    assert "manifest unknown" in docker("pull", f"{registry.host}/nothing:here", code=1).said
 
 
 def test_pull_from_nowhere(docker):
@@ -96,13 +100,13 @@ def test_push(docker, registry, image, fresh):
 
 
 def test_push_of_nothing(docker, registry):
-    assert "does not exist locally with the tag" in docker("push", f"{registry.host}/never:made", code=1).said
+    assert re.search("does not exist locally with the tag|No such image", docker("push", f"{registry.host}/never:made", code=1).said)
 
 
 def test_login_push_and_pull(docker, guarded, image):
     tag = f"{guarded.host}/secret:1"
     docker("tag", image, tag)
-    assert "no basic auth credentials" in docker("push", tag, code=1).said
+    assert re.search(REFUSED, docker("push", tag, code=1).said)
     wrong = docker("login", "-u", USER, "--password-stdin", guarded.host, typed=b"wrong", code=1)
     assert "unauthorized" in wrong.said.lower()
     assert docker("login", "-u", USER, "--password-stdin", guarded.host, typed=PASSWORD.encode()).lines[-1] == "Login Succeeded"
@@ -113,4 +117,4 @@ def test_login_push_and_pull(docker, guarded, image):
     finally:
         docker("logout", guarded.host)
     docker("rmi", tag)
-    assert "no basic auth credentials" in docker("pull", tag, code=1).said
+    assert re.search(REFUSED, docker("pull", tag, code=1).said)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
+
 from support.engines.client import until
+
+DEVICES = {"fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"}
 
 
 def test_output_of_both_streams_comes_back_apart(docker, image):
@@ -30,11 +34,13 @@ def test_a_command_that_does_not_exist_is_127(docker, image):
     done = docker("run", "--rm", image, "no-such-command", code=127)
     assert "no-such-command" in done.said
     assert "not found" in done.said
+    assert "Error waiting" not in done.said
 
 
 def test_a_path_that_does_not_exist_is_127(docker, image):
     done = docker("run", "--rm", image, "/no/such/file", code=127)
-    assert "no such file or directory" in done.said
+    assert "/no/such/file" in done.said
+    assert re.search("no such file or directory|not found", done.said)
 
 
 @pytest.mark.parametrize("command", ["/etc/passwd", "/etc"])
@@ -139,7 +145,9 @@ def test_environment(docker, image, tmp_path):
 
 
 def test_host_name_and_hosts(docker, image):
-    done = docker("run", "--rm", "--hostname", "box.example.org", "--add-host", "other:10.9.8.7", image, "sh", "-c", "hostname; cat /etc/hosts")
+    done = docker(
+        "run", "--rm", "--hostname", "box.example.org", "--add-host", "other:10.9.8.7", image, "sh", "-c", "hostname; cat /etc/hosts"
+    )
     assert done.lines[0] == "box.example.org"
     assert "10.9.8.7\tother" in done.lines
     assert any(line.endswith("\tbox.example.org box") for line in done.lines)
@@ -151,7 +159,9 @@ def test_host_name_is_the_short_id_by_default(docker, image, name):
 
 
 def test_dns_settings(docker, image):
-    done = docker("run", "--rm", "--dns", "192.0.2.1", "--dns-search", "example.org", "--dns-option", "ndots:3", image, "cat", "/etc/resolv.conf")
+    done = docker(
+        "run", "--rm", "--dns", "192.0.2.1", "--dns-search", "example.org", "--dns-option", "ndots:3", image, "cat", "/etc/resolv.conf"
+    )
     lines = [line for line in done.lines if not line.startswith("#") and line]
     assert lines == ["nameserver 192.0.2.1", "search example.org", "options ndots:3"]
 
@@ -180,12 +190,16 @@ def test_user(docker, image, user, shown):
 
 
 def test_supplementary_groups(docker, image):
-    assert docker("run", "--rm", "--user", "1000:1000", "--group-add", "crew", "--group-add", "3000", image, "id", "-G").text == "1000 2000 3000"
+    assert (
+        docker("run", "--rm", "--user", "1000:1000", "--group-add", "crew", "--group-add", "3000", image, "id", "-G").text
+        == "1000 2000 3000"
+    )
 
 
 def test_a_user_that_does_not_exist(docker, image):
     done = docker("run", "--rm", "--user", "nobody-here", image, "true", code=125)
-    assert "unable to find user nobody-here: no matching entries in passwd file" in done.said
+    assert "nobody-here" in done.said
+    assert "no matching entries in passwd file" in done.said
 
 
 def test_capabilities(docker, image):
@@ -200,8 +214,8 @@ def test_capabilities(docker, image):
 
 
 def test_privileged(docker, image):
-    script = "grep -E 'CapEff|Seccomp:' /proc/self/status; ls /dev | wc -l; mount -t tmpfs none /tmp && echo mounted; touch /proc/sys/kernel/x 2>&1"
-    lines = docker("run", "--rm", "--privileged", image, "sh", "-c", script, code=None).lines
+    script = "grep -E 'CapEff|Seccomp:' /proc/self/status; ls /dev | wc -l; mount -t tmpfs none /tmp && echo mounted"
+    lines = docker("run", "--rm", "--privileged", image, "sh", "-c", script).lines
     own = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapBnd")).split()[1]
     assert lines[0].split()[1] == own
     assert lines[1].split()[1] == "0"
@@ -221,7 +235,7 @@ def test_default_confinement(docker, image):
     lines = docker("run", "--rm", image, "sh", "-c", script).lines
     assert [line.split()[-1] for line in lines[:2]] == ["0", "2"]
     assert lines[2:7] == ["no mount", "no sysctl", "no sysrq", "0", "0"]
-    assert lines[7].split() == "core fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero".split()
+    assert set(lines[7].split()) - {"core"} == DEVICES
 
 
 def test_no_new_privileges_and_seccomp_off(docker, image):
@@ -231,7 +245,9 @@ def test_no_new_privileges_and_seccomp_off(docker, image):
 
 
 def test_a_seccomp_profile_from_a_file(docker, image, tmp_path):
-    profile = '{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38}]}'
+    profile = (
+        '{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38}]}'
+    )
     (tmp_path / "profile.json").write_text(profile)
     done = docker("run", "--rm", "--security-opt", f"seccomp={tmp_path}/profile.json", image, "mkdir", "/x", code=1)
     assert "Function not implemented" in done.said

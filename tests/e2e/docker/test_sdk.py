@@ -6,6 +6,7 @@ import io
 import tarfile
 
 import pytest
+
 from support.engines.rootfs import layer
 
 sdk = pytest.importorskip("docker", reason="not installed: docker (PyPI)")
@@ -93,6 +94,7 @@ def test_exec_with_a_socket(client, box):
     data = b""
     while chunk := raw.recv(4096):
         data += chunk
+    raw.close()
     stream.close()
     assert data == b"\x01\0\0\0\0\0\0\x06typed\n"
     assert client.api.exec_inspect(key)["ExitCode"] == 0
@@ -112,8 +114,7 @@ def test_statistics_and_top(box):
     assert shown["cpu_stats"]["cpu_usage"]["total_usage"] > 0
     assert shown["pids_stats"]["current"] == 1
     assert "eth0" in shown["networks"]
-    first = next(box.stats(stream=True, decode=True))
-    assert first["name"] == box.name or first["name"] == f"/{box.name}"
+    assert shown["name"] == f"/{box.name}"
     assert box.top()["Processes"][0][-1] == "sleep 300"
 
 
@@ -172,7 +173,7 @@ def test_events(client, image):
         if event["Action"] == "destroy":
             break
     events.close()
-    assert seen == ["create", "start", "die", "destroy"] or seen == ["create", "attach", "start", "die", "destroy"]
+    assert [action for action in seen if action != "attach"] == ["create", "start", "die", "destroy"]
 
 
 def test_low_level_wait_for_the_next_end(client, image):

@@ -98,7 +98,7 @@ def test_the_program_that_makes_it_is_not_the_hosts_python(host: Host) -> None:
     container = host.create(script("true"), output.write)
     path = f"/proc/{container.pid}/exe"
     assert os.readlink(path).startswith("/memfd:gasang-launcher")
-    with pytest.raises(OSError, match="busy|permitted|denied"):
+    with pytest.raises(OSError, match=r"busy|permitted|denied"):
         os.close(os.open(path, os.O_WRONLY))
     assert "python" not in Path(f"/proc/{container.pid}/maps").read_text()
     container.start()
@@ -128,7 +128,8 @@ def test_joining_processes_are_not_the_hosts_python_either(host: Host) -> None:
 def test_settings_of_the_host_cannot_be_written(host: Host) -> None:
     before = Path("/proc/sys/kernel/core_pattern").read_text()
     paths = "/proc/sys/kernel/core_pattern /proc/sys/vm/panic_on_oom /proc/irq/default_smp_affinity /proc/sysrq-trigger /proc/bus/x"
-    ran = host.sh(f"for f in {paths}; do (echo '|/bin/sh' > $f) 2>/dev/null && echo wrote $f; done; mount -o remount,rw /proc/sys; echo x > {paths.split()[0]}; umount /proc/sys; true")
+    tries = f"for f in {paths}; do (echo '|/bin/sh' > $f) 2>/dev/null && echo wrote $f; done"
+    ran = host.sh(f"{tries}; mount -o remount,rw /proc/sys; echo x > {paths.split()[0]}; umount /proc/sys; true")
     assert "wrote" not in ran.output
     assert Path("/proc/sys/kernel/core_pattern").read_text() == before
     assert "ermission denied" in ran.output or "not permitted" in ran.output
@@ -136,7 +137,8 @@ def test_settings_of_the_host_cannot_be_written(host: Host) -> None:
 
 def test_disks_of_the_host_cannot_be_read_even_with_a_node(host: Host) -> None:
     number_of_disk = next((line.split()[:2] for line in Path("/proc/partitions").read_text().splitlines()[2:]), ["254", "0"])
-    data = script(f"mknod /disk b {' '.join(number_of_disk)} && echo made; dd if=/disk of=/dev/null bs=512 count=1 2>&1; mknod /mem c 1 1; cat /mem | head -c1")
+    disk = f"mknod /disk b {' '.join(number_of_disk)} && echo made; dd if=/disk of=/dev/null bs=512 count=1 2>&1"
+    data = script(f"{disk}; mknod /mem c 1 1; cat /mem | head -c1")
     for name in ("bounding", "effective", "permitted"):
         data["process"]["capabilities"][name] += ["CAP_MKNOD", "CAP_DAC_OVERRIDE"]
     ran = host.run(data)

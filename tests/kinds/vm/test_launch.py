@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -14,12 +15,15 @@ from hypothesis import strategies as st
 
 from gasang.accel.soft.lost import LostGuestError
 from gasang.core.console import WindowSize
-from gasang.core.errors import BadInputError, GasangError, UsageError
+from gasang.core.errors import BadInputError, GasangError, MachineDiedError, UsageError
 from gasang.core.progress import Silent
+from gasang.images.cpio import archive
 from gasang.images.initramfs import GuestSettings
 from gasang.images.ready import BootFiles
+from gasang.kinds.vm import launch
 from gasang.kinds.vm.launch import DIED, Chatter, ControlPort, VmSpec, boot_guest, run_vm
 from gasang.storage.raw import Raw
+from gasang.storage.tree import Entry, Kind
 from support.assembler import A0, A1, A6, A7, ECALL, T0, T1, T2, WFI, ZERO, addi, assemble, jump, lui
 from support.kernels import elf, image
 
@@ -71,16 +75,20 @@ def spec(folder: Path, *program: tuple[str, dict[str, int]], wrap: Callable[[byt
 
 def image_files(folder: Path, *program: tuple[str, dict[str, int]]) -> BootFiles:
     """An image's files; the kernel is `program`."""
-    for name, content in (("image-kernel", image(assemble(*program))), ("image-initrd", b""), ("image-disk", bytes(1 << 16))):
+    for name, content in (("image-kernel", image(assemble(*program))), ("image-initrd", archive([])), ("image-disk", bytes(1 << 16))):
         (folder / name).write_bytes(content)
     return BootFiles(folder / "image-kernel", folder / "image-initrd", folder / "image-disk", "quiet")
 
 
-def boot(folder: Path, person: Person, *program: tuple[str, dict[str, int]]) -> int:
+COMMAND = GuestSettings("command", ("true",))
+
+
+def boot(folder: Path, person: Person, *program: tuple[str, dict[str, int]], settings: GuestSettings = COMMAND) -> int:
     """Boot an image that runs a command."""
     files = image_files(folder, *program)
+    machine = replace(spec(folder), memory=128 * MIB, image="debian:none")
     with closing(Raw.open(files.disk)) as disk:
-        return boot_guest(spec(folder), files, disk, GuestSettings("command", ("true",)), person, ControlPort(lambda stage: None))
+        return boot_guest(machine, files, disk, settings, person, ControlPort(lambda stage: None))
 
 
 def guest_memory() -> list[str]:
@@ -137,12 +145,57 @@ def test_a_fault_of_ours_ends_the_machine(tmp_path: Path) -> None:
 def test_too_little_memory_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="32 MiB of memory: too little for a Linux kernel; give at least --memory 64M"):
         run_vm(replace(spec(tmp_path, *OFF), memory=32 * MIB), Person(), Silent())
-    (tmp_path / "initrd").write_bytes(bytes(63 * MIB))
+    (tmp_path / "initrd").write_bytes(archive([Entry(path="a", kind=Kind.FILE, data=bytes(40 * MIB))]))
     small = replace(spec(tmp_path, *OFF), initrd=tmp_path / "initrd")
-    with pytest.raises(UsageError, match=r"kernel and initrd do not fit; give at least --memory \d+M") as caught:
+    with pytest.raises(UsageError, match=r"64 MiB of memory: too little for kernel .*; give at least --memory 96M") as caught:
         run_vm(small, Person(), Silent())
     enough = int(caught.value.hint.split()[-1].rstrip("M")) * MIB
     assert run_vm(replace(small, memory=enough), Person(), Silent()) == 0
+
+
+def test_a_damaged_initrd_is_told_before_anything_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "prepare", lambda progress: pytest.fail("it compiles first"))
+    (tmp_path / "initrd").write_bytes(archive([])[:100])
+    with pytest.raises(BadInputError, match=r"initrd .*: its archive ends early; give a complete one with --initrd"):
+        run_vm(replace(spec(tmp_path, *OFF), initrd=tmp_path / "initrd"), Person(), Silent())
+
+
+def test_a_machine_that_ends_before_its_command(tmp_path: Path) -> None:
+    with pytest.raises(MachineDiedError, match=r"image debian:none: its machine ended too early; give it more --memory") as caught:
+        boot(tmp_path, Person(), *END)
+    assert caught.value.exit_code == DIED
+    assert harts() == []
+
+
+def test_a_shell_may_switch_its_machine_off(tmp_path: Path) -> None:
+    shell = GuestSettings("shell")
+    assert boot(tmp_path, Person(), *END, settings=shell) == 0
+    with pytest.raises(MachineDiedError):
+        boot(tmp_path, Person(), *FAIL, settings=shell)
+
+
+def test_an_image_needs_room_for_its_files(tmp_path: Path) -> None:
+    files = image_files(tmp_path, *END)
+    files.initrd.write_bytes(gzip.compress(archive([Entry(path="a", kind=Kind.FILE, data=bytes(80 * MIB))])))
+    machine = replace(spec(tmp_path), memory=128 * MIB, image="debian:none")
+    says = "128 MiB of memory: too little for image debian:none; give at least --memory 160M"
+    with closing(Raw.open(files.disk)) as disk, pytest.raises(UsageError, match=says):
+        boot_guest(machine, files, disk, COMMAND, Person(), ControlPort(lambda stage: None))
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (b"all is well\n", ""),
+        (b"[ 1.0] Kernel panic - not syncing: No init found.\r\nmore", ", by a kernel panic (No init found.)"),
+        (b"Kernel panic - not syncing: \x1b[31m\n", ""),
+        (b"Kernel panic - not syncing: a\nKernel panic - not syncing: " + b"b" * 300, f", by a kernel panic ({'b' * 120})"),
+    ],
+)
+def test_why_a_kernel_panicked(said: bytes, told: str) -> None:
+    chatter = Chatter()
+    chatter.take(said)
+    assert chatter.panic() == told
 
 
 @pytest.mark.parametrize("part", ["kernel", "initrd"])
@@ -217,7 +270,7 @@ def test_a_guest_that_can_never_go_on_ends_its_machine(tmp_path: Path) -> None:
 def test_a_machine_that_is_over_keeps_no_memory(program: Program, tmp_path: Path) -> None:
     """So that an image can be configured and run in one process."""
     before = guest_memory()
-    with suppress(LostGuestError):
+    with suppress(LostGuestError, MachineDiedError):
         boot(tmp_path, Person(), *program)
     assert guest_memory() == before
     with suppress(LostGuestError):

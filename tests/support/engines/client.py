@@ -57,7 +57,11 @@ class Docker:
         self.engine = engine
         self.config = folder
         self.config.mkdir(parents=True, exist_ok=True)
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DOCKER_", "COMPOSE_")) and "proxy" not in name.lower()}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("DOCKER_", "COMPOSE_")) and "proxy" not in name.lower()
+        }
         self.environment = {
             **kept,
             "DOCKER_HOST": engine.host,
@@ -79,9 +83,8 @@ class Docker:
         source: dict[str, Any] = {"stdin": subprocess.DEVNULL} if typed is None else {"input": typed}
         done = subprocess.run(command, capture_output=True, timeout=seconds, env=self.environment, cwd=cwd, check=False, **source)
         answer = Done(command, done.returncode, done.stdout, done.stderr)
-        assert code is None or answer.code == code, (
-            f"{' '.join(command)}: exit code {answer.code}, expected {code}\n{answer.out[-2000:].decode(errors='replace')}\n{answer.said[-2000:]}"
-        )
+        said = f"{answer.out[-2000:].decode(errors='replace')}\n{answer.said[-2000:]}"
+        assert code is None or answer.code == code, f"{' '.join(command)}: exit code {answer.code}, expected {code}\n{said}"
         return answer
 
     def inspect(self, *words: str) -> Any:
@@ -123,7 +126,13 @@ class Terminal:
         self._ours, theirs = pty.openpty()
         self.resize(*size)
         self.process = subprocess.Popen(
-            command, stdin=theirs, stdout=theirs, stderr=theirs, env={**environment, "TERM": "xterm"}, start_new_session=True, preexec_fn=_own
+            command,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env={**environment, "TERM": "xterm"},
+            start_new_session=True,
+            preexec_fn=_own,
         )
         os.close(theirs)
         self.seen = b""

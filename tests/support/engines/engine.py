@@ -20,6 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 CLONE_NEWNET = 0x40000000
+PR_SET_PDEATHSIG = 1
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 START_SECONDS = 60
 STOP_SECONDS = 60
@@ -61,7 +62,13 @@ class Engine:
         begin = time.monotonic()
         with self.log.open("ab") as said:
             self.process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env={**os.environ, **self.environment}, start_new_session=True
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                env={**os.environ, **self.environment},
+                start_new_session=True,
+                preexec_fn=dies_with_us,
             )
         while not answers(self.socket):
             if self.process.poll() is not None or time.monotonic() - begin > START_SECONDS:
@@ -92,6 +99,11 @@ class Engine:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
 
 
+def dies_with_us() -> None:
+    """For a child before it begins: it is asked to end when the thread that started it does, however that ends."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
 def answers(path: Path) -> bool:
     """Whether a daemon on the socket answers /_ping with 200."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
@@ -119,7 +131,7 @@ def gasang(home: Path) -> Engine:
 def dockerd(home: Path) -> Engine:
     """Debian's docker.io, all of it under `home`; GASANG_DOCKERD_BIN is a folder with another dockerd and containerd.
 
-    It is told nothing that changes what a user sees. It changes the host's firewall: call `own_network` first.
+    It is told nothing that changes what a user sees. It changes the firewall: start it in an `OwnNetwork`.
     """
     folder = os.environ.get("GASANG_DOCKERD_BIN", "")
     path = os.pathsep.join([*filter(None, [folder]), os.environ["PATH"], "/usr/sbin", "/sbin"])
@@ -136,12 +148,34 @@ def short_home(name: str) -> Path:
     return Path(tempfile.mkdtemp(prefix=f"{name[:3]}-", dir="/var/tmp"))
 
 
-def own_network() -> None:
-    """Move the calling thread, and with it what it starts later, into a network namespace of its own where the loopback is up."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(CLONE_NEWNET) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"no network namespace of our own: {os.strerror(number)}")
+class OwnNetwork:
+    """A network namespace of our own, with the loopback up: what is started inside, and its ports and rules, are apart from the host's."""
+
+    def __init__(self) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._outside = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        self._inside = -1
+
+    def enter(self) -> None:
+        """Move the calling thread into it, and with it what it starts later. Raises OSError."""
+        if self._inside >= 0:
+            self._move(self._inside)
+            return
+        if self._libc.unshare(CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), f"no network namespace of our own: {os.strerror(ctypes.get_errno())}")
+        self._inside = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        _loopback_up()
+
+    def leave(self) -> None:
+        """Move the calling thread back. Raises OSError."""
+        self._move(self._outside)
+
+    def _move(self, namespace: int) -> None:
+        if self._libc.setns(namespace, CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), f"cannot change the network namespace: {os.strerror(ctypes.get_errno())}")
+
+
+def _loopback_up() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         answer = fcntl.ioctl(control, SIOCGIFFLAGS, struct.pack("16sh22x", b"lo", 0))
         flags = struct.unpack_from("h", answer, 16)[0]

@@ -8,10 +8,10 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from support.engines.engine import dies_with_us
 from support.engines.rootfs import MANIFEST, Image, digest
 
 USER, PASSWORD = "tester", "not-a-secret"
@@ -41,7 +41,9 @@ class Registry:
         settings = folder / "settings.yml"
         settings.write_text(_SETTINGS.format(folder=folder, port=self._port, auth=auth))
         self._log = (folder / "log").open("wb")
-        self._process = subprocess.Popen([program(), "serve", str(settings)], stdout=self._log, stderr=self._log, stdin=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            [program(), "serve", str(settings)], stdout=self._log, stderr=self._log, stdin=subprocess.DEVNULL, preexec_fn=dies_with_us
+        )
         limit = time.monotonic() + 30
         while not self._answers():
             assert self._process.poll() is None, (folder / "log").read_text()
@@ -78,7 +80,7 @@ class Registry:
 
     def _call(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None, *, expected: int
-    ) -> tuple[Mapping[str, str], bytes]:
+    ) -> tuple[http.client.HTTPMessage, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
         with contextlib.closing(connection):
             connection.request(method, path, body, headers or {})

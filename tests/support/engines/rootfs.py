@@ -24,9 +24,9 @@ TIME = 1_700_000_000
 
 
 def busybox() -> Path | None:
-    """The static busybox (Debian: busybox-static)."""
+    """The static busybox (Debian: busybox-static); one that asks for a dynamic linker is of no use in an image."""
     found = shutil.which("busybox")
-    return Path(found) if found else None
+    return Path(found) if found and b"/ld-linux" not in Path(found).read_bytes()[:4096] else None
 
 
 def busybox_layer() -> bytes:
@@ -48,7 +48,14 @@ def busybox_layer() -> bytes:
 
 
 def add(
-    archive: tarfile.TarFile, name: str, kind: bytes = tarfile.REGTYPE, *, data: bytes = b"", mode: int = 0o644, owner: int = 0, link: str = ""
+    archive: tarfile.TarFile,
+    name: str,
+    kind: bytes = tarfile.REGTYPE,
+    *,
+    data: bytes = b"",
+    mode: int = 0o644,
+    owner: int = 0,
+    link: str = "",
 ) -> None:
     """One member of an archive."""
     member = tarfile.TarInfo(name)
@@ -99,7 +106,8 @@ class Image:
                 "mediaType": MANIFEST,
                 "config": {"mediaType": "application/vnd.docker.container.image.v1+json", "size": len(body), "digest": digest(body)},
                 "layers": [
-                    {"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip", "size": len(data), "digest": digest(data)} for data in packed
+                    {"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip", "size": len(data), "digest": digest(data)}
+                    for data in packed
                 ],
             }
         ).encode()

@@ -65,7 +65,11 @@ def check_gpgv(host: Host) -> Finding:
 
 
 def check_keyring(host: Host) -> Finding:
-    """Debian's own keys are here."""
+    """The keys are here that images' packages must be signed with."""
+    chosen = host.config.value("keyring")
+    if chosen is not None:
+        known = chosen.is_file()
+        return Finding(Status.OK, str(chosen)) if known else Finding(Status.WARNING, f"{chosen} is missing", "check GASANG_KEYRING")
     found = next((name for name in _KEYRINGS if host.path(name).is_file()), "")
     if not found:
         remedy = "install them: apt-get install debian-archive-keyring"
@@ -83,7 +87,7 @@ def check_mirror(host: Host) -> Finding:
     try:
         with urlopen(request, timeout=_MIRROR_SECONDS) as answer:  # noqa: S310
             status = answer.status
-    except (OSError, HTTPException) as error:
+    except (OSError, HTTPException, ValueError) as error:  # ValueError: an address that urllib cannot parse
         reason = getattr(error, "reason", error)
         return Finding(
             Status.WARNING, f"{mirror} does not answer ({reason})", "check the network and http_proxy, or name another in GASANG_MIRROR"

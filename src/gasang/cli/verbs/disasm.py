@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
+from gasang.cli.files import file_to_read
 from gasang.cli.options import Argument, Example, Parsed, Syntax, plain_text, switch, value
 from gasang.cli.output import printable
 from gasang.cli.settings import Context
@@ -59,7 +59,7 @@ def run(parsed: Parsed, context: Context) -> int:
     from gasang.cpus.riscv64.assembly import disassemble
 
     name = parsed.arguments[0]
-    elf = parse_elf(Path(name).read_bytes(), name)
+    elf = parse_elf(file_to_read(name, "file").read_bytes(), name)
     if elf.machine != RISCV:
         raise BadInputError(name, f"it is for {elf.machine_name}", "give an ELF file for riscv64")
     symbols = SymbolTable(elf.symbols)

@@ -37,6 +37,10 @@ COLUMNS = (
 )
 
 
+def _count(items: object) -> int:
+    return len(items) if isinstance(items, list) else 0
+
+
 def _of_machines() -> list[Row]:
     """Images of virtual machines."""
     from gasang.images.store import Store
@@ -47,7 +51,7 @@ def _of_machines() -> list[Row]:
             "kind": "vm",
             "digest": image.digest,
             "architecture": str(image.config.get("architecture", "")),
-            "packages": len(image.config.get("packages", ())),
+            "packages": _count(image.config.get("packages")),
             "created": image.created,
             "size": image.size,
         }

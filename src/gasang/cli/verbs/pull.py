@@ -21,7 +21,7 @@ SYNTAX = Syntax(
         Example("gasang pull localhost:5000/web:1", "from a registry on this host"),
         Example("gasang pull --again debian:trixie", "the first, from what the mirror has now"),
     ),
-    notes=f"""{RULE} Packages come from a Debian mirror (GASANG_MIRROR, or deb.debian.org), their signatures and hashes verified, layers
+    notes=f"""{RULE} Packages come from a Debian mirror (the setting mirror, GASANG_MIRROR), their signatures and hashes verified, layers
 from registries with their digests. An interrupted download goes on where it ended.""",
 )
 
@@ -44,6 +44,6 @@ def run(parsed: Parsed, context: Context) -> int:
     from gasang.kinds.vm.pull import ensure
 
     with open_progress(context) as progress:
-        image = ensure(text, progress, again=parsed.get(AGAIN))
+        image = ensure(text, progress, again=parsed.get(AGAIN), origin=context.origin())
     print(image.reference)
     return 0

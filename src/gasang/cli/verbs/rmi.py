@@ -47,7 +47,9 @@ def _remove_from_store(text: str) -> None:
     from gasang.images.store import Store
 
     store = Store(data_folder(os.environ) / "images")
+    reference = str(parse_reference(text))
+    store.expect(reference)  # or a store would be made only to tell that nothing is in it
     with store.changing():
-        image = store.remove(str(parse_reference(text)))
+        image = store.remove(reference)
     forget_ready(cache_folder(os.environ), image)
     print(f"removed {image.reference}")

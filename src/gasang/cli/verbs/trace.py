@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gasang.cli.console import StreamConsole
+from gasang.cli.files import file_to_read
 from gasang.cli.options import Argument, Example, Option, Parsed, Syntax, plain_text, switch, value
 from gasang.cli.output import Column, Row, render
 from gasang.cli.progress import open_progress
@@ -32,7 +33,7 @@ SORTS: dict[str, Option[bool]] = {
 }
 SKIP = value("skip", "N", "let each processor run N instructions at full speed before anything is shown", _count)
 LIMIT = value("limit", "N", "end the machine after N lines", _count)
-INITRD = value("initrd", "FILE", "initial RAM disk of a kernel", plain_text, files=True)
+INITRD = value("initrd", "FILE", "initial RAM disk of a kernel", file_to_read, files=True)
 APPEND = value("append", "TEXT", "kernel command line", plain_text)
 CPUS = value("cpus", "N", "processors", parse_cpus)
 MEMORY = value("memory", "SIZE", "memory, as in 512M or 2G", parse_memory, short="m")
@@ -100,12 +101,6 @@ def _is_file(word: str) -> bool:
     return Path(word).exists() or word.startswith(("/", "./", "../"))
 
 
-def _readable(name: str) -> Path:
-    """The path of a file that can be read; OSError, which the command line tells as one sentence, otherwise."""
-    with Path(name).open("rb"):
-        return Path(name)
-
-
 def _check(parsed: Parsed, is_kernel: bool) -> None:
     """Raise UsageError for what makes no sense together."""
     if is_kernel and parsed.command:
@@ -158,14 +153,15 @@ def run(parsed: Parsed, context: Context) -> int:
     spec = VmSpec(
         cpus=parsed.get(CPUS) or context.config.value("cpus"),
         memory=parsed.get(MEMORY) or context.config.value("memory"),
-        kernel=_readable(thing) if is_kernel else None,
-        initrd=_readable(initrd) if initrd else None,
+        kernel=file_to_read(thing, "kernel") if is_kernel else None,
+        initrd=initrd,
         append=parsed.get(APPEND) or "",
         image=None if is_kernel else thing,
         command=parsed.command,
         environment=(),
         tty=False,
         disks=(),
+        origin=context.origin(),
         watch=watch,
     )
     with open_progress(context) as progress, StreamConsole(raw=False, reads_input=False) as console:

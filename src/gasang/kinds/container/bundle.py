@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from gasang.core.errors import BadInputError, NotFoundError, StateError, UsageError
-from gasang.kinds.container.cgroups.group import Cgroup
+from gasang.core.errors import BadInputError, NotFoundError, StateError, TimedOutError, UsageError
+from gasang.kinds.container.cgroups.group import PATIENCE, Cgroup
 from gasang.kinds.container.cgroups.hierarchies import find_hierarchies
 from gasang.kinds.container.config.config import VERSION, Config, read_config
 from gasang.kinds.container.config.process import Process
@@ -272,7 +272,9 @@ class Bundles:
                 group.thaw()
             poll = select.poll()
             poll.register(descriptor, select.POLLIN)
-            poll.poll()
+            if not poll.poll(PATIENCE * 1000):
+                hint = "a process in it that its parent does not reap would keep it"
+                raise TimedOutError(f"container {record.identity}", "its first process does not end", hint)
 
     def running_group(self, identity: str) -> Cgroup:
         """The control groups of a container that has not ended. Raises StateError or UsageError."""

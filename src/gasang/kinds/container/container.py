@@ -11,8 +11,10 @@ What the host does not let us do as asked, and may be passed over, is told in `w
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import select
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,12 +33,15 @@ from gasang.kinds.container.hooks import run_hooks, try_hooks
 from gasang.kinds.container.launching import Child, LaunchError, launch
 from gasang.kinds.container.layout import NOTIFY, RUNNING, STOPPED
 from gasang.kinds.container.notify import hand_listener_over
+from gasang.kinds.container.plan import Built
 from gasang.kinds.container.planning.entering import EnteringPlanner
-from gasang.kinds.container.planning.order import RUNTIME_STOP, START_STOP, CgroupUse, Order, Root
+from gasang.kinds.container.planning.order import RUNTIME_STOP, START_STOP, CgroupUse, Order, OverlayRoot, Root
 from gasang.kinds.container.planning.planner import Planner
 from gasang.kinds.container.privileges import clamp, is_rootless
+from gasang.kinds.container.rootcopy import copy_layers
 from gasang.kinds.container.seccomp.compiler import compile_filter
 
+NO_OVERLAY: Final = frozenset({errno.ENODEV, errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
 HOOK_POINTS: Final = ("prestart", "createRuntime", "createContainer", "startContainer")
 
 
@@ -71,6 +76,8 @@ class Container:
         self.warnings: list[str] = []
         self.child: Child | None = None
         self.exit: Exit | None = None
+        self._entered: list[Child] = []
+        self._more_entered = -1
 
     @classmethod
     def create(
@@ -113,7 +120,7 @@ class Container:
                 self.config, self.root, self.identity, use, streams.stdio, streams.preserved, streams.console_socket, start_fifo, True,
                 any(hooks.get(point) for point in HOOK_POINTS), may_pivot, new_keyring, not is_rootless(), program, flags,
             )  # fmt: skip
-            self.child = launch(self.identity, lambda launcher, memory: Planner(order, process, launcher, memory).build())
+            self._launch(order, process)
             self._reach(START_STOP)
         except BaseException:
             self._clean_up()
@@ -123,6 +130,31 @@ class Container:
                 os.close(use.descriptor)
         self.status = "created"
 
+    def _launch(self, order: Order, process: Process) -> None:
+        """Make the first process; where the kernel gives us no overlayfs, on a copy of the layers."""
+        try:
+            self._launch_once(order, process)
+        except LaunchError as error:
+            if not isinstance(order.root, OverlayRoot) or not error.phrase.startswith("mount the root") or error.error not in NO_OVERLAY:
+                raise
+            self.root = copy_layers(order.root)
+            self.warnings.append(f"no overlayfs here ({os.strerror(error.error).lower()}): the layers were copied to {self.root.path}")
+            self._launch_once(replace(order, root=self.root), process)
+
+    def _launch_once(self, order: Order, process: Process) -> None:
+        opened: list[int] = []
+
+        def make(launcher: int, memory: int) -> Built:
+            planner = Planner(order, process, launcher, memory)
+            planner.opened = opened
+            return planner.build()
+
+        try:
+            self.child = launch(self.identity, make)
+        finally:
+            for descriptor in opened:
+                os.close(descriptor)
+
     def _checked_process(self) -> Process:
         assert self.config.process is not None, "create has looked"
         process = self.config.process
@@ -131,6 +163,11 @@ class Container:
                 self.warnings.append(f"process.{name} {value} is not applied")
         if self.config.linux.has_rdt:
             self.warnings.append("linux.intelRdt is not applied")
+        if self.config.linux.mount_label:
+            self.warnings.append(f"linux.mountLabel {self.config.linux.mount_label} is not applied")
+        for mount in self.config.mounts:
+            if "tmpcopyup" in mount.options:
+                self.warnings.append(f"mount on {mount.destination}: tmpcopyup is not done, it begins empty")
         return process
 
     def _reach(self, stop: int) -> None:
@@ -198,11 +235,34 @@ class Container:
     def wait(self) -> Exit:
         """Wait for the first process's end; how it ended."""
         if self.exit is None:
+            self._reap_entered()
             result = self._living_child().wait()
             killed = self.cgroup is not None and result == -signal.SIGKILL and self.cgroup.out_of_memory_kills() > 0
             self.exit = Exit(result if result >= 0 else 128 - result, max(0, -result), killed)
             self.status = "stopped"
         return self.exit
+
+    def _reap_entered(self) -> None:
+        """Until the first process has ended: reap others of ours that end, for unreaped they would keep it."""
+        first = self._living_child().pidfd
+        self._more_entered = os.eventfd(0, os.EFD_CLOEXEC)
+        try:
+            while True:
+                poll = select.poll()
+                others = {child.pidfd: child for child in self._entered if child.pidfd >= 0 and not child.reaped}
+                for descriptor in (first, self._more_entered, *others):
+                    poll.register(descriptor, select.POLLIN)
+                ready = [descriptor for descriptor, _ in poll.poll()]
+                for descriptor in ready:
+                    if descriptor in others:
+                        others[descriptor].wait()
+                if first in ready:
+                    return
+                if self._more_entered in ready:
+                    os.eventfd_read(self._more_entered)
+        finally:
+            descriptor, self._more_entered = self._more_entered, -1
+            os.close(descriptor)
 
     def kill(self, number: int = signal.SIGTERM, *, everyone: bool = False) -> None:
         """Send a signal to the first process, or to every process. Raises StateError if it has ended."""
@@ -228,10 +288,17 @@ class Container:
         return self.cgroup
 
     def execute(self, process: Process, streams: Streams | None = None, *, waits_for_start: bool = False) -> Child:
-        """One more process in a container that runs; the caller waits for it and closes it. Raises LaunchError as `create` does."""
+        """One more process in a container that runs; the caller waits for it and closes it, or `delete` ends it.
+
+        Raises LaunchError as `create` does.
+        """
         if self.status not in ("running", "created"):
             raise StateError(f"container {self.identity}", f"it is {self.status}", "only a running container takes more processes")
-        return enter(self, self._living_child().pidfd, process, streams or Streams(), waits_for_start=waits_for_start)
+        child = enter(self, self._living_child().pidfd, process, streams or Streams(), waits_for_start=waits_for_start)
+        self._entered = [other for other in self._entered if other.pidfd >= 0] + [child]
+        if self._more_entered >= 0:
+            os.eventfd_write(self._more_entered, 1)
+        return child
 
     def delete(self, *, force: bool = False) -> None:
         """Remove what is left of it: control groups, descriptors. Raises StateError while it runs, unless `force`."""
@@ -241,6 +308,8 @@ class Container:
             self.kill(signal.SIGKILL)
             if self.cgroup is not None:
                 self.cgroup.thaw()
+            for child in self._entered:
+                child.end()
             self.wait()
         self._clean_up()
         self.warnings += try_hooks("poststop", self.config.hooks.get("poststop", ()), self.state_bytes())
@@ -248,9 +317,7 @@ class Container:
     def _clean_up(self) -> None:
         child, self.child = self.child, None
         if child is not None and child.pidfd >= 0:
-            if self.exit is None and not child.collected:
-                signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
-                child.wait()
+            child.end()
             child.close()
         if self.cgroup is not None:
             self.cgroup.delete()

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
+import fcntl
 import os
+import select
+import signal
+import threading
 from collections.abc import Callable
+from functools import cache
 from typing import ClassVar, Final
 
 from gasang.core.errors import GasangError
 from gasang.kinds.container import layout
+from gasang.kinds.container.library import LAUNCHER, load
 from gasang.kinds.container.plan import Built
-from gasang.kinds.container.spawn import spawn, watch
 from gasang.native import ctype_of
 
 _SPAWNED: Final = ctype_of(layout.Spawned)
 _EVENT_SIZE: Final = 24
-_LISTS: Final = {layout.IN_PARENT: "for the container"}
+_MFD_EXEC: Final = 0x10
 
 
 class LaunchError(GasangError):
@@ -71,7 +77,8 @@ class Child:
         self._built = built
         self._outcome = _SPAWNED(pid=-1, pidfd=-1, status=-1, control=-1)
         self._event = ctypes.create_string_buffer(_EVENT_SIZE)
-        self.collected = False
+        self._result: int | None = None
+        self._lock = threading.Lock()
 
     @property
     def pid(self) -> int:
@@ -97,7 +104,7 @@ class Child:
         """Make the process, up to its first event. Raises LaunchError if that is a failure."""
         data = self._built.data
         buffer = ctypes.create_string_buffer(data, len(data))
-        result = spawn(buffer, len(data), self._outcome)
+        result = load().functions["spawn"](buffer, len(data), self._outcome)
         if result < 0:
             self.close()
             raise launch_error(self._identity, "create the process", -result)
@@ -105,7 +112,7 @@ class Child:
 
     def follow(self) -> None:
         """Wait for the next event. Raises LaunchError if it is a failure."""
-        if watch(self._outcome.status, self._outcome, self._event) < 0:
+        if load().functions["watch"](self._outcome.status, self._outcome, self._event) < 0:
             raise launch_error(self._identity, "hear from the process", errno.EIO)
         self._check()
 
@@ -123,11 +130,28 @@ class Child:
         os.write(self._outcome.control, data)
 
     def wait(self) -> int:
-        """Its exit code, or minus the signal that ended it; to be called once."""
-        result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
-        assert result is not None, "without WNOHANG there is always an answer"
-        self.collected = True
-        return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
+        """Its exit code, or minus the signal that ended it."""
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        poll.poll()
+        with self._lock:
+            if self._result is None:
+                result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+                assert result is not None, "without WNOHANG there is always an answer"
+                self._result = result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
+            return self._result
+
+    @property
+    def reaped(self) -> bool:
+        """Whether its end is known, and its process id given back."""
+        return self._result is not None
+
+    def end(self) -> None:
+        """Kill it if it runs, and reap it: a process of a container that nobody reaps keeps the container's first one from ending."""
+        if self.pidfd >= 0 and self._result is None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            self.wait()
 
     def close(self) -> None:
         """Close what is open; the process is left to itself."""
@@ -138,10 +162,21 @@ class Child:
                 os.close(descriptor)
 
 
+@cache
+def launcher() -> int:
+    """A descriptor of the launcher's program, sealed; made at first use and kept open. Raises OSError if the host has no memory for it."""
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    try:
+        descriptor = os.memfd_create("gasang-launcher", flags | _MFD_EXEC)
+    except OSError:  # before Linux 6.3 there is no such flag, and every such file can be executed
+        descriptor = os.memfd_create("gasang-launcher", flags)
+    os.write(descriptor, load().data[LAUNCHER])
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
+    return descriptor
+
+
 def launch(identity: str, make: Callable[[int, int], Built]) -> Child:
     """Make a process by the plan that `make` gives for (the launcher's descriptor, that of the plan's memory)."""
-    from gasang.kinds.container.launcher import launcher
-
     memory = os.memfd_create("gasang-plan", os.MFD_CLOEXEC)
     try:
         built = make(launcher(), memory)

@@ -37,6 +37,7 @@ EXECUTE: Final = 8  # execve args 0 (address of a path), 1 (argv), 2 (envp)
 HOOK: Final = 9  # run args 0 (path), 1 (argv), 2 (envp) with args 3 (bytes), 4 (length) as its input, at most args 5 milliseconds
 SIGNALS: Final = 10  # every signal to its default, none blocked
 PROC: Final = 11  # write args 2 (bytes), 3 (length) to the file args 1 (a text like "/uid_map") of /proc/args 0 (a process id)
+HOME: Final = 12  # put the home of user args 1, by the file args 0, at args 2 (room for LONGEST_HOME bytes and a NUL)
 
 # Events of the status pipe.
 FAILED: Final = 1  # an operation failed; `list`, `index`, `error` say which and why

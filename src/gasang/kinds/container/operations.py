@@ -13,12 +13,14 @@ from typing import Final
 from gasang.host.mounts import AT_FDCWD
 from gasang.host.processes import PR_CAPBSET_DROP
 from gasang.host.syscalls import native_table
+from gasang.kinds.container.home import find_home
 from gasang.kinds.container.hook import run_hook
 from gasang.kinds.container.layout import (
     BOUNDING,
     EXECUTE,
     FAILED,
     FIND,
+    HOME,
     HOOK,
     OFFSET,
     PROC,
@@ -214,6 +216,8 @@ def perform(plan: ptr[u8], operation: ptr[Operation], a: ptr[u64]) -> i64:
         return run_hook(a, scratch)
     if code == PROC:
         return write_of_process(a[0], cast(ptr[u8], a[1]), a[2], a[3], scratch)
+    if code == HOME:
+        return find_home(a[0], a[1], cast(ptr[u8], a[2]), scratch, u64(header.scratch.count))
     if code == SIGNALS:
         return reset_signals(a[0])
     return EINVAL

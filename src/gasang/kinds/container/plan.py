@@ -174,12 +174,17 @@ class Plan:
             self._texts[value] = known
         return known
 
-    def pointers(self, texts: Sequence[str | bytes]) -> Offset:
-        """An array of addresses of texts, ended by 0, as argv and envp are."""
-        places = [self.text(text) for text in texts]
+    def pointers(self, texts: Sequence[str | bytes], more: Sequence[Offset] = ()) -> Offset:
+        """An array of addresses of texts, ended by 0, as argv and envp are; `more` are places of further texts."""
+        places = [*(self.text(text) for text in texts), *more]
         offset = self.blob(bytes(8 * (len(places) + 1)))
         self._relocations += [(offset + 8 * index, place) for index, place in enumerate(places)]
         return offset
+
+    def room(self, text: str, size: int) -> Offset:
+        """A text in memory of its own, which an operation may replace by one of `size` bytes and a NUL."""
+        data = os.fsencode(text)
+        return self.blob(data + bytes(size + 1 - len(data)))
 
     def candidates(self, texts: Sequence[str | bytes]) -> Offset:
         """What FIND takes: the places of paths plus one, ended by 0."""

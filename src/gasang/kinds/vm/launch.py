@@ -7,6 +7,7 @@ exit code, a line each), stdin, stdout and stderr of the command.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from gasang.accel.soft.clock import first_moment
 from gasang.core.console import Console, WindowSize
-from gasang.core.errors import BadInputError, UsageError
+from gasang.core.errors import BadInputError, MachineDiedError, UsageError
 from gasang.core.progress import Progress
 from gasang.core.protocols import Block
 from gasang.cpus.riscv64.library import load as load_processor
@@ -27,22 +28,31 @@ from gasang.host.memory import drop_code_pages
 from gasang.kinds.vm.board import RAM_BASE
 from gasang.kinds.vm.loader import load_kernel
 from gasang.kinds.vm.machine import Parts, VirtualMachine
+from gasang.kinds.vm.room import DEBIAN, check_room
 from gasang.kinds.vm.warnings import Warnings
 
 if TYPE_CHECKING:  # a kernel of the user's needs nothing of this, and a start has no time for it
     from gasang.devices.virtio.block import VirtioBlock
     from gasang.images.initramfs import GuestSettings
+    from gasang.images.origin import Origin
     from gasang.images.ready import BootFiles
 
 CONSOLE_PORT = "console"
 DIED = 125
 """The machine ended without saying how the command did (as Docker's own failures)."""
+DIED_HINT = "give it more --memory, or pull it again; --append 'loglevel=7' and -t show what its kernel says"
 MINIMUM_MEMORY = 64 << 20
+PANIC_ENDS = "panic=-1"
+"""A kernel that panics resets its machine instead of waiting for somebody to see it (kernel-parameters.txt)."""
+_PANIC = re.compile(rb"Kernel panic - not syncing: ([ -~]{1,120})")
 
 
 @dataclass(frozen=True)
 class VmSpec:
-    """What to run. `memory` in bytes; either `image` or `kernel` is given. `watch` meets the machine before it starts."""
+    """What to run. `memory` in bytes; either `image` or `kernel` is given; an image that is not here comes from `origin`.
+
+    `watch` meets the machine before it starts.
+    """
 
     cpus: int
     memory: int
@@ -54,6 +64,7 @@ class VmSpec:
     environment: tuple[str, ...]
     tty: bool
     disks: tuple[Path, ...]
+    origin: Origin | None = None
     watch: Callable[[VirtualMachine], None] = lambda vm: None
     read_only_disks: tuple[Path, ...] = ()
     """They come behind `disks`."""
@@ -100,12 +111,13 @@ def run_vm(spec: VmSpec, console: Console, progress: Progress) -> int:
     if spec.memory < MINIMUM_MEMORY:
         hint = f"give at least --memory {MINIMUM_MEMORY >> 20}M"
         raise UsageError(f"{spec.memory >> 20} MiB of memory", "too little for a Linux kernel", hint)
-    prepare(progress)
     if spec.image is None:
-        return _run_kernel(spec, console)
+        return _run_kernel(spec, console, progress)
     from gasang.kinds.vm.pull import boot_files
 
-    return _run_image(spec, boot_files(spec.image, progress), console)
+    files = boot_files(spec.image, progress, spec.origin)
+    prepare(progress)
+    return _run_image(spec, files, console)
 
 
 def prepare(progress: Progress) -> None:
@@ -123,6 +135,13 @@ def _read(path: Path, what: str) -> bytes:
         raise BadInputError(f"{what} {path}", f"it cannot be read ({error.strerror})", "check the path") from error
 
 
+def _unpacked(initrd: bytes, path: Path) -> int:
+    """Bytes of the files in an initrd. Raises BadInputError where no kernel could unpack it."""
+    from gasang.images.initrd import unpacked_size
+
+    return unpacked_size(initrd, str(path))
+
+
 def _warnings(spec: VmSpec, console: Console) -> Warnings:
     return Warnings(console.write_error, "\r\n" if spec.tty else "\n")
 
@@ -137,12 +156,15 @@ def _disks(spec: VmSpec, worker: Worker, warn: Warnings, cleanup: ExitStack) -> 
     return attach(disks, worker, warn, cleanup)
 
 
-def _run_kernel(spec: VmSpec, console: Console) -> int:
-    """A kernel of the user's: its serial line is the console."""
+def _run_kernel(spec: VmSpec, console: Console, progress: Progress) -> int:
+    """A kernel of the user's: its serial line is the console. What is wrong with the files is told before anything is compiled."""
     assert spec.kernel is not None
     kernel = load_kernel(_read(spec.kernel, "kernel"), str(spec.kernel), RAM_BASE)
     initrd = _read(spec.initrd, "initrd") if spec.initrd is not None else b""
+    unpacked = _unpacked(initrd, spec.initrd) if spec.initrd is not None else 0
+    check_room(spec.memory, kernel, initrd, unpacked, 0, f"kernel {spec.kernel}")
     append = spec.append or "console=ttyS0"
+    prepare(progress)
     warn, worker = _warnings(spec, console), Worker("disk")
     with ExitStack() as cleanup:
         virtio: list[VirtioDevice] = [*_disks(spec, worker, warn, cleanup), VirtioRng()]
@@ -177,7 +199,8 @@ def _run_image(spec: VmSpec, files: BootFiles, console: Console) -> int:
 def boot_guest(spec: VmSpec, files: BootFiles, disk: Block, settings: GuestSettings, console: Console, control: ControlPort) -> int:
     """Boot an image's kernel over `disk` with guest/init doing what `settings` say; the machine's own exit code.
 
-    Raises LostGuestError where the guest can never go on; its last words have been shown then.
+    Raises LostGuestError where the guest can never go on; its last words have been shown then. Raises MachineDiedError where the
+    machine ends before that is done, unless the person has left or a shell was told to switch it off.
     """
     from gasang.devices.virtio.block import VirtioBlock
     from gasang.devices.virtio.console import Port, VirtioConsole
@@ -187,8 +210,14 @@ def boot_guest(spec: VmSpec, files: BootFiles, disk: Block, settings: GuestSetti
     # Where the command has ports of its own, what the kernel says on its console is no part of its output; it is told if the machine dies.
     chatter = Chatter()
     speaks = settings.tty or settings.mode == "shell"
+
+    def say(data: bytes) -> None:
+        chatter.take(data)
+        if speaks:
+            console.write(data)
+
     ports = [
-        Port(CONSOLE_PORT, console.write if speaks else chatter.take, is_console=True),
+        Port(CONSOLE_PORT, say, is_console=True),
         Port("gasang.control", control.take),
         Port("gasang.stdin", lambda data: None),
         Port("gasang.stdout", console.write),
@@ -196,8 +225,10 @@ def boot_guest(spec: VmSpec, files: BootFiles, disk: Block, settings: GuestSetti
     ]
     device = VirtioConsole(ports)
     kernel = load_kernel(_read(files.kernel, "kernel"), str(files.kernel), RAM_BASE)
-    initrd = _read(files.initrd, "initrd") + overlay(settings)
-    append = f"{files.append} {spec.append}".strip()
+    stored = _read(files.initrd, "initrd")
+    initrd = stored + overlay(settings)
+    check_room(spec.memory, kernel, initrd, _unpacked(stored, files.initrd), DEBIAN, f"image {spec.image}")
+    append = f"{files.append} {PANIC_ENDS} {spec.append}".strip()
     target = CONSOLE_PORT if speaks else "gasang.stdin"
 
     def typed(data: bytes) -> None:
@@ -215,13 +246,15 @@ def boot_guest(spec: VmSpec, files: BootFiles, disk: Block, settings: GuestSetti
         virtio: list[VirtioDevice] = [device, root, VirtioRng(), *_disks(spec, worker, warn, cleanup)]
         vm = cleanup.enter_context(VirtualMachine(Parts(spec.cpus, spec.memory, kernel, initrd, append, chatter.take, virtio, warn)))
         cleanup.callback(worker.close)
-        del kernel, initrd  # the guest has its copy
+        del kernel, initrd, stored  # the guest has its copy
         spec.watch(vm)
         try:
             _live(vm, console, typed, resized)
         finally:
-            if vm.power is None and control.code is None:
+            if vm.power is None and control.code is None and not speaks:
                 console.write_error(chatter.text())
+    if vm.power is not None and control.code is None and not control.error and not (speaks and vm.power.action is PowerAction.OFF):
+        raise MachineDiedError(f"image {spec.image}", f"its machine ended too early{chatter.panic()}", DIED_HINT)
     return _power_code(vm.power)
 
 
@@ -241,6 +274,11 @@ class Chatter:
     def text(self) -> bytes:
         """What was kept."""
         return bytes(self._kept)
+
+    def panic(self) -> str:
+        """What the kernel last said it panicked over, as a part of a sentence; "" where it did not."""
+        found = _PANIC.findall(self._kept)
+        return f", by a kernel panic ({found[-1].decode('ascii', 'replace').strip()})" if found else ""
 
 
 def _environment(spec: VmSpec) -> tuple[str, ...]:

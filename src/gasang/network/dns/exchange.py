@@ -1,4 +1,4 @@
-"""Questions under way: to the host's resolvers and back, by UDP, or by TCP when the asker came by TCP; and askers who come by TCP.
+"""Questions under way: to the host's resolvers and back, by UDP, or by TCP when the asker came by TCP.
 
 Each attempt has a socket of its own, with a port and a number that an outsider would have to guess; it asks one resolver and is given a
 fixed time, then the next resolver is asked.
@@ -8,63 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import heapq
-import itertools
 import secrets
 import selectors
 import socket
 import threading
 from collections.abc import Callable
-from time import monotonic
 from typing import Final
 
 from gasang.core.errors import BadInputError
 from gasang.network.dns import message
 from gasang.network.dns.message import Query
 from gasang.network.dns.resolver import Resolver
+from gasang.network.loop import Loop
 
 _PATIENCE: Final = 2.0
 _ROUNDS: Final = 2
-_IDLE: Final = 10.0
 _MOST_UNDER_WAY: Final = 128
-_MOST_UNSENT: Final = 1 << 18
 _PORT: Final = 53
 
 Answered = Callable[[bytes], None]
-
-
-class Deadlines:
-    """What is to be done at a time, unless it was cancelled before."""
-
-    def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Callable[[], None]]] = []
-        self._live: set[int] = set()
-        self._numbers = itertools.count()
-
-    def at(self, when: float, action: Callable[[], None]) -> int:
-        """Do it then; a number to cancel it by."""
-        number = next(self._numbers)
-        self._live.add(number)
-        heapq.heappush(self._heap, (when, number, action))
-        return number
-
-    def cancel(self, number: int) -> None:
-        """Do not."""
-        self._live.discard(number)
-
-    def wait(self, now: float) -> float | None:
-        """Seconds until the next; None if there is none."""
-        while self._heap and self._heap[0][1] not in self._live:
-            heapq.heappop(self._heap)
-        return max(0.0, self._heap[0][0] - now) if self._heap else None
-
-    def run(self, now: float) -> None:
-        """Do what is due."""
-        while self._heap and (self._heap[0][0] <= now or self._heap[0][1] not in self._live):
-            _, number, action = heapq.heappop(self._heap)
-            if number in self._live:
-                self._live.discard(number)
-                action()
 
 
 class Asker:
@@ -75,12 +37,10 @@ class Asker:
         machine: str,
         resolver: Resolver,
         lock: threading.Lock,
-        selector: selectors.BaseSelector,
-        deadlines: Deadlines,
+        loop: Loop,
         upstream: Callable[[], tuple[str, ...]],
     ) -> None:
-        self.selector = selector
-        self.deadlines = deadlines
+        self.loop = loop
         self.upstream = upstream
         self.under_way: set[Attempt] = set()
         self._machine = machine
@@ -97,23 +57,23 @@ class Asker:
                 answered(message.format_error(identity))
             return
         limit = 65535 if stream else query.room
+        servers = self.upstream()
         with self._lock:
-            answer = self._resolver.ask(self._machine, query, limit)
+            answer = self._resolver.ask(self._machine, query, limit, servers)
         if answer is not None:
             answered(answer)
             return
-        servers = self.upstream()
         if not servers or len(self.under_way) >= _MOST_UNDER_WAY:
             answered(message.reply(query, message.SERVER_FAILURE, own=False))
             return
-        attempt = Attempt(self, query, data, servers * _ROUNDS, answered, stream=stream)
+        attempt = Attempt(self, query, data, servers, answered, stream=stream)
         self.under_way.add(attempt)
         attempt.proceed()
 
-    def learned(self, query: Query, data: bytes, foreign: message.Foreign) -> None:
-        """Keep what a resolver said."""
+    def learned(self, query: Query, data: bytes, foreign: message.Foreign, servers: tuple[str, ...]) -> None:
+        """Keep what one of these resolvers said."""
         with self._lock:
-            self._resolver.learned(query, data, foreign)
+            self._resolver.learned(query, data, foreign, servers)
 
     def close(self) -> None:
         """Give up what is under way."""
@@ -128,7 +88,8 @@ class Attempt:
         self._asker = asker
         self._query = query
         self._data = data
-        self._servers = list(servers)
+        self._servers = list(servers * _ROUNDS)
+        self._asked = servers
         self._answered = answered
         self._stream = stream
         self._identity = 0
@@ -149,7 +110,7 @@ class Attempt:
             self._identity = secrets.randbelow(1 << 16)
             with contextlib.suppress(OSError):
                 self._begin(self._servers.pop(0))
-                self._deadline = self._asker.deadlines.at(monotonic() + _PATIENCE, self.proceed)
+                self._deadline = self._asker.loop.deadlines.after(_PATIENCE, self.proceed)
                 return
         self.close()
         self._answered(message.reply(self._query, message.SERVER_FAILURE, own=False))
@@ -165,16 +126,16 @@ class Attempt:
         self._received.clear()
         if self._stream:
             self._unsent = len(question).to_bytes(2, "big") + question
-            self._asker.selector.register(self._socket, selectors.EVENT_WRITE, self._connected)
+            self._asker.loop.selector.register(self._socket, selectors.EVENT_WRITE, self._connected)
         else:
             self._socket.send(question)
-            self._asker.selector.register(self._socket, selectors.EVENT_READ, self._datagram)
+            self._asker.loop.selector.register(self._socket, selectors.EVENT_READ, self._datagram)
 
     def _drop(self) -> None:
-        self._asker.deadlines.cancel(self._deadline)
+        self._asker.loop.deadlines.cancel(self._deadline)
         if self._socket:
             with contextlib.suppress(KeyError):
-                self._asker.selector.unregister(self._socket)
+                self._asker.loop.selector.unregister(self._socket)
             self._socket.close()
             self._socket = None
 
@@ -199,7 +160,7 @@ class Attempt:
             self.proceed()
             return
         if not self._unsent:
-            self._asker.selector.modify(self._socket, selectors.EVENT_READ, self._stream_data)
+            self._asker.loop.selector.modify(self._socket, selectors.EVENT_READ, self._stream_data)
 
     def _stream_data(self, _events: int) -> None:
         assert self._socket
@@ -228,88 +189,7 @@ class Attempt:
             self.proceed()
             return
         self.close()
-        self._asker.learned(self._query, data, foreign)
+        self._asker.learned(self._query, data, foreign, self._asked)
         answer = message.renumbered(data, self._query.id)
         small = self._stream or len(answer) <= self._query.room or (len(answer) <= 65507 and self._query.edns is not None)
         self._answered(answer if small else message.emptied(answer, self._query.question))
-
-
-class Client:
-    """An asker who came by TCP: questions and answers, each behind its length in two bytes."""
-
-    def __init__(self, asker: Asker, client: socket.socket, gone: Callable[[Client], None]) -> None:
-        client.setblocking(False)
-        self._asker = asker
-        self._socket = client
-        self._gone = gone
-        self._received = bytearray()
-        self._unsent = bytearray()
-        self._open = True
-        self._deadline = -1
-        self._events = selectors.EVENT_READ
-        asker.selector.register(client, selectors.EVENT_READ, self._ready)
-        self._rest()
-
-    def close(self) -> None:
-        """Hang up."""
-        if self._open:
-            self._open = False
-            self._asker.deadlines.cancel(self._deadline)
-            self._asker.selector.unregister(self._socket)
-            self._socket.close()
-            self._gone(self)
-
-    def _rest(self) -> None:
-        self._asker.deadlines.cancel(self._deadline)
-        self._deadline = self._asker.deadlines.at(monotonic() + _IDLE, self.close)
-
-    def _ready(self, events: int) -> None:
-        try:
-            if events & selectors.EVENT_WRITE:
-                self._flush()
-            if events & selectors.EVENT_READ and self._open:
-                self._read()
-        except BlockingIOError:
-            return
-        except OSError:
-            self.close()
-
-    def _read(self) -> None:
-        data = self._socket.recv(65537)
-        if not data:
-            self.close()
-            return
-        self._rest()
-        self._received += data
-        while self._open and len(self._received) >= 2:
-            size = int.from_bytes(self._received[:2], "big") + 2
-            if len(self._received) < size:
-                return
-            question = bytes(self._received[2:size])
-            del self._received[:size]
-            self._asker.ask(question, self._answer, stream=True)
-
-    def _answer(self, answer: bytes) -> None:
-        if not self._open:
-            return
-        self._unsent += len(answer).to_bytes(2, "big") + answer
-        if len(self._unsent) > _MOST_UNSENT:
-            self.close()
-            return
-        try:
-            self._flush()
-        except BlockingIOError:
-            self._watch(selectors.EVENT_READ | selectors.EVENT_WRITE)
-        except OSError:
-            self.close()
-
-    def _flush(self) -> None:
-        while self._unsent:
-            sent = self._socket.send(self._unsent)
-            del self._unsent[:sent]
-        self._watch(selectors.EVENT_READ)
-
-    def _watch(self, events: int) -> None:
-        if events != self._events:
-            self._events = events
-            self._asker.selector.modify(self._socket, events, self._ready)

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import selectors
-import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Final
 
-from gasang.network.dns import exchange
+from gasang.network.dns.client import Client
 from gasang.network.dns.directory import Directory
-from gasang.network.dns.exchange import Asker, Deadlines
+from gasang.network.dns.exchange import Asker
 from gasang.network.dns.inside import Sockets
 from gasang.network.dns.resolver import Resolver
 from gasang.network.dns.upstream import PATH, Resolvers, Watched
+from gasang.network.loop import Loop
 
 _LOOK_AGAIN: Final = 2.0
 _BURST: Final = 64
@@ -36,43 +36,24 @@ class Server:
         self._resolvers = Watched(resolv_conf)
         self._looked = -_LOOK_AGAIN
         self._upstream = Resolvers()
-        self._selector = selectors.DefaultSelector()
-        self._deadlines = Deadlines()
+        self._loop = Loop("gasang-dns")
         self._listeners: dict[str, _Listener] = {}
-        self._todo: list[Callable[[], None]] = []
-        self._bell, self._ear = socket.socketpair()
-        self._bell.setblocking(False)
-        self._ear.setblocking(False)
-        self._thread: threading.Thread | None = None
-        self._open = True
 
-    def serve(self, machine: str, sockets: Sockets) -> None:
-        """Answer what arrives there, as that machine's questions; the sockets are the server's now."""
-        self._call(lambda: self._add(machine, sockets))
+    def serve(self, machine: str, sockets: Sockets, resolvers: tuple[str, ...] = ()) -> None:
+        """Answer what arrives there, as that machine's questions; the sockets are the server's now.
+
+        Names from elsewhere are asked of `resolvers`; empty: of the host's.
+        """
+        self._loop.call(lambda: self._add(machine, sockets, resolvers))
 
     def release(self, machine: str) -> None:
         """Close that machine's sockets, before this returns (they keep its namespace alive)."""
-        if self._thread is None:
-            return
-        done = threading.Event()
-
-        def remove() -> None:
-            listener = self._listeners.pop(machine, None)
-            if listener:
-                listener.close()
-            done.set()
-
-        self._call(remove)
-        done.wait()
+        if self._loop.started:
+            self._loop.finish(lambda: self._remove([machine]))
 
     def close(self) -> None:
         """Stop."""
-        if self._thread is not None:
-            self._call(self._stop)
-            self._thread.join()
-        self._selector.close()
-        self._bell.close()
-        self._ear.close()
+        self._loop.close(lambda: self._remove(list(self._listeners)))
 
     def upstream(self) -> tuple[str, ...]:
         """The host's resolvers, looked up again from time to time."""
@@ -85,44 +66,16 @@ class Server:
                 self._resolver.forget()
         return self._upstream.servers
 
-    def _call(self, action: Callable[[], None]) -> None:
-        with self.lock:
-            self._todo.append(action)
-            if self._thread is None:
-                self._selector.register(self._ear, selectors.EVENT_READ, self._obey)
-                self._thread = threading.Thread(target=self._run, name="gasang-dns", daemon=True)
-                self._thread.start()
-        with contextlib.suppress(BlockingIOError):
-            self._bell.send(b"!")
+    def _add(self, machine: str, sockets: Sockets, resolvers: tuple[str, ...]) -> None:
+        self._remove([machine])
+        upstream = (lambda: resolvers) if resolvers else self.upstream
+        self._listeners[machine] = _Listener(Asker(machine, self._resolver, self.lock, self._loop, upstream), sockets)
 
-    def _obey(self, _events: int) -> None:
-        with contextlib.suppress(BlockingIOError):
-            self._ear.recv(4096)
-        with self.lock:
-            todo, self._todo = self._todo, []
-        for action in todo:
-            action()
-
-    def _add(self, machine: str, sockets: Sockets) -> None:
-        before = self._listeners.pop(machine, None)
-        if before:
-            before.close()
-        asker = Asker(machine, self._resolver, self.lock, self._selector, self._deadlines, self.upstream)
-        self._listeners[machine] = _Listener(asker, sockets)
-
-    def _stop(self) -> None:
-        self._open = False
-        for listener in self._listeners.values():
-            listener.close()
-        self._listeners.clear()
-
-    def _run(self) -> None:
-        while self._open:
-            for key, events in self._selector.select(self._deadlines.wait(time.monotonic())):
-                # Closed by a handler earlier in this round: its descriptor may be another's by now.
-                if self._selector.get_map().get(key.fd) is key:
-                    key.data(events)
-            self._deadlines.run(time.monotonic())
+    def _remove(self, machines: Sequence[str]) -> None:
+        for machine in machines:
+            listener = self._listeners.pop(machine, None)
+            if listener:
+                listener.close()
 
 
 class _Listener:
@@ -131,14 +84,14 @@ class _Listener:
     def __init__(self, asker: Asker, sockets: Sockets) -> None:
         self._asker = asker
         self._sockets = sockets
-        self._clients: set[exchange.Client] = set()
-        asker.selector.register(sockets.datagrams, selectors.EVENT_READ, self._datagrams)
-        asker.selector.register(sockets.connections, selectors.EVENT_READ, self._connections)
+        self._clients: set[Client] = set()
+        asker.loop.selector.register(sockets.datagrams, selectors.EVENT_READ, self._datagrams)
+        asker.loop.selector.register(sockets.connections, selectors.EVENT_READ, self._connections)
 
     def close(self) -> None:
         """Close them, and all that is under way."""
         for each in (self._sockets.datagrams, self._sockets.connections):
-            self._asker.selector.unregister(each)
+            self._asker.loop.selector.unregister(each)
         for client in list(self._clients):
             client.close()
         self._asker.close()
@@ -165,4 +118,4 @@ class _Listener:
             if len(self._clients) >= _MOST_CONNECTIONS:
                 client.close()
                 continue
-            self._clients.add(exchange.Client(self._asker, client, self._clients.discard))
+            self._clients.add(Client(self._asker, client, self._clients.discard))

@@ -87,7 +87,7 @@ def test_a_limit_that_makes_no_sense_leaves_nothing_behind(host: Host) -> None:
     data["linux"]["cgroupsPath"] = "/test-refused"
     data["linux"]["resources"]["cpu"] = {"cpus": "4000"}
     output = Output()
-    with pytest.raises(UsageError, match="cpuset.cpus = 4000"):
+    with pytest.raises(UsageError, match=r"cpuset\.cpus = 4000"):
         host.create(data, output.write)
     output.text()
     assert not any(Path(folder).exists() for folder in Cgroup.at("/test-refused", "x").folders.values())

@@ -8,11 +8,16 @@ from gasang.core.errors import UnsupportedError
 from gasang.kinds.container.cgroups.settings import version_1, version_2, weight_of_block, weight_of_shares
 from gasang.kinds.container.config.resources import BlockIo, Cpu, DeviceRate, Memory, Resources
 
+
+def on(minor: int, rate: int) -> tuple[DeviceRate, ...]:
+    return (DeviceRate(8, minor, rate),)
+
+
 LIMITS = Resources(
     Memory(limit=1000, swap=1500, reservation=500, swappiness=10, disable_oom_killer=True),
     Cpu(shares=2048, quota=50000, period=100000, burst=10, cpus="0", mems="0", idle=1),
     pids=7,
-    block=BlockIo(500, (DeviceRate(8, 0, 300),), (DeviceRate(8, 0, 11),), (DeviceRate(8, 1, 12),), (DeviceRate(8, 2, 13),), (DeviceRate(8, 3, 14),)),
+    block=BlockIo(500, on(0, 300), on(0, 11), on(1, 12), on(2, 13), on(3, 14)),
     huge_pages={"2MB": 4},
     network_class=9,
     network_priorities={"eth0": 3},

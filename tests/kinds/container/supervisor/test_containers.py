@@ -65,7 +65,8 @@ def test_a_terminal_of_the_container(folder: Folder, root: Path) -> None:
     built = planned(root, "tty; ls /dev/pts; read x; stty size; echo got $x", terminal=True)
     made = folder.launch(built.data, terminal_later=True, rows=21, columns=91)
     client = Client(made, stdin=True)
-    assert made.start().failed is None
+    answer = made.start()
+    assert (answer.failed, answer.state) == (None, "running")
     assert client.until(b"ptmx\r\n").split() == [b"/dev/pts/0", b"0", b"ptmx"]
     client.socket.sendall(b"word\n")
     assert client.rest() == b"word\r\n21 91\r\ngot word\r\n"
@@ -83,9 +84,10 @@ def test_made_and_started_in_two_steps(folder: Folder, root: Path) -> None:
     assert folder.text() == "1\n"
 
 
-def test_a_program_that_is_not_in_the_image(folder: Folder, root: Path) -> None:
-    built = planned(root, "", args=["/no/such"])
-    made = folder.launch(built.data)
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_program_that_is_not_in_the_image(folder: Folder, root: Path, terminal: bool) -> None:
+    built = planned(root, "", args=["/no/such"], terminal=terminal)
+    made = folder.launch(built.data, terminal_later=terminal)
     failed = made.start().failed
     assert failed is not None
     assert failed[0] == layout.IN_CHILD

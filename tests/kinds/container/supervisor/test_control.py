@@ -7,6 +7,7 @@ import ctypes
 import errno
 import os
 import random
+import resource
 import select
 import socket
 import struct
@@ -251,6 +252,23 @@ def test_a_connection_that_does_not_read(idle: tuple[Folder, Supervisor]) -> Non
         assert idle[1].status().state == "running"
 
 
+def test_no_descriptors_left(idle: tuple[Folder, Supervisor]) -> None:
+    """Who connects waits; the supervisor does not spin meanwhile, and serves them when it can."""
+    folder, made = idle
+    assert made.process is not None
+    limits = resource.prlimit(made.process, resource.RLIMIT_NOFILE)
+    free = next(number for number in range(1000) if str(number) not in descriptors(made))
+    resource.prlimit(made.process, resource.RLIMIT_NOFILE, (free, limits[1]))
+    with connected(folder) as control:
+        control.send(request(protocol.STATUS))
+        before = Path(f"/proc/{made.process}/stat").read_text().split()[13:15]
+        time.sleep(0.4)
+        spent = sum(map(int, Path(f"/proc/{made.process}/stat").read_text().split()[13:15])) - sum(map(int, before))
+        assert spent <= 3
+        resource.prlimit(made.process, resource.RLIMIT_NOFILE, limits)
+        assert read_status(control.recv(1000), "x").state == "running"
+
+
 @needs_root
 def test_other_users_are_not_served(idle: tuple[Folder, Supervisor]) -> None:
     folder, _ = idle
@@ -347,7 +365,7 @@ def test_memory(folder: Folder) -> None:
 
 def test_bad_configurations(tmp_path: Path) -> None:
     """The program ends with a code of its own, whatever the file holds."""
-    from gasang.kinds.container.supervisor.launch import program_descriptor
+    from gasang.kinds.container.supervisor.executable import program_descriptor
     from gasang.kinds.container.supervisor.main import BAD_START
 
     good = bytearray(ctype_of(protocol.Config)(magic=protocol.CONFIG_MAGIC, version=protocol.VERSION, plan_offset=0, plan_length=0))

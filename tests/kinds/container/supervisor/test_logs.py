@@ -385,7 +385,7 @@ def test_following_a_supervisor(folder: Folder) -> None:
 
 def test_replay_and_attach_leave_no_gap(folder: Folder) -> None:
     """The log up to the moment of the attachment, then what comes after it: each line once."""
-    made = folder.launch(shell("i=0; while [ $i -lt 3000 ]; do echo $i; i=$((i+1)); done"))
+    made = folder.launch(shell("i=0; while [ $i -lt 3000 ]; do echo $i; i=$((i+1)); done; read x"), open_stdin=True)
     made.start()
     here, there = socket.socketpair()
     answer = made.attach(there, held=True)
@@ -394,6 +394,7 @@ def test_replay_and_attach_leave_no_gap(folder: Folder) -> None:
             reader.run()
     there.close()
     made.release(answer.value)
+    made.close_stdin()
     got = b""
     while part := here.recv(1 << 16):
         got += part

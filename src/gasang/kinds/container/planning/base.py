@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Final
 
+from gasang.host.processes import PR_SET_PDEATHSIG
 from gasang.kinds.container.config.process import Process
 from gasang.kinds.container.layout import CONTROL_END, HOOK, REPORT, STATUS_END, STOPPED, WAIT
 from gasang.kinds.container.plan import Offset, Plan, Slot
 from gasang.kinds.container.planning.order import START_STOP, Order
-from gasang.kinds.container.planning.process import add_identity, add_rlimits, add_seccomp, execute, find_program
+from gasang.kinds.container.planning.process import add_identity, add_rlimits, add_seccomp, execute, find_home, find_program
 
 _HIGHEST: Final = (1 << 32) - 1
 _EACCES: Final = 13
@@ -23,6 +25,7 @@ class PlanBase:
         self.config = order.config
         self.plan = Plan()
         self.state: tuple[Offset, Slot] | None = None
+        self.opened: list[int] = []  # descriptors of ours that the plan uses; whoever does the plan closes them afterwards
         plan = self.plan
         for number, source in enumerate(order.stdio):
             plan.hand(source, number, keep=True)
@@ -58,6 +61,9 @@ class PlanBase:
         self._change_folder()
         add_identity(plan, process, may_set_groups=may_set_groups)
         self._change_folder()
+        if order.dies_with_us:  # a change of user takes it away: now is the time
+            plan.child.call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0, what="end with the supervisor")
+        home = find_home(plan, process)
         found = find_program(plan, process)
         if order.waits_for_start:
             plan.child.do(REPORT, STOPPED, START_STOP, what="tell that all is ready")
@@ -65,7 +71,7 @@ class PlanBase:
         self.add_hooks("startContainer")
         if order.filter and process.no_new_privileges:
             add_seccomp(plan, order.filter, order.filter_flags, self.control)
-        execute(plan, process, found)
+        execute(plan, process, found, home)
 
     def _change_folder(self) -> None:
         """As root and again as the user: either may be the only one who can get there."""

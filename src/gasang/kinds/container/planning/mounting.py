@@ -21,6 +21,7 @@ from gasang.host.mounts import (
     FSCONFIG_SET_STRING,
     FSMOUNT_CLOEXEC,
     FSOPEN_CLOEXEC,
+    MOUNT_ATTR_IDMAP,
     MOUNT_ATTR_RDONLY,
     MOVE_MOUNT_F_EMPTY_PATH,
     MOVE_MOUNT_T_EMPTY_PATH,
@@ -129,6 +130,13 @@ def set_propagation(plan: Plan, mount: Slot, propagation: int, what: str) -> Non
         return
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if propagation & _MS_REC else 0)
     data = plan.blob(_ATTR.pack(0, 0, propagation & ~_MS_REC, 0))
+    plan.child.call("mount_setattr", mount, plan.text(""), flags, data, _ATTR.size, what=what)
+
+
+def set_mapping(plan: Plan, mount: Slot, namespace: int, recursive: bool, what: str) -> None:
+    """Shift the owners of a detached mount's files as a user namespace's mappings have it."""
+    flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
+    data = plan.blob(_ATTR.pack(MOUNT_ATTR_IDMAP, 0, 0, namespace))
     plan.child.call("mount_setattr", mount, plan.text(""), flags, data, _ATTR.size, what=what)
 
 

@@ -6,13 +6,15 @@ import os
 import struct
 from typing import Final
 
-from gasang.core.errors import UnsupportedError
+from gasang.core.errors import BadInputError, UnsupportedError
 from gasang.host.mounts import AT_FDCWD
 from gasang.host.namespaces import CLONE_INTO_CGROUP, CLONE_NEWCGROUP, CLONE_NEWTIME, NAMESPACES
 from gasang.host.processes import SIOCSIFFLAGS
 from gasang.kinds.container import target
+from gasang.kinds.container.config.config import Mount
 from gasang.kinds.container.config.linux import IdMapping
 from gasang.kinds.container.config.process import Process
+from gasang.kinds.container.idmap import mapping_lines, user_namespace
 from gasang.kinds.container.layout import PROC, REPORT, SIGNALS, STOPPED, TARGET, WAIT, WRITE
 from gasang.kinds.container.plan import Built, Operations, Slot
 from gasang.kinds.container.planning.base import PlanBase
@@ -43,7 +45,7 @@ class Planner(PlanBase):
         self._network()
         self._settings()
         root, nothing = put_root(self.plan, self.order)
-        add_mounts(self.plan, self.order, root)
+        add_mounts(self.plan, self.order, root, self._mapped)
         if has_own_dev(self.config):
             add_devices(self.plan, self.order, root)
         hide_paths(self.plan, self.order, root, nothing)
@@ -57,6 +59,16 @@ class Planner(PlanBase):
         rootless = "user" in self.new and not self.order.privileged_limits
         self.add_end(may_set_groups=not rootless)
         return self.plan.build(flags)
+
+    def _mapped(self, mount: Mount) -> int:
+        """A user namespace for a mount with mappings of its own, else those of the container."""
+        linux = self.config.linux
+        uids, gids = mount.uid_mappings or linux.uid_mappings, mount.gid_mappings or linux.gid_mappings
+        if not uids or not gids:
+            cause = "it is to have other owners, and nothing says which"
+            raise BadInputError(f"mount on {mount.destination}", cause, "add uidMappings and gidMappings to it")
+        self.opened.append(user_namespace(uids, gids))
+        return self.hand(self.opened[-1])
 
     def _namespaces(self) -> int:
         """Which are made by the clone, and which are joined before it."""
@@ -127,9 +139,8 @@ class Planner(PlanBase):
             data = plan.bytes_of(b"deny")
             plan.parent.do(PROC, plan.pid_slot, plan.text("/setgroups"), *data, what="deny setgroups")
         for name, mappings in (("uid", linux.uid_mappings), ("gid", linux.gid_mappings)):
-            lines = "".join(f"{line.inside} {line.outside} {line.size}\n" for line in mappings)
-            if lines:
-                data = plan.bytes_of(lines.encode())
+            if mappings:
+                data = plan.bytes_of(mapping_lines(mappings))
                 plan.parent.do(PROC, plan.pid_slot, plan.text(f"/{name}_map"), *data, what=f"map the {name}s")
         plan.parent.call("write", plan.control_slot, plan.text("u"), 1, what="let the child go on")
         plan.child.call("setresgid", 0, 0, 0, what="become the container's root")

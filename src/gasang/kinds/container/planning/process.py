@@ -20,7 +20,8 @@ from gasang.host.processes import (
     SECCOMP_SET_MODE_FILTER,
 )
 from gasang.kinds.container.config.process import Process
-from gasang.kinds.container.layout import BOUNDING, EXECUTE, FIND, NOTIFY, REPORT, WAIT, WRITE
+from gasang.kinds.container.home import LONGEST_HOME
+from gasang.kinds.container.layout import BOUNDING, EXECUTE, FIND, HOME, NOTIFY, REPORT, WAIT, WRITE
 from gasang.kinds.container.plan import Offset, Operations, Plan, Slot
 
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -118,7 +119,16 @@ def find_program(plan: Plan, process: Process) -> Slot:
     return found
 
 
-def execute(plan: Plan, process: Process, found: Slot, more: Sequence[str] = ()) -> None:
+def find_home(plan: Plan, process: Process) -> list[Offset]:
+    """Where the environment names no HOME, a place for one, which the image's /etc/passwd decides."""
+    if any(entry.startswith("HOME=") for entry in process.env):
+        return []
+    place = plan.room("HOME=/", LONGEST_HOME + 5)
+    plan.child.do(HOME, plan.text("/etc/passwd"), process.user.uid, Offset(place + 5), what="look up the user's home")
+    return [place]
+
+
+def execute(plan: Plan, process: Process, found: Slot, more: Sequence[Offset]) -> None:
     """The last operation."""
-    environment = plan.pointers([*process.env, *more])
+    environment = plan.pointers(process.env, more)
     plan.child.do(EXECUTE, found, plan.pointers(process.args), environment, what=f"execute {process.args[0]}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from typing import Final
 
 from gasang.core.errors import BadInputError, NotFoundError
@@ -20,6 +21,7 @@ from gasang.kinds.container.planning.mounting import (
     mask,
     open_place,
     set_attributes,
+    set_mapping,
     set_propagation,
     sort_options,
 )
@@ -38,15 +40,15 @@ ON_PROC: Final = frozenset(
 LOOK: Final = os.O_PATH | os.O_CLOEXEC
 
 
-def add_mounts(plan: Plan, order: Order, root: Slot) -> None:
-    """All mounts, in order."""
+def add_mounts(plan: Plan, order: Order, root: Slot, mapped: Callable[[Mount], int]) -> None:
+    """All mounts, in order. `mapped` gives the number, in the child, of a user namespace with a mount's mappings."""
     for mount in order.config.mounts:
         options = sort_options(mount.options)
         check_destination(mount)
         if mount.kind in ("cgroup", "cgroup2"):
             _add_cgroups(plan, order, root, mount, options)
         elif options.is_bind or mount.kind == "bind":
-            _add_bind(plan, order, root, mount, options)
+            _add_bind(plan, root, mount, options, mapped)
         else:
             _add_filesystem(plan, root, mount, options)
 
@@ -74,7 +76,12 @@ def _add_filesystem(plan: Plan, root: Slot, mount: Mount, options: Options) -> N
     _finish(plan, made, options, what)
 
 
-def _add_bind(plan: Plan, order: Order, root: Slot, mount: Mount, options: Options) -> None:
+def has_mapping(mount: Mount) -> bool:
+    """Whether the owners of a mount's files are to be shifted."""
+    return bool(mount.uid_mappings or mount.gid_mappings or {"idmap", "ridmap"} & set(mount.options))
+
+
+def _add_bind(plan: Plan, root: Slot, mount: Mount, options: Options, mapped: Callable[[Mount], int]) -> None:
     source = mount.source if os.path.isabs(mount.source) else os.path.join(os.getcwd(), mount.source)
     what = f"mount {mount.source} on {mount.destination}"
     try:
@@ -84,6 +91,8 @@ def _add_bind(plan: Plan, order: Order, root: Slot, mount: Mount, options: Optio
         raise NotFoundError(f"source {mount.source} of the mount on {mount.destination}", (error.strerror or "").lower(), hint) from error
     made = clone_tree(plan, AT_FDCWD, source, options.recursive, what)
     set_attributes(plan, made, options.set, options.clear, False, what)
+    if has_mapping(mount):
+        set_mapping(plan, made, mapped(mount), "ridmap" in mount.options, f"{what} with other owners")
     place = open_place(plan, root, mount.destination, target.FOLDER if is_folder else target.FILE, what)
     attach(plan, made, place, what)
     _finish(plan, made, options, what)

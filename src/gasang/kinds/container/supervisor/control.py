@@ -87,6 +87,7 @@ def accept(s: ptr[State]) -> None:
     """Somebody has connected."""
     fd = syscall(Call.accept4, u64(s.listener), 0, 0, O_NONBLOCK | O_CLOEXEC)
     if fd < 0:
+        s.cannot_accept = 1  # most likely there are no descriptors left
         return
     if is_trusted(s, fd):
         add_connection(s, fd)

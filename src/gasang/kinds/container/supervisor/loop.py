@@ -79,7 +79,9 @@ def gather(s: ptr[State]) -> None:
     for i in range(u32(MOST_CONNECTIONS)):
         if s.connections[i].used != 0:
             add(s, s.connections[i].fd, POLLIN, _CONNECTION | i)
-    add(s, s.listener, POLLIN, _LISTENER)
+    if s.cannot_accept == 0:
+        add(s, s.listener, POLLIN, _LISTENER)
+    s.cannot_accept = 0  # it is tried again after the next wait, which is short
 
 
 @native

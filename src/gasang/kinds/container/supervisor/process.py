@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from gasang.kinds.container import layout
-from gasang.kinds.container.layout import Event, Spawned
+from gasang.kinds.container.layout import Spawned
 from gasang.kinds.container.spawn import spawn, watch
 from gasang.kinds.container.supervisor.calls import (
     EALREADY,
@@ -39,7 +39,7 @@ from gasang.kinds.container.supervisor.record import (
     EXIT_WORD,
     STARTED_WORD,
     count_oom,
-    force_folder,
+    force_record,
     open_oom,
     write_record,
 )
@@ -57,7 +57,7 @@ _NOT_MADE: Final = 127 << 8  # the wait status of a process that could not be ma
 @native(inline=False)
 def start(s: ptr[State]) -> None:
     """Make the process."""
-    outcome = cast(ptr[Spawned], ref(s.words) + 8)
+    outcome = ref(s.outcome)
     open_oom(s)
     s.oom_before = count_oom(s)
     s.status.failed_errno = 0
@@ -120,17 +120,15 @@ def hear(s: ptr[State], outcome: ptr[Spawned]) -> None:
         s.status.state = RUNNING
         s.status.started = wall_clock(ref(s.words))
         open_oom(s)
-        write_record(s, START_RECORD, STARTED_WORD, False)
+        close(write_record(s, START_RECORD, STARTED_WORD))
         announce(s, STARTED, 0, 0)
 
 
 @native
 def hear_more(s: ptr[State]) -> None:
     """The status pipe of the plan has something."""
-    outcome = cast(ptr[Spawned], ref(s.words) + 8)
-    outcome.value = 0
-    watch(i32(s.watched), outcome, cast(ptr[Event], ref(s.words) + 16))
-    hear(s, outcome)
+    watch(i32(s.watched), ref(s.outcome), ref(s.event))
+    hear(s, ref(s.outcome))
 
 
 @native
@@ -223,8 +221,8 @@ def drained(s: ptr[State]) -> None:
     close(s.pidfd)
     s.pidfd = -1
     s.status.state = FINISHED
-    write_record(s, EXIT_RECORD, EXIT_WORD, True)
+    record = write_record(s, EXIT_RECORD, EXIT_WORD)
     finish_all(s)
     announce(s, EXITED, 0, 0)
-    force_folder(s)
+    force_record(s, record)
     s.deadline = 0

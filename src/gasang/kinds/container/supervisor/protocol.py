@@ -105,6 +105,11 @@ TOO_SLOW: Final = 3
 AT_END: Final = 4
 BY_REQUEST: Final = 5
 
+START_NAME: Final = "started"
+EXIT_NAME: Final = "exit"
+CONTROL_NAME: Final = "control"
+"""Files in the machine's folder: records of start and end, and the control socket."""
+
 MOST_KEYS: Final = 16
 PATH_SIZE: Final = 512
 NAME_SIZE: Final = 64

@@ -16,13 +16,10 @@ from gasang.kinds.container.supervisor.calls import (
     word,
     write_all,
 )
-from gasang.kinds.container.supervisor.protocol import EPHEMERAL, MESSAGE_MAGIC, VERSION, Status
+from gasang.kinds.container.supervisor.protocol import CONTROL_NAME, EPHEMERAL, EXIT_NAME, MESSAGE_MAGIC, START_NAME, VERSION, Status
 from gasang.kinds.container.supervisor.state import State
-from gasang.native import boolean, cast, i64, load_unaligned, native, ptr, ref, sizeof, syscall, u8, u16, u32, u64
+from gasang.native import cast, i64, load_unaligned, native, ptr, ref, sizeof, syscall, u8, u16, u32, u64
 
-START_NAME: Final = "started"
-EXIT_NAME: Final = "exit"
-CONTROL_NAME: Final = "control"
 STARTED_WORD, EXIT_WORD, CONTROL_WORD, UNFINISHED = word(START_NAME), word(EXIT_NAME), word(CONTROL_NAME), word("record~")
 _OOM_KILL: Final = word("oom_kill")
 _READ_ONLY = 0
@@ -36,8 +33,8 @@ def name_at(s: ptr[State], at: u64, name: u64) -> ptr[u8]:
 
 
 @native
-def write_record(s: ptr[State], kind: u32, name: u64, forced: boolean) -> i64:
-    """Write the present state under a name; 0 or an error."""
+def write_record(s: ptr[State], kind: u32, name: u64) -> i64:
+    """Write the present state under a name; the record's descriptor, or an error."""
     s.status.magic = MESSAGE_MAGIC
     s.status.version = VERSION
     s.status.kind = u16(kind)
@@ -49,19 +46,21 @@ def write_record(s: ptr[State], kind: u32, name: u64, forced: boolean) -> i64:
     if fd < 0:
         return fd
     result = write_all(fd, cast(ptr[u8], ref(s.status)), sizeof(Status))
-    if forced and s.config.flags & EPHEMERAL == 0:
-        syscall(Call.fdatasync, u64(fd))
+    if result == 0:
+        result = rename_in(s.folder, unfinished, name_at(s, 6, name))
+    if result == 0:
+        return fd
     close(fd)
-    if result < 0:
-        return result
-    return rename_in(s.folder, unfinished, name_at(s, 6, name))
+    return result
 
 
 @native
-def force_folder(s: ptr[State]) -> None:
-    """Have the folder's entries on the disk."""
-    if s.config.flags & EPHEMERAL == 0:
+def force_record(s: ptr[State], fd: i64) -> None:
+    """Have a record on the disk, content and name, and let go of it. Nothing but a crash of the host can lose it before."""
+    if fd >= 0 and s.config.flags & EPHEMERAL == 0:
+        syscall(Call.fdatasync, u64(fd))
         syscall(Call.fsync, u64(s.folder))
+    close(fd)
 
 
 @native

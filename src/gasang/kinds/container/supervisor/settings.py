@@ -9,7 +9,7 @@ from typing import Final
 
 from gasang.core.errors import BadInputError
 from gasang.kinds.container.supervisor import protocol
-from gasang.kinds.container.supervisor.record import CONTROL_NAME, EXIT_NAME, START_NAME
+from gasang.kinds.container.supervisor.protocol import CONTROL_NAME, EXIT_NAME, START_NAME
 from gasang.native import ctype_of
 
 _CONFIG: Final = ctype_of(protocol.Config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from gasang.kinds.container.layout import Event, Spawned
 from gasang.kinds.container.supervisor.protocol import Config, Status
 from gasang.native import array, i16, i32, i64, length, ptr, struct, u8, u32, u64
 
@@ -108,6 +109,7 @@ class State:
     exited: u32
     terminal: u32
     stopped: u32
+    cannot_accept: u32
     numbers: u64
     input_buffer: u64
     input_from: u64
@@ -121,5 +123,7 @@ class State:
     connections: array[Connection] = length(MOST_CONNECTIONS)
     polled: array[Polled] = length(MOST_POLLED)
     meaning: array[u32] = length(MOST_POLLED)
-    words: array[u64] = length(32)
+    outcome: Spawned  # of the plan
+    event: Event
+    words: array[u64] = length(32)  # for calls that want memory; what is in it does not outlive the next call
     text: array[u8] = length(512)

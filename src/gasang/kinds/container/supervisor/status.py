@@ -11,7 +11,7 @@ from typing import Final
 
 from gasang.core.errors import BadInputError
 from gasang.kinds.container.supervisor import protocol
-from gasang.kinds.container.supervisor.record import EXIT_NAME, START_NAME
+from gasang.kinds.container.supervisor.protocol import EXIT_NAME, START_NAME
 from gasang.native import ctype_of
 
 _STATUS: Final = ctype_of(protocol.Status)

@@ -1,0 +1,1 @@
+"""Images from Dockerfiles: the classic builder."""

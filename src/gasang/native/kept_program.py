@@ -1,0 +1,31 @@
+"""Programs that source files alone decide, found again without importing what they are made of or the compiler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from gasang.native.build import object_key
+from gasang.native.cache import ObjectCache, key_of
+from gasang.native.library import OPTIMISE, own_sources, sources
+
+if TYPE_CHECKING:
+    from gasang.native.function import NativeFunction
+
+
+def kept_program(
+    name: str, folders: Iterable[str], make: Callable[[], NativeFunction], *, data: bytes = b"", cache: ObjectCache | None = None
+) -> bytes:
+    """The program of the function that `make` gives, made of the Python files in `folders`.
+
+    `make` is called only where the cache has no sound entry for what they say now. Raises what `program` raises.
+    """
+    cache = cache or ObjectCache()
+    key = object_key(key_of("program", name, data, *sources(folders), *own_sources()), OPTIMISE)
+    found = cache.load(key)
+    if found is None:
+        from gasang.native.program import link_program
+
+        found = link_program(make(), data, OPTIMISE)
+        cache.store(key, found)
+    return found

@@ -1,1 +1,0 @@
-"""Container engines that tests and benchmarks drive from outside: ours and Debian's dockerd, a client, a registry, small images."""
