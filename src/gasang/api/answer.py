@@ -102,6 +102,10 @@ class Answer:
         early, self._kept = self._kept, b""
         return self._stream, early
 
+    def hurry(self, seconds: float) -> None:
+        """From now on a silence of so many seconds counts as the connection's end."""
+        self._stream.settimeout(seconds)
+
     def close(self) -> None:
         """Let the connection go."""
         self._stream.close()

@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -268,6 +269,16 @@ def test_a_start_that_fails_has_the_code_of_a_shell(daemon: FakeDaemon, capsys: 
     assert command.main(["run", "--rm", "busybox", "nope"]) == code
     assert "gasang: container c1: cannot execute nope" in capsys.readouterr().err
     assert daemon.of("POST /containers/c1/wait")[0].query == {"condition": ["removed"]}
+
+
+def test_a_start_that_fails_without_an_end_is_not_waited_for(daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gasang.cli.containers.foreground.SILENCE", 0.05)
+    ready_to_run(daemon, says())
+    over = threading.Event()
+    daemon.answers["POST /containers/c1/wait"] = Told(talk=lambda stream: over.wait(60) and None)
+    daemon.answers["POST /containers/c1/start"] = Told({"message": "KeyError: x"}, 500)
+    assert command.main(["run", "busybox"]) == 125
+    over.set()
 
 
 def test_an_image_that_is_not_here_is_pulled(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]) -> None:

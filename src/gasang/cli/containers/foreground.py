@@ -16,6 +16,8 @@ from gasang.core.errors import GasangError
 
 PROGRAM_CODES: Final = (126, 127)
 """The program cannot be executed; it is not there (as a shell has them)."""
+SILENCE: Final = 2.0
+"""Seconds in which the daemon tells the code of a failed start."""
 QUICKLY: Final = 1
 """Seconds of grace for a machine whose output nobody reads: the rest of the pipeline has ended already."""
 
@@ -54,8 +56,7 @@ class Machine:
                     self._client.call("POST", self._path("start"))
                 except GasangError as error:
                     print(f"gasang: {sentence(error)}", file=sys.stderr)
-                    code = _code(waiting)
-                    return code if code in PROGRAM_CODES else MACHINE_DIED
+                    return _code_of_failure(waiting)
             converse(stream, console, resizer(self._client, self._path()) if self._tty else None)
             return _code(waiting) if console.left is None else self._leave(console, waiting, ends=start)
 
@@ -72,6 +73,16 @@ class Machine:
             print(f"\r\ngasang: {self._key[:12]} goes on; gasang attach {self._key[:12]} comes back to it", file=sys.stderr)
             return OK
         return console.leave_code
+
+
+def _code_of_failure(waiting: Answer) -> int:
+    """The exit code of a start that failed; the daemon tells it at once, or not at all."""
+    waiting.hurry(SILENCE)
+    try:
+        code = _code(waiting)
+    except GasangError:
+        return MACHINE_DIED
+    return code if code in PROGRAM_CODES else MACHINE_DIED
 
 
 def _code(waiting: Answer) -> int:
