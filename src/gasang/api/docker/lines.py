@@ -41,5 +41,5 @@ def failure(error: GasangError) -> dict[str, Any]:
     """An error as a line."""
     sentence = getattr(error, "sentence", str(error))
     code = getattr(error, "code", 0)
-    detail: dict[str, Any] = {"message": sentence, **({"code": code} if code else {})}
+    detail: dict[str, Any] = {"message": sentence, "status": error.http_status, **({"code": code} if code else {})}
     return {"errorDetail": detail, "error": sentence}

@@ -62,7 +62,7 @@ class PlanBase:
         add_identity(plan, process, may_set_groups=may_set_groups)
         self._change_folder()
         if order.dies_with_us:  # a change of user takes it away: now is the time
-            plan.child.call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0, what="end with the supervisor")
+            plan.child.call("prctl", PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0, what="end with the supervisor")
         home = find_home(plan, process)
         found = find_program(plan, process)
         if order.waits_for_start:
