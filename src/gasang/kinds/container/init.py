@@ -9,7 +9,7 @@ from typing import Final
 
 from gasang.host.processes import TIOCSPGRP
 from gasang.host.syscalls import native_table
-from gasang.native import cast, i32, i64, native, null, ptr, syscall, u8, u64
+from gasang.native import boolean, cast, i32, i64, native, null, ptr, syscall, u8, u64
 
 _NR: Final = native_table()
 NR_MMAP: Final = _NR["mmap"]
@@ -40,7 +40,7 @@ REFUSED: Final = 126
 
 
 @native
-def has_slash(text: ptr[u8]) -> bool:
+def has_slash(text: ptr[u8]) -> boolean:
     """Whether a text has a slash."""
     index: u64 = 0
     while text[index] != 0:
