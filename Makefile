@@ -2,13 +2,14 @@
 #   make demo     boot Debian and show what it runs on       make test     all checks and tests
 #   make lint     ruff, mypy, the order of the rooms         make bench    side by side with QEMU
 #   make conformance [COUNT=10000000] [SEED=N]               random programs on our processor and on Spike, in lock-step
+#   make acceptance  the docker client against our daemon, expectations taken from dockerd
 #   make clean    forget the virtual environment and caches  PYTHON=python3.12 chooses another Python
 
 PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(shell command -v $(name) >/dev/null 2>&1 && $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))) python3)
 BIN := .venv/bin
 COUNT ?= 10000000
 
-.PHONY: demo test lint bench conformance clean setup-demo setup-test setup-bench
+.PHONY: demo test acceptance lint bench conformance clean setup-demo setup-test setup-bench
 
 demo: setup-demo
 	@echo "Booting Debian in a machine made of Python, to run tools/demo-inside.sh there"
@@ -16,7 +17,11 @@ demo: setup-demo
 
 test: lint
 	@echo "pytest …"
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q --ignore=tests/e2e/docker
+
+# Takes a network namespace for itself, so it is a run of its own; needs root and a docker client.
+acceptance: setup-test
+	@$(BIN)/python -m pytest -q tests/e2e/docker
 
 lint: setup-test
 	@echo "ruff …"

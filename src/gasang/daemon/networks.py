@@ -288,11 +288,12 @@ class ContainerNetworks:
                 lines.append(f"{address}\t{name}")
         hostname = container.config["Hostname"]
         domain = f"{hostname}.{container.config['Domainname']} " if container.config["Domainname"] else ""
+        short = f" {hostname.partition('.')[0]}" if "." in hostname else ""
         lines += self._links(container)
         for end in container.endpoints.values():
             for address in (end.get("IPAddress"), end.get("GlobalIPv6Address")):
                 if address:
-                    lines.append(f"{address}\t{domain}{hostname}")
+                    lines.append(f"{address}\t{domain}{hostname}{short}")
         return {"hosts": "\n".join(lines) + "\n", "resolv.conf": self._resolver(container)}
 
     def _links(self, container: Container) -> list[str]:

@@ -202,6 +202,7 @@ class Lives:
             stream.close()
         else:
             life.waiting.append(Waiting(stream, early, ends))
+            self._services.tell(container, "attach")
 
     async def resize(self, container: Container, rows: int, columns: int) -> None:
         """Set the terminal's size. Raises StateError where it does not run."""

@@ -74,7 +74,7 @@ class Running:
         container.status.status = "created" if container.status.started.startswith("0001") else "exited"
         container.status.exit_code, container.status.error = code, str(error)
         self._save(container)
-        life.tell_exit(Exit(code, time.time_ns(), error=str(error)))
+        life.tell_exit(Exit(code, time.time_ns()))  # the sentence is the answer to the start
 
     def adopt(self, life: Life, process: Process) -> None:
         """Take over a process that a former daemon started."""
