@@ -17,7 +17,7 @@ from gasang.native.cache import default_directory
 
 PROGRAM = "import sys; from gasang.cli.main import main; sys.exit(main())"
 MARK = "GASANG_TEST_MARK"
-LOCKS = ("lock",)
+LOCKS = ("lock", "index.lock")
 """Files that are there to be locked, and empty."""
 
 
