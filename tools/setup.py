@@ -35,13 +35,12 @@ TEST = (
     "libc6-dev-riscv64-cross",
     "qemu-system-misc",
     "qemu-user-static",
+    "skopeo",
     "sqv",
     "zsh",
 )
-BENCH = (*TEST, "docker.io", "runc", "skopeo")
+BENCH = (*TEST, "docker.io", "runc")
 PACKAGES = {"demo": DEMO, "test": TEST, "bench": BENCH}
-INSTEAD = {"busybox-static": "busybox"}
-"""Packages that exclude each other, of which either will do: what is there is not replaced."""
 NOT_IN_ALL_SUITES = ("sqv",)
 USUAL_PYTHON_PACKAGES = 28  # what pip names while it installs; the base of its time estimate
 APT = ("apt-get", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3")
@@ -86,13 +85,13 @@ def fail(sentence: str) -> None:
 def missing_packages(wanted: tuple[str, ...]) -> list[str]:
     """Those of the Debian packages `wanted` that are not installed."""
     answer = subprocess.run(
-        ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *wanted, *INSTEAD.values()],
+        ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *wanted],
         capture_output=True,
         text=True,
         check=False,
     )
     installed = {line.split()[0] for line in answer.stdout.splitlines() if line.endswith(" installed")}
-    return [package for package in wanted if not installed & {package, INSTEAD.get(package, package)}]
+    return [package for package in wanted if package not in installed]
 
 
 def that_exist(packages: list[str]) -> list[str]:

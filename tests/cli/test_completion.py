@@ -22,7 +22,8 @@ def complete_in_bash(*words: str) -> list[str]:
     """What bash proposes for the last of `words`."""
     line = " ".join(f"'{word}'" for word in words)
     script = SHELLS["bash"](all_verbs(), VERBS)
-    script += 'gasang() { [[ "$*" == "images --format name" ]] && echo "debian:trixie debian:bookworm"; }\n'
+    script += 'gasang() { [[ "$*" == "images --format name" ]] && echo "debian:trixie debian:bookworm"'
+    script += '; [[ "$GASANG_AUTOSTART $*" == "no ps --all --format name" ]] && echo "web worker"; }\n'
     script += f'COMP_WORDS=({line}); COMP_CWORD=$(({len(words)} - 1)); _gasang; printf "%s\\n" "${{COMPREPLY[@]}}"\n'
     answer = subprocess.run(["bash", "--norc", "-c", script], capture_output=True, text=True, check=True)
     assert answer.stderr == ""
@@ -51,6 +52,7 @@ def test_bash_proposes_verbs_flags_choices_and_images() -> None:
     assert complete_in_bash("gasang", "kinds", "--f") == ["--format"]
     assert complete_in_bash("gasang", "kinds", "--format", "js") == ["json", "jsonl"]
     assert complete_in_bash("gasang", "run", "debian:t") == ["debian:trixie"]
+    assert complete_in_bash("gasang", "logs", "wo") == ["worker"]
     assert complete_in_bash("gasang", "completion", "z") == ["zsh"]
 
 

@@ -104,3 +104,23 @@ def test_any_words_parse_or_are_refused(words: list[str]) -> None:
         with suppress(UsageError):
             parsed = parse("v", syntax, words)
             assert len(parsed.arguments) + len(parsed.command) <= len(words)
+
+
+CLOSED = RUN._replace(closes=lambda given: "interactive" not in given)
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (["-t", "img", "-i", "--cpus", "2"], ("-i", "--cpus", "2")),
+        (["img", "--", "-t"], ("-t",)),
+        (["img", "--", "--", "x"], ("--", "x")),
+        (["img", "--help"], ("--help",)),
+        (["img"], ()),
+        (["-i", "img", "-t", "x"], ("x",)),
+    ],
+)
+def test_a_verb_may_leave_every_word_after_its_arguments_to_the_command(words: list[str], command: tuple[str, ...]) -> None:
+    parsed = parse("run", CLOSED, words)
+    assert (parsed.arguments, parsed.command) == (("img",), command)
+    assert not parsed.get(HELP)

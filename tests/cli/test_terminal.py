@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gasang.cli.terminal import RawMode, split_at_leave_key, window_size
+from gasang.cli.terminal import DetachKeys, RawMode, split_at_leave_key, window_size
 from gasang.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,6 +34,26 @@ def test_what_was_typed_before_the_key_is_kept(data: bytes) -> None:
     assert leaves == (b"\x1d" in data)
     assert b"\x1d" not in before
     assert leaves or before == data
+
+
+def _pieces(data: bytes, size: int) -> tuple[bytes, bool]:
+    """What DetachKeys makes of `data` typed `size` keys at a time."""
+    keys, kept = DetachKeys(), b""
+    for start in range(0, len(data), size):
+        piece, leaves = keys.split(data[start : start + size])
+        kept += piece
+        if leaves:
+            return kept, True
+    return kept, False
+
+
+@given(st.text(alphabet="ab\x10\x11\x1d").map(str.encode), st.integers(min_value=1, max_value=5))
+def test_either_way_of_leaving_is_found_however_it_is_typed(data: bytes, size: int) -> None:
+    ends = [position for position in (data.find(b"\x1d"), data.find(b"\x10\x11")) if position >= 0]
+    wanted = data[: min(ends)] if ends else data.removesuffix(b"\x10")
+    if ends and data[min(ends)] == 0x1D:
+        wanted = wanted.removesuffix(b"\x10")
+    assert _pieces(data, size) == (wanted, bool(ends))
 
 
 def test_a_pipe_is_no_terminal() -> None:

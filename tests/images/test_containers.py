@@ -116,5 +116,5 @@ def test_damaged_images(containers: Containers) -> None:
     path = containers.content.path(image.layers[0])
     path.write_bytes(path.read_bytes()[:-1])
     assert containers.images() == []
-    with pytest.raises(BadInputError, match="image docker.io/library/app:1: part of it is damaged in the store"):
+    with pytest.raises(BadInputError, match=r"image docker\.io/library/app:1: part of it is damaged in the store"):
         containers.find("app:1")

@@ -74,7 +74,9 @@ def test_commit_of_a_real_overlay(content: Content, tmp_path: Path) -> None:
     for path in folders.values():
         path.mkdir()
     options = f"lowerdir={lower},upperdir={folders['upper']},workdir={folders['work']},redirect_dir=off,metacopy=off"
-    if subprocess.run(["mount", "-t", "overlay", "-o", options, "none", str(folders["merged"])], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        ["mount", "-t", "overlay", "-o", options, "none", str(folders["merged"])], capture_output=True, check=False
+    ).returncode:
         pytest.skip("overlay cannot be mounted here")
     merged = folders["merged"]
     try:
@@ -89,7 +91,14 @@ def test_commit_of_a_real_overlay(content: Content, tmp_path: Path) -> None:
         os.link(merged / "d/new", merged / "d/second")
         expected = tree(merged)
         image = commit(
-            folders["upper"], base, content, parse_reference("derived:1"), settings={"Cmd": ["bash"]}, author="me", comment="c", created_by="b"
+            folders["upper"],
+            base,
+            content,
+            parse_reference("derived:1"),
+            settings={"Cmd": ["bash"]},
+            author="me",
+            comment="c",
+            created_by="b",
         )
     finally:
         subprocess.run(["umount", str(merged)], check=True)
@@ -141,5 +150,5 @@ def test_pieces_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_bytes(bytes(600_000))
     assert b"".join(pieces_of(path)) == bytes(600_000)
-    with pytest.raises(Exception, match="writing failed|No such file"):
+    with pytest.raises(Exception, match=r"writing failed"):
         next(pieces_of(tmp_path / "nothing"))

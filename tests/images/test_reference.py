@@ -25,7 +25,12 @@ D = "sha256:" + "a" * 64
         (f"localhost:5000/x@{D}", f"localhost:5000/x@{D}", f"localhost:5000/x@{D}", f"localhost:5000/x@{D}"),
         (f"x:1@{D}", f"x:1@{D}", f"docker.io/library/x:1@{D}", f"x:1@{D}"),
         ("[::1]:5000/x:1", "[::1]:5000/x:1", "[::1]:5000/x:1", "[::1]:5000/x:1"),
-        ("host:80/a__b/c-d.e--f:T.a_g-1", "host:80/a__b/c-d.e--f:T.a_g-1", "host:80/a__b/c-d.e--f:T.a_g-1", "host:80/a__b/c-d.e--f:T.a_g-1"),
+        (
+            "host:80/a__b/c-d.e--f:T.a_g-1",
+            "host:80/a__b/c-d.e--f:T.a_g-1",
+            "host:80/a__b/c-d.e--f:T.a_g-1",
+            "host:80/a__b/c-d.e--f:T.a_g-1",
+        ),
         ("UPPER/x", "UPPER/x:latest", "UPPER/x:latest", "UPPER/x:latest"),
         ("docker.io/library/gh.io/x", "docker.io/library/gh.io/x:latest", "docker.io/library/gh.io/x:latest", "library/gh.io/x:latest"),
     ],
@@ -41,10 +46,36 @@ def test_names(text: str, plain: str, qualified: str, familiar: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", ":", "a:", "a@", "A", "a//b", "/a", "a/", "-a", "a-", "a..b", "a___b", "a:.x", "a:" + "x" * 129, "x" * 256, "a b", "a\n", "a@sha256:1",
-        f"a@{D}0", f"a@sha512:{'a' * 64}", f"@{D}", "b" * 64, "host:/x", "host:999999/x", "-host.io/x", "a@b@c", "http://x/y", "é",
+        "",
+        ":",
+        "a:",
+        "a@",
+        "A",
+        "a//b",
+        "/a",
+        "a/",
+        "-a",
+        "a-",
+        "a..b",
+        "a___b",
+        "a:.x",
+        "a:" + "x" * 129,
+        "x" * 256,
+        "a b",
+        "a\n",
+        "a@sha256:1",
+        f"a@{D}0",
+        f"a@sha512:{'a' * 64}",
+        f"@{D}",
+        "b" * 64,
+        "host:/x",
+        "host:999999/x",
+        "-host.io/x",
+        "a@b@c",
+        "http://x/y",
+        "é",
     ],
-)  # fmt: skip
+)
 def test_what_is_no_name(text: str) -> None:
     with pytest.raises(UsageError, match=r"^image .*: that is no image's name; write it like debian:trixie$"):
         parse_reference(text)

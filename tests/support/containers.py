@@ -141,8 +141,10 @@ class Host:
         return self.run(script(text, **process))
 
 
-def mounts_of_host() -> list[str]:
-    return Path("/proc/self/mountinfo").read_text().splitlines()
+def mounts_of_host(folder: Path) -> list[str]:
+    """Mounts below a folder: elsewhere others may mount meanwhile."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line for line in lines if line.split()[4].startswith(str(folder))]
 
 
 def children_of_ours() -> list[str]:

@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import json
 import re
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,17 +44,27 @@ class Made:
 
 
 def make_image(
-    archives: list[bytes], *, family: str = "oci", compress: Callable[[bytes], bytes] = packed, ending: str = "gzip",
-    diff_ids: list[str] | None = None, config: dict[str, Any] | None = None,
-) -> Made:  # fmt: skip
+    archives: list[bytes],
+    *,
+    family: str = "oci",
+    compress: Callable[[bytes], bytes] = packed,
+    ending: str = "gzip",
+    diff_ids: list[str] | None = None,
+    config: dict[str, Any] | None = None,
+) -> Made:
     """An image of tar archives."""
     types = {
-        "oci": (OCI_MANIFEST, "application/vnd.oci.image.config.v1+json", "application/vnd.oci.image.layer.v1.tar" + (f"+{ending}" if ending else "")),
+        "oci": (
+            OCI_MANIFEST,
+            "application/vnd.oci.image.config.v1+json",
+            "application/vnd.oci.image.layer.v1.tar" + (f"+{ending}" if ending else ""),
+        ),
         "docker": (
-            "application/vnd.docker.distribution.manifest.v2+json", "application/vnd.docker.container.image.v1+json",
+            "application/vnd.docker.distribution.manifest.v2+json",
+            "application/vnd.docker.container.image.v1+json",
             "application/vnd.docker.image.rootfs.diff.tar" + (f".{ending}" if ending else ""),
         ),
-    }[family]  # fmt: skip
+    }[family]
     blobs: dict[str, bytes] = {}
     layers = []
     for archive in archives:
@@ -61,12 +72,21 @@ def make_image(
         blobs[digest_of(data)] = data
         layers.append({"mediaType": types[2], "digest": digest_of(data), "size": len(data)})
     told = diff_ids or [digest_of(archive) for archive in archives]
-    document = {"architecture": "amd64", "os": "linux", "config": {"Cmd": ["sh"]}, "rootfs": {"type": "layers", "diff_ids": told}, **(config or {})}
+    document = {
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {"Cmd": ["sh"]},
+        "rootfs": {"type": "layers", "diff_ids": told},
+        **(config or {}),
+    }
     raw = json.dumps(document).encode()
     blobs[digest_of(raw)] = raw
     manifest = {
-        "schemaVersion": 2, "mediaType": types[0], "config": {"mediaType": types[1], "digest": digest_of(raw), "size": len(raw)}, "layers": layers,
-    }  # fmt: skip
+        "schemaVersion": 2,
+        "mediaType": types[0],
+        "config": {"mediaType": types[1], "digest": digest_of(raw), "size": len(raw)},
+        "layers": layers,
+    }
     return Made(json.dumps(manifest).encode(), raw, blobs, told, types[0])
 
 
@@ -98,7 +118,8 @@ class FakeRegistry:
     def add_index(self, name: str, tag: str, offers: list[tuple[Made, dict[str, str]]]) -> str:
         """Serve an index of images."""
         listed = [
-            {"mediaType": made.media_type, "digest": made.digest, "size": len(made.manifest), "platform": platform} for made, platform in offers
+            {"mediaType": made.media_type, "digest": made.digest, "size": len(made.manifest), "platform": platform}
+            for made, platform in offers
         ]
         raw = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": listed}).encode()
         for made, _ in offers:
@@ -117,7 +138,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     registry: FakeRegistry
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *args: object) -> None:
         """Nothing is printed."""
 
     def answer(self, status: int, body: bytes = b"", **headers: str) -> bool:
@@ -226,10 +247,12 @@ class _Server(http.server.ThreadingHTTPServer):
 
 
 @contextmanager
-def serving() -> Iterator[FakeRegistry]:
+def serving(tls: ssl.SSLContext | None = None) -> Iterator[FakeRegistry]:
     """A registry on the loopback."""
     registry = FakeRegistry()
     server = _Server(("127.0.0.1", 0), type("BoundHandler", (Handler,), {"registry": registry}))
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     registry.address = f"127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()

@@ -48,12 +48,13 @@ async def serve(folders: Folders, ready: int | None = None) -> None:
         if ready is not None:
             os.write(ready, b"ready\n")
             os.close(ready)
+        warming = asyncio.ensure_future(engine.warm_up())
         waiting = asyncio.ensure_future(stopping.wait())
         await asyncio.wait([server, waiting], return_when=asyncio.FIRST_COMPLETED)
         if server.done():
             server.result()
         server.cancel()
-        await asyncio.gather(server, return_exceptions=True)
+        await asyncio.gather(server, warming, return_exceptions=True)
         listener.close()
         folders.socket.unlink(missing_ok=True)
     finally:

@@ -1,7 +1,7 @@
 """Completion scripts for bash, zsh and fish, made from the verbs' descriptions.
 
-Pure text: verbs, flags and fixed choices are written into the script; names of images are asked for when they are needed,
-with ``gasang images --format name``.
+Pure text: verbs, flags and fixed choices are written into the script; names of images and machines are asked for when they are
+needed, with ``gasang images --format name`` and ``gasang ps --all --format name``. No daemon is started for that.
 """
 
 from __future__ import annotations
@@ -11,7 +11,11 @@ from typing import Any, Final
 
 from gasang.cli.options import Option, Syntax
 
-_IMAGES: Final = "gasang images --format name 2>/dev/null"
+_LISTS: Final = {
+    "images": "GASANG_AUTOSTART=no gasang images --format name 2>/dev/null",
+    "machines": "GASANG_AUTOSTART=no gasang ps --all --format name 2>/dev/null",
+}
+"""What an argument completes → what lists it."""
 
 
 def _flags(syntax: Syntax) -> list[str]:
@@ -40,7 +44,7 @@ def _bash_verb(verb: str, syntax: Syntax) -> list[str]:
     lines += [f"        {_spellings(option)}) {_bash_values(option)}; return ;;" for option in syntax.options if option.takes_value]
     lines += ["      esac", f'      flags="{" ".join(_flags(syntax))}"']
     arguments = {
-        "images": f'COMPREPLY+=($(compgen -W "$({_IMAGES})" -- "$word"))',
+        **{kind: f'COMPREPLY+=($(compgen -W "$({command})" -- "$word"))' for kind, command in _LISTS.items()},
         "files": 'COMPREPLY+=($(compgen -f -- "$word"))',
     }
     if _kind_of_argument(syntax) in arguments:
@@ -93,7 +97,7 @@ def _zsh_argument(syntax: Syntax) -> list[str]:
     kind = _kind_of_argument(syntax)
     if not kind:
         return []
-    action = {"images": "_gasang_images", "files": "_files"}.get(kind, f"({kind})")
+    action = {**{name: f"_gasang_{name}" for name in _LISTS}, "files": "_files"}.get(kind, f"({kind})")
     return [f"'*:{_zsh_quoted(syntax.arguments[0].name)}:{action}'"]
 
 
@@ -101,7 +105,7 @@ def zsh(verbs: Mapping[str, Syntax], summaries: Mapping[str, str]) -> str:
     """The script for zsh, to be put into a folder of $fpath as _gasang, or sourced."""
     lines = [
         "#compdef gasang",
-        f'_gasang_images() {{ compadd -- ${{(f)"$({_IMAGES})"}} }}',
+        *(f'_gasang_{kind}() {{ compadd -- ${{(f)"$({command})"}} }}' for kind, command in _LISTS.items()),
         "_gasang() {",
         "  if (( CURRENT == 2 )); then",
         "    local -a verbs=(",
@@ -141,7 +145,7 @@ def _fish_option(verb: str, option: Option[Any]) -> str:
 
 def _fish_argument(verb: str, syntax: Syntax) -> list[str]:
     kind = _kind_of_argument(syntax)
-    choices = {"": "", "files": "", "images": f"({_IMAGES})"}.get(kind, kind)
+    choices = {"": "", "files": "", **{name: f"(env {command})" for name, command in _LISTS.items()}}.get(kind, kind)
     files = " -F" if kind == "files" else ""
     if not (choices or files):
         return []

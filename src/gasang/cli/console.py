@@ -39,11 +39,19 @@ class Leave(Enum):
 class StreamConsole:
     """A console on open files (standard input, output and error by number). Use it as a context manager, in the main thread.
 
-    `raw`: the input is a terminal whose every key goes to the guest. `reads_input`: without it the guest's input is at its
-    end from the start.
+    `raw`: the input is a terminal whose every key goes to the guest, but for those that `split` finds to leave. `reads_input`:
+    without it the guest's input is at its end from the start.
     """
 
-    def __init__(self, *, raw: bool, reads_input: bool, descriptors: tuple[int, int, int] = (0, 1, 2)) -> None:
+    def __init__(
+        self,
+        *,
+        raw: bool,
+        reads_input: bool,
+        descriptors: tuple[int, int, int] = (0, 1, 2),
+        split: Callable[[bytes], tuple[bytes, bool]] = split_at_leave_key,
+    ) -> None:
+        self._split = split
         self._input, self._output, self._error = descriptors
         self._raw = RawMode(self._input) if raw else None
         self._reads_input = reads_input
@@ -150,12 +158,14 @@ class StreamConsole:
                 if not data:  # the terminal has gone
                     self._leave(Leave.KEY)
                     return
-                data, leaves = split_at_leave_key(data)
+                data, leaves = self._split(data)
                 if leaves:
                     if data:
                         callback(data)
                     self._leave(Leave.KEY)
                     return
+                if not data:  # held back
+                    continue
             callback(data)
             if not data:
                 return

@@ -83,7 +83,6 @@ def _wants_debug(words: list[str]) -> bool:
 
 
 def _dispatch(words: list[str]) -> int:
-    from gasang.cli.help import page
     from gasang.cli.options import HELP
     from gasang.cli.parse import parse
     from gasang.cli.standard import DEBUG, with_standard_options
@@ -94,6 +93,8 @@ def _dispatch(words: list[str]) -> int:
     syntax = with_standard_options(module.SYNTAX)
     parsed = parse(verb, syntax, [*early, *words])
     if parsed.get(HELP):
+        from gasang.cli.help import page
+
         print(page(verb, syntax), end="")
         return 0
     from gasang.cli.settings import Context

@@ -12,22 +12,23 @@ The parser does no I/O and knows no verb.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from gasang.core.errors import UsageError
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
-class Option(Generic[T]):
+class Option(Generic[T_co]):
     """A flag of a verb. `read` makes its value from the texts given, in order; none were given: an empty tuple."""
 
     def __init__(
         self,
         name: str,
         help: str,  # noqa: A002
-        read: Callable[[tuple[str, ...]], T],
+        read: Callable[[tuple[str, ...]], T_co],
         *,
         placeholder: str = "",
         short: str = "",
@@ -105,7 +106,7 @@ def plain_text(text: str, subject: str) -> str:
 
 
 class Argument(NamedTuple):
-    """A word of a verb that is no option. `completes` names what a shell may propose: "images", "files" or nothing."""
+    """A word of a verb that is no option. `completes` names what a shell may propose: "images", "machines", "files" or nothing."""
 
     name: str
     help: str
@@ -136,8 +137,16 @@ class Parsed:
         return result
 
 
+def never(given: Collection[str]) -> bool:
+    """Options may stand after the arguments, whatever is given."""
+    return False
+
+
 class Syntax(NamedTuple):
-    """All that a verb accepts. `command` is the help of the words after ``--``; empty: the verb takes none."""
+    """All that a verb accepts. `command` is the help of the words after ``--``; empty: the verb takes none.
+
+    `closes`, asked with the names of the options given, tells whether every word after the last argument belongs to the command.
+    """
 
     summary: str
     options: tuple[Option[Any], ...] = ()
@@ -145,3 +154,4 @@ class Syntax(NamedTuple):
     command: str = ""
     examples: tuple[Example, ...] = ()
     notes: str = ""
+    closes: Callable[[Collection[str]], bool] = never

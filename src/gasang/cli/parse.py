@@ -2,8 +2,8 @@
 
 Rules: options may stand before and after the arguments, as ``--name value``, ``--name=value``, ``-nvalue`` or, for
 switches, bundled as ``-it``. ``--`` ends them. Where a verb takes a command, the command starts at ``--`` or at the first word
-that is no option after the arguments; from there on every word is the command's own. Long options are never abbreviated: a
-script must not change its meaning when an option is added.
+that is no option after the arguments, or right after them where the verb says so; from there on every word is the command's
+own. Long options are never abbreviated: a script must not change its meaning when an option is added.
 """
 
 from __future__ import annotations
@@ -73,6 +73,8 @@ class _Reader:
     def _argument(self, word: str) -> None:
         if self._most is None or len(self.arguments) < self._most:
             self.arguments.append(word)
+            if len(self.arguments) == self._most and self._syntax.command and self._syntax.closes(self.texts):
+                self.command, self._words = self._words[1:] if self._words[:1] == ["--"] else self._words, []
         elif self._syntax.command:
             self.command, self._words = [word, *self._words], []
         else:

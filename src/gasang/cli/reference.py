@@ -24,8 +24,8 @@ _EXITS = (
     ("7", "disk, memory or quota is exhausted"),
     ("8", "no progress within the time allowed"),
     ("9", "the daemon is needed and does not run"),
-    ("125", "`run`: the machine died before its command ended"),
-    ("126, 127", "`run`: the command cannot be executed, or is not there, inside the machine"),
+    ("125", "`run`: the machine could not start, or died before its command ended"),
+    ("126, 127", "`run`, `exec`: the command cannot be executed, or is not there, inside the machine"),
     ("130", "interrupted (Ctrl-C); another signal: 128 and its number"),
     ("141", "nobody reads the output"),
 )
@@ -63,7 +63,8 @@ def markdown() -> str:
     for verb, syntax in all_verbs().items():
         parts.append(f"## gasang {verb}\n\n```\n{page(verb, syntax)}```\n")
     rows = "".join(f"| {code} | {meaning} |\n" for code, meaning in _EXITS)
-    parts.append(f"## Exit codes\n\n`run` passes on the code of the command inside. Otherwise:\n\n| code | means |\n| --- | --- |\n{rows}")
+    told = "`run` and `exec` pass on the code of the command inside. Otherwise:"
+    parts.append(f"## Exit codes\n\n{told}\n\n| code | means |\n| --- | --- |\n{rows}")
     rows = "".join(f"| `{s.name}` | `{s.variable}` | {f'`{s.default}`' if s.default else ''} | {s.help} |\n" for s in SETTINGS.values())
     parts.append(
         "## Settings\n\nA flag wins over the variable, that over `gasang.toml` in the working directory or the nearest one above it,\n"

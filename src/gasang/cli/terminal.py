@@ -19,6 +19,9 @@ from gasang.core.errors import UnsupportedError, UsageError
 LEAVE_KEY: Final = 0x1D
 """Ctrl-], as telnet and virsh have it."""
 
+_CTRL_P: Final = 0x10
+_CTRL_Q: Final = 0x11
+
 RESET: Final = b"\x1b[0m\x1b[?25h\x1b[?1l\x1b>\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l"
 """Undoes what a guest that is left in the middle of a full-screen program leaves behind: colours, a hidden cursor,
 application keys, mouse reports, bracketed paste (xterm control sequences, DECSTR's parts that do not clear the screen)."""
@@ -28,6 +31,26 @@ def split_at_leave_key(data: bytes) -> tuple[bytes, bool]:
     """What was typed before Ctrl-], and whether it was typed."""
     before, key, _ = data.partition(bytes([LEAVE_KEY]))
     return before, bool(key)
+
+
+class DetachKeys:
+    """Ctrl-], or Ctrl-p followed by Ctrl-q as Docker has it. A Ctrl-p is held back until the next key tells what it is."""
+
+    def __init__(self) -> None:
+        self._held = False
+
+    def split(self, data: bytes) -> tuple[bytes, bool]:
+        """What is for the guest of what was typed, and whether the person leaves."""
+        kept = bytearray()
+        for key in data:
+            if key == LEAVE_KEY or (self._held and key == _CTRL_Q):
+                return bytes(kept), True
+            if self._held:
+                kept.append(_CTRL_P)
+            self._held = key == _CTRL_P
+            if not self._held:
+                kept.append(key)
+        return bytes(kept), False
 
 
 def window_size(descriptor: int) -> WindowSize | None:

@@ -103,6 +103,7 @@ _ALL: Final = (
     Setting("keyring", "", parse_keyring, "keys that sign a mirror's release file, as gpgv takes them (default: Debian's)", personal=True),
     Setting("timeout", "30s", parse_timeout, "how long a mirror may send nothing until it is asked once more"),
     Setting("progress", "auto", one_of("auto", "plain", "json", "none"), "how progress is shown"),
+    Setting("autostart", "true", parse_boolean, "start the daemon when a verb needs it"),
     Setting("debug", "false", parse_boolean, "show tracebacks of errors"),
 )
 SETTINGS: Final[dict[str, Setting]] = {setting.name: setting for setting in _ALL}

@@ -25,6 +25,7 @@ from gasang.daemon.networks import ContainerNetworks
 from gasang.daemon.records import Database, Table
 from gasang.daemon.services import Services
 from gasang.daemon.volumes import Volumes
+from gasang.kinds.container.supervisor.executable import program_descriptor
 
 UNKNOWN: Final = 255
 """The exit code of a container whose end nobody saw: the host went down."""
@@ -103,6 +104,11 @@ class Engine:
         except (GasangError, OSError) as error:
             container.status.error = str(error)
             self.containers.save(container)
+
+    async def warm_up(self) -> None:
+        """Have what the first container needs: programs compiled, layers that a crash of the host left half-written forgotten."""
+        await asyncio.to_thread(program_descriptor)
+        await asyncio.to_thread(self.images.recover)
 
     def close(self) -> None:
         """Let go of everything; what runs goes on."""

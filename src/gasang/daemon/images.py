@@ -18,6 +18,7 @@ from gasang.daemon.records import Table
 from gasang.daemon.views import ImageView
 from gasang.images.containers import ContainerImage, Containers
 from gasang.images.content.content import Content
+from gasang.images.content.settling import recover
 from gasang.images.flat import pack_changes
 from gasang.images.reference import parse_reference
 from gasang.images.registry.credentials import Credentials, Keyring
@@ -99,6 +100,11 @@ class DaemonImages:
         except GasangError:
             return False
         return held.diff_ids[: len(wanted.diff_ids)] == wanted.diff_ids and bool(wanted.diff_ids)
+
+    def recover(self) -> None:
+        """Forget what a crash of the host left half-written."""
+        self.content.prepare()
+        recover(self.content)
 
     def count(self) -> int:
         """How many there are."""
@@ -229,22 +235,8 @@ class DaemonImages:
         """Take a name or the image; what was done, in the API's words. `running` and `stopped` are its containers. Raises StateError."""
         image = self.find(name)
         by_id = image.id.removeprefix("sha256:").startswith(name.removeprefix("sha256:"))
-        last = by_id or len(image.references) <= 1
-        short = image.id.removeprefix("sha256:")[:12]
-        if last and running:
-            raise StateError(
-                f"conflict: unable to delete {short} (cannot be forced)",
-                f"image is being used by running container {running[0][:12]}",
-                "stop it first",
-            )
-        if last and stopped and not force:
-            raise StateError(
-                f"conflict: unable to remove repository reference {name!r} (must force)"
-                if not by_id
-                else f"conflict: unable to delete {short} (must be forced)",
-                f"image is being used by stopped container {stopped[0][:12]}",
-                "remove the container first, or force it",
-            )
+        if by_id or len(image.references) <= 1:
+            _check_removal(image, name, by_id=by_id, force=force, running=running, stopped=stopped)
         taken, deleted = self.containers.remove(name, force=force)
         with self._lock:
             for key in deleted:
@@ -252,6 +244,9 @@ class DaemonImages:
         result = [{"Untagged": str(parse_reference(entry).familiar())} for entry in taken]
         result += [{"Untagged": str(parse_reference(entry).familiar())} for entry in image.repository_digests if deleted]
         result += [{"Deleted": key} for key in deleted]
+        if deleted:
+            shared = {layer for other in self.containers.images() for layer in other.diff_ids}
+            result += [{"Deleted": layer} for layer in reversed(image.diff_ids) if layer not in shared]
         for entry in result:
             action, key = next(iter(entry.items()))
             self._events.tell("image", "untag" if action == "Untagged" else "delete", image.id, {"name": key})
@@ -263,6 +258,28 @@ class DaemonImages:
         with self._lock:
             self._views.clear()
         return gone, freed
+
+
+def _check_removal(image: ContainerImage, name: str, *, by_id: bool, force: bool, running: list[str], stopped: list[str]) -> None:
+    """Raise StateError, in Docker's words, where containers or other names keep an image from going."""
+    short = image.id.removeprefix("sha256:")[:12]
+    users = [*running, *stopped]
+    if not by_id:
+        if users and not force:
+            subject = f'conflict: unable to remove repository reference "{name}" (must force)'
+            raise StateError(subject, f"container {users[0][:12]} is using its referenced image {short}", "remove it first, or force it")
+        return
+    if running:
+        cause = f"image is being used by running container {running[0][:12]}"
+        raise StateError(f"conflict: unable to delete {short} (cannot be forced)", cause, "stop it first")
+    if force:
+        return
+    if len(image.references) > 1:
+        cause = "image is referenced in multiple repositories"
+        raise StateError(f"conflict: unable to delete {short} (must be forced)", cause, "name one of them, or force it")
+    if stopped:
+        cause = f"image is being used by stopped container {stopped[0][:12]}"
+        raise StateError(f"conflict: unable to delete {short} (must be forced)", cause, "remove it first, or force it")
 
 
 def _is_of(view: ImageView, wanted: Platform) -> bool:

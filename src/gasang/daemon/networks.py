@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from gasang.core.errors import GasangError, StateError, UnsupportedError, UsageError
+from gasang.core.errors import GasangError, NotFoundError, PermissionDeniedError, StateError, UnsupportedError, UsageError
 from gasang.daemon.containers.record import Container
 from gasang.daemon.events import Events
 from gasang.daemon.records import Database, Table
@@ -93,7 +93,7 @@ class ContainerNetworks:
             self._find(mode.removeprefix("container:"))
         for name in container.endpoints:
             if name not in _BUILTIN:
-                self.host.inspect(name)
+                self.find(name)
         ports_of(container)
 
     async def join(self, container: Container) -> dict[str, str]:
@@ -115,9 +115,8 @@ class ContainerNetworks:
         namespace = netns.create()
         self._held[container.id] = namespace
         try:
-            self.host.isolate(namespace)
-            for index, name in enumerate(container.endpoints):
-                self._connect(container, name, namespace, index)
+            for name in container.endpoints:
+                self._connect(container, name, namespace)
             self._publish(container)
         except (GasangError, OSError):
             self._leave(container, dying=False)
@@ -125,9 +124,9 @@ class ContainerNetworks:
         return namespace
 
     def _network(self, name: str) -> Network:
-        return self.host.default() if name in ("bridge", "default") else self.host.inspect(name)
+        return self.host.default() if name in ("bridge", "default") else self.find(name)
 
-    def _connect(self, container: Container, name: str, namespace: int, index: int) -> None:
+    def _connect(self, container: Container, name: str, namespace: int) -> None:
         network = self._network(name)
         asked = container.endpoints[name]
         fixed = asked.get("IPAMConfig") or {}
@@ -136,13 +135,17 @@ class ContainerNetworks:
             machine=container.id,
             name=container.name,
             aliases=aliases,
-            interface=f"eth{index}",
             ipv4=fixed.get("IPv4Address") or "",
             ipv6=fixed.get("IPv6Address") or "",
             mac=asked.get("MacAddress") or "",
-            default_route=index == 0,
+            resolvers=tuple(container.host["Dns"] or ()),
         )
-        endpoint = self.host.connect(network.id, namespace, spec)
+        try:
+            endpoint = self.host.connect(network.id, namespace, spec)
+        except StateError as error:
+            if spec.ipv4 and spec.ipv4 in error.subject:
+                raise StateError(f"Address already in use: {spec.ipv4}", error.cause, error.hint) from error
+            raise
         asked.update(self._shown(network, endpoint))
 
     def _shown(self, network: Network, endpoint: Endpoint) -> dict[str, Any]:
@@ -168,8 +171,23 @@ class ContainerNetworks:
         if not wanted or not ends:
             return
         routed = next((end for end in ends if end.gateway4 or end.gateway6), ends[0])
-        for port in self.host.publish(routed, wanted):
+        try:
+            published = self.host.publish(routed, wanted)
+        except StateError as error:
+            raise self._port_taken(wanted, error) from error
+        for port in published:
             self._show_port(container, port)
+
+    def _port_taken(self, wanted: list[PortSpec], error: StateError) -> StateError:
+        """In Docker's words: another container has the port, or another program of the host."""
+        held = {(port.protocol, port.host_port) for endpoint in self.host.endpoints() for port in endpoint.published}
+        for spec in wanted:
+            if spec.host_port and (spec.protocol, spec.host_port) in held:
+                where = f"{spec.host_address or '127.0.0.1'}:{spec.host_port}"
+                return StateError(f"Bind for {where} failed: port is already allocated", "another container has it", "choose another port")
+        return StateError(
+            f"failed to bind host port: {error.subject}: address already in use", "another program has it", "choose another port"
+        )
 
     def _show_port(self, container: Container, port: Published) -> None:
         binding = {"HostIp": port.host_address, "HostPort": str(port.host_port)}
@@ -221,16 +239,14 @@ class ContainerNetworks:
 
     def connect(self, name: str, container: Container, asked: dict[str, Any]) -> None:
         """Join a container, running or not, to one more network. Raises GasangError."""
-        network = self.host.inspect(name)
+        network = self.find(name)
         if network.name in container.endpoints:
             raise StateError(f"endpoint {container.name}", f"it already exists in network {network.name}", "disconnect it first")
         container.endpoints[network.name] = asked
         if container.status.alive:
             namespace = netns.of_process(container.status.pid)
             try:
-                used = {end.interface for end in self.host.endpoints(machine=container.id)}
-                index = next(number for number in range(len(used) + 1) if f"eth{number}" not in used)
-                self._connect(container, network.name, namespace, index)
+                self._connect(container, network.name, namespace)
             except GasangError:
                 del container.endpoints[network.name]
                 raise
@@ -245,8 +261,13 @@ class ContainerNetworks:
             raise StateError(
                 f"container {container.id}", f"is not connected to network {network.name}", "docker inspect tells its networks"
             )
-        for endpoint in self.host.endpoints(network.id, container.id):
-            self.host.disconnect(endpoint)
+        namespace = netns.of_process(container.status.pid) if container.status.alive else None
+        try:
+            for endpoint in self.host.endpoints(network.id, container.id):
+                self.host.disconnect(endpoint, namespace=namespace)
+        finally:
+            if namespace is not None:
+                os.close(namespace)
         del container.endpoints[network.name]
         self._events.tell("network", "disconnect", network.id, {"container": container.id, "name": network.name, "type": "bridge"})
 
@@ -267,24 +288,38 @@ class ContainerNetworks:
                 lines.append(f"{address}\t{name}")
         hostname = container.config["Hostname"]
         domain = f"{hostname}.{container.config['Domainname']} " if container.config["Domainname"] else ""
+        lines += self._links(container)
         for end in container.endpoints.values():
             for address in (end.get("IPAddress"), end.get("GlobalIPv6Address")):
                 if address:
                     lines.append(f"{address}\t{domain}{hostname}")
         return {"hosts": "\n".join(lines) + "\n", "resolv.conf": self._resolver(container)}
 
+    def _links(self, container: Container) -> list[str]:
+        """Lines for containers of the default bridge that are linked by name, as it was done before there were named networks."""
+        lines = []
+        for link in container.host["Links"] or []:
+            name, _, alias = link.partition(":")
+            other = self._find(name)
+            address = other.endpoints.get("bridge", {}).get("IPAddress")
+            if not address:
+                raise StateError(f"Cannot link to {name}", "it is not running on the default bridge", "start it first")
+            names = dict.fromkeys([alias or other.name, other.config["Hostname"], other.name])
+            lines.append(f"{address}\t{' '.join(names)}")
+        return lines
+
     def _resolver(self, container: Container) -> str:
+        """The resolver of a network answers by names, and asks the container's or the host's own for the rest."""
         host = container.host
-        theirs = [line.split() for line in _host_file("/etc/resolv.conf").splitlines()]
-        named = any(name not in _BUILTIN for name in container.endpoints)
-        servers = host["Dns"] or [words[1] for words in theirs if words[:1] == ["nameserver"] and len(words) > 1]
-        if host["NetworkMode"] != "host":
-            servers = ["127.0.0.11"] if named else [server for server in servers if not server.startswith(("127.", "::1"))]
-        search = host["DnsSearch"] or [word for words in theirs if words[:1] == ["search"] for word in words[1:]]
-        options = host["DnsOptions"] or [word for words in theirs if words[:1] == ["options"] for word in words[1:]]
-        lines = [f"nameserver {server}" for server in servers]
-        lines += [f"search {' '.join(search)}"] if search and search != ["."] else []
-        lines += [f"options {' '.join(options)}"] if options else []
+        ends = self.host.endpoints(machine=container.id)
+        if ends:
+            return self.host.resolv_conf(ends[0], host["DnsSearch"] or (), host["DnsOptions"] or ())
+        theirs = _host_file("/etc/resolv.conf")
+        if not (host["Dns"] or host["DnsSearch"] or host["DnsOptions"]):
+            return theirs
+        lines = [f"nameserver {server}" for server in host["Dns"] or []]
+        lines += [f"search {' '.join(host['DnsSearch'])}"] if host["DnsSearch"] else []
+        lines += [f"options {' '.join(host['DnsOptions'])}"] if host["DnsOptions"] else []
         return "\n".join(lines) + "\n"
 
     # the API's view
@@ -307,6 +342,8 @@ class ContainerNetworks:
             labels={str(key): str(value) for key, value in (document.get("Labels") or {}).items()},
             options={str(key): str(value) for key, value in options.items()},
         )
+        if any(network.name == name for network in self.host.list()) or name in _BUILTIN:
+            raise StateError(f"network with name {name} already exists", "names are given once", "choose another")
         made = self.host.create(spec)
         self._events.tell("network", "create", made.id, {"name": made.name, "type": "bridge"})
         return made
@@ -315,9 +352,23 @@ class ContainerNetworks:
         """Remove a network. Raises GasangError."""
         if name in ("host", "none", network_id("host"), network_id("none")):
             raise StateError(f"network {name}", "it is a pre-defined network and cannot be removed")
+        network = self.find(name)
+        members = [end.name or end.machine[:12] for end in self.host.endpoints(network.id)]
+        if members:
+            inside = " ".join(f'name:"{member}"' for member in sorted(members))
+            raise PermissionDeniedError(
+                f"error while removing network: network {network.name} has active endpoints ({inside})", "disconnect them first"
+            )
         gone = self.host.remove(name)
         self._events.tell("network", "destroy", gone.id, {"name": gone.name, "type": "bridge"})
         return gone
+
+    def find(self, name: str) -> Network:
+        """The network of a name or id. Raises NotFoundError in Docker's words."""
+        try:
+            return self.host.inspect(name)
+        except NotFoundError:
+            raise NotFoundError(f"network {name[:80]} not found", "docker network ls lists what is here") from None
 
     def show(self, network: Network) -> dict[str, Any]:
         """A network as the API shows it."""

@@ -40,7 +40,11 @@ class Volumes:
         if driver not in ("", "local"):
             raise UnsupportedError(f"volume driver {driver[:40]!r}", "there is only 'local'", "leave the driver out")
         if name and not NAME.fullmatch(name):
-            raise UsageError(f"volume {name[:80]!r}", "only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed in its name", "choose another")
+            raise UsageError(
+                f"{name[:80]!r} includes invalid characters for a local volume name",
+                "only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
+                "choose another",
+            )
         if name in self._table:
             return self._table[name]
         made = name or new_id()

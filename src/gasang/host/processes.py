@@ -40,6 +40,7 @@ RLIMITS: Final = {
 }  # fmt: skip
 
 TIOCSCTTY: Final = 0x540E
+TIOCSPGRP: Final = 0x5410
 TIOCSWINSZ: Final = 0x5414
 TIOCSPTLCK: Final = 0x40045431
 TIOCGPTPEER: Final = 0x5441

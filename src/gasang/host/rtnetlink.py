@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 import struct
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
 
 from gasang.core.errors import BadInputError
@@ -164,14 +164,14 @@ def new_address(index: int, address: bytes, prefix: int) -> Message:
     else:
         header = _ADDRESS.pack(socket.AF_INET6, prefix, _NO_DUPLICATE_DETECTION, 0, index)
         body = header + attribute(_LOCAL, address) + attribute(_ADDRESS_ITSELF, address) + u32(_ADDRESS_FLAGS, _NO_DUPLICATE_DETECTION)
-    return Message(NEW_ADDRESS, CREATE | EXCL, body, f"address {ip_address(address)}")
+    return Message(NEW_ADDRESS, CREATE | EXCL, body, f"address {_shown(address)}")
 
 
 def default_route(index: int, gateway: bytes) -> Message:
     """Everything else goes to `gateway` out of that interface."""
     family = socket.AF_INET if len(gateway) == 4 else socket.AF_INET6
     header = _ROUTE.pack(family, 0, 0, 0, _TABLE_MAIN, _PROTOCOL_BOOT, 0, _TYPE_UNICAST, 0)
-    return Message(NEW_ROUTE, CREATE | EXCL, header + attribute(_GATEWAY, gateway) + u32(_OUT, index), f"route by {ip_address(gateway)}")
+    return Message(NEW_ROUTE, CREATE | EXCL, header + attribute(_GATEWAY, gateway) + u32(_OUT, index), f"route by {_shown(gateway)}")
 
 
 def route_to(destination: bytes, prefix: int, gateway: bytes, index: int) -> Message:
@@ -179,15 +179,13 @@ def route_to(destination: bytes, prefix: int, gateway: bytes, index: int) -> Mes
     family = socket.AF_INET if len(gateway) == 4 else socket.AF_INET6
     header = _ROUTE.pack(family, prefix, 0, 0, _TABLE_MAIN, _PROTOCOL_BOOT, 0, _TYPE_UNICAST, 0)
     body = header + attribute(_DESTINATION, destination) + attribute(_GATEWAY, gateway) + u32(_OUT, index)
-    return Message(NEW_ROUTE, CREATE | EXCL, body, f"route to {ip_address(destination)}/{prefix}")
+    return Message(NEW_ROUTE, CREATE | EXCL, body, f"route to {_shown(destination)}/{prefix}")
 
 
 def delete_address(index: int, address: bytes, prefix: int) -> Message:
     """Take an address from an interface."""
     family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
-    return Message(
-        DELETE_ADDRESS, 0, _ADDRESS.pack(family, prefix, 0, 0, index) + attribute(_LOCAL, address), f"address {ip_address(address)}"
-    )
+    return Message(DELETE_ADDRESS, 0, _ADDRESS.pack(family, prefix, 0, 0, index) + attribute(_LOCAL, address), f"address {_shown(address)}")
 
 
 def link_of(answer: Answer) -> Link:
@@ -239,6 +237,10 @@ def network_of(answer: Answer) -> IPv4Network | IPv6Network | None:
     if packed is None or width != len(packed) or prefix > width * 8 or (route and prefix == 0):
         return None
     return ip_network((packed, prefix), strict=False)
+
+
+def _shown(address: bytes) -> str:
+    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
 
 
 def _string(value: bytes) -> str:

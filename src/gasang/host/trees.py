@@ -64,7 +64,7 @@ def _options(lowers: Sequence[Path], upper: Path | None, work: Path | None) -> l
     joined = ":".join(escaped)
     options = [("lowerdir", joined)] if len(joined) <= _LONGEST else [("lowerdir+", str(path)) for path in lowers]
     if upper is not None and work is not None:
-        options += [("upperdir", str(upper)), ("workdir", str(work))]
+        options += [("upperdir", str(upper)), ("workdir", str(work)), ("redirect_dir", "off"), ("metacopy", "off")]
     return options
 
 

@@ -191,16 +191,14 @@ class Containers:
         name = str(reference.qualified()) if reference else ""
         with self.content.changing_index() as entries:
             before = [entry for entry in entries if entry.manifest.digest == manifest.digest]
-            known = {digest for entry in before for digest in entry.notes.get(DIGESTS, "").split()}
+            known = {digest for entry in before for digest in entry.notes.get(DIGESTS, "").split()} | set(digests)
             notes = {KIND: CONTAINER, CREATED: datetime.now(UTC).isoformat(timespec="seconds")}
             if name:
                 notes[REFERENCE] = name
-            if known | set(digests):
-                notes[DIGESTS] = " ".join(sorted(known | set(digests)))
-            _untag(entries, name)
-            entries[:] = [entry for entry in entries if not (entry.manifest.digest == manifest.digest and is_nameless(entry))]
-            if name or not any(entry.manifest.digest == manifest.digest for entry in entries):
-                entries.append(Entry(manifest, notes))
+            if known:
+                notes[DIGESTS] = " ".join(sorted(known))
+            if not any({**entry.notes, CREATED: ""} == {**notes, CREATED: ""} for entry in before):
+                _put(entries, Entry(manifest, notes), name)
             group = [entry for entry in entries if entry.manifest.digest == manifest.digest]
         return self._image(group)
 
@@ -255,6 +253,15 @@ def is_container(entry: Entry) -> bool:
 def is_nameless(entry: Entry) -> bool:
     """Whether it holds an image that has lost its names."""
     return is_container(entry) and REFERENCE not in entry.notes
+
+
+def _put(entries: list[Entry], fresh: Entry, name: str) -> None:
+    """Add an entry; the name is taken from whoever has it, and an image that has a name needs no entry without one."""
+    _untag(entries, name)
+    same = [entry for entry in entries if entry.manifest.digest == fresh.manifest.digest]
+    entries[:] = [entry for entry in entries if not (entry in same and is_nameless(entry))]
+    if name or not any(entry in same for entry in entries):
+        entries.append(fresh)
 
 
 def _untag(entries: list[Entry], name: str) -> None:

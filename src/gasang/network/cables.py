@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Final
 
 from gasang.core.errors import GasangError
@@ -73,9 +73,13 @@ def inner_messages(wanted: Plug, index: int) -> list[netlink.Message]:
     addresses = [(text, *text.split("/")) for text in wanted.addresses]
     ipv6 = any(":" in text for text in wanted.addresses)
     messages = [rtnetlink.set_up(rtnetlink.LOOPBACK_INDEX), rtnetlink.set_up(index, quiet=not ipv6)]
-    messages += [rtnetlink.new_address(index, ip_address(address).packed, int(prefix)) for _, address, prefix in addresses]
-    messages += [rtnetlink.default_route(index, ip_address(gateway).packed) for gateway in wanted.gateways]
+    messages += [rtnetlink.new_address(index, _packed(address), int(prefix)) for _, address, prefix in addresses]
+    messages += [rtnetlink.default_route(index, _packed(gateway)) for gateway in wanted.gateways]
     return messages
+
+
+def _packed(address: str) -> bytes:
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
 
 
 def route_by(namespace: int, interface: str, gateways: Sequence[str]) -> None:
@@ -87,7 +91,7 @@ def route_by(namespace: int, interface: str, gateways: Sequence[str]) -> None:
         inside = netlink.Socket(netlink.ROUTE)
     with inside:
         index = rtnetlink.link_of(inside.send([rtnetlink.get_link(interface)])[0]).index
-        inside.send([rtnetlink.default_route(index, ip_address(gateway).packed) for gateway in gateways])
+        inside.send([rtnetlink.default_route(index, _packed(gateway)) for gateway in gateways])
 
 
 def unplug(route: netlink.Socket, host_interfaces: Sequence[str]) -> None:

@@ -24,30 +24,36 @@ class Naming:
         """Stop answering."""
         self._server.close()
 
-    def asked_by(self, network: Network, machine: str, namespace: int) -> tuple[str, ...]:
-        """Whom a machine that joins asks for names: us where there are names, or where it cannot reach the host's resolvers itself.
+    def asked_by(self, network: Network, endpoint: Endpoint, namespace: int) -> tuple[str, ...]:
+        """Whom a machine that joins asks for names: us where there are names, or where it cannot reach the resolvers itself.
 
         Raises StateError, NetlinkError, PermissionDeniedError when the server cannot be had inside.
         """
-        if machine not in self._asking:
-            reachable = self._host.now().reachable_from_inside
+        if endpoint.machine not in self._asking:
+            reachable = endpoint.resolvers or self._host.reachable_from_inside()
             if network.default and reachable:
                 return reachable
-            self.listen(machine, namespace)
+            self.listen(endpoint.machine, namespace, endpoint.resolvers)
         return (SERVER,)
 
-    def listen(self, machine: str, namespace: int) -> None:
-        """Answer that machine inside its namespace.
+    def listen(self, machine: str, namespace: int, resolvers: tuple[str, ...]) -> None:
+        """Answer that machine inside its namespace; names from elsewhere are asked of `resolvers` (empty: the host's).
 
         Raises as `asked_by` does.
         """
-        self._server.serve(machine, listen(namespace))
+        self._server.serve(machine, listen(namespace), resolvers)
         self._asking.add(machine)
 
     def enlist(self, endpoint: Endpoint, network: Network) -> None:
         """An endpoint is there."""
         with self._server.lock:
             self._directory.add(endpoint, network.name, internal=network.spec.internal, named=not network.default)
+
+    def replace(self, before: Endpoint, after: Endpoint, network: Network) -> None:
+        """It has other names now."""
+        with self._server.lock:
+            self._directory.remove(before)
+            self._directory.add(after, network.name, internal=network.spec.internal, named=not network.default)
 
     def delist(self, endpoint: Endpoint, *, last: bool) -> None:
         """It is gone; `last`: its machine is in no network any more."""

@@ -18,7 +18,7 @@ from typing import Any, Final
 from gasang.core.errors import GasangError, NotFoundError, StateError
 from gasang.network import cables, names, ports
 from gasang.network.bridges import Bridges
-from gasang.network.dns.upstream import PATH, SERVER
+from gasang.network.dns.upstream import PATH, SERVER, checked_resolver
 from gasang.network.forwarding import Before
 from gasang.network.naming import Naming
 from gasang.network.proxy import Proxy
@@ -176,6 +176,15 @@ class Networks:
         if namespace is not None and current.default_route:
             self._reroute(current.machine, namespace)
 
+    def rename(self, machine: str, name: str) -> None:
+        """The machine has another name now, also for the others."""
+        with self._lock:
+            for endpoint in self.endpoints(machine=machine):
+                network = self._registry[endpoint.network]
+                renamed = replace(endpoint, name=name)
+                self._naming.replace(endpoint, renamed, network)
+                self._remember(renamed)
+
     def isolate(self, namespace: int) -> None:
         """A machine without a network: it has lo, up."""
         cables.loopback(namespace)
@@ -258,8 +267,9 @@ class Networks:
                 self._bridges.clear()
             self._hold_again()
             for machine, namespace in machines.items():
-                if any(endpoint.dns == (SERVER,) for endpoint in self.endpoints(machine=machine)):
-                    self._naming.listen(machine, namespace)
+                asking = [endpoint for endpoint in self.endpoints(machine=machine) if endpoint.dns == (SERVER,)]
+                if asking:
+                    self._naming.listen(machine, namespace, asking[0].resolvers)
             return lost
 
     # Within
@@ -277,7 +287,7 @@ class Networks:
         try:
             cables.plug(self._bridges.route, _plug(network, endpoint, bridge), namespace)
             try:
-                return replace(endpoint, dns=self._naming.asked_by(network, endpoint.machine, namespace))
+                return replace(endpoint, dns=self._naming.asked_by(network, endpoint, namespace))
             except (GasangError, OSError):
                 self._bridges.unplug([endpoint.host_interface])
                 raise
@@ -290,6 +300,7 @@ class Networks:
         others = self.endpoints(machine=spec.machine)
         interface = names.checked_interface(spec.interface) if spec.interface else _free_interface(others)
         mac = names.checked_hardware_address(spec.mac) if spec.mac else ""
+        resolvers = tuple(checked_resolver(text) for text in spec.resolvers)
         ipv4, ipv6 = self._registry.take(network, spec)
         gateways = self._registry.gateways(network)
         routed = spec.default_route and not network.spec.internal and not any(other.default_route for other in others)
@@ -307,6 +318,7 @@ class Networks:
             gateway4=gateways.get(4, "") if not network.spec.internal else "",
             gateway6=gateways.get(6, "") if not network.spec.internal else "",
             default_route=routed,
+            resolvers=resolvers,
         )
 
     def _reroute(self, machine: str, namespace: int) -> None:

@@ -110,7 +110,8 @@ class Network(Record):
 class EndpointSpec(Record):
     """A place in a network that is wanted. `machine` is the id of the machine; an empty interface or address is chosen.
 
-    `default_route`: if the machine has none yet, its default route goes by this network.
+    `default_route`: if the machine has none yet, its default route goes by this network. `resolvers`: addresses of whom names from
+    elsewhere are asked (empty: the host's).
     """
 
     machine: str
@@ -121,6 +122,7 @@ class EndpointSpec(Record):
     ipv6: str = ""
     mac: str = ""
     default_route: bool = True
+    resolvers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,7 @@ class Endpoint(Record):
     """A place in a network that is taken.
 
     Addresses carry their prefix ("172.17.0.2/16"), gateways do not. `host_interface` is the end of the cable on the host;
-    `default_route` tells whether the machine's goes by this network.
+    `default_route` tells whether the machine's goes by this network; `dns` is whom the machine itself asks for names.
     """
 
     id: str
@@ -170,6 +172,7 @@ class Endpoint(Record):
     gateway6: str = ""
     default_route: bool = True
     dns: tuple[str, ...] = ()
+    resolvers: tuple[str, ...] = ()
     published: tuple[Published, ...] = field(default=(), metadata={"of": Published})
 
     def address(self, family: int) -> str:

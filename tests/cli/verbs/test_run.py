@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gasang.cli import main as command
-from gasang.cli.verbs.run import environment_for
+from gasang.cli.containers.options import environment_for
 
 if TYPE_CHECKING:
     from conftest import Person
@@ -93,22 +93,22 @@ def test_a_kernel_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_the_commands_exit_code_is_passed_on() -> None:
-    assert run("run", "debian:trixie", "false").returncode == 7
+    assert run("run", "--vm", "debian:trixie", "false").returncode == 7
 
 
 def test_settings_fill_in_what_no_flag_gives() -> None:
-    shown = run("run", "debian:trixie", "true", GASANG_CPUS="3", GASANG_MEMORY="256M").stdout
+    shown = run("run", "--vm", "debian:trixie", "true", GASANG_CPUS="3", GASANG_MEMORY="256M").stdout
     assert b"cpus=3, memory=268435456" in shown
 
 
 def test_input_goes_to_the_command_only_if_asked_for() -> None:
-    assert b"<hello>" not in run("run", "debian:trixie", "cat", data=b"hello").stdout
-    assert b"<hello><>" in run("run", "-i", "debian:trixie", "cat", data=b"hello").stdout
-    assert b"<hello><>" in run("run", "debian:trixie", data=b"hello").stdout  # the machine's own console
+    assert b"<hello>" not in run("run", "--vm", "debian:trixie", "cat", data=b"hello").stdout
+    assert b"<hello><>" in run("run", "-i", "--vm", "debian:trixie", "cat", data=b"hello").stdout
+    assert b"<hello><>" in run("run", "--vm", "debian:trixie", data=b"hello").stdout  # the machine's own console
 
 
 def test_a_login_shell_has_the_terminal_and_leaves_by_its_key(in_terminal: Callable[..., Person]) -> None:
-    person = in_terminal(script("run", "debian:trixie"))
+    person = in_terminal(script("run", "--vm", "debian:trixie"))
     person.reads_until(b"gasang: Ctrl-] stops the machine")
     person.reads_until(b"tty=True")
     person.reads_until(b"error stream")
@@ -120,7 +120,7 @@ def test_a_login_shell_has_the_terminal_and_leaves_by_its_key(in_terminal: Calla
 
 
 def test_a_command_on_a_terminal_is_not_given_the_keys(in_terminal: Callable[..., Person]) -> None:
-    person = in_terminal(script("run", "-i", "debian:trixie", "cat"))
+    person = in_terminal(script("run", "-i", "--vm", "debian:trixie", "cat"))
     person.reads_until(b"tty=False")
     person.reads_until(b"error stream")
     person.types(b"\x03")
@@ -136,13 +136,15 @@ def test_a_command_on_a_terminal_is_not_given_the_keys(in_terminal: Callable[...
         ([], 2, "it needs an IMAGE or a --kernel"),
         (["--kernel", "/nope"], 3, "--kernel /nope: there is no such file"),
         (["--kernel", "/"], 2, "--kernel /: it is a folder"),
-        (["--initrd", "/etc/passwd", "img"], 2, "it goes with --kernel"),
+        (["--vm", "--initrd", "/etc/passwd", "img"], 2, "it goes with --kernel"),
         (["--kernel", "/etc/passwd", "img"], 2, "an IMAGE has its own kernel"),
         (["--kernel", "/etc/passwd", "--", "ls"], 2, "only an IMAGE can run one"),
-        (["--cpus", "0", "img"], 2, "--cpus: '0' is no number of processors"),
-        (["--memory", "1M", "img"], 2, "--memory: a machine cannot have 1M"),
-        (["-e", "=x", "img"], 2, "--env '=x': it names no variable"),
-        (["--disk", "/nope", "img"], 3, "--disk /nope: there is no such file"),
+        (["--vm", "--cpus", "0", "img"], 2, "--cpus: '0' is no number of processors"),
+        (["--vm", "--memory", "1M", "img"], 2, "--memory: a machine cannot have 1M"),
+        (["--vm", "-e", "=x", "img"], 2, "--env '=x': it names no variable"),
+        (["--vm", "--rm", "img"], 2, "option --rm: it is for containers"),
+        (["--append", "quiet", "img"], 2, "option --append: it is for virtual machines"),
+        (["--vm", "--disk", "/nope", "img"], 3, "--disk /nope: there is no such file"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(words: list[str], code: int, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,7 +153,7 @@ def test_what_cannot_be_is_one_sentence(words: list[str], code: int, sentence: s
 
 
 def test_a_terminal_is_not_made_out_of_a_pipe() -> None:
-    answer = run("run", "-t", "debian:trixie", "sh")
+    answer = run("run", "-t", "--vm", "debian:trixie", "sh")
     assert answer.returncode == 2
     assert b"standard input is no terminal" in answer.stderr
 

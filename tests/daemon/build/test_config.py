@@ -20,7 +20,7 @@ def after(*lines: str, config: dict[str, Any] | None = None) -> dict[str, Any]:
 
 
 def test_environment_in_both_forms_and_with_variables() -> None:
-    assert after("ENV A=1 B=\"2 3\"", "ENV C $A four", config={"Env": ["A=0", "P=x"]})["Env"] == ["A=1", "P=x", "B=2 3", "C=1 four"]
+    assert after('ENV A=1 B="2 3"', "ENV C $A four", config={"Env": ["A=0", "P=x"]})["Env"] == ["A=1", "P=x", "B=2 3", "C=1 four"]
 
 
 def test_commands() -> None:
@@ -33,7 +33,7 @@ def test_commands() -> None:
 def test_ports_volumes_labels_and_folders() -> None:
     assert set(after("EXPOSE 80 53/udp 8000-8001")["ExposedPorts"]) == {"80/tcp", "53/udp", "8000/tcp", "8001/tcp"}
     assert set(after('VOLUME ["/a", "/b c"]', "VOLUME /d /e")["Volumes"]) == {"/a", "/b c", "/d", "/e"}
-    assert after("LABEL a=b c=\"d e\"")["Labels"] == {"a": "b", "c": "d e"}
+    assert after('LABEL a=b c="d e"')["Labels"] == {"a": "b", "c": "d e"}
     assert after("WORKDIR /a", "WORKDIR b/../c")["WorkingDir"] == "/a/c"
     assert after("ENV R=/r", "WORKDIR $R/x")["WorkingDir"] == "/r/x"
 
@@ -47,7 +47,17 @@ def test_health_checks() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["ENV A", "EXPOSE 0", "EXPOSE a", "EXPOSE 99999", "STOPSIGNAL SIGNONE", "ONBUILD FROM x", "ONBUILD ONBUILD RUN a", "HEALTHCHECK", "HEALTHCHECK --interval=x CMD a"],
+    [
+        "ENV A",
+        "EXPOSE 0",
+        "EXPOSE a",
+        "EXPOSE 99999",
+        "STOPSIGNAL SIGNONE",
+        "ONBUILD FROM x",
+        "ONBUILD ONBUILD RUN a",
+        "HEALTHCHECK",
+        "HEALTHCHECK --interval=x CMD a",
+    ],
 )
 def test_what_is_wrong_is_refused(line: str) -> None:
     with pytest.raises(UsageError):

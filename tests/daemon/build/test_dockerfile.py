@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,10 +17,10 @@ def names(text: str) -> list[tuple[str, str]]:
 
 
 def test_continued_lines_comments_and_cases() -> None:
-    text = "# a comment\nfrom debian:12 as base\n\nRUN apt-get update && \\\n# in between\n    apt-get install -y \\\n\n  vim\nCMD [\"a\", \"b c\"]\n"
+    text = '# note\nfrom debian:12 as base\n\nRUN apt-get update && \\\n# in between\n    apt-get install \\\n\n  vim\nCMD ["a", "b c"]\n'
     assert names(text) == [
         ("FROM", "debian:12 as base"),
-        ("RUN", "apt-get update &&     apt-get install -y   vim"),
+        ("RUN", "apt-get update &&     apt-get install   vim"),
         ("CMD", '["a", "b c"]'),
     ]
     assert parse(text.encode()).instructions[2].words == ("a", "b c")
@@ -37,7 +39,7 @@ def test_flags() -> None:
     (step,) = parse(b"COPY --from=build --chown=1:2 --chmod=755 a b /c/\n").instructions
     assert step.flags == {"from": "build", "chown": "1:2", "chmod": "755"}
     assert step.text == "a b /c/"
-    with pytest.raises(UsageError, match="unknown flag: mount.*BuildKit"):
+    with pytest.raises(UsageError, match=r"unknown flag: mount.*BuildKit"):
         parse(b"FROM x\nRUN --mount=type=cache,target=/c true\n")
     with pytest.raises(UsageError, match="missing a value"):
         parse(b"FROM x\nCOPY --from a b\n")
@@ -76,15 +78,11 @@ def test_what_is_no_list_of_texts_is_the_shell_form() -> None:
 
 @given(st.binary(max_size=400))
 def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
-    try:
+    with suppress(UsageError):
         parse(raw)
-    except UsageError:
-        pass
 
 
 @given(st.text(alphabet="FROMRUNCOPY $\\{}[]\"'<>-=#\n\t abc", max_size=200))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    try:
+    with suppress(UsageError):
         parse(text.encode())
-    except UsageError:
-        pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -60,7 +61,15 @@ def test_what_makes_no_sense_is_refused(host: dict[str, Any]) -> None:
 
 
 def test_what_the_image_says_fills_in() -> None:
-    image = {"Env": ["PATH=/x", "A=1"], "Cmd": ["c"], "Entrypoint": ["e"], "Labels": {"l": "1"}, "Volumes": {"/v": {}}, "User": "u", "WorkingDir": "/w"}
+    image = {
+        "Env": ["PATH=/x", "A=1"],
+        "Cmd": ["c"],
+        "Entrypoint": ["e"],
+        "Labels": {"l": "1"},
+        "Volumes": {"/v": {}},
+        "User": "u",
+        "WorkingDir": "/w",
+    }
     merged = settings.merged(settings.config_of({"Env": ["A=2"], "Labels": {"m": "2"}}), image)
     assert merged["Env"] == ["PATH=/x", "A=2"]
     assert (merged["Entrypoint"], merged["Cmd"]) == (["e"], ["c"])
@@ -91,7 +100,5 @@ def test_names_that_are_none(name: str) -> None:
 @given(st.dictionaries(st.sampled_from([*settings.CONFIG, *settings.HOST_CONFIG]), JSON, max_size=6))
 def test_any_document_is_read_or_refused(document: dict[str, Any]) -> None:
     for read in (settings.config_of, settings.host_config_of):
-        try:
+        with suppress(UsageError):
             read(document)
-        except UsageError:
-            pass

@@ -16,13 +16,13 @@ GROUP = "root:x:0:\nwww:x:34:\nextra:x:50:web,other\nmore:x:51:web\n"
 @pytest.mark.parametrize(
     ("user", "uid", "gid", "groups", "home"),
     [
-        ("", 0, 0, (), "/root"),
-        ("web", 33, 34, (50, 51), "/var/www"),
-        ("33", 33, 34, (50, 51), "/var/www"),
-        ("1000", 1000, 0, (), "/"),
-        ("1000:50", 1000, 50, (), "/"),
-        ("web:extra", 33, 50, (), "/var/www"),
-        ("web:7", 33, 7, (), "/var/www"),
+        ("", 0, 0, (0,), "/root"),
+        ("web", 33, 34, (34, 50, 51), "/var/www"),
+        ("33", 33, 34, (34, 50, 51), "/var/www"),
+        ("1000", 1000, 0, (0,), "/"),
+        ("1000:50", 1000, 50, (50,), "/"),
+        ("web:extra", 33, 50, (50,), "/var/www"),
+        ("web:7", 33, 7, (7,), "/var/www"),
     ],
 )
 def test_users(user: str, uid: int, gid: int, groups: tuple[int, ...], home: str) -> None:
@@ -31,7 +31,7 @@ def test_users(user: str, uid: int, gid: int, groups: tuple[int, ...], home: str
 
 
 def test_more_groups() -> None:
-    assert identify("web", PASSWD, GROUP, ["www", "99", "extra"]).groups == (50, 51, 34, 99)
+    assert identify("web", PASSWD, GROUP, ["www", "99", "extra"]).groups == (34, 50, 51, 99)
 
 
 @pytest.mark.parametrize("user", ["nobody", "web:nogroup", "odd", "99999999999", "-1", "0x1"])

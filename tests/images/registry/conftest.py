@@ -38,8 +38,8 @@ def pauses() -> list[float]:
 
 @pytest.fixture
 def quick(pauses: list[float]) -> Registries:
-    """Settings that do not wait."""
-    return Registries(patience=Patience(connect=5.0, stall=0.5, attempts=3, pause=pauses.append))
+    """Settings that do not wait between attempts."""
+    return Registries(patience=Patience(connect=10.0, stall=10.0, attempts=3, pause=pauses.append))
 
 
 @pytest.fixture(scope="session")

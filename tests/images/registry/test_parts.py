@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gasang.core.errors import BadInputError, GasangError, UsageError
+from gasang.images.descriptors import Blob
 from gasang.images.registry.challenge import Challenge, parse_challenges
 from gasang.images.registry.credentials import NOBODY, Credentials, Keyring, from_registry_auth
 from gasang.images.registry.manifests import choose, diff_ids_of, is_layer, parse_image_manifest, parse_offers
 from gasang.images.registry.platform import Platform, host_platform, parse_platform, read_platform, suits
 from gasang.images.registry.reach import reach
 from gasang.images.registry.settings import Endpoint, Registries, is_loopback
-from gasang.images.descriptors import Blob
 from support.fake_registry import FakeRegistry
 
 # challenges
@@ -61,7 +62,7 @@ def test_registry_auth() -> None:
     found = from_registry_auth(packed({"username": "u", "password": "p?>", "serveraddress": "x"}))
     assert found == Credentials("u", "p?>")
     assert found.basic() == "Basic " + base64.b64encode(b"u:p?>").decode()
-    assert from_registry_auth(packed({"identitytoken": "t"}).rstrip("=")) == Credentials(identity_token="t")  # noqa: S106
+    assert from_registry_auth(packed({"identitytoken": "t"}).rstrip("=")) == Credentials(identity_token="t")
     assert from_registry_auth(packed({"auth": base64.b64encode(b"a:b:c").decode()})) == Credentials("a", "b:c")
     assert from_registry_auth(packed({})) == NOBODY
     for wrong in ("!", packed([]), "e30x"):
@@ -77,7 +78,11 @@ def keyring(tmp_path: Path, document: object) -> Keyring:
 def test_the_users_keyring(tmp_path: Path) -> None:
     assert Keyring.of_user({"HOME": str(tmp_path)}).find("ghcr.io") == NOBODY
     auth = base64.b64encode(b"me:secret").decode()
-    auths = {"ghcr.io": {"auth": auth}, "https://index.docker.io/v1/": {"auth": auth}, "https://old.example/v1/": {"username": "o", "password": "p"}}
+    auths = {
+        "ghcr.io": {"auth": auth},
+        "https://index.docker.io/v1/": {"auth": auth},
+        "https://old.example/v1/": {"username": "o", "password": "p"},
+    }
     found = keyring(tmp_path, {"auths": auths})
     assert found.find("ghcr.io") == found.find("docker.io") == Credentials("me", "secret")
     assert found.find("old.example") == Credentials("o", "p")
@@ -99,7 +104,7 @@ def test_helpers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     found = keyring(tmp_path, {"credsStore": "made", "credHelpers": {"c.example": "missing"}})
     assert found.find("a.example") == Credentials("u", "s")
-    assert found.find("b.example") == Credentials(identity_token="t")  # noqa: S106
+    assert found.find("b.example") == Credentials(identity_token="t")
     assert found.find("c.example") == found.find("d.example") == NOBODY
     with pytest.raises(UsageError, match="that is no helper's name"):
         keyring(tmp_path, {"credsStore": "../../bin/sh"}).find("a.example")
@@ -111,11 +116,15 @@ def test_helpers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("linux/amd64", Platform("linux", "amd64")), ("x86_64", Platform("linux", "amd64")), ("linux/arm64", Platform("linux", "arm64", "v8")),
-        ("linux/arm/v7", Platform("linux", "arm", "v7")), ("Linux/ARMHF", Platform("linux", "arm", "v7")), ("riscv64", Platform("linux", "riscv64")),
+        ("linux/amd64", Platform("linux", "amd64")),
+        ("x86_64", Platform("linux", "amd64")),
+        ("linux/arm64", Platform("linux", "arm64", "v8")),
+        ("linux/arm/v7", Platform("linux", "arm", "v7")),
+        ("Linux/ARMHF", Platform("linux", "arm", "v7")),
+        ("riscv64", Platform("linux", "riscv64")),
         ("windows/amd64", Platform("windows", "amd64")),
     ],
-)  # fmt: skip
+)
 def test_platforms(text: str, expected: Platform) -> None:
     assert parse_platform(text) == expected
     assert parse_platform(str(expected)) == expected
@@ -140,8 +149,12 @@ def test_what_suits() -> None:
 DIGEST = "sha256:" + "0" * 64
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.just(DIGEST),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["schemaVersion", "config", "layers", "manifests", "digest", "size", "mediaType", "platform", "rootfs"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["schemaVersion", "config", "layers", "manifests", "digest", "size", "mediaType", "platform", "rootfs"]), inner
+        )
+    ),
     max_leaves=12,
 )
 
@@ -150,21 +163,18 @@ JSON = st.recursive(
 def test_any_document_is_understood_or_refused(document: object) -> None:
     raw = json.dumps(document).encode()
     blob = Blob("", DIGEST, len(raw))
-    for parse in (lambda: parse_image_manifest(raw, blob, "image x"), lambda: choose(parse_offers(raw, "image x"), host_platform(), "image x")):
-        try:
-            parse()
-        except GasangError as fault:
-            assert str(fault).startswith("image x: ")
+    with suppress(GasangError):
+        parse_image_manifest(raw, blob, "image x")
+    with suppress(GasangError):
+        choose(parse_offers(raw, "image x"), host_platform(), "image x")
     if isinstance(document, dict):
-        try:
+        with suppress(BadInputError):
             assert diff_ids_of(document, 1, "image x") == (DIGEST,)
-        except BadInputError:
-            pass
 
 
 @given(st.binary(max_size=100))
 def test_no_noise_is_a_manifest(raw: bytes) -> None:
-    with pytest.raises(GasangError, match="^image x: "):
+    with pytest.raises(GasangError, match=r"^image x: "):
         parse_image_manifest(raw, Blob("", DIGEST, len(raw)), "image x")
 
 
@@ -178,13 +188,25 @@ def test_layers_kinds() -> None:
 # settings
 
 
-@pytest.mark.parametrize(("name", "expected"), [("localhost", True), ("localhost:5000", True), ("127.8.9.1:80", True), ("[::1]:5000", True), ("10.0.0.1", False), ("localhost.example", False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("localhost", True),
+        ("localhost:5000", True),
+        ("127.8.9.1:80", True),
+        ("[::1]:5000", True),
+        ("10.0.0.1", False),
+        ("localhost.example", False),
+    ],
+)
 def test_loopback(name: str, expected: bool) -> None:
     assert is_loopback(name) is expected
 
 
 def test_endpoints() -> None:
-    settings = Registries(insecure=frozenset({"10.0.0.0/8", "plain.example", "port.example:5000"}), mirrors={"docker.io": ("https://m.example/",)})
+    settings = Registries(
+        insecure=frozenset({"10.0.0.0/8", "plain.example", "port.example:5000"}), mirrors={"docker.io": ("https://m.example/",)}
+    )
     assert settings.endpoints("docker.io") == [Endpoint("https://registry-1.docker.io")]
     assert settings.mirrors_of("docker.io") == [Endpoint("https://m.example")]
     assert settings.endpoints("ghcr.io") == [Endpoint("https://ghcr.io")]

@@ -63,9 +63,7 @@ def test_skopeo_reads_what_we_push_and_we_what_it_pushes(real_registry: str, con
     target = f"docker://{real_registry}/skopeo/two:1"
     command = ["skopeo", "--insecure-policy", "copy", "-q", "--src-tls-verify=false", "--dest-tls-verify=false", "--format", "v2s2"]
     subprocess.run([*command, f"docker://{name}", target], check=True)
-    shown = subprocess.run(
-        ["skopeo", "inspect", "--raw", "--tls-verify=false", target], check=True, capture_output=True, text=True
-    ).stdout
+    shown = subprocess.run(["skopeo", "inspect", "--raw", "--tls-verify=false", target], check=True, capture_output=True, text=True).stdout
     assert json.loads(shown)["mediaType"] == "application/vnd.docker.distribution.manifest.v2+json"
     found = pull(f"{real_registry}/skopeo/two:1", Content(tmp_path / "other"), platform=AMD64, keyring=NOBODY)
     assert found.diff_ids == image.diff_ids
@@ -148,7 +146,7 @@ def test_failures_that_pass(failure: str, fake: FakeRegistry, content: Content, 
 def test_failures_that_do_not_pass(fake: FakeRegistry, content: Content, quick: Registries) -> None:
     name = f"{fake.address}/app:1"
     made(content, name, archive([Item("a", b"x")]))
-    with pytest.raises(NotFoundError, match="image .*other:1: it is not here"):
+    with pytest.raises(NotFoundError, match=r"image .*other:1: it is not here"):
         push(f"{fake.address}/other:1", content, keyring=NOBODY, registries=quick)
     fake.rules.append(lambda handler: handler.command == "POST" and handler.answer(403, b'{"errors":[{"code":"DENIED"}]}'))
     with pytest.raises(PermissionDeniedError, match=r"access is denied by 127.0.0.1:\d+ \(DENIED\)"):
@@ -156,7 +154,9 @@ def test_failures_that_do_not_pass(fake: FakeRegistry, content: Content, quick: 
     fake.rules[0] = lambda handler: handler.command == "PUT" and bool(handler.body() or True) and handler.answer(500)
     with pytest.raises(GasangError, match="answers 500"):
         push(name, content, keyring=NOBODY, registries=quick)
-    fake.rules[0] = lambda handler: "/manifests/" in handler.path and bool(handler.body()) and handler.answer(201, Docker_Content_Digest="sha256:1")
+    fake.rules[0] = lambda handler: (
+        "/manifests/" in handler.path and bool(handler.body()) and handler.answer(201, Docker_Content_Digest="sha256:1")
+    )
     with pytest.raises(BadInputError, match="stores it under another digest"):
         push(name, content, keyring=NOBODY, registries=quick)
     fake.rules[0] = lambda handler: handler.path == "/v2/" and handler.answer(404)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from gasang.core.errors import UsageError
 from gasang.network.dns import message
 from gasang.network.networks import Networks
 from gasang.network.spec import EndpointSpec, NetworkSpec
@@ -170,6 +171,30 @@ def test_a_dead_resolver_is_passed_over_and_none_is_told(host: Host, world: Worl
     assert ask(host, one, query("example.org")).endswith(socket.inet_aton("198.51.100.7"))
     world.answer = lambda query, stream: message.reply(query, message.SERVER_FAILURE)
     assert ask(host, one, query("broken.example"))[3] & 15 == message.SERVER_FAILURE
+
+
+def test_a_machine_may_have_resolvers_of_its_own(host: Host, world: World) -> None:
+    networks = host.networks()
+    (one,) = lan(host, networks, "one")
+    host.resolv_conf.write_text("nameserver 192.0.2.1\n")
+    other = host.namespace()
+    endpoint = networks.connect("lan", other, EndpointSpec("other", resolvers=(OUTSIDE,)))
+    assert (endpoint.dns, endpoint.resolvers) == (("127.0.0.11",), (OUTSIDE,))
+    assert ask(host, other, query("example.org")).endswith(socket.inet_aton("198.51.100.7"))
+    # What its resolvers say is not told to those who ask others.
+    assert ask(host, one, query("example.org"))[3] & 15 == message.SERVER_FAILURE
+    direct = networks.connect(networks.default().name, host.namespace(), EndpointSpec("direct", resolvers=("198.51.100.53",)))
+    assert direct.dns == ("198.51.100.53",)
+    with pytest.raises(UsageError, match="no IP address"):
+        networks.connect("bridge", host.namespace(), EndpointSpec("wrong", resolvers=("dns.example",)))
+
+
+def test_a_machine_that_is_renamed_is_known_by_its_new_name(host: Host, world: World) -> None:
+    networks = host.networks()
+    one, _ = lan(host, networks, "one", "two")
+    networks.rename("twoid", "deux")
+    assert ask(host, one, query("deux")).endswith(socket.inet_aton("172.17.0.3"))
+    assert ask(host, one, query("two")).endswith(socket.inet_aton("198.51.100.7"))
 
 
 def test_without_a_resolver_it_says_so(host: Host) -> None:

@@ -62,6 +62,7 @@ class Build:
         with (folder / "context.tar").open("wb+") as file:
             async for piece in request.body.chunks():
                 file.write(piece)
+            _complete(file)
             file.seek(0)
             await asyncio.to_thread(_unpack, file, folder / "context")
 
@@ -133,6 +134,15 @@ def _texts(request: Request, name: str) -> dict[str, str | None]:
     if not isinstance(document, dict) or not all(value is None or isinstance(value, str) for value in document.values()):
         raise UsageError(f"parameter {name}", "it is not an object of texts", "send one")
     return document
+
+
+def _complete(file: Any) -> None:
+    """Clients that put a Dockerfile into a context leave out the last entry's padding and the end mark: write them."""
+    size = file.tell()
+    file.seek(257)
+    if file.read(5) == b"ustar":
+        file.seek(size)
+        file.write(bytes(-size % 512 + 1024))
 
 
 def _unpack(file: Any, target: Path) -> None:

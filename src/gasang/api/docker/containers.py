@@ -72,7 +72,7 @@ class Containers:
     async def list(self, request: Request, reply: Reply) -> None:
         """GET /containers/json."""
         filters = filters_of(request, FILTERS)
-        limit = request.number("limit", 0) or 0
+        limit = int(request.text("limit")) if request.text("limit").isdecimal() and len(request.text("limit")) < 10 else 0
         every = request.flag("all") or limit > 0 or "status" in filters or "exited" in filters
         chosen = [entry for entry in self._lives.all() if self._fits(entry, filters, every)]
         chosen.sort(key=lambda entry: entry.created, reverse=True)

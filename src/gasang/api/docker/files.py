@@ -56,7 +56,8 @@ class Files:
                 file.write(piece)
             file.seek(0)
             keeps = request.flag("noOverwriteDirNonDir")
-            await asyncio.to_thread(lambda: self._engine.files.write(entry, _path(request), file, keeps_kind=keeps))
+            owner = self._engine.containers.owner(entry) if request.flag("copyUIDGID") else None
+            await asyncio.to_thread(lambda: self._engine.files.write(entry, _path(request), file, keeps_kind=keeps, owner=owner))
         await reply.empty(200)
 
     async def export(self, request: Request, reply: Reply) -> None:

@@ -56,7 +56,7 @@ class Networks:
                 return
         if name == "bridge":
             self._networks.host.default()
-        await reply.json(self._networks.show(self._networks.host.inspect(name)))
+        await reply.json(self._networks.show(self._networks.find(name)))
 
     async def create(self, request: Request, reply: Reply) -> None:
         """POST /networks/create."""

@@ -7,7 +7,7 @@ from gasang.api.http.request import Request
 from gasang.api.http.router import Route
 from gasang.core.errors import StateError, UsageError
 from gasang.daemon.containers.moments import moment
-from gasang.daemon.containers.streams import Ends, LogRequest
+from gasang.daemon.containers.streams import Ends, LogRequest, detach_keys
 from gasang.daemon.engine import Engine
 
 RAW = "application/vnd.docker.raw-stream"
@@ -49,6 +49,7 @@ class Streams:
             live=request.flag("stream"),
             replay=request.flag("logs"),
             multiplexed=not entry.config["Tty"],
+            keys=detach_keys(request.text("detachKeys")) if entry.config["Tty"] else b"",
         )
         if entry.status.status == "paused":
             raise StateError(entry.subject, "it is paused", "unpause it first")
@@ -110,7 +111,9 @@ class Streams:
 
     async def exec_inspect(self, request: Request, reply: Reply) -> None:
         """GET /exec/ID/json."""
-        await reply.json(self._engine.execs.show(self._engine.execs.find(request.arguments["id"])))
+        found = self._engine.execs.find(request.arguments["id"])
+        await self._engine.execs.settle(found)
+        await reply.json(self._engine.execs.show(found))
 
 
 def _size(request: Request) -> tuple[int, int]:

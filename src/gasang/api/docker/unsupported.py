@@ -7,7 +7,7 @@ from typing import Final
 from gasang.api.http.connection import Reply
 from gasang.api.http.request import Request
 from gasang.api.http.router import Handler, Route
-from gasang.core.errors import UnsupportedError
+from gasang.core.errors import NotFoundError, UnsupportedError
 
 MISSING: Final = {
     "/swarm": "there is no Swarm; gasang runs Kubernetes manifests",
@@ -22,7 +22,6 @@ MISSING: Final = {
     "/secrets/{rest*}": "secrets belong to Swarm, which is not here",
     "/configs": "configs belong to Swarm, which is not here",
     "/configs/{rest*}": "configs belong to Swarm, which is not here",
-    "/plugins/{rest*}": "Docker's plugins are not run",
     "/session": "BuildKit sessions are not spoken; set DOCKER_BUILDKIT=0",
     "/grpc": "BuildKit is not spoken; set DOCKER_BUILDKIT=0",
     "/containers/{id}/attach/ws": "attaching through a WebSocket is not spoken; use POST attach",
@@ -44,7 +43,11 @@ async def _no_plugins(request: Request, reply: Reply) -> None:
     await reply.json([])
 
 
+async def _no_plugin(request: Request, reply: Reply) -> None:
+    raise NotFoundError(f"plugin {request.arguments['name'][:80]!r} not found", "Docker's plugins are not run")
+
+
 def routes() -> list[Route]:
     """The table of refusals; the list of plugins is empty rather than refused, because clients ask for it."""
     refused = [Route(method, pattern, _refuse(pattern, why)) for pattern, why in MISSING.items() for method in METHODS]
-    return [Route("GET", "/plugins", _no_plugins), *refused]
+    return [Route("GET", "/plugins", _no_plugins), Route("GET", "/plugins/{name*}/json", _no_plugin), *refused]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
+from gasang.cli.containers.kinds import CONTAINER, VM
+from gasang.cli.containers.shown import short_id, stamp
 from gasang.cli.options import Example, Parsed, Syntax
-from gasang.cli.output import Column, render
+from gasang.cli.output import Column, Row, render
 from gasang.cli.settings import Context
 from gasang.cli.standard import FORMAT
 from gasang.core.paths import data_folder
@@ -13,19 +16,22 @@ from gasang.core.units import format_size
 
 SYNTAX = Syntax(
     "List the images that are here.",
-    options=(FORMAT,),
+    options=(VM, CONTAINER, FORMAT),
     examples=(
         Example("gasang images", "the images as a table"),
+        Example("gasang images --container", "those of containers alone"),
         Example("gasang images --format name", "one reference a line"),
         Example("gasang images --format json", "the same for a program"),
     ),
+    notes="Images of containers are the daemon's: it is started for them if it has any.",
 )
 
 COLUMNS = (
     Column("reference", "IMAGE"),
-    Column("digest", "ID", lambda digest: str(digest).removeprefix("sha256:")[:12]),
+    Column("kind", "KIND"),
+    Column("digest", "ID", short_id),
     Column("architecture", "ARCHITECTURE"),
-    Column("packages", "PACKAGES"),
+    Column("packages", "PACKAGES", lambda count: str(count or "")),
     Column("created", "CREATED"),
     Column("size", "SIZE", format_size),
 )
@@ -35,13 +41,14 @@ def _count(items: object) -> int:
     return len(items) if isinstance(items, list) else 0
 
 
-def run(parsed: Parsed, context: Context) -> int:
-    """Print the list."""
+def _of_machines() -> list[Row]:
+    """Images of virtual machines."""
     from gasang.images.store import Store
 
-    rows = [
+    return [
         {
             "reference": image.reference,
+            "kind": "vm",
             "digest": image.digest,
             "architecture": str(image.config.get("architecture", "")),
             "packages": _count(image.config.get("packages")),
@@ -50,5 +57,40 @@ def run(parsed: Parsed, context: Context) -> int:
         }
         for image in Store(data_folder(os.environ) / "images").images()
     ]
+
+
+def _of_containers(context: Context) -> list[Row]:
+    """Images of containers; none where no daemon runs and none has kept any."""
+    from gasang.api.client import path_of
+    from gasang.cli.containers.daemon import connect
+    from gasang.daemon.folders import Folders
+
+    client, kept = connect(context), (Folders.of(os.environ).state / "images").exists()
+    if not client.running() and not (kept and context.config.value("autostart")):
+        return []
+    found: list[Row] = []
+    for image in client.call("GET", "/images/json"):
+        platform = client.call("GET", path_of("images", image["Id"], "json"))["Architecture"]
+        found += [_row(image, name, platform) for name in image["RepoTags"] or [image["Id"]]]
+    return found
+
+
+def _row(image: dict[str, Any], name: str, architecture: str) -> Row:
+    return {
+        "reference": name,
+        "kind": "container",
+        "digest": image["Id"],
+        "architecture": architecture,
+        "packages": None,
+        "created": stamp(image["Created"]),
+        "size": image["Size"],
+    }
+
+
+def run(parsed: Parsed, context: Context) -> int:
+    """Print the list. Raises GasangError."""
+    both = parsed.get(VM) == parsed.get(CONTAINER)
+    rows = _of_machines() if both or parsed.get(VM) else []
+    rows += _of_containers(context) if both or parsed.get(CONTAINER) else []
     print(render(parsed.get(FORMAT), COLUMNS, rows), end="")
     return 0

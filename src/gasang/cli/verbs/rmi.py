@@ -4,29 +4,52 @@ from __future__ import annotations
 
 import os
 
-from gasang.cli.options import Argument, Example, Parsed, Syntax
+from gasang.cli.containers.kinds import CONTAINER, RULE, VM, is_container
+from gasang.cli.options import Argument, Example, Parsed, Syntax, switch
 from gasang.cli.settings import Context
 from gasang.core.paths import cache_folder, data_folder
 
+FORCE = switch("force", "also one that has several names, or that ended machines were made of (containers)", short="f")
+
 SYNTAX = Syntax(
     "Remove images, and what only they needed.",
+    options=(VM, CONTAINER, FORCE),
     arguments=(Argument("IMAGE", "what to remove, such as debian:trixie", repeated=True, completes="images"),),
-    examples=(Example("gasang rmi debian:trixie", "remove it; gasang pull brings it back"),),
+    examples=(
+        Example("gasang rmi debian:trixie", "remove the image of a virtual machine; gasang pull brings it back"),
+        Example("gasang rmi --container debian:trixie", "remove the image of containers"),
+    ),
+    notes=RULE,
 )
 
 
 def run(parsed: Parsed, context: Context) -> int:
-    """Remove each, saying so. Raises NotFoundError for the first that is not here."""
+    """Remove each, saying so. Raises NotFoundError for the first that is not here, GasangError."""
+    for text in parsed.arguments:
+        if is_container(text, parsed):
+            _remove_from_daemon(text, parsed, context)
+        else:
+            _remove_from_store(text)
+    return 0
+
+
+def _remove_from_daemon(text: str, parsed: Parsed, context: Context) -> None:
+    from gasang.api.client import path_of
+    from gasang.cli.containers.daemon import connect
+
+    for done in connect(context).call("DELETE", path_of("images", text), {"force": int(parsed.get(FORCE))}):
+        print(f"removed {done.get('Untagged') or done.get('Deleted')}")
+
+
+def _remove_from_store(text: str) -> None:
     from gasang.images.ready import forget_ready
     from gasang.images.reference import parse_reference
     from gasang.images.store import Store
 
     store = Store(data_folder(os.environ) / "images")
-    for text in parsed.arguments:
-        reference = str(parse_reference(text))
-        store.expect(reference)  # or a store would be made only to tell that nothing is in it
-        with store.changing():
-            image = store.remove(reference)
-        forget_ready(cache_folder(os.environ), image)
-        print(f"removed {image.reference}")
-    return 0
+    reference = str(parse_reference(text))
+    store.expect(reference)  # or a store would be made only to tell that nothing is in it
+    with store.changing():
+        image = store.remove(reference)
+    forget_ready(cache_folder(os.environ), image)
+    print(f"removed {image.reference}")

@@ -1,103 +1,73 @@
-"""``gasang run``: start a machine from an image or a kernel, with this terminal as its console."""
+"""``gasang run``: start a machine and wait for it; a container from an image, or a virtual machine from an image or a kernel."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Mapping
+from collections.abc import Collection
+from typing import Any
 
-from gasang.cli.console import StreamConsole
-from gasang.cli.files import existing_file, file_to_read
-from gasang.cli.options import Argument, Example, Parsed, Syntax, plain_text, switch, value, values
-from gasang.cli.progress import open_progress
+from gasang.cli import vm
+from gasang.cli.containers.options import DETACH, INTERACTIVE, OWN, REMOVE, SHARED, TTY, given
+from gasang.cli.options import Argument, Example, Option, Parsed, Syntax, switch
 from gasang.cli.settings import Context
-from gasang.core.config import parse_cpus, parse_memory
 from gasang.core.errors import UsageError
 
-
-def _variable(text: str, subject: str) -> str:
-    """``NAME=VALUE`` as it stands, or ``NAME`` for a variable to be taken from the host."""
-    name = plain_text(text, subject).partition("=")[0]
-    if not name or any(sign.isspace() for sign in name):
-        raise UsageError(f"{subject} {text!r}", "it names no variable", f"write {subject} NAME=VALUE")
-    return text
+VM = switch("vm", "run it as a virtual machine; so do --kernel and no IMAGE")
 
 
-VM = switch("vm", "run it as a virtual machine (the only kind so far, so this may be left out)")
-CPUS = value("cpus", "N", "processors (default 1)", parse_cpus)
-MEMORY = value("memory", "SIZE", "memory, as in 512M or 2G (default 1G); the host gives what the guest touches", parse_memory, short="m")
-KERNEL = value("kernel", "FILE", "boot this riscv64 Linux kernel: Image, Image.gz or ELF", file_to_read, files=True)
-INITRD = value("initrd", "FILE", "initial RAM disk for --kernel", file_to_read, files=True)
-APPEND = value("append", "TEXT", "more for the kernel's command line", plain_text)
-DISK = values("disk", "FILE", "another disk: a raw image file; may be given many times", existing_file, files=True)
-ENVIRONMENT = values("env", "NAME=VALUE", "variable for the command; NAME alone takes the host's value", _variable, short="e")
-INTERACTIVE = switch("interactive", "pass standard input on to the command", short="i")
-TTY = switch("tty", "give the command a terminal", short="t")
+def _is_container(names: Collection[str]) -> bool:
+    return VM.name not in names and vm.KERNEL.name not in names
+
 
 SYNTAX = Syntax(
-    "Start a machine from an image or a kernel and wait for it.",
-    options=(VM, CPUS, MEMORY, INTERACTIVE, TTY, ENVIRONMENT, DISK, KERNEL, INITRD, APPEND),
+    "Start a machine and wait for it: a container from IMAGE, or with --vm or --kernel a virtual machine.",
+    options=(VM, *SHARED, DETACH, *OWN, *vm.OPTIONS),
     arguments=(Argument("IMAGE", "what to start, such as debian:trixie; not needed with --kernel", required=False, completes="images"),),
-    command="run this inside, pass on its output and exit code, and power off; without it, the image's login shell",
+    command="run this inside and pass on its output and exit code; without it, what the image says, or a VM's login shell",
     examples=(
+        Example("gasang run -it --rm debian:trixie bash", "a shell in a container, removed when it ends; Ctrl-] leaves it running"),
+        Example("gasang run -d --name web -p 8080:80 -v ./site:/usr/share/nginx/html:ro nginx", "a server in the background"),
         Example("gasang run --vm debian:trixie", "boot Debian to a login shell on this terminal; Ctrl-] stops it"),
         Example("gasang run --vm --cpus 2 --memory 1G debian:trixie -- uname -a", "run one command inside and end with its exit code"),
-        Example("echo hello | gasang run --vm -i debian:trixie -- wc -c", "a command that reads standard input"),
+        Example("echo hello | gasang run -i busybox wc -c", "a command that reads standard input"),
         Example('gasang run --vm --kernel Image --initrd initrd.gz --append "console=ttyS0"', "boot any riscv64 Linux kernel"),
     ),
     notes="""
-On a terminal without a command every key goes to the machine, Ctrl-C too; Ctrl-] stops it. Otherwise the first
-Ctrl-C says so and the second one stops the machine. The exit code is the command's; 125 if the machine died first.""",
+Options stand before IMAGE; what follows is the command's, but after --vm. A container image that is not here is pulled. With -it every
+key goes to the machine, Ctrl-C too; Ctrl-] or Ctrl-p Ctrl-q leaves a container running and stops a virtual machine. Without a terminal
+the first Ctrl-C says so and the second one stops the machine. The exit code is the command's; 126 and 127 if it cannot be executed or
+is not there, 125 if the machine could not start or died first. Ports are published on the host's own address unless an IP is named.""",
+    closes=_is_container,
 )
 
 
-def environment_for(words: tuple[str, ...], host: Mapping[str, str]) -> tuple[str, ...]:
-    """``NAME=VALUE`` for each of `words`; a NAME alone takes the host's value, and is left out where the host has none."""
-    given = (word if "=" in word else f"{word}={host[word]}" for word in words if "=" in word or word in host)
-    return tuple(given)
-
-
-def _check(parsed: Parsed) -> None:
-    """Raise UsageError for what makes no sense together."""
-    has_image, has_kernel = bool(parsed.arguments), parsed.get(KERNEL) is not None
-    if not has_image and not has_kernel:
-        raise UsageError("gasang run", "it needs an IMAGE or a --kernel", "try gasang run --vm debian:trixie")
-    if has_image and has_kernel:
-        raise UsageError("option --kernel", "an IMAGE has its own kernel", "leave one of the two out")
-    if has_image and parsed.get(INITRD):
-        raise UsageError("option --initrd", "it goes with --kernel", "add --kernel FILE")
-    if has_kernel and (parsed.command or parsed.get(ENVIRONMENT)):
-        raise UsageError("command", "only an IMAGE can run one", 'tell a kernel what to run with --append "init=…"')
-
-
 def run(parsed: Parsed, context: Context) -> int:
-    """Start the machine, connect the console, and return what the command inside returned."""
-    image = parsed.arguments[0] if parsed.arguments else None
-    kernel = parsed.get(KERNEL)
-    _check(parsed)
-    on_terminal = not parsed.command and os.isatty(0) and os.isatty(1)
-    tty = parsed.get(TTY) or on_terminal
-    from gasang.kinds.vm import launch
+    """Start the machine, connect the console, and return what the command inside returned. Raises GasangError."""
+    if parsed.get(VM) or parsed.get(vm.KERNEL) or not parsed.arguments:
+        _refuse(given(parsed, (DETACH, *OWN)), "it is for containers", "leave it out, or leave --vm out")
+        return vm.run(parsed, context)
+    _refuse(given(parsed, vm.OPTIONS), "it is for virtual machines", "add --vm, or leave it out")
+    return _run_container(parsed, context)
 
-    spec = launch.VmSpec(
-        cpus=parsed.get(CPUS) or context.config.value("cpus"),
-        memory=parsed.get(MEMORY) or context.config.value("memory"),
-        kernel=kernel,
-        initrd=parsed.get(INITRD),
-        append=parsed.get(APPEND) or "",
-        image=image,
-        command=parsed.command,
-        environment=environment_for(parsed.get(ENVIRONMENT), os.environ),
-        tty=tty,
-        disks=parsed.get(DISK),
-        origin=context.origin(),
-    )
-    reads_input = parsed.get(INTERACTIVE) or tty or not parsed.command
-    with open_progress(context) as progress, StreamConsole(raw=tty, reads_input=reads_input) as console:
-        if tty:
-            print("gasang: Ctrl-] stops the machine", file=sys.stderr)
-        code = launch.run_vm(spec, console, progress)
-    if console.left is not None:
-        print(f"gasang: stopped the machine ({console.left.value})", file=sys.stderr)
-        return console.leave_code
-    return code
+
+def _refuse(options: list[Option[Any]], cause: str, hint: str) -> None:
+    if options:
+        raise UsageError(f"option {options[0].flag}", cause, hint)
+
+
+def _run_container(parsed: Parsed, context: Context) -> int:
+    from gasang.api.client import path_of
+    from gasang.cli.containers.attached import console_for
+    from gasang.cli.containers.daemon import connect
+    from gasang.cli.containers.foreground import Machine
+    from gasang.cli.containers.making import create
+
+    client = connect(context)
+    if parsed.get(DETACH):
+        key = create(client, parsed, context, attached=False)
+        client.call("POST", path_of("containers", key, "start"))
+        print(key)
+        return 0
+    console = console_for(interactive=parsed.get(INTERACTIVE), tty=parsed.get(TTY))
+    key = create(client, parsed, context, attached=True)
+    machine = Machine(client, key, tty=parsed.get(TTY), removed=parsed.get(REMOVE))
+    return machine.run(console, stdin=parsed.get(INTERACTIVE), start=True)

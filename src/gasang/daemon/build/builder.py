@@ -16,6 +16,7 @@ from typing import Any, Final
 from gasang.core.errors import GasangError, NotFoundError, UsageError
 from gasang.daemon.build.config import METADATA, PREDEFINED_ARGS, Stage, arguments
 from gasang.daemon.build.dockerfile import Dockerfile, Instruction, instruction
+from gasang.daemon.build.errors import BuildError
 from gasang.daemon.build.files import Copy, Sources
 from gasang.daemon.build.words import expanded, split
 from gasang.daemon.containers.names import now
@@ -51,15 +52,6 @@ class Options:
 def registry_of(name: str) -> str:
     """The registry of an image's name."""
     return parse_reference(name).qualified().registry
-
-
-class BuildError(GasangError):
-    """A step failed; `code` is the exit code of a RUN."""
-
-    def __init__(self, sentence: str, code: int = 0) -> None:
-        super().__init__("build", sentence)
-        self.sentence = sentence
-        self.code = code
 
 
 class Builder:
@@ -101,7 +93,7 @@ class Builder:
             image = self._commit(image, stage, f"LABEL {' '.join(self._options.labels)}", None)
         unused = set(self._given) - self._used_args - PREDEFINED_ARGS
         if unused:
-            await self._line(f"[Warning] One or more build-args {sorted(unused)} were not consumed")
+            await self._line(f"[Warning] One or more build-args [{' '.join(sorted(unused))}] were not consumed")
         return image
 
     # stages
@@ -135,8 +127,10 @@ class Builder:
         self._name = words[2].lower() if len(words) == 3 else ""
         image = self._built.get(words[0].lower()) or await self._base(words[0], expanded(step.flags.get("platform", ""), self._global_args))
         stage = Stage(copy.deepcopy(image.config), escape=escape)
-        for trigger in stage.config.pop("OnBuild", None) or []:
-            await self._line(f"# Executing build trigger: {trigger}")
+        triggers = stage.config.pop("OnBuild", None) or []
+        if triggers:
+            await self._line(f"# Executing {len(triggers)} build trigger{'s' if len(triggers) > 1 else ''}")
+        for trigger in triggers:
             image = await self._step(image, stage, instruction(trigger, step.line))
         return image, stage
 
@@ -160,19 +154,22 @@ class Builder:
 
     async def _step(self, image: ImageView, stage: Stage, step: Instruction) -> ImageView:
         if step.name == "ARG":
-            found = arguments(step, stage, self._given, self._global_args)
-            stage.args.update(found)
-            self._used_args.update(found)
+            declared = arguments(step, stage, self._given, self._global_args)
+            stage.args.update(declared)
+            self._used_args.update(declared)
             return image
         if step.name == "RUN":
             return await self._run(image, stage, step)
         if step.name in ("COPY", "ADD"):
             return await self._files(image, stage, step)
         METADATA[step.name](stage, step)
-        note = f"/bin/sh -c #(nop)  {step.source}"
+        note = f"{' '.join(stage.shell)} #(nop)  {step.source}"
         if step.name == "WORKDIR":
             return await self._workdir(image, stage, note)
-        return self._cached(image, stage, note) or self._commit(image, stage, note, None)
+        if found := self._cached(image, stage, note):
+            await self._line(" ---> Using cache")
+            return found
+        return self._commit(image, stage, note, None)
 
     def _key(self, image: ImageView, stage: Stage, note: str, content: str = "") -> str:
         parts = json.dumps([image.id, stage.config, note, content], sort_keys=True)
@@ -215,7 +212,14 @@ class Builder:
         return {name: value for name, value in {**proxies, **stage.args}.items() if name not in held}
 
     async def _container(self, image: ImageView, stage: Stage, command: list[str], environment: list[str]) -> Any:
-        config = {**stage.config, "Image": image.id, "Entrypoint": [], "Cmd": command, "Env": environment, "Healthcheck": {"Test": ["NONE"]}}
+        config = {
+            **stage.config,
+            "Image": image.id,
+            "Entrypoint": [],
+            "Cmd": command,
+            "Env": environment,
+            "Healthcheck": {"Test": ["NONE"]},
+        }
         config["Labels"] = {**(stage.config.get("Labels") or {}), BUILD_LABEL: "step"}
         config.pop("OnBuild", None)
         host = {**self._options.host, "LogConfig": {"Type": "json-file", "Config": {"max-size": "-1"}}}
@@ -271,7 +275,7 @@ class Builder:
         copying = Copy.of(step, stage, self._context if source is None else None)
         sources = Sources(self._engine, copying, self._context, source)
         content = await asyncio.to_thread(sources.digest)
-        note = f"/bin/sh -c #(nop) {step.name} {content.rpartition(':')[2][:24]} in {copying.target} "
+        note = f"{' '.join(stage.shell)} #(nop) {step.name} {content.rpartition(':')[2][:24]} in {copying.target} "
         if found := self._cached(image, stage, note, content):
             await self._line(" ---> Using cache")
             return found
@@ -286,7 +290,10 @@ class Builder:
         name = expanded(step.flags.get("from", ""), stage.variables(), stage.escape)
         if not name:
             return None
-        return self._built.get(name.lower()) or await self._base(name, "")
+        try:
+            return self._built.get(name.lower()) or await self._base(name, "")
+        except GasangError as error:
+            raise BuildError(f"invalid from flag value {name}: {error}") from error
 
     async def _line(self, text: str) -> None:
         await self._say({"stream": f"{text}\n"})

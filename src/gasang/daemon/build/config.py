@@ -155,10 +155,11 @@ def _healthcheck(stage: Stage, step: Instruction) -> None:
         stage.config["Healthcheck"] = {"Test": ["NONE"]}
         return
     if kind != "CMD" or len(words) < 2:
-        raise step.wrong(f"Unknown type {kind[:20]!r} in HEALTHCHECK" if kind and kind != "CMD" else "Missing command", "write CMD and a command")
+        cause = f"Unknown type {kind[:20]!r} in HEALTHCHECK" if kind and kind != "CMD" else "Missing command"
+        raise step.wrong(cause, "write CMD and a command")
     inner = instruction(step.text, step.line)
     check: dict[str, Any] = {"Test": ["CMD", *inner.words] if inner.words is not None else ["CMD-SHELL", inner.text]}
-    for flag, name in (("interval", "Interval"), ("timeout", "Timeout"), ("start-period", "StartPeriod"), ("start-interval", "StartInterval")):
+    for flag, name in _DURATIONS.items():
         if flag in step.flags:
             check[name] = int(duration(step.flags[flag]) * 1e9)
     if "retries" in step.flags:
@@ -168,6 +169,12 @@ def _healthcheck(stage: Stage, step: Instruction) -> None:
     stage.config["Healthcheck"] = check
 
 
+_DURATIONS: Final = {
+    "interval": "Interval",
+    "timeout": "Timeout",
+    "start-period": "StartPeriod",
+    "start-interval": "StartInterval",
+}
 METADATA: Final[dict[str, Callable[[Stage, Instruction], None]]] = {
     "CMD": _cmd,
     "ENTRYPOINT": _entrypoint,
@@ -186,7 +193,7 @@ METADATA: Final[dict[str, Callable[[Stage, Instruction], None]]] = {
 """instruction → what it does to the stage."""
 
 
-CHANGES: Final = frozenset(("CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "ONBUILD", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"))
+CHANGES: Final = frozenset(METADATA) - {"SHELL", "MAINTAINER"}
 """What ``commit --change`` and ``import --change`` take."""
 
 
@@ -196,7 +203,8 @@ def changed(config: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
     for line in (line.strip() for text in changes for line in text.splitlines() if line.strip()):
         step = instruction(line, 0)
         if step.name not in CHANGES:
-            raise UsageError(f"change {line[:60]!r}", f"{step.name} is not a valid change command", f"use one of {', '.join(sorted(CHANGES))}")
+            choices = ", ".join(sorted(CHANGES))
+            raise UsageError(f"change {line[:60]!r}", f"{step.name} is not a valid change command", f"use one of {choices}")
         METADATA[step.name](stage, step)
     return stage.config
 

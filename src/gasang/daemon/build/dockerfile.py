@@ -9,11 +9,13 @@ from typing import Final
 
 from gasang.core.errors import UsageError
 
-INSTRUCTIONS: Final = frozenset(
-    "ADD ARG CMD COPY ENTRYPOINT ENV EXPOSE FROM HEALTHCHECK LABEL MAINTAINER ONBUILD RUN SHELL STOPSIGNAL USER VOLUME WORKDIR".split()
-)
-JSON_FORMS: Final = frozenset("ADD CMD COPY ENTRYPOINT RUN SHELL VOLUME".split())
-HEREDOCS: Final = frozenset("ADD COPY RUN".split())
+_INSTRUCTIONS_TEXT: Final = """
+ADD ARG CMD COPY ENTRYPOINT ENV EXPOSE FROM HEALTHCHECK LABEL
+MAINTAINER ONBUILD RUN SHELL STOPSIGNAL USER VOLUME WORKDIR
+"""
+INSTRUCTIONS: Final = frozenset(_INSTRUCTIONS_TEXT.split())
+JSON_FORMS: Final = frozenset(["ADD", "CMD", "COPY", "ENTRYPOINT", "RUN", "SHELL", "VOLUME"])
+HEREDOCS: Final = frozenset(["ADD", "COPY", "RUN"])
 FLAGS: Final[dict[str, frozenset[str]]] = {
     "ADD": frozenset(("chown", "chmod", "checksum")),
     "COPY": frozenset(("from", "chown", "chmod")),
@@ -76,7 +78,7 @@ def parse(content: bytes) -> Dockerfile:
     escape = _escape(lines)
     instructions = _read(lines, escape)
     if not instructions:
-        raise UsageError("Dockerfile", "the file has no instructions", "begin it with FROM")
+        raise UsageError("Dockerfile", "the file cannot be empty: it has no instructions", "begin it with FROM")
     return Dockerfile(tuple(instructions), escape)
 
 
@@ -102,6 +104,8 @@ def _read(lines: list[str], escape: str) -> list[Instruction]:
             at += 1
             continue
         text, at = _logical_line(lines, at, escape)
+        if not text:  # only a sign that it goes on, and nothing that does
+            continue
         name = text.split(None, 1)[0].upper()
         heredocs: tuple[Heredoc, ...] = ()
         if name in HEREDOCS:
@@ -121,7 +125,7 @@ def _logical_line(lines: list[str], at: int, escape: str) -> tuple[str, int]:
             at += 1
         if at >= len(lines):
             break
-        text += lines[at].rstrip() if lines[at].rstrip() else ""
+        text += lines[at].rstrip()
         at += 1
     return text.strip(), at
 
@@ -155,7 +159,9 @@ def instruction(text: str, line: int, heredocs: tuple[Heredoc, ...] = ()) -> Ins
     if name in JSON_FORMS and rest.startswith("["):
         words = _json(rest)
     if name == "SHELL" and not words:
-        raise UsageError(f"Dockerfile line {line}", "SHELL requires the arguments to be in JSON form", 'for example SHELL ["/bin/bash", "-c"]')
+        raise UsageError(
+            f"Dockerfile line {line}", "SHELL requires the arguments to be in JSON form", 'for example SHELL ["/bin/bash", "-c"]'
+        )
     return Instruction(name, rest, line, flags, words, heredocs)
 
 
@@ -167,7 +173,11 @@ def _flags(name: str, rest: str, line: int) -> tuple[dict[str, str], str]:
             return flags, following.strip()
         flag, equals, value = word[2:].partition("=")
         if flag not in FLAGS.get(name, ()):
-            hint = "BuildKit's flags are not spoken" if flag in ("mount", "network", "security", "link", "parents", "exclude") else "leave it out"
+            hint = (
+                "BuildKit's flags are not spoken"
+                if flag in ("mount", "network", "security", "link", "parents", "exclude")
+                else "leave it out"
+            )
             raise UsageError(f"Dockerfile line {line}", f"{name}: unknown flag: {flag[:40]}", hint)
         if not equals:
             raise UsageError(f"Dockerfile line {line}", f"{name}: missing a value on flag: {flag}", "write --FLAG=VALUE")

@@ -21,6 +21,7 @@ from typing import Final
 from gasang.core.errors import BadInputError
 from gasang.daemon.build.config import Stage
 from gasang.daemon.build.dockerfile import Heredoc, Instruction
+from gasang.daemon.build.errors import BuildError
 from gasang.daemon.build.words import expanded
 from gasang.daemon.containers.extract import BLOCK, Extraction
 from gasang.daemon.engine import Engine
@@ -106,14 +107,16 @@ class Sources:
             if any(char in source for char in "*?["):
                 matches = sorted(glob.glob(clean, root_dir=f"/proc/self/fd/{root}", include_hidden=True))
                 if not matches:
-                    raise self._copying.step.wrong(f"no source files were specified: {source[:100]} fits nothing", "look at the build context")
+                    raise self._copying.step.wrong(
+                        f"no source files were specified: {source[:100]} fits nothing", "look at the build context"
+                    )
                 result += [Found(match, posixpath.basename(match), wildcard=True) for match in matches]
             else:
                 try:
                     os.close(open_within(root, clean or "/", os.O_PATH))
                 except OSError:
-                    hint = "it is not in the build context, or .dockerignore leaves it out"
-                    raise self._copying.step.wrong(f"failed: file not found in build context: stat {source[:200]}: file does not exist", hint) from None
+                    where = "file not found in build context or excluded by .dockerignore"
+                    raise BuildError(f"{self._copying.step.name} failed: {where}: stat {source[:200]}: file does not exist") from None
                 result.append(Found(clean, posixpath.basename(clean)))
         return result
 
@@ -275,7 +278,7 @@ class Sources:
         shutil.rmtree(self._downloads, ignore_errors=True)
 
 
-def _digest(place: int, name: str, made: "hashlib._Hash") -> None:
+def _digest(place: int, name: str, made: hashlib._Hash) -> None:
     found = os.fstat(place)
     made.update(repr((name, stat.S_IFMT(found.st_mode), stat.S_IMODE(found.st_mode), found.st_size)).encode())
     if stat.S_ISLNK(found.st_mode):
@@ -321,5 +324,3 @@ def _is_archive(file: object) -> bool:
         return False
     finally:
         file.seek(0)
-
-

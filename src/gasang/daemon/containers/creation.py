@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from gasang.core.errors import GasangError, StateError, UsageError
@@ -60,7 +62,9 @@ class Creation:
         merged = settings.merged(config, image.config)
         key = new_id()
         if not merged["Hostname"] and host["NetworkMode"] != "host" and host["UTSMode"] != "host":
-            merged["Hostname"] = key[:12]
+            mode = host["NetworkMode"]
+            other = self._services.find(mode.removeprefix("container:")) if mode.startswith("container:") else None
+            merged["Hostname"] = other.config["Hostname"] if other else key[:12]
         container = Container(key, name, now(), config["Image"], image.id, merged, host, endpoints=_endpoints(document, host))
         if not container.command():
             raise UsageError("No command specified", "neither the client nor the image names one", "give a command")
@@ -72,7 +76,7 @@ class Creation:
         try:
             await asyncio.to_thread(self._services.layers.prepare, container, image)
             self._services.images.pin(key, image.id)
-            await asyncio.to_thread(self._make_volumes, container)
+            await asyncio.to_thread(self._make_volumes, container, image)
         except (GasangError, OSError):
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
             self._services.images.unpin(key)
@@ -94,12 +98,14 @@ class Creation:
                     result.append(Mount(mount.kind, mount.source, mount.target, writable, mount.name, mount.propagation, mode=mode))
         return result
 
-    def _make_volumes(self, container: Container) -> None:
-        """Volumes that are not there are made; a bind's source that is not there is a folder, or refused if it came as a mount."""
+    def _make_volumes(self, container: Container, image: ImageView) -> None:
+        """Volumes that are not there are made; an empty one gets what the image has in its place."""
         for mount in container.mounts:
             if mount.kind == "volume":
                 made = self._services.volumes.create(mount.name, {})
                 mount.name, mount.source = made["Name"], made["Mountpoint"]
+                if image.layers and "nocopy" not in mount.mode and not os.listdir(mount.source):
+                    self._services.layers.fill(Path(mount.source), image, mount.target)
 
 
 def _endpoints(document: dict[str, Any], host: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -16,7 +16,7 @@ from gasang.daemon.containers.names import new_id
 from gasang.daemon.containers.preparation import Preparation, seccomp_of
 from gasang.daemon.containers.process import CANNOT_START, Exit, Launch, Process, StartError
 from gasang.daemon.containers.record import Container
-from gasang.daemon.containers.streams import Ends
+from gasang.daemon.containers.streams import Ends, detach_keys
 from gasang.daemon.services import Services
 
 EXEC: Final[dict[str, Field]] = {
@@ -92,9 +92,9 @@ class Execs:
 
     def _check(self, container: Container) -> None:
         if container.status.status == "paused":
-            raise StateError(f"Container {container.id}", "it is paused, unpause the container before exec", "")
+            raise StateError(f"Container {container.name} is paused, unpause the container before exec", "it cannot start anything now")
         if not container.status.alive:
-            raise StateError(f"container {container.id}", "container is not running", "start it first")
+            raise StateError(f"container {container.id} is not running", "nothing can be started in it", "start it first")
 
     def check_startable(self, found: Exec) -> None:
         """Raise StateError where it has been started or its container does not run."""
@@ -111,7 +111,8 @@ class Execs:
             launch = await asyncio.to_thread(self._launch, found, size)
             found.process = await self._services.runtime.launch(launch)
             if stream is not None:
-                ends = Ends(config["AttachStdin"], config["AttachStdout"], config["AttachStderr"], True, False, not found.terminal)
+                keys = detach_keys(config["DetachKeys"]) if found.terminal else b""
+                ends = Ends(config["AttachStdin"], config["AttachStdout"], config["AttachStderr"], True, False, not found.terminal, keys)
                 await found.process.attach(stream, early, ends)
             found.pid = await found.process.start()
         except (GasangError, OSError) as error:
@@ -179,6 +180,11 @@ class Execs:
         if found.process is None:
             raise StateError(f"exec {found.id[:12]}", "it is not running", "start it first")
         await found.process.resize(rows, columns)
+
+    async def settle(self, found: Exec) -> None:
+        """Have the exit code of a process that has ended, though nobody has told yet: its client may ask as soon as the stream ends."""
+        if found.process is not None and found.exit is None and await found.process.ending():
+            await found.ended.wait()
 
     def show(self, found: Exec) -> dict[str, Any]:
         """GET /exec/ID/json."""

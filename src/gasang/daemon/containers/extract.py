@@ -7,10 +7,12 @@ import posixpath
 import shutil
 import stat
 import tarfile
+import tempfile
 from contextlib import suppress
 from typing import BinaryIO, Final
 
 from gasang.core.errors import BadInputError, UsageError
+from gasang.daemon.containers.packing import pack
 from gasang.host.trees import open_within
 
 BLOCK: Final = 1 << 20
@@ -33,7 +35,7 @@ class Extraction:
     def all(self, source: BinaryIO) -> None:
         """Unpack a tar stream, compressed or not. Raises BadInputError for a damaged one, UsageError, OSError."""
         try:
-            with tarfile.open(fileobj=source, mode="r|*", bufsize=BLOCK) as archive:
+            with tarfile.open(fileobj=source, mode="r:*") as archive:
                 for entry in archive:
                     self.one(entry, archive.extractfile(entry) if entry.isreg() else None)
         except (tarfile.TarError, EOFError) as error:
@@ -143,3 +145,11 @@ class Extraction:
                     os.utime(base, (entry.mtime, entry.mtime), dir_fd=folder, follow_symlinks=False)
                 finally:
                     os.close(folder)
+
+
+def copy_tree(source: int, target: int) -> None:
+    """Copy what is in the folder `source` into the folder `target`, both by descriptor, with owners, rights and times."""
+    with tempfile.TemporaryFile() as archive:
+        pack(source, archive)
+        archive.seek(0)
+        Extraction(target).all(archive)

@@ -14,11 +14,10 @@ from typing import BinaryIO, Final
 
 from gasang.core.errors import GasangError, NotFoundError, PermissionDeniedError, UsageError
 from gasang.daemon.containers.extract import Extraction
+from gasang.daemon.containers.packing import BLOCK, Packer, pack
 from gasang.daemon.containers.record import Container, Mount
 from gasang.daemon.services import Services
 from gasang.host.trees import open_within
-
-BLOCK: Final = 1 << 20
 
 
 class ContainerFiles:
@@ -87,7 +86,7 @@ class ContainerFiles:
             place = open_within(root, inside, flags)
             try:
                 with tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT, bufsize=BLOCK) as archive:
-                    _Packer(archive).add(place, "." if name == "/" or follows else name)
+                    Packer(archive).add(place, "." if name == "/" or follows else name)
             finally:
                 os.close(place)
 
@@ -96,7 +95,7 @@ class ContainerFiles:
         with self._services.layers.reading_root(container) as root:
             pack(root, target)
 
-    def write(self, container: Container, path: str, source: BinaryIO, *, keeps_kind: bool) -> None:
+    def write(self, container: Container, path: str, source: BinaryIO, *, keeps_kind: bool, owner: tuple[int, int] | None = None) -> None:
         """Unpack a tar in the folder at `path`. Raises NotFoundError, UsageError, PermissionDeniedError, BadInputError."""
         with self._place(container, path) as (root, inside, writable):
             if not writable:
@@ -110,7 +109,7 @@ class ContainerFiles:
             except NotADirectoryError:
                 raise UsageError("extraction point", "it is not a directory", "name a folder") from None
             try:
-                Extraction(place, keeps_kind=keeps_kind).all(source)
+                Extraction(place, keeps_kind=keeps_kind, owner=owner).all(source)
             finally:
                 os.close(place)
 
@@ -155,85 +154,3 @@ def _look(root: int, inside: str, container: Container, path: str) -> tuple[os.s
     finally:
         os.close(place)
     return found, posixpath.normpath(posixpath.join(posixpath.dirname(inside), text))
-
-
-class _Packer:
-    """Adds trees to a tar archive, by descriptors only: nobody can put a link in the way."""
-
-    def __init__(self, archive: tarfile.TarFile) -> None:
-        self._archive = archive
-        self._seen: dict[tuple[int, int], str] = {}
-
-    def add(self, place: int, name: str) -> None:
-        """Add what the path descriptor `place` is, and all below it."""
-        found = os.fstat(place)
-        entry = self._entry(place, name, found)
-        if entry is None:
-            return
-        if not entry.isreg():
-            self._archive.addfile(entry)
-        else:
-            with open(os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-                self._archive.addfile(entry, file)
-        if entry.isdir():
-            self._add_children(place, name)
-
-    def _add_children(self, place: int, name: str) -> None:
-        folder = os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            for child in sorted(os.listdir(folder)):
-                inner = os.open(child, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-                try:
-                    self.add(inner, f"{name}/{child}")
-                finally:
-                    os.close(inner)
-        finally:
-            os.close(folder)
-
-    def _entry(self, place: int, name: str, found: os.stat_result) -> tarfile.TarInfo | None:
-        entry = tarfile.TarInfo(name)
-        entry.mode, entry.uid, entry.gid = stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid
-        entry.mtime = found.st_mtime
-        kind = _TAR_TYPES.get(stat.S_IFMT(found.st_mode))
-        if kind is None:
-            return None
-        entry.type = kind
-        key = (found.st_dev, found.st_ino)
-        if found.st_nlink > 1 and kind != tarfile.DIRTYPE:
-            if key in self._seen:
-                entry.type, entry.linkname = tarfile.LNKTYPE, self._seen[key]
-                return entry
-            self._seen[key] = name
-        if kind == tarfile.SYMTYPE:
-            entry.linkname = os.readlink("", dir_fd=place)
-        elif kind == tarfile.REGTYPE:
-            entry.size = found.st_size
-        elif kind in (tarfile.CHRTYPE, tarfile.BLKTYPE):
-            entry.devmajor, entry.devminor = os.major(found.st_rdev), os.minor(found.st_rdev)
-        return entry
-
-
-_TAR_TYPES: Final = {
-    stat.S_IFREG: tarfile.REGTYPE,
-    stat.S_IFDIR: tarfile.DIRTYPE,
-    stat.S_IFLNK: tarfile.SYMTYPE,
-    stat.S_IFCHR: tarfile.CHRTYPE,
-    stat.S_IFBLK: tarfile.BLKTYPE,
-    stat.S_IFIFO: tarfile.FIFOTYPE,
-}
-
-
-def pack(root: int, target: BinaryIO) -> None:
-    """Write everything below a root as a tar, names without a leading slash."""
-    with tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT, bufsize=BLOCK) as archive:
-        packer = _Packer(archive)
-        folder = os.open(f"/proc/self/fd/{root}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            for child in sorted(os.listdir(folder)):
-                inner = os.open(child, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-                try:
-                    packer.add(inner, child)
-                finally:
-                    os.close(inner)
-        finally:
-            os.close(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from typing import Any, Final
 
@@ -67,7 +68,7 @@ class Health:
         """Run the check once."""
         start = time.time_ns()
         code, output = -1, ""
-        config = {"Cmd": command, "AttachStdout": True, "AttachStderr": True, "Tty": True, "User": life.container.config["User"]}
+        config = {"Cmd": command, "AttachStdout": True, "AttachStderr": True, "User": life.container.config["User"]}
         try:
             found, ours = await self._execs.run(life.container, config)
             with ours:
@@ -75,7 +76,7 @@ class Health:
                 await asyncio.wait_for(found.ended.wait(), timeout)
             code = found.exit.code if found.exit else -1
         except TimeoutError:
-            output = f"Health check exceeded timeout ({timeout:g}s)"
+            output = f"Health check exceeded timeout ({_duration(timeout)})"
             if found.process:
                 await found.process.signal(9)
         except GasangError as error:
@@ -98,13 +99,20 @@ class Health:
             self._services.tell(life.container, f"health_status: {health['Status']}")
 
 
-async def _read(stream: Any, timeout: float) -> str:
-    """What the check says, its beginning, until it ends. Raises TimeoutError."""
+def _duration(seconds: float) -> str:
+    """A duration as Go writes it, for those that occur."""
+    return f"{seconds * 1000:g}ms" if seconds < 1 else f"{seconds:g}s"
+
+
+async def _read(stream: socket.socket, timeout: float) -> str:
+    """What the check says on both streams, its beginning, until it ends. Raises TimeoutError."""
     loop = asyncio.get_running_loop()
     stream.setblocking(False)
-    parts: list[bytes] = []
+    framed, said = b"", b""
     deadline = loop.time() + timeout
     while data := await asyncio.wait_for(loop.sock_recv(stream, 65536), max(0.0, deadline - loop.time())):
-        if sum(map(len, parts)) < OUTPUT_MAX:
-            parts.append(data)
-    return b"".join(parts)[:OUTPUT_MAX].decode(errors="replace")
+        framed += data
+        while len(framed) >= 8 and len(framed) >= 8 + int.from_bytes(framed[4:8], "big"):
+            end = 8 + int.from_bytes(framed[4:8], "big")
+            said, framed = (said + framed[8:end])[:OUTPUT_MAX], framed[end:]
+    return said.decode(errors="replace")

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from gasang.daemon.containers.extract import copy_tree
 from gasang.daemon.containers.record import Container
 from gasang.daemon.containers.user import identify
 from gasang.daemon.folders import Folders
@@ -163,6 +164,23 @@ class ContainerLayers:
             self.discard(layer)
             return None
         return layer
+
+    def fill(self, folder: Path, image: ImageView, path: str) -> None:
+        """Copy what the image has at `path`, a folder, into `folder`, which takes its owner and rights as well."""
+        with self.root_of(image.layers) as root:
+            try:
+                place = open_within(root, path, os.O_PATH | os.O_DIRECTORY)
+            except OSError:
+                return
+            target = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                copy_tree(place, target)
+                found = os.fstat(place)
+                os.chown(folder, found.st_uid, found.st_gid)
+                os.chmod(folder, stat.S_IMODE(found.st_mode))
+            finally:
+                os.close(target)
+                os.close(place)
 
     def discard(self, layer: Path) -> None:
         """Remove a layer made by `new_layer`."""

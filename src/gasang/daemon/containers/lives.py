@@ -21,6 +21,7 @@ from gasang.daemon.containers.settings import HOST_CONFIG, checked_name, host_co
 from gasang.daemon.containers.showing import show
 from gasang.daemon.containers.signals import number_of
 from gasang.daemon.containers.streams import Ends, LogRequest
+from gasang.daemon.containers.user import identify
 from gasang.daemon.records import Table
 from gasang.daemon.services import Services
 
@@ -82,9 +83,8 @@ class Lives:
             if not force:
                 state = container.status.status
                 raise StateError(
-                    f"cannot remove container {container.name!r}",
-                    f"container is {state}",
-                    "stop the container before removing or force remove",
+                    f'cannot remove container "{container.name}"',
+                    f"container is {state}: stop the container before removing or force remove",
                 )
             await self.running.kill(life, 9, final=True)
         async with life.lock:
@@ -195,7 +195,7 @@ class Lives:
         """Join a client's connection to the container: now, or when it starts."""
         life = self.life(container)
         if life.process is not None and container.status.alive:
-            await life.process.attach(stream, early, ends)
+            await life.process.attach(stream, early, ends, self._services.log(container))
             stream.close()
             self._services.tell(container, "attach")
         elif ends.replay and not ends.live:
@@ -219,6 +219,7 @@ class Lives:
         wanted = checked_name(name)
         self._creation.check_free(wanted)
         old, container.name = container.name, wanted
+        await asyncio.to_thread(self._services.networks.host.rename, container.id, wanted)
         self.save(container)
         self._services.tell(container, "rename", {"oldName": f"/{old}"})
 
@@ -253,6 +254,12 @@ class Lives:
         if log is None:
             raise StateError(container.subject, "configured logging driver does not support reading", "start it with another log driver")
         return log
+
+    def owner(self, container: Container) -> tuple[int, int]:
+        """The numbers of the user that its command runs as. Raises UsageError."""
+        passwd, group = (self._services.layers.text(container, f"etc/{name}") for name in ("passwd", "group"))
+        found = identify(container.config["User"], passwd, group, [])
+        return found.uid, found.gid
 
     async def top(self, container: Container, options: str) -> tuple[list[str], list[list[str]]]:
         """Its processes as ps shows them. Raises StateError where it does not run."""

@@ -45,7 +45,7 @@ READONLY: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sys
 CPU_PERIOD: Final = 100_000
 VERSION: Final = "1.2.0"
 INIT: Final = "/sbin/gasang-init"
-"""Where the runtime puts the init program of a container that asks for one."""
+"""Where the init program of a container that asks for one is."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ class Surroundings:
     """kind → path of a namespace to join; "" for the host's own (none is made)."""
     files: dict[str, Path] = field(default_factory=dict)
     """path inside → file of the daemon mounted there: /etc/hosts, /etc/hostname, /etc/resolv.conf."""
-    init: bool = False
+    init: Path | None = None
+    """The program of an init, for a container that asks for one."""
     host_devices: tuple[dict[str, Any], ...] = ()
     hostname: str = ""
     uid_map: tuple[tuple[int, int, int], ...] = ()
@@ -320,6 +321,8 @@ def _mounts(container: Container, around: Surroundings) -> list[dict[str, Any]]:
         for inside, outside in around.files.items()
         if not _covered(container, inside)
     ]
+    if around.init is not None:
+        result.append({"destination": INIT, "type": "bind", "source": str(around.init), "options": ["bind", "ro"]})
     return [*result, *(_mount(mount) for mount in sorted(container.mounts, key=lambda mount: mount.target.count("/")))]
 
 

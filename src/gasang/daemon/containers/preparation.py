@@ -12,6 +12,7 @@ from gasang.daemon.containers.process import Launch
 from gasang.daemon.containers.record import Container
 from gasang.daemon.containers.user import identify
 from gasang.daemon.services import Services, host_devices
+from gasang.kinds.container.init import init_file
 
 SIZES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
@@ -71,7 +72,6 @@ class Preparation:
             log_files=files,
             size=_console_size(host["ConsoleSize"]),
             seccomp=seccomp_of(host),
-            init=bool(host["Init"]),
         )
 
     def surroundings(self, container: Container, namespaces: dict[str, str], user: str | None = None) -> oci.Surroundings:
@@ -90,7 +90,7 @@ class Preparation:
             cgroup=self._services.control.path(container),
             namespaces={**self._namespaces(container), **namespaces},
             files={f"/etc/{name}": folder / name for name in ("resolv.conf", "hostname", "hosts")},
-            init=bool(host["Init"]),
+            init=init_file(self._services.folders.state) if host["Init"] else None,
             host_devices=host_devices() if host["Privileged"] else (),
             hostname=config["Hostname"] if host["UTSMode"] != "host" else "",
         )

@@ -41,8 +41,11 @@ class Process(Protocol):
         """Let the process run its program; its pid. Raises GasangError where it cannot start."""
         ...
 
-    async def attach(self, stream: socket.socket, early: bytes, ends: Ends) -> None:
-        """Give a client's connection to the supervisor; `early` are bytes of stdin that came already."""
+    async def attach(self, stream: socket.socket, early: bytes, ends: Ends, log: Path | None = None) -> None:
+        """Give a client's connection to the supervisor.
+
+        `early` are bytes of stdin that came already; where `ends` asks for what was said before, it is read from `log`.
+        """
         ...
 
     async def resize(self, rows: int, columns: int) -> None:
@@ -51,6 +54,10 @@ class Process(Protocol):
 
     async def signal(self, number: int) -> None:
         """Send a signal to the process. Raises StateError where it is gone."""
+        ...
+
+    async def ending(self) -> bool:
+        """Whether the process has ended, be it that `ended` does not know yet."""
         ...
 
     async def ended(self) -> Exit:
@@ -99,5 +106,3 @@ class Launch:
     size: tuple[int, int] = (0, 0)
     seccomp: str = "default"
     """"default", "unconfined", or a profile in Docker's JSON."""
-    init: bool = False
-    """Whether the program runs under an init of ours."""

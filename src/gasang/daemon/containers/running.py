@@ -46,7 +46,7 @@ class Running:
                 client.stream.close()
             life.waiting.clear()
             pid = await process.start()
-        except (GasangError, OSError) as error:
+        except Exception as error:  # whatever it was: who waits for this start must hear of it
             await self._start_failed(life, process, error)
             raise
         life.process = process

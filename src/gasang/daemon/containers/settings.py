@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from typing import Any, Final
@@ -178,15 +179,34 @@ def _check_host(host: dict[str, Any]) -> None:
         if name not in LOG_OPTIONS:
             raise UsageError(f"log option {name[:40]!r}", f"the {log['Type']} driver has none of this name", "leave it out")
     if 0 < host["Memory"] < MEMORY_MIN:
-        raise UsageError("memory limit", f"{host['Memory']} bytes are less than the least, 6 MiB", "give at least 6m")
+        raise UsageError("Minimum memory limit allowed is 6MB", f"{host['Memory']} bytes are less", "give at least 6m")
     if host["Memory"] < 0 or host["NanoCpus"] < 0 or host["ShmSize"] < 0:
         raise UsageError("resources", "a limit is negative", "give a positive number, or 0 for none")
     if host["MemorySwap"] > 0 and not host["Memory"]:
         raise UsageError("memory and swap limit", "it needs a memory limit", "give --memory as well")
     if 0 < host["MemorySwap"] < host["Memory"]:
-        raise UsageError("memory and swap limit", "it is smaller than the memory limit alone", "give more")
+        raise UsageError(
+            "Minimum memoryswap limit should be larger than memory limit", "it is both of them together", "give more, or -1 for no limit"
+        )
+    processors = os.cpu_count() or 1
+    if host["NanoCpus"] and not 10_000_000 <= host["NanoCpus"] <= processors * 1_000_000_000:
+        least = "Range of CPUs is from 0.01 to"
+        raise UsageError(f"{least} {processors}.00, as there are only {processors} CPUs available", "more cannot be had", "give less")
+    for name, kind in (("CpusetCpus", "CPUs"), ("CpusetMems", "memory nodes")):
+        _check_set(host[name], processors if kind == "CPUs" else 1, kind)
     if host["NanoCpus"] and (host["CpuQuota"] or host["CpuPeriod"]):
         raise UsageError("cpu limit", "--cpus and --cpu-quota or --cpu-period say the same thing twice", "give one of them")
+
+
+def _check_set(text: str, count: int, kind: str) -> None:
+    """Raise UsageError unless a list such as "0-2,4" names only what there is."""
+    for part in filter(None, text.split(",")):
+        first, _, last = part.strip().partition("-")
+        if not first.isdecimal() or not (last or first).isdecimal():
+            raise UsageError(f"Invalid value {text[:40]} for cpuset", "it is no list of numbers", "for example 0-1,3")
+        if int(last or first) >= count:
+            available = f"0-{count - 1}" if count > 1 else "0"
+            raise UsageError(f"Requested {kind} are not available", f"requested {text[:40]}, available: {available}", "name others")
 
 
 def merged(config: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
@@ -225,5 +245,7 @@ def checked_name(name: str) -> str:
     """A container's name without its slash. Raises UsageError."""
     bare = name.removeprefix("/")
     if not NAME.fullmatch(bare):
-        raise UsageError(f"container name {bare[:80]!r}", "only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", "choose another")
+        raise UsageError(
+            f"Invalid container name ({bare[:80]}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", "it has other signs", "choose another"
+        )
     return bare

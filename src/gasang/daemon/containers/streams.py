@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+from gasang.core.errors import UsageError
+
+DETACH_KEYS: Final = "ctrl-p,ctrl-q"
 
 
 @dataclass(frozen=True)
@@ -15,6 +20,8 @@ class Ends:
     live: bool
     replay: bool
     multiplexed: bool
+    keys: bytes = b""
+    """The keys that detach, on a terminal."""
 
 
 @dataclass(frozen=True)
@@ -30,3 +37,18 @@ class LogRequest:
     details: bool
     tail: int
     multiplexed: bool
+
+
+def detach_keys(text: str) -> bytes:
+    """The bytes of keys such as "ctrl-p,ctrl-q" (the default) or "a,b". Raises UsageError."""
+    made = bytearray()
+    for word in (text or DETACH_KEYS).split(","):
+        if len(word) == 1 and word.isascii():
+            made += word.encode()
+        elif word.lower().startswith("ctrl-") and len(word) == 6 and (word[5].isascii() and (word[5].isalpha() or word[5] in "@[\\]^_")):
+            made.append(ord(word[5].upper()) - 64)
+        else:
+            raise UsageError(
+                f"Invalid detach keys ({text[:40]}) provided", f"{word[:20]!r} is no key", "write letters or ctrl-LETTER, with commas"
+            )
+    return bytes(made)

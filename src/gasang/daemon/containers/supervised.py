@@ -17,6 +17,7 @@ from gasang.daemon.containers.streams import Ends
 from gasang.kinds.container.supervising import Supervised, Wish, launch
 from gasang.kinds.container.supervisor import protocol
 from gasang.kinds.container.supervisor.launch import Supervisor
+from gasang.kinds.container.supervisor.logs import LogReader, OutputGone
 from gasang.kinds.container.supervisor.status import Status, read_exit
 
 KILLED: Final = 137
@@ -71,11 +72,12 @@ class SupervisedProcess:
                 self._take(status)
         except StateError:
             self._lose()
+            return
+        if self._supervisor.ended:
+            self._lose()
 
     def _take(self, status: Status) -> None:
-        if status.kind == 0:
-            self._lose()
-        elif status.kind == protocol.STARTED and not self._started.done():
+        if status.kind == protocol.STARTED and not self._started.done():
             self._started.set_result(status)
         elif status.kind == protocol.EXITED:
             self._settle(status)
@@ -99,13 +101,24 @@ class SupervisedProcess:
         if not self._ended.done():
             self._ended.set_result(Exit(KILLED, time.time_ns(), error=sentence))
 
-    async def attach(self, stream: socket.socket, early: bytes, ends: Ends) -> None:
-        """Give a client's connection to the supervisor; what came early goes before the rest."""
+    async def attach(self, stream: socket.socket, early: bytes, ends: Ends, log: Path | None = None) -> None:
+        """Give a client's connection to the supervisor; what came early goes before the rest, and the log before what comes now."""
         if early and ends.stdin:
             stream = self._relayed(stream, early)
-        self._supervisor.attach(
-            stream, stdin=ends.stdin, stdout=ends.stdout, stderr=ends.stderr, multiplexed=ends.multiplexed, ends_stdin=ends.stdin
+        replays = ends.replay and log is not None
+        status = self._supervisor.attach(
+            stream,
+            stdin=ends.stdin,
+            stdout=ends.stdout,
+            stderr=ends.stderr,
+            multiplexed=ends.multiplexed,
+            ends_stdin=ends.stdin,
+            keys=ends.keys,
+            held=replays,
         )
+        if replays and log is not None:
+            await asyncio.to_thread(_replay, log, ends, stream.fileno(), status.logged)
+            self._supervisor.release(status.value)
 
     def _relayed(self, client: socket.socket, early: bytes) -> socket.socket:
         """A connection on which the bytes that were read too soon come first; the rest is copied in both directions."""
@@ -143,6 +156,15 @@ class SupervisedProcess:
         """Send a signal. Raises StateError where the process is gone."""
         self._supervisor.signal(number)
 
+    async def ending(self) -> bool:
+        """Whether the process has ended, be it that `ended` does not know yet."""
+        if self._ended.done():
+            return True
+        try:
+            return self._supervisor.status().state in ("ending", "exited")
+        except StateError:
+            return True
+
     async def ended(self) -> Exit:
         """Wait for its end."""
         return await asyncio.shield(self._ended)
@@ -156,6 +178,17 @@ class SupervisedProcess:
         """Let go of the supervisor."""
         self._unwatch()
         self._supervisor.close()
+
+
+def _replay(log: Path, ends: Ends, output: int, limit: int) -> None:
+    """Write the log up to a point; a client that has gone meanwhile is let go by its supervisor."""
+    with (
+        contextlib.suppress(OutputGone),
+        LogReader(
+            log.parent, log.name, output, stdout=ends.stdout, stderr=ends.stderr, multiplexed=ends.multiplexed, limit=limit
+        ) as reader,
+    ):
+        reader.run()
 
 
 class SupervisedRuntime:

@@ -44,9 +44,7 @@ def identify(user: str, passwd: str, group: str, more_groups: list[str]) -> Iden
             found = row
             break
     if found is None and wanted is None:
-        raise UsageError(
-            f"user {name[:80]!r}", "unable to find user: no matching entries in passwd file", "name one of the image, or a number"
-        )
+        raise UsageError(f"unable to find user {name[:80]}", "no matching entries in passwd file", "name one of the image, or a number")
     uid = wanted if wanted is not None else _number(found[2] if found else "")
     gid = _number(found[3]) if found else 0
     if uid is None or gid is None:
@@ -57,7 +55,7 @@ def identify(user: str, passwd: str, group: str, more_groups: list[str]) -> Iden
     if group_name:
         gid, groups = _group(group_name, group), ()
     extra = tuple(_group(entry, group) for entry in more_groups)
-    return Identity(uid, gid, tuple(dict.fromkeys((*groups, *extra))), home)
+    return Identity(uid, gid, tuple(dict.fromkeys((gid, *groups, *extra))), home)
 
 
 def _group(name: str, group: str) -> int:
@@ -67,6 +65,4 @@ def _group(name: str, group: str) -> int:
     for row in _rows(group, 3):
         if row[0] == name and (found := _number(row[2])) is not None:
             return found
-    raise UsageError(
-        f"group {name[:80]!r}", "unable to find group: no matching entries in group file", "name one of the image, or a number"
-    )
+    raise UsageError(f"unable to find group {name[:80]}", "no matching entries in group file", "name one of the image, or a number")

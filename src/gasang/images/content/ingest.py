@@ -11,13 +11,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 from gasang.core.errors import BadInputError
 from gasang.images.content.locks import claim
 from gasang.images.descriptors import Blob
 from gasang.images.spool import out_of_space
 
-READ = 1 << 18
+READ = 1 << 19
 """Bytes read at once while following."""
 
 
@@ -99,21 +100,11 @@ class Ingest:
         """What is there is of no use."""
         self._path.unlink(missing_ok=True)
 
-    def follow(self) -> Iterator[bytes]:
-        """The content as it comes, also beyond the block. Ends only after `finish`; raises GivenUp after `fail`."""
-        return self._follow(os.dup(self._descriptor))
+    def follow(self) -> Follower:
+        """The content as it comes, also beyond the block."""
+        return Follower(self, os.dup(self._descriptor))
 
-    def _follow(self, descriptor: int) -> Iterator[bytes]:
-        at = 0
-        try:
-            while there := self._beyond(at):
-                data = os.pread(descriptor, min(READ, there - at), at)
-                at += len(data)
-                yield data
-        finally:
-            os.close(descriptor)
-
-    def _beyond(self, at: int) -> int:
+    def beyond(self, at: int) -> int:
         """Wait until there is more than `at` bytes: how many there are, 0 if no more come."""
         with self._changed:
             while self.have <= at and not self._complete and not self._failed:
@@ -131,6 +122,32 @@ class Ingest:
             yield
         except OSError as fault:
             raise out_of_space(fault, self._path.parent) from fault
+
+
+class Follower:
+    """Reads an ingest as it grows, piece by piece. Ends only after `finish`; raises GivenUp after `fail`. To be closed."""
+
+    def __init__(self, ingest: Ingest, descriptor: int) -> None:
+        self._ingest = ingest
+        self._descriptor = descriptor
+        self._at = 0
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> bytes:
+        there = self._ingest.beyond(self._at)
+        if not there:
+            raise StopIteration
+        data = os.pread(self._descriptor, min(READ, there - self._at), self._at)
+        self._at += len(data)
+        return data
+
+    def close(self) -> None:
+        """Nothing more is read."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from isal import isal_zlib
 from gasang.core.errors import BadInputError
 from gasang.images.compression import sniff
 
-PIECE = 1 << 18
+PIECE = 1 << 19
 """Bytes of the longest piece that comes out."""
 Source = Callable[[], bytes]
 """Gives the next compressed bytes; none at the end."""

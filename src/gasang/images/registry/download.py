@@ -10,7 +10,7 @@ from gasang.images.content.ingest import Ingest
 from gasang.images.registry.client import Client
 from gasang.images.registry.transport import FAULTS, Answer, drain, explain, is_temporary, wait_before
 
-PIECE = 1 << 18
+PIECE = 1 << 19
 
 
 class Cancelled(Exception):
@@ -32,6 +32,10 @@ def download(client: Client, ingest: Ingest, advanced: Callable[[int], None], ca
             answer = _ask(client, ingest)
             if not is_temporary(answer.status):
                 _take(client, answer, ingest, advanced, cancelled)
+        except (GasangError, Cancelled):
+            if answer is not None:
+                answer.close()
+            raise
         except FAULTS as broken:
             fault = broken
         if cancelled.is_set():
@@ -63,7 +67,6 @@ def _take(client: Client, answer: Answer, ingest: Ingest, advanced: Callable[[in
         skip = ingest.have  # it knows no ranges and begins anew
     while data := answer.read(PIECE):
         if cancelled.is_set():
-            answer.close()
             raise Cancelled
         if skip:
             skip, data = max(0, skip - len(data)), data[skip:]

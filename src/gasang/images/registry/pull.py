@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from gasang.core.errors import BadInputError, GasangError
+from gasang.core.errors import BadInputError, GasangError, OutOfSpaceError
 from gasang.core.progress import Progress, Silent
 from gasang.images.containers import ContainerImage, Containers
 from gasang.images.content.content import Content
-from gasang.images.content.ingest import GivenUp, Ingest, ingesting
+from gasang.images.content.ingest import Follower, GivenUp, Ingest, ingesting
 from gasang.images.content.leases import Lease
 from gasang.images.content.settling import mark_durable, recover, settle
 from gasang.images.descriptors import Blob, parse_document
@@ -29,7 +29,7 @@ from gasang.images.registry.platform import Platform, host_platform
 from gasang.images.registry.reach import reach
 from gasang.images.registry.settings import Registries
 
-READ = 1 << 18
+READ = 1 << 19
 
 
 def pull(
@@ -129,7 +129,7 @@ class _Pull:
         for _, blob in layers:
             self._tell(blob.digest, Status.PULLING)
         order = sorted(layers, key=lambda item: item[1].size, reverse=True)
-        unpackers = min(len(order), max(2, (os.cpu_count() or 2) + 1)) or 1
+        unpackers = min(len(order), max(2, os.cpu_count() or 2)) or 1
         with ThreadPoolExecutor(unpackers, "unpack") as unpacking, ThreadPoolExecutor(self._settings.parallel, "download") as downloading:
             try:
                 first = [downloading.submit(self._guarded, self._layer, blob, diff_id, unpacking) for diff_id, blob in order]
@@ -161,12 +161,13 @@ class _Pull:
             if self._content.has(blob):  # another pull has brought it meanwhile
                 return self._have(blob, diff_id, unpacking)
             ingest.adopt()
-            unpacked = unpacking.submit(self._guarded, self._unpack, diff_id, ingest.follow(), blob)
+            unpacked = self._begin_unpacking(diff_id, ingest.follow(), blob, unpacking)
             try:
                 self._download(ingest)
-            except BaseException:
+            except BaseException as fault:
                 wait([unpacked])
-                if any(isinstance(fault, BadInputError) for fault in self._faults):
+                # What was unpacked and found wrong is of no use, and on a full disk its room is worth more than the download.
+                if any(isinstance(known, (BadInputError, OutOfSpaceError)) for known in (fault, *self._faults)):
                     ingest.discard()
                 raise
             return unpacked
@@ -176,7 +177,14 @@ class _Pull:
             self._tell(blob.digest, Status.DOWNLOADING, blob.size, blob.size)
             self._tell(blob.digest, Status.HERE)
             return None
-        return unpacking.submit(self._guarded, self._unpack, diff_id, _read(self._content, blob), blob)
+        return self._begin_unpacking(diff_id, _read(self._content, blob), blob, unpacking)
+
+    def _begin_unpacking(
+        self, diff_id: str, pieces: Follower | Generator[bytes, None, None], blob: Blob, unpacking: ThreadPoolExecutor
+    ) -> Future[Any]:
+        job = unpacking.submit(self._guarded, self._unpack, diff_id, pieces, blob)
+        job.add_done_callback(lambda done: pieces.close())
+        return job
 
     def _download(self, ingest: Ingest) -> None:
         blob = ingest.blob
@@ -208,7 +216,7 @@ class _Pull:
         self._tell(blob.digest, Status.PULLED)
 
 
-def _read(content: Content, blob: Blob) -> Iterator[bytes]:
+def _read(content: Content, blob: Blob) -> Generator[bytes, None, None]:
     with content.path(blob).open("rb", buffering=0) as file:
         while piece := file.read(READ):
             yield piece

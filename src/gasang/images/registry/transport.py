@@ -12,7 +12,7 @@ from typing import IO, Any
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, LocationParseError, NewConnectionError, ReadTimeoutError, SSLError
+from urllib3.exceptions import HTTPError, InsecureRequestWarning, LocationParseError, NewConnectionError, ReadTimeoutError, SSLError
 from urllib3.exceptions import TimeoutError as ConnectTimeout
 
 from gasang.core.errors import BadInputError, GasangError, PermissionDeniedError, TimedOutError
@@ -73,6 +73,8 @@ class Transport:
 
     def _make_pool(self, scheme: str, proxy: str, own: bool) -> urllib3.PoolManager:
         context = None
+        if own and not self.endpoint.verified:
+            urllib3.disable_warnings(InsecureRequestWarning)  # the user has allowed it, or it is the loopback
         if scheme == "https":
             context = self._registries.tls(self.endpoint) if own else ssl.create_default_context()
         options: dict[str, Any] = {"maxsize": self._registries.parallel + 1, "num_pools": 16, "ssl_context": context}

@@ -6,10 +6,7 @@ nobody can write, and its memory has nothing of the caller's in it.
 
 from __future__ import annotations
 
-import fcntl
 import os
-from functools import cache
-from pathlib import Path
 from typing import Final
 
 from gasang.host.syscalls import native_table
@@ -46,21 +43,3 @@ def launch(stack: ptr[u64]) -> i32:
     relocate(plan)
     follow(plan)
     return NO_PLAN
-
-
-_SOURCES: Final = ("home", "hook", "launcher", "layout", "operations", "spawn", "target")
-
-
-@cache
-def launcher() -> int:
-    """A descriptor of the program, sealed; made at first use and kept open. Raises OSError if the host gives no memory for it."""
-    from gasang.host import _generated_syscalls
-    from gasang.native.program import program
-
-    here = Path(__file__).parent
-    sources = [here / f"{name}.py" for name in _SOURCES] + [Path(str(_generated_syscalls.__file__))]
-    image = program(launch, sources=sources)
-    descriptor = os.memfd_create("gasang-launcher", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    os.write(descriptor, image)
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
-    return descriptor

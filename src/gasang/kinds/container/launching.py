@@ -5,22 +5,24 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
 import os
 import select
 import signal
 import threading
 from collections.abc import Callable
+from functools import cache
 from typing import ClassVar, Final
 
 from gasang.core.errors import GasangError
 from gasang.kinds.container import layout
+from gasang.kinds.container.library import LAUNCHER, load
 from gasang.kinds.container.plan import Built
-from gasang.kinds.container.spawn import spawn, watch
 from gasang.native import ctype_of
 
 _SPAWNED: Final = ctype_of(layout.Spawned)
 _EVENT_SIZE: Final = 24
-_LISTS: Final = {layout.IN_PARENT: "for the container"}
+_MFD_EXEC: Final = 0x10
 
 
 class LaunchError(GasangError):
@@ -102,7 +104,7 @@ class Child:
         """Make the process, up to its first event. Raises LaunchError if that is a failure."""
         data = self._built.data
         buffer = ctypes.create_string_buffer(data, len(data))
-        result = spawn(buffer, len(data), self._outcome)
+        result = load().functions["spawn"](buffer, len(data), self._outcome)
         if result < 0:
             self.close()
             raise launch_error(self._identity, "create the process", -result)
@@ -110,7 +112,7 @@ class Child:
 
     def follow(self) -> None:
         """Wait for the next event. Raises LaunchError if it is a failure."""
-        if watch(self._outcome.status, self._outcome, self._event) < 0:
+        if load().functions["watch"](self._outcome.status, self._outcome, self._event) < 0:
             raise launch_error(self._identity, "hear from the process", errno.EIO)
         self._check()
 
@@ -160,10 +162,21 @@ class Child:
                 os.close(descriptor)
 
 
+@cache
+def launcher() -> int:
+    """A descriptor of the launcher's program, sealed; made at first use and kept open. Raises OSError if the host has no memory for it."""
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    try:
+        descriptor = os.memfd_create("gasang-launcher", flags | _MFD_EXEC)
+    except OSError:  # before Linux 6.3 there is no such flag, and every such file can be executed
+        descriptor = os.memfd_create("gasang-launcher", flags)
+    os.write(descriptor, load().data[LAUNCHER])
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
+    return descriptor
+
+
 def launch(identity: str, make: Callable[[int, int], Built]) -> Child:
     """Make a process by the plan that `make` gives for (the launcher's descriptor, that of the plan's memory)."""
-    from gasang.kinds.container.launcher import launcher
-
     memory = os.memfd_create("gasang-plan", os.MFD_CLOEXEC)
     try:
         built = make(launcher(), memory)

@@ -32,6 +32,8 @@ from gasang.kinds.container.supervisor.settings import Settings
 
 UNCONFINED: Final = "unconfined"
 DEFAULT: Final = "default"
+PLAIN: Final = ("redirect_dir=off", "metacopy=off")
+"""What a layer can be made of: nothing in the upper folder that only overlayfs understands."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ def _launch(wish: Wish, config: Config, process: Process, group: Cgroup, warning
         new_keyring=not wish.inside,
         privileged_limits=not is_rootless(),
         filter=_filter(wish.seccomp, process),
+        dies_with_us=True,
     )
     if wish.inside:
         target = hand(_pidfd(wish))
@@ -142,7 +145,7 @@ def _root(wish: Wish) -> OverlayRoot:
     target = wish.folder / "rootfs"
     if not wish.inside:
         target.mkdir(parents=True, exist_ok=True)
-    return OverlayRoot([str(layer) for layer in wish.layers], str(wish.upper or ""), str(wish.work or ""), str(target))
+    return OverlayRoot([str(layer) for layer in wish.layers], str(wish.upper or ""), str(wish.work or ""), str(target), PLAIN)
 
 
 def _pidfd(wish: Wish) -> int:

@@ -57,23 +57,23 @@ class Asker:
                 answered(message.format_error(identity))
             return
         limit = 65535 if stream else query.room
+        servers = self.upstream()
         with self._lock:
-            answer = self._resolver.ask(self._machine, query, limit)
+            answer = self._resolver.ask(self._machine, query, limit, servers)
         if answer is not None:
             answered(answer)
             return
-        servers = self.upstream()
         if not servers or len(self.under_way) >= _MOST_UNDER_WAY:
             answered(message.reply(query, message.SERVER_FAILURE, own=False))
             return
-        attempt = Attempt(self, query, data, servers * _ROUNDS, answered, stream=stream)
+        attempt = Attempt(self, query, data, servers, answered, stream=stream)
         self.under_way.add(attempt)
         attempt.proceed()
 
-    def learned(self, query: Query, data: bytes, foreign: message.Foreign) -> None:
-        """Keep what a resolver said."""
+    def learned(self, query: Query, data: bytes, foreign: message.Foreign, servers: tuple[str, ...]) -> None:
+        """Keep what one of these resolvers said."""
         with self._lock:
-            self._resolver.learned(query, data, foreign)
+            self._resolver.learned(query, data, foreign, servers)
 
     def close(self) -> None:
         """Give up what is under way."""
@@ -88,7 +88,8 @@ class Attempt:
         self._asker = asker
         self._query = query
         self._data = data
-        self._servers = list(servers)
+        self._servers = list(servers * _ROUNDS)
+        self._asked = servers
         self._answered = answered
         self._stream = stream
         self._identity = 0
@@ -188,7 +189,7 @@ class Attempt:
             self.proceed()
             return
         self.close()
-        self._asker.learned(self._query, data, foreign)
+        self._asker.learned(self._query, data, foreign, self._asked)
         answer = message.renumbered(data, self._query.id)
         small = self._stream or len(answer) <= self._query.room or (len(answer) <= 65507 and self._query.edns is not None)
         self._answered(answer if small else message.emptied(answer, self._query.question))

@@ -39,8 +39,8 @@ class Resolver:
         self._clock = clock
         self._kept: OrderedDict[tuple[object, ...], _Kept] = OrderedDict()
 
-    def ask(self, machine: str, query: Query, limit: int) -> bytes | None:
-        """The answer to a machine's query in at most `limit` bytes; None: ask the host's resolvers."""
+    def ask(self, machine: str, query: Query, limit: int, servers: tuple[str, ...] = ()) -> bytes | None:
+        """The answer to a machine's query in at most `limit` bytes; None: ask `servers`."""
         if query.opcode:
             return message.reply(query, message.NOT_IMPLEMENTED, own=False)
         if query.klass != message.IN:
@@ -50,15 +50,16 @@ class Resolver:
             return own
         if not self._directory.reaches_out(machine):
             return message.reply(query, message.NO_SUCH_NAME, own=False)
-        return self._remembered(query, limit)
+        return self._remembered(query, limit, servers)
 
-    def learned(self, query: Query, data: bytes, foreign: Foreign) -> None:
-        """The host's resolvers answered `data`: kept as long as it says, "no such name" too."""
+    def learned(self, query: Query, data: bytes, foreign: Foreign, servers: tuple[str, ...] = ()) -> None:
+        """One of `servers` answered `data`: kept for those who ask the same servers as long as it says, "no such name" too."""
         if not foreign.keep or len(data) > _LARGEST_KEPT:
             return
         now = self._clock()
-        self._kept[_key(query)] = _Kept(data, foreign.lives, now, now + min(foreign.keep, _LONGEST))
-        self._kept.move_to_end(_key(query))
+        key = _key(query, servers)
+        self._kept[key] = _Kept(data, foreign.lives, now, now + min(foreign.keep, _LONGEST))
+        self._kept.move_to_end(key)
         if len(self._kept) > _MOST_KEPT:
             self._kept.popitem(last=False)
 
@@ -89,8 +90,8 @@ class Resolver:
             return None
         return message.reply(query, message.NO_ERROR, [record], limit=limit)
 
-    def _remembered(self, query: Query, limit: int) -> bytes | None:
-        key = _key(query)
+    def _remembered(self, query: Query, limit: int, servers: tuple[str, ...]) -> bytes | None:
+        key = _key(query, servers)
         kept = self._kept.get(key)
         now = self._clock()
         if kept is None or len(kept.data) > limit:
@@ -101,6 +102,6 @@ class Resolver:
         return message.aged(kept.data, kept.lives, int(now - kept.since), query)
 
 
-def _key(query: Query) -> tuple[object, ...]:
-    """What an answer depends on: the question, and what of the asker's abilities the answer speaks to."""
-    return query.name, query.type, query.edns, query.flags
+def _key(query: Query, servers: tuple[str, ...]) -> tuple[object, ...]:
+    """What an answer depends on: who is asked, what, and what of the asker's abilities the answer speaks to."""
+    return servers, query.name, query.type, query.edns, query.flags

@@ -39,9 +39,12 @@ class Server:
         self._loop = Loop("gasang-dns")
         self._listeners: dict[str, _Listener] = {}
 
-    def serve(self, machine: str, sockets: Sockets) -> None:
-        """Answer what arrives there, as that machine's questions; the sockets are the server's now."""
-        self._loop.call(lambda: self._add(machine, sockets))
+    def serve(self, machine: str, sockets: Sockets, resolvers: tuple[str, ...] = ()) -> None:
+        """Answer what arrives there, as that machine's questions; the sockets are the server's now.
+
+        Names from elsewhere are asked of `resolvers`; empty: of the host's.
+        """
+        self._loop.call(lambda: self._add(machine, sockets, resolvers))
 
     def release(self, machine: str) -> None:
         """Close that machine's sockets, before this returns (they keep its namespace alive)."""
@@ -63,9 +66,10 @@ class Server:
                 self._resolver.forget()
         return self._upstream.servers
 
-    def _add(self, machine: str, sockets: Sockets) -> None:
+    def _add(self, machine: str, sockets: Sockets, resolvers: tuple[str, ...]) -> None:
         self._remove([machine])
-        self._listeners[machine] = _Listener(Asker(machine, self._resolver, self.lock, self._loop, self.upstream), sockets)
+        upstream = (lambda: resolvers) if resolvers else self.upstream
+        self._listeners[machine] = _Listener(Asker(machine, self._resolver, self.lock, self._loop, upstream), sockets)
 
     def _remove(self, machines: Sequence[str]) -> None:
         for machine in machines:

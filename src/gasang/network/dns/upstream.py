@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 
+from gasang.core.errors import UsageError
+
 PATH: Final = "/etc/resolv.conf"
 # systemd-resolved names itself (127.0.0.53) in the usual file, and whom it asks in this one.
 BEHIND_RESOLVED: Final = "/run/systemd/resolve/resolv.conf"
@@ -74,12 +76,19 @@ class Watched:
         self._path = path
         self._stamp = (-1, -1)
         self._found = Resolvers()
+        self._reachable: tuple[str, ...] = ()
+
+    def reachable_from_inside(self) -> tuple[str, ...]:
+        """Those of them, as they are now, that a machine can ask itself."""
+        self.now()
+        return self._reachable
 
     def now(self) -> Resolvers:
         """As they are now."""
         current = stamp(self._path)
         if current != self._stamp:
             self._found = read(self._path)
+            self._reachable = self._found.reachable_from_inside
             self._stamp = current
         return self._found
 
@@ -90,6 +99,16 @@ def text_for_machine(servers: Sequence[str], search: Sequence[str], options: Seq
     lines += [f"search {' '.join(search)}"] if search else []
     lines += [f"options {' '.join(options)}"] if options else []
     return "\n".join(lines) + "\n"
+
+
+def checked_resolver(text: str) -> str:
+    """The address of a resolver.
+
+    Raises UsageError if it is none.
+    """
+    if not _is_address(text):
+        raise UsageError(f"resolver {text!r}", "it is no IP address", "write it like 192.0.2.53")
+    return text
 
 
 def _read(path: str) -> Resolvers:

@@ -365,7 +365,7 @@ def test_memory(folder: Folder) -> None:
 
 def test_bad_configurations(tmp_path: Path) -> None:
     """The program ends with a code of its own, whatever the file holds."""
-    from gasang.kinds.container.supervisor.launch import program_descriptor
+    from gasang.kinds.container.supervisor.executable import program_descriptor
     from gasang.kinds.container.supervisor.main import BAD_START
 
     good = bytearray(ctype_of(protocol.Config)(magic=protocol.CONFIG_MAGIC, version=protocol.VERSION, plan_offset=0, plan_length=0))

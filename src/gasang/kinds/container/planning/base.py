@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Final
 
+from gasang.host.processes import PR_SET_PDEATHSIG
 from gasang.kinds.container.config.process import Process
 from gasang.kinds.container.layout import CONTROL_END, HOOK, REPORT, STATUS_END, STOPPED, WAIT
 from gasang.kinds.container.plan import Offset, Plan, Slot
@@ -59,6 +61,8 @@ class PlanBase:
         self._change_folder()
         add_identity(plan, process, may_set_groups=may_set_groups)
         self._change_folder()
+        if order.dies_with_us:  # a change of user takes it away: now is the time
+            plan.child.call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0, what="end with the supervisor")
         home = find_home(plan, process)
         found = find_program(plan, process)
         if order.waits_for_start:

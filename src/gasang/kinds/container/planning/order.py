@@ -53,7 +53,8 @@ class Order:
     """All that the plan of a container's first process depends on.
 
     `stdio` and `preserved` are descriptors of the caller; `console_socket` takes the terminal's other end; `start_fifo`, if any, is what
-    the child reads a byte from before it executes the program; `stops` are the points at which it waits for word on the control pipe.
+    the child reads a byte from before it executes the program; `stops` are the points at which it waits for word on the control pipe;
+    `dies_with_us` ends the process when who made it is killed.
     """
 
     config: Config
@@ -71,6 +72,7 @@ class Order:
     privileged_limits: bool = True
     filter: bytes = b""
     filter_flags: int = 0
+    dies_with_us: bool = False
 
 
 RUNTIME_STOP = 1

@@ -74,7 +74,7 @@ O_CLOEXEC: Final = 0o2000000
 _AT_FDCWD: Final = -100
 _PROT_READ_WRITE, _MAP_PRIVATE, _MAP_ANONYMOUS = 3, 2, 0x20
 _MADV_DONTNEED = 4
-_F_SETFL, _F_SETPIPE_SZ = 4, 1031
+_F_SETFL: Final = 4
 _CLOCK_REALTIME, _CLOCK_MONOTONIC = 0, 1
 NANOSECONDS: Final = 1_000_000_000
 
@@ -174,12 +174,6 @@ def rename_in(folder: i64, old: ptr[u8], new: ptr[u8]) -> i64:
 def make_nonblocking(fd: i64) -> None:
     """Reads and writes that would wait give EAGAIN."""
     syscall(Call.fcntl, u64(fd), _F_SETFL, O_NONBLOCK)
-
-
-@native
-def widen_pipe(fd: i64, size: u64) -> None:
-    """A larger pipe where the host grants it."""
-    syscall(Call.fcntl, u64(fd), _F_SETPIPE_SZ, size)
 
 
 @native

@@ -1,8 +1,4 @@
-"""Starting a supervisor and talking to it, from Python. Nothing here waits unless it says so: `fileno` is for the caller's event loop.
-
-The program runs from a sealed file in memory: a container's first process, which begins as a copy of the supervisor, can show the
-container where its program lies, and nobody may be able to write there.
-"""
+"""Starting a supervisor and talking to it, from Python. Nothing here waits unless it says so: `fileno` is for the caller's event loop."""
 
 from __future__ import annotations
 
@@ -17,27 +13,19 @@ import socket
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from gasang import host
 from gasang.core.errors import BadInputError, NotFoundError, OutOfSpaceError, StateError, TimedOutError
 from gasang.kinds.container.supervisor import protocol
+from gasang.kinds.container.supervisor.executable import FREE, program_descriptor, write_whole
 from gasang.kinds.container.supervisor.protocol import CONTROL_NAME, EXIT_NAME, START_NAME
 from gasang.kinds.container.supervisor.settings import Settings, configuration
 from gasang.kinds.container.supervisor.status import STATUS_SIZE, Status, read_exit, read_status
-from gasang.native import NativeFunction, ctype_of
-from gasang.native.kept_program import kept_program
+from gasang.native import ctype_of
 
 _REQUEST: Final = ctype_of(protocol.Request)
 _PEER: Final = ctypes.c_uint32 * 3
-_FREE: Final = 64
-"""Descriptors are moved from here on before they get their numbers, so that none is overwritten."""
-_HERE: Final = Path(__file__).parent
-_SOURCES: Final = tuple(map(str, (_HERE, _HERE.parent, Path(host.__file__).parent)))
-"""Folders of the files that decide the program."""
-_EXECUTABLE_FILE: Final = 0x10  # MFD_EXEC
 _ANSWER_TIME: Final = 10.0
 
 
@@ -45,35 +33,6 @@ def forget_records(folder: Path) -> None:
     """Remove what an earlier supervisor has left, before another is started in the folder."""
     for name in (EXIT_NAME, START_NAME, CONTROL_NAME):
         (folder / name).unlink(missing_ok=True)
-
-
-def _entry() -> NativeFunction:
-    from gasang.kinds.container.supervisor.main import supervise
-
-    return supervise
-
-
-@cache
-def program_descriptor() -> int:
-    """The supervisor's program as a sealed file in memory."""
-    image = kept_program("supervisor", _SOURCES, _entry)
-    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
-    try:
-        made = os.memfd_create("gasang-supervisor", flags | _EXECUTABLE_FILE)
-    except OSError:  # before Linux 6.3 there is no such flag, and every such file can be executed
-        made = os.memfd_create("gasang-supervisor", flags)
-    _write(made, image)
-    os.fchmod(made, 0o500)
-    fcntl.fcntl(made, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
-    moved = fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, _FREE)
-    os.close(made)
-    return moved
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
 
 
 class Supervisor:
@@ -114,14 +73,14 @@ class Supervisor:
     def _launch(
         cls, stack: contextlib.ExitStack, settings: Settings, plan: bytes, folder: Path, terminal: int | None, descriptors: Sequence[int]
     ) -> Supervisor:
-        assert protocol.FD_EXTRA + len(descriptors) <= _FREE
+        assert protocol.FD_EXTRA + len(descriptors) <= FREE
 
         def own(descriptor: int) -> int:
             stack.callback(os.close, descriptor)
             return descriptor
 
         config = own(os.memfd_create("gasang-config", os.MFD_CLOEXEC))
-        _write(config, configuration(settings, plan, len(descriptors), terminal is not None))
+        write_whole(config, configuration(settings, plan, len(descriptors), terminal is not None))
         place = own(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         listener = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
         listener.bind(f"/proc/self/fd/{place}/{CONTROL_NAME}")
@@ -136,7 +95,7 @@ class Supervisor:
                 **({} if terminal is None else {protocol.FD_TERMINAL: terminal}),
                 **{protocol.FD_EXTRA + index: descriptor for index, descriptor in enumerate(descriptors)},
             }  # fmt: skip
-            moved = {number: own(fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, _FREE)) for number, source in wanted.items()}
+            moved = {number: own(fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, FREE)) for number, source in wanted.items()}
             actions: list[Any] = [(os.POSIX_SPAWN_DUP2, source, number) for number, source in moved.items()]
             process = os.posix_spawn(f"/proc/self/fd/{program_descriptor()}", ["gasang-supervisor", folder.name], {}, file_actions=actions)
         except BaseException:

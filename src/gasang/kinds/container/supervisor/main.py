@@ -44,6 +44,9 @@ _BLOCK = 0
 _CLOSE_ON_EXEC = 4
 _NAME: Final = (word("gasang-s"), word("uperv"))
 NAME_1, NAME_2 = _NAME
+ROOT: Final = word("/")
+SIGNALS: Final = 1 << 16 | 1 << 14 | 1 << 1
+"""SIGCHLD, SIGTERM, SIGINT."""
 
 
 @native
@@ -107,11 +110,6 @@ def settle(s: ptr[State]) -> None:
     syscall(Call.rt_sigprocmask, _BLOCK, u64(name), 0, 8)
     name[0] = SIGNALS
     s.signals = syscall(Call.signalfd4, u64(i64(-1)), u64(name), 8, O_NONBLOCK | O_CLOEXEC)
-
-
-ROOT: Final = word("/")
-SIGNALS: Final = 1 << 16 | 1 << 14 | 1 << 1
-"""SIGCHLD, SIGTERM, SIGINT."""
 
 
 @native

@@ -1,0 +1,87 @@
+"""A container in the foreground: attached before it starts, its exit code passed on, and what leaving means for it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Any, Final
+
+from gasang.api.answer import Answer
+from gasang.api.client import Client, path_of
+from gasang.cli.console import Leave, StreamConsole
+from gasang.cli.containers.attached import converse, resizer
+from gasang.cli.exits import MACHINE_DIED, OK, SIGNALLED, sentence
+from gasang.cli.terminal import window_size
+from gasang.core.errors import GasangError
+
+PROGRAM_CODES: Final = (126, 127)
+"""The program cannot be executed; it is not there (as a shell has them)."""
+QUICKLY: Final = 1
+"""Seconds of grace for a machine whose output nobody reads: the rest of the pipeline has ended already."""
+
+
+def terminal_size() -> tuple[int, int] | None:
+    """Rows and columns of this terminal, None where the output is none."""
+    size = window_size(1)
+    return (size.rows, size.columns) if size else None
+
+
+class Machine:
+    """A container that this process shows: `key` its id or name, `tty` whether it has a terminal."""
+
+    def __init__(self, client: Client, key: str, *, tty: bool, removed: bool = False) -> None:
+        self._client = client
+        self._key = key
+        self._tty = tty
+        self._condition = "removed" if removed else "next-exit"
+
+    def _path(self, *more: str) -> str:
+        return path_of("containers", self._key, *more)
+
+    def run(self, console: StreamConsole, *, stdin: bool, start: bool, logs: bool = False) -> int:
+        """Attach, start it if asked, and stay until it ends or the person leaves; the exit code of this command.
+
+        Raises GasangError where the daemon refuses to attach. A start that fails is told here: 126 and 127 as a shell has them, else 125.
+        """
+        query = {"stream": 1, "stdin": int(stdin), "stdout": 1, "stderr": 1, "logs": int(logs)}
+        with (
+            console,
+            self._client.upgrade(self._path("attach"), query) as stream,
+            self._client.open("POST", self._path("wait"), {"condition": self._condition}) as waiting,
+        ):
+            if start:
+                try:
+                    self._client.call("POST", self._path("start"))
+                except GasangError as error:
+                    print(f"gasang: {sentence(error)}", file=sys.stderr)
+                    code = _code(waiting)
+                    return code if code in PROGRAM_CODES else MACHINE_DIED
+            converse(stream, console, resizer(self._client, self._path()) if self._tty else None)
+            return _code(waiting) if console.left is None else self._leave(console, waiting, ends=start)
+
+    def _leave(self, console: StreamConsole, waiting: Answer, *, ends: bool) -> int:
+        """A second Ctrl-C stops the machine; so do SIGTERM and an output nobody reads, where it was started from here."""
+        asked = console.left is Leave.INTERRUPT
+        if asked or (ends and console.leave_code != SIGNALLED + signal.SIGHUP and console.left is not Leave.KEY):
+            print("gasang: stopping the machine", file=sys.stderr)
+            grace = QUICKLY if console.left is Leave.NOBODY_READS else None
+            self._client.call("POST", self._path("stop"), {"t": grace})
+            _code(waiting)
+            return console.leave_code
+        if console.left is Leave.KEY:
+            print(f"\r\ngasang: {self._key[:12]} goes on; gasang attach {self._key[:12]} comes back to it", file=sys.stderr)
+            return OK
+        return console.leave_code
+
+
+def _code(waiting: Answer) -> int:
+    """The exit code that wait tells."""
+    found = waiting.json()
+    code = found.get("StatusCode") if isinstance(found, dict) else None
+    return code if isinstance(code, int) else MACHINE_DIED
+
+
+def inspected(client: Client, name: str) -> dict[str, Any]:
+    """What the daemon knows of a container. Raises NotFoundError."""
+    found: dict[str, Any] = client.call("GET", path_of("containers", name, "json"))
+    return found

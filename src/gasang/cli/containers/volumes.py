@@ -1,0 +1,99 @@
+"""The commands of ``gasang volume``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gasang.api.client import Client, path_of
+from gasang.cli.containers import values as convert
+from gasang.cli.containers.documents import show
+from gasang.cli.containers.each import for_each
+from gasang.cli.containers.family import Command
+from gasang.cli.containers.filters import FILTER, query_of
+from gasang.cli.containers.shown import ago
+from gasang.cli.options import Argument, Example, Parsed, Syntax, switch, values
+from gasang.cli.output import Column, render
+from gasang.cli.standard import FORMAT
+
+VOLUMES: Final = Argument("VOLUME", "by name", repeated=True)
+LABELS = values("label", "NAME=VALUE", "a note on it", convert.pair)
+OPTIONS = values("opt", "NAME=VALUE", "of the local driver: type, device, o", convert.pair, short="o")
+FORCE = switch("force", "no error where it is not there", short="f")
+NAME = Argument("NAME", "what to call it; a number by default", required=False)
+COLUMNS: Final = (
+    Column("name", "NAME"), Column("driver", "DRIVER"), Column("created", "CREATED", ago), Column("folder", "FOLDER"),
+    Column("labels", ""),
+)  # fmt: skip
+
+
+def _list(parsed: Parsed, client: Client) -> int:
+    found = client.call("GET", "/volumes", {"filters": query_of(parsed.get(FILTER))})["Volumes"] or ()
+    rows = [
+        {
+            "name": entry["Name"],
+            "driver": entry["Driver"],
+            "created": entry.get("CreatedAt", ""),
+            "folder": entry["Mountpoint"],
+            "labels": entry["Labels"] or {},
+        }
+        for entry in found
+    ]
+    print(render(parsed.get(FORMAT), COLUMNS, rows), end="")
+    return 0
+
+
+def _create(parsed: Parsed, client: Client) -> int:
+    body = {
+        "Name": parsed.arguments[0] if parsed.arguments else "",
+        "Labels": dict(parsed.get(LABELS)),
+        "DriverOpts": dict(parsed.get(OPTIONS)) or None,
+    }
+    print(client.call("POST", "/volumes/create", body=body)["Name"])
+    return 0
+
+
+def _remove(parsed: Parsed, client: Client) -> int:
+    query = {"force": int(parsed.get(FORCE))}
+    return for_each(parsed.arguments, lambda name: client.call("DELETE", path_of("volumes", name), query))
+
+
+def _inspect(parsed: Parsed, client: Client) -> int:
+    print(show(parsed.get(FORMAT), [client.call("GET", path_of("volumes", name)) for name in parsed.arguments]), end="")
+    return 0
+
+
+COMMANDS: Final = {
+    "ls": Command(
+        Syntax(
+            "List volumes.", options=(FILTER, FORMAT), examples=(Example("gasang volume ls --filter dangling=true", "those nobody uses"),)
+        ),
+        _list,
+    ),
+    "create": Command(
+        Syntax(
+            "Make a volume: files that outlive machines.",
+            options=(LABELS, OPTIONS),
+            arguments=(NAME,),
+            examples=(Example("gasang volume create data", "then: gasang run -v data:/data …"),),
+        ),
+        _create,
+    ),
+    "rm": Command(
+        Syntax(
+            "Remove volumes nobody uses.",
+            options=(FORCE,),
+            arguments=(VOLUMES,),
+            examples=(Example("gasang volume rm data", "with its files"),),
+        ),
+        _remove,
+    ),
+    "inspect": Command(
+        Syntax(
+            "Show all that is known of volumes.",
+            options=(FORMAT,),
+            arguments=(VOLUMES,),
+            examples=(Example("gasang volume inspect data", "as JSON"),),
+        ),
+        _inspect,
+    ),
+}

@@ -1,0 +1,105 @@
+"""``gasang exec``: run a command inside a machine that runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Collection
+from typing import Any
+
+from gasang.api.client import Client, path_of
+from gasang.cli.containers.daemon import connect
+from gasang.cli.containers.each import MACHINE
+from gasang.cli.containers.options import DETACH, ENVIRONMENT, INTERACTIVE, TTY, USER, WORKDIR, environment_for
+from gasang.cli.options import Example, Parsed, Syntax, switch
+from gasang.cli.settings import Context
+from gasang.core.errors import UsageError
+
+PRIVILEGED = switch("privileged", "with all capabilities")
+
+
+def _always(names: Collection[str]) -> bool:
+    return True
+
+
+SYNTAX = Syntax(
+    "Run a command inside a machine that runs.",
+    options=(INTERACTIVE, TTY, DETACH, ENVIRONMENT, WORKDIR, USER, PRIVILEGED),
+    arguments=(MACHINE,),
+    command="what to run, with its words",
+    examples=(
+        Example("gasang exec -it web sh", "a shell beside what runs there"),
+        Example("gasang exec -i db sh -c 'cat > /tmp/dump' < dump", "pass a file in"),
+    ),
+    notes="""
+Options stand before MACHINE. The exit code is the command's; 126 and 127 if it cannot be executed or is not there. Ctrl-C without a
+terminal, Ctrl-] and Ctrl-p Ctrl-q leave the command running.""",
+    closes=_always,
+)
+
+
+def run(parsed: Parsed, context: Context) -> int:
+    """Run it; its exit code. Raises GasangError."""
+    if not parsed.command:
+        raise UsageError("gasang exec", "the command is missing", "see gasang exec --help")
+    client, path = connect(context), path_of("containers", parsed.arguments[0], "exec")
+    if parsed.get(DETACH):
+        key = client.call("POST", path, body=_document(parsed, attached=False))["Id"]
+        client.call("POST", path_of("exec", key, "start"), body={"Detach": True, "Tty": parsed.get(TTY)})
+        return 0
+    from gasang.cli.containers.attached import console_for
+
+    console = console_for(interactive=parsed.get(INTERACTIVE), tty=parsed.get(TTY))
+    key = client.call("POST", path, body=_document(parsed, attached=True))["Id"]
+    return _converse(client, key, parsed, console)
+
+
+def _document(parsed: Parsed, *, attached: bool) -> dict[str, Any]:
+    """The body of POST /containers/ID/exec."""
+    return {
+        "Cmd": list(parsed.command),
+        "Tty": parsed.get(TTY),
+        "AttachStdin": attached and parsed.get(INTERACTIVE),
+        "AttachStdout": attached,
+        "AttachStderr": attached,
+        "Env": list(environment_for(parsed.get(ENVIRONMENT), os.environ)),
+        "WorkingDir": parsed.get(WORKDIR) or "",
+        "User": parsed.get(USER) or "",
+        "Privileged": parsed.get(PRIVILEGED),
+    }
+
+
+def _converse(client: Client, key: str, parsed: Parsed, console: Any) -> int:
+    from gasang.cli.containers.attached import converse, resizer
+    from gasang.cli.containers.foreground import terminal_size
+
+    tty, path = parsed.get(TTY), path_of("exec", key)
+    size = terminal_size() if tty else None
+    body = {"Detach": False, "Tty": tty, **({"ConsoleSize": list(size)} if size else {})}
+    with console, client.upgrade(f"{path}/start", body=body) as stream:
+        converse(stream, console, resizer(client, path) if tty else None)
+        if console.left is not None:
+            print("\r\ngasang: the command goes on inside", file=sys.stderr)
+            return int(console.leave_code)
+    return _code(client, key)
+
+
+def _code(client: Client, key: str) -> int:
+    """The exit code of an exec whose output has ended; its end may come a moment later."""
+    found = _ended(client, key)
+    if found is not None:
+        return found
+    filters = json.dumps({"event": ["exec_die"]})
+    with client.open("GET", "/events", {"filters": filters}) as events:
+        found = _ended(client, key)
+        for event in events.lines() if found is None else ():
+            if event.get("Actor", {}).get("Attributes", {}).get("execID") == key:
+                return _ended(client, key) or 0
+    return found or 0
+
+
+def _ended(client: Client, key: str) -> int | None:
+    found = client.call("GET", path_of("exec", key, "json"))
+    code = found.get("ExitCode")
+    return code if isinstance(code, int) and not found.get("Running") else None

@@ -1,0 +1,75 @@
+"""``gasang run`` of a virtual machine: from an image or a kernel, with this terminal as its console."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from gasang.cli.console import StreamConsole
+from gasang.cli.containers.options import CPUS, ENVIRONMENT, INTERACTIVE, MEMORY, TTY, environment_for
+from gasang.cli.files import existing_file, file_to_read
+from gasang.cli.options import Option, Parsed, plain_text, value, values
+from gasang.cli.progress import open_progress
+from gasang.cli.settings import Context
+from gasang.core.config import parse_cpus, parse_memory
+from gasang.core.errors import UsageError
+
+KERNEL = value("kernel", "FILE", "boot this riscv64 Linux kernel: Image, Image.gz or ELF", file_to_read, files=True)
+INITRD = value("initrd", "FILE", "initial RAM disk for --kernel", file_to_read, files=True)
+APPEND = value("append", "TEXT", "more for the kernel's command line", plain_text)
+DISK = values("disk", "FILE", "another disk: a raw image file; may be given many times", existing_file, files=True)
+OPTIONS = (DISK, KERNEL, INITRD, APPEND)
+"""Those that virtual machines alone have."""
+
+
+def _check(parsed: Parsed) -> None:
+    """Raise UsageError for what makes no sense together."""
+    has_image, has_kernel = bool(parsed.arguments), parsed.get(KERNEL) is not None
+    if not has_image and not has_kernel:
+        raise UsageError("gasang run", "it needs an IMAGE or a --kernel", "try gasang run --vm debian:trixie")
+    if has_image and has_kernel:
+        raise UsageError("option --kernel", "an IMAGE has its own kernel", "leave one of the two out")
+    if has_image and parsed.get(INITRD):
+        raise UsageError("option --initrd", "it goes with --kernel", "add --kernel FILE")
+    if has_kernel and (parsed.command or parsed.get(ENVIRONMENT)):
+        raise UsageError("command", "only an IMAGE can run one", 'tell a kernel what to run with --append "init=…"')
+
+
+def _own(parsed: Parsed, option: Option[str | None], convert: Callable[[str, str], int]) -> int | None:
+    """The value of an option that containers read otherwise. Raises UsageError."""
+    text = parsed.get(option)
+    return None if text is None else convert(text, option.flag)
+
+
+def run(parsed: Parsed, context: Context) -> int:
+    """Start the machine, connect the console, and return what the command inside returned."""
+    image = parsed.arguments[0] if parsed.arguments else None
+    kernel = parsed.get(KERNEL)
+    _check(parsed)
+    on_terminal = not parsed.command and os.isatty(0) and os.isatty(1)
+    tty = parsed.get(TTY) or on_terminal
+    from gasang.kinds.vm import launch
+
+    spec = launch.VmSpec(
+        cpus=_own(parsed, CPUS, parse_cpus) or context.config.value("cpus"),
+        memory=_own(parsed, MEMORY, parse_memory) or context.config.value("memory"),
+        kernel=kernel,
+        initrd=parsed.get(INITRD),
+        append=parsed.get(APPEND) or "",
+        image=image,
+        command=parsed.command,
+        environment=environment_for(parsed.get(ENVIRONMENT), os.environ),
+        tty=tty,
+        disks=parsed.get(DISK),
+        origin=context.origin(),
+    )
+    reads_input = parsed.get(INTERACTIVE) or tty or not parsed.command
+    with open_progress(context) as progress, StreamConsole(raw=tty, reads_input=reads_input) as console:
+        if tty:
+            print("gasang: Ctrl-] stops the machine", file=sys.stderr)
+        code = launch.run_vm(spec, console, progress)
+    if console.left is not None:
+        print(f"gasang: stopped the machine ({console.left.value})", file=sys.stderr)
+        return console.leave_code
+    return code

@@ -1,0 +1,92 @@
+"""Trees of files into tar archives, by descriptors only: nobody can put a link in the way."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tarfile
+from typing import BinaryIO, Final
+
+BLOCK: Final = 1 << 20
+
+
+class Packer:
+    """Adds trees to a tar archive, by descriptors only: nobody can put a link in the way."""
+
+    def __init__(self, archive: tarfile.TarFile) -> None:
+        self._archive = archive
+        self._seen: dict[tuple[int, int], str] = {}
+
+    def add(self, place: int, name: str) -> None:
+        """Add what the path descriptor `place` is, and all below it."""
+        found = os.fstat(place)
+        entry = self._entry(place, name, found)
+        if entry is None:
+            return
+        if not entry.isreg():
+            self._archive.addfile(entry)
+        else:
+            with open(os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+                self._archive.addfile(entry, file)
+        if entry.isdir():
+            self._add_children(place, name)
+
+    def _add_children(self, place: int, name: str) -> None:
+        folder = os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for child in sorted(os.listdir(folder)):
+                inner = os.open(child, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+                try:
+                    self.add(inner, f"{name}/{child}")
+                finally:
+                    os.close(inner)
+        finally:
+            os.close(folder)
+
+    def _entry(self, place: int, name: str, found: os.stat_result) -> tarfile.TarInfo | None:
+        entry = tarfile.TarInfo(name)
+        entry.mode, entry.uid, entry.gid = stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid
+        entry.mtime = found.st_mtime
+        kind = _TAR_TYPES.get(stat.S_IFMT(found.st_mode))
+        if kind is None:
+            return None
+        entry.type = kind
+        key = (found.st_dev, found.st_ino)
+        if found.st_nlink > 1 and kind != tarfile.DIRTYPE:
+            if key in self._seen:
+                entry.type, entry.linkname = tarfile.LNKTYPE, self._seen[key]
+                return entry
+            self._seen[key] = name
+        if kind == tarfile.SYMTYPE:
+            entry.linkname = os.readlink("", dir_fd=place)
+        elif kind == tarfile.REGTYPE:
+            entry.size = found.st_size
+        elif kind in (tarfile.CHRTYPE, tarfile.BLKTYPE):
+            entry.devmajor, entry.devminor = os.major(found.st_rdev), os.minor(found.st_rdev)
+        return entry
+
+
+_TAR_TYPES: Final = {
+    stat.S_IFREG: tarfile.REGTYPE,
+    stat.S_IFDIR: tarfile.DIRTYPE,
+    stat.S_IFLNK: tarfile.SYMTYPE,
+    stat.S_IFCHR: tarfile.CHRTYPE,
+    stat.S_IFBLK: tarfile.BLKTYPE,
+    stat.S_IFIFO: tarfile.FIFOTYPE,
+}
+
+
+def pack(root: int, target: BinaryIO) -> None:
+    """Write everything below a root as a tar, names without a leading slash."""
+    with tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT, bufsize=BLOCK) as archive:
+        packer = Packer(archive)
+        folder = os.open(f"/proc/self/fd/{root}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for child in sorted(os.listdir(folder)):
+                inner = os.open(child, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+                try:
+                    packer.add(inner, child)
+                finally:
+                    os.close(inner)
+        finally:
+            os.close(folder)
