@@ -51,9 +51,13 @@ def test_start_of_a_running_one_is_fine(docker, image, name):
 
 
 def test_attach_to_what_runs(docker, image, name):
-    docker("run", "-d", "-i", "--name", name, image, "sh", "-c", "read line; sleep 0.3; echo got $line; exit 8")
-    done = docker("attach", name, typed=b"words\n", code=8)
-    assert done.text == "got words"
+    docker("run", "-d", "-i", "--name", name, image, "sh", "-c", "read line; echo got $line; exit 8")
+    # Input stays open: where it ends, and the container was not started with this client, Docker gives up the output too.
+    client = docker.open("attach", name)
+    client.stdin.write(b"words\n")
+    client.stdin.flush()
+    assert client.stdout.readline() == b"got words\n"
+    assert client.wait(20) == 8
 
 
 def test_attach_to_what_does_not_run(docker, image, name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import tarfile
 
@@ -10,6 +11,16 @@ import pytest
 from support.engines.rootfs import layer
 
 sdk = pytest.importorskip("docker", reason="not installed: docker (PyPI)")
+
+
+# The SDK leaves sockets to the garbage collector: that happens at the end of the test that made them, and is no fault here.
+pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def _collected():
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="module")
