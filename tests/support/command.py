@@ -93,9 +93,9 @@ class Home:
         return Done(done.returncode, done.stdout, done.stderr.decode())
 
     def files(self) -> set[str]:
-        """What lies in the home and among temporary files, locks aside, and leases, which are locks that their owner's death frees."""
+        """What lies in the home and among temporary files, locks aside."""
         found = (path for folder in (self.home, self.temporary) for path in folder.rglob("*") if not path.is_dir())
-        return {str(path.relative_to(self.root)) for path in found if path.name not in LOCKS and path.parent.name != "leases"}
+        return {str(path.relative_to(self.root)) for path in found if path.name not in LOCKS}
 
     def refused(self, *words: str, code: int, says: str, limits: str = "", leaves: set[str] | None = None) -> None:
         """The command fails with `code` and one sentence that matches `says`; no file comes or goes but those it `leaves`."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -92,6 +93,20 @@ def test_a_killed_owners_lease_is_over(content: Content) -> None:
     assert child.returncode == -signal.SIGKILL
     assert len(content.leases.files()) == 1
     assert garbage.collect(content) == 4
+    assert content.leases.files() == []
+
+
+def test_what_a_killed_pull_added_is_still_to_be_settled(content: Content) -> None:
+    for lasting in (True, False):
+        with content.leases.take(lasting=lasting) as lease:
+            garbage.collect(content)
+            assert lease.path in content.leases.files()
+    garbage.collect(content)
+    assert [path.name.endswith(".lasting") for path in content.leases.files()] == [True]
+    crashed = content.leases.folder / f"{uuid4().hex}.1.x"  # of a start before this one: `recover` looks at what it covered
+    crashed.touch()
+    garbage.collect(content)
+    assert crashed.exists()
 
 
 def test_the_images_of_machines_and_containers_share_the_store(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ def collect_locked(content: Content) -> int:
         freed = _remove_blobs(content, needed)
         _remove_layers(content.layers, needed)
         _remove_abandoned(content.ingests)
+        content.leases.forget_dead()
         return freed
     return 0
 

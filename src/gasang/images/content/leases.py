@@ -1,8 +1,8 @@
 """Leases: what running work needs stays, though no image of the index reaches it yet.
 
 A lease is a file, locked as long as its owner lives, that lists digests: blobs and unpacked layers. So a killed owner's lease is over
-by itself. Its name tells when it began and since which start of the host: what it covered may not be on stable storage before `settle`
-(see settling.py).
+by itself. Its name tells when it began, since which start of the host, and whether it lasts: what a lasting one covered may not be on
+stable storage before `settle` (see settling.py).
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from pathlib import Path
 
 from gasang.host.durable import boot_id
 from gasang.images.content.locks import is_free, locked, open_lock, wait_for
+
+LASTING = ".lasting"
+"""How the names of lasting leases end."""
 
 
 class Lease:
@@ -42,10 +45,11 @@ class Leases:
     @contextmanager
     def take(self, *, lasting: bool = False) -> Iterator[Lease]:
         """A lease for the block. The file of a lasting one stays behind until `settle`, without force."""
-        path = self.folder / f"{boot_id()}.{int(time.time())}.{uuid.uuid4().hex}"
-        descriptor = open_lock(path)
-        try:
+        path = self.folder / f"{boot_id()}.{int(time.time())}.{uuid.uuid4().hex}{LASTING if lasting else ''}"
+        with locked(self._lock):  # a collection must not find it before it is held
+            descriptor = open_lock(path)
             wait_for(descriptor)
+        try:
             yield Lease(path, descriptor, self._lock)
         finally:
             if not lasting:
@@ -60,6 +64,12 @@ class Leases:
                 with suppress(OSError):
                     found.update(path.read_text().split())
         return found
+
+    def forget_dead(self) -> None:
+        """Remove what killed owners left, but for what `settle` and, after a crash of the host, `recover` need. The lock is held."""
+        for path in self.files():
+            if path.name.startswith(f"{boot_id()}.") and not path.name.endswith(LASTING) and is_free(path):
+                path.unlink(missing_ok=True)
 
     def files(self) -> list[Path]:
         """All lease files, those of dead owners too."""
