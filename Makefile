@@ -18,6 +18,8 @@ demo: setup-demo
 test: lint
 	@echo "pytest …"
 	@$(BIN)/python -m pytest -q --ignore=tests/e2e/docker
+	@echo "pytest tests/e2e/docker …"
+	@$(BIN)/python -m pytest -q tests/e2e/docker
 
 # Takes a network namespace for itself, so it is a run of its own; needs root and a docker client.
 acceptance: setup-test
