@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from gasang.cli.console import StreamConsole
 from gasang.cli.containers.options import CPUS, ENVIRONMENT, INTERACTIVE, MEMORY, TTY, environment_for
@@ -15,10 +16,23 @@ from gasang.cli.settings import Context
 from gasang.core.config import parse_cpus, parse_memory
 from gasang.core.errors import UsageError
 
+if TYPE_CHECKING:  # a start without disks has no time for it
+    from gasang.kinds.vm.disks import Disk
+
+READ_ONLY = ",readonly"
+
+
+def _disk(text: str, subject: str) -> Disk:
+    """A file, and whether the machine may write to it. Raises what `existing_file` raises."""
+    from gasang.kinds.vm.disks import Disk
+
+    return Disk(existing_file(text.removesuffix(READ_ONLY), subject), read_only=text.endswith(READ_ONLY))
+
+
 KERNEL = value("kernel", "FILE", "boot this riscv64 Linux kernel: Image, Image.gz or ELF", file_to_read, files=True)
 INITRD = value("initrd", "FILE", "initial RAM disk for --kernel", file_to_read, files=True)
 APPEND = value("append", "TEXT", "more for the kernel's command line", plain_text)
-DISK = values("disk", "FILE", "another disk: a raw image file; may be given many times", existing_file, files=True)
+DISK = values("disk", "FILE[,readonly]", "another disk, a raw image file; may be given many times", _disk, files=True)
 OPTIONS = (DISK, KERNEL, INITRD, APPEND)
 """Those that virtual machines alone have."""
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # a kernel of the user's needs nothing of this, and a start h
     from gasang.images.initramfs import GuestSettings
     from gasang.images.origin import Origin
     from gasang.images.ready import BootFiles
+    from gasang.kinds.vm.disks import Disk
 
 CONSOLE_PORT = "console"
 DIED = 125
@@ -63,11 +64,9 @@ class VmSpec:
     command: tuple[str, ...]
     environment: tuple[str, ...]
     tty: bool
-    disks: tuple[Path, ...]
+    disks: tuple[Disk, ...]
     origin: Origin | None = None
     watch: Callable[[VirtualMachine], None] = lambda vm: None
-    read_only_disks: tuple[Path, ...] = ()
-    """They come behind `disks`."""
 
 
 class ControlPort:
@@ -148,12 +147,11 @@ def _warnings(spec: VmSpec, console: Console) -> Warnings:
 
 def _disks(spec: VmSpec, worker: Worker, warn: Warnings, cleanup: ExitStack) -> list[VirtioBlock]:
     """The user's own; `cleanup` closes them."""
-    if not spec.disks and not spec.read_only_disks:
+    if not spec.disks:
         return []
-    from gasang.kinds.vm.disks import Disk, attach
+    from gasang.kinds.vm.disks import attach
 
-    disks = [*map(Disk, spec.disks), *(Disk(path, read_only=True) for path in spec.read_only_disks)]
-    return attach(disks, worker, warn, cleanup)
+    return attach(spec.disks, worker, warn, cleanup)
 
 
 def _run_kernel(spec: VmSpec, console: Console, progress: Progress) -> int:
