@@ -21,7 +21,7 @@ from gasang.daemon.containers.supervised import SupervisedRuntime
 from gasang.daemon.events import Events
 from gasang.daemon.folders import Folders
 from gasang.daemon.images import DaemonImages
-from gasang.daemon.networks import ContainerNetworks
+from gasang.daemon.networks.joining import ContainerNetworks
 from gasang.daemon.records import Database, Table
 from gasang.daemon.services import Services
 from gasang.daemon.volumes import Volumes
@@ -42,7 +42,7 @@ class Engine:
         self.events = Events()
         self.volumes = Volumes(self.database, folders, self.events)
         self.images = DaemonImages(folders, self.events, Table(self.database, "build"))
-        self.networks = ContainerNetworks(self.database, self.events, str(folders.state), self._find)
+        self.networks = ContainerNetworks(self.database, self.events, folders, self.identity, self._find)
         self.layers = ContainerLayers(folders, self.images)
         self.control = GroupControl()
         services = Services(
