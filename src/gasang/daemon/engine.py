@@ -118,5 +118,5 @@ class Engine:
                 life.watcher.cancel()
             if life.process:
                 life.process.close()
-        self.networks.host.close()
+        self.networks.close()
         self.database.close()

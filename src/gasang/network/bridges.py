@@ -140,6 +140,11 @@ class Bridges:
             self.route.send([rtnetlink.hairpin_port(host_interface)])
         self._firewall.publish(published)
 
+    def mend(self, published: Sequence[Published]) -> None:
+        """Make the rules anew if somebody has flushed them together with his own."""
+        if self._present and self._firewall.lost():
+            self.write_rules(published)
+
     def withdraw(self, published: Sequence[Published]) -> None:
         """Undo `publish`."""
         self._firewall.withdraw(published)
@@ -172,7 +177,8 @@ class Bridges:
 
     def _address(self, network: Network) -> int:
         number = rtnetlink.link_of(self.route.send([rtnetlink.get_link(network.bridge)])[0]).index
-        messages = [rtnetlink.set_up(number, quiet=not any(":" in subnet.subnet for subnet in network.subnets))]
+        quiet = not any(":" in subnet.subnet for subnet in network.subnets)
+        messages = [*([rtnetlink.without_link_local(number)] if quiet else []), rtnetlink.set_up(number)]
         for subnet in network.subnets:
             prefix = int(subnet.subnet.partition("/")[2])
             messages.append(rtnetlink.new_address(number, ip_address(subnet.gateway).packed, prefix))

@@ -277,6 +277,7 @@ class Networks:
     def _raised(self, network: Network) -> tuple[Network, int]:
         number = self._bridges.number(network.id)
         if number is not None:
+            self._bridges.mend(self._published())
             return network, number
         if not self.endpoints(network.id):
             network = self._registry.refreshed(network)

@@ -112,7 +112,7 @@ def inspect(container: Container, log_path: str, sizes: dict[str, int]) -> dict[
         "NetworkSettings": {
             "Bridge": "",
             "SandboxID": container.id if container.status.alive else "",
-            "SandboxKey": "",
+            "SandboxKey": f"/proc/{container.status.pid}/ns/net" if container.status.alive else "",
             "Ports": ports(container),
             "HairpinMode": False,
             "LinkLocalIPv6Address": "",

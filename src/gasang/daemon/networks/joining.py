@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable
 from typing import Any, Final
@@ -70,6 +71,7 @@ class ContainerNetworks:
 
     def settle(self, container: Container) -> None:
         """Call things by their own names: other containers by their id, networks by their name, however the client called them."""
+        links.settle(container)
         mode = mode_of(container.host["NetworkMode"])
         if mode.kind == MACHINE:
             try:
@@ -206,6 +208,14 @@ class ContainerNetworks:
         finally:
             for descriptor in held.values():
                 os.close(descriptor)
+
+    def close(self) -> None:
+        """Let go; what no container is in leaves the host at once, because nobody will come to tidy up."""
+        if self._tidy is not None:
+            self._tidy.cancel()
+        with contextlib.suppress(GasangError):  # what cannot be taken away now, the next daemon takes
+            self.host.tidy(linger=0)
+        self.host.close()
 
     # connecting and disconnecting what runs; the life's lock is held
 

@@ -11,6 +11,12 @@ from gasang.network.spec import BRIDGE
 Find = Callable[[str], Container]
 
 
+def settle(container: Container) -> None:
+    """Write links as Docker shows them; those of networks with names are kept by the endpoints."""
+    whole = [f"/{name}:/{container.name}/{alias}" for name, alias in _links(container)]
+    container.host["Links"] = whole or None
+
+
 def check(container: Container, find: Find) -> None:
     """Raise UsageError where a link names a container that is not there or in no place to be linked to, in Docker's words."""
     for name, _alias in _links(container):
@@ -65,4 +71,5 @@ def _links(container: Container) -> Iterator[tuple[str, str]]:
     """(other, alias) of each. In networks with names links are aliases there, and endpoints' business."""
     for link in container.host["Links"] or () if BRIDGE in container.endpoints else ():
         name, _, alias = link.partition(":")
-        yield name, alias.rpartition("/")[2] or name.removeprefix("/")
+        bare = name.removeprefix("/")
+        yield bare, alias.rpartition("/")[2] or bare
