@@ -97,7 +97,9 @@ def test_what_a_container_reads_follows_its_networks(docker, image, box, fresh):
     after = read("/etc/hosts")
     assert own not in after.splitlines()
     assert "10.9.8.7 mine" in after.splitlines()
-    assert set(before.splitlines()) <= set(after.splitlines())
+    # dockerd takes away all lines with its host name.
+    kept = {line for line in before.splitlines() if docker.engine.name == "gasang" or not line.startswith("172.")}
+    assert kept <= set(after.splitlines())
     assert not answers(docker, client, web)
     docker("network", "connect", network, client)
     assert answers(docker, client, web)
@@ -114,8 +116,8 @@ def test_resolv_conf_that_the_container_wrote_is_left_to_it(docker, image, name,
 def test_connecting_what_does_not_run(docker, image, name, fresh):
     network = lan(docker, fresh, "--subnet", "10.214.0.0/24")
     docker("create", "--name", name, image, "sleep", "600")
-    docker("network", "connect", network, name)
     docker("network", "connect", "--ip", "10.214.0.9", "--alias", "second", network, name)
+    docker("network", "connect", network, name)
     assert networks(docker, name)[network]["IPAddress"] == ""
     docker("start", name)
     assert networks(docker, name)[network]["IPAddress"] == "10.214.0.9"
@@ -220,7 +222,7 @@ def test_links_of_the_default_bridge(docker, image, box, fresh):
     assert "could not get container for no-such-one" in said
     apart = box()
     run(docker, image, apart, "--network", lan(docker, fresh))
-    assert "does not belong to the default network" in docker("create", "--link", f"{apart}:x", image, code=1).said
+    assert "does not belong to the default network" in docker("run", "--rm", "--link", f"{apart}:x", image, "true", code=125).said
     docker("stop", "-t", "0", target)
     assert "non running container" in docker("start", linked, code=1).said
 
@@ -382,7 +384,7 @@ def test_what_inspect_shows_of_a_network(docker, engine, image, name, fresh):
         assert (shown["Driver"], shown["IPAM"]["Config"], shown["Containers"]) == (driver, None, {})
     default = docker.inspect("network", "bridge")["Options"]
     assert default["com.docker.network.bridge.default_bridge"] == "true"
-    assert default["com.docker.network.bridge.host_binding_ipv4"] == ("127.0.0.1" if engine.name == "gasang" else "0.0.0.0")  # noqa: S104
+    assert default["com.docker.network.bridge.host_binding_ipv4"] == ("127.0.0.1" if engine.name == "gasang" else "0.0.0.0")
     assert default["com.docker.network.driver.mtu"] == "1500"
 
 

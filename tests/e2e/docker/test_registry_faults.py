@@ -236,7 +236,7 @@ def test_settings_that_are_wrong_are_told_at_the_start(engine: Engine) -> None:
     home = short_home("gasang")
     (home / "daemon.json").write_text('{"registry-mirrors": ["mirror.example"]}')
     try:
-        with pytest.raises(EngineError, match="mirror.example.*that is no address"):
+        with pytest.raises(EngineError, match=r"mirror.example.*that is no address"):
             ENGINES["gasang"](home).start()
     finally:
         remove(home)

@@ -14,7 +14,7 @@ from gasang.daemon.containers import oci, settings, signals
 from gasang.daemon.containers.binds import mounts_of
 from gasang.daemon.containers.names import find, new_id, new_name, now
 from gasang.daemon.containers.record import Container, Mount
-from gasang.daemon.networks.endpoints import asked_of
+from gasang.daemon.networks.endpoints import asked_of_all
 from gasang.daemon.services import Services
 from gasang.daemon.views import ImageView
 
@@ -64,7 +64,7 @@ class Creation:
         for field, paths in (("MaskedPaths", oci.MASKED), ("ReadonlyPaths", oci.READONLY)):
             if host[field] is None:
                 host[field] = [] if host["Privileged"] else list(paths)
-        container = Container(key, name, now(), config["Image"], image.id, merged, host, endpoints=_endpoints(document, host))
+        container = Container(key, name, now(), config["Image"], image.id, merged, host, endpoints=asked_of_all(document, host))
         if not container.command():
             raise UsageError("No command specified", "neither the client nor the image names one", "give a command")
         signals.number_of(merged["StopSignal"] or "TERM")
@@ -106,29 +106,6 @@ class Creation:
                 mount.name, mount.source = made["Name"], made["Mountpoint"]
                 if image.layers and "nocopy" not in mount.mode and not os.listdir(mount.source):
                     self._services.layers.fill(Path(mount.source), image, mount.target)
-
-
-def _endpoints(document: dict[str, Any], host: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """What is asked of each network, by its name; the mode's own network is always among them."""
-    networking = document.get("NetworkingConfig") or {}
-    asked = networking.get("EndpointsConfig") if isinstance(networking, dict) else None
-    if asked is not None and not isinstance(asked, dict):
-        raise UsageError("networking config", "EndpointsConfig is not an object", "correct it")
-    mode = host["NetworkMode"]
-    own = "bridge" if mode == "default" else mode
-    result = {name: asked_of(settings_, f"endpoint of network {name[:40]}") for name, settings_ in (asked or {}).items()}
-    if "default" in result:
-        result["bridge"] = result.pop("default")
-    if not own.startswith("container:") and own not in result:
-        result[own] = asked_of({}, "endpoint")
-    if own.startswith("container:"):
-        if result:
-            raise UsageError("network mode", "a container that shares another's network has none of its own", "name no network")
-        if host["PortBindings"] or host["PublishAllPorts"]:
-            raise UsageError(
-                "conflicting options", "port publishing and the container type network mode", "publish them on the other container"
-            )
-    return result
 
 
 def _warnings(host: dict[str, Any]) -> list[str]:

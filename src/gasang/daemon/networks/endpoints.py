@@ -13,8 +13,9 @@ from typing import Any, Final
 from gasang.core.errors import UsageError
 from gasang.daemon.containers.fields import mapping, read, text, texts, whole
 from gasang.daemon.containers.record import Container
+from gasang.network.mode import MACHINE, mode_of
 from gasang.network.names import checked_hardware_address
-from gasang.network.spec import Endpoint, EndpointSpec, Network
+from gasang.network.spec import BRIDGE, Endpoint, EndpointSpec, Network
 
 WANTED_MAC: Final = "WantedMacAddress"
 _ASKED: Final = {
@@ -45,6 +46,35 @@ def asked_of(document: object, subject: str) -> dict[str, Any]:
             raise UsageError("invalid endpoint settings", f"invalid IPv{family} address: {address[:40]}", "correct it")
     found.update(_NOT_NOW)
     return found
+
+
+def asked_of_all(document: dict[str, Any], host: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What a client's document for a new container asks of each network, by its name; that of the mode is always among them.
+
+    `host` is its HostConfig, checked. Raises UsageError.
+    """
+    networking = document.get("NetworkingConfig") or {}
+    given = networking.get("EndpointsConfig") if isinstance(networking, dict) else None
+    if given is not None and not isinstance(given, dict):
+        raise UsageError("networking config", "EndpointsConfig is not an object", "correct it")
+    wanted = {BRIDGE if name == "default" else name: asked for name, asked in (given or {}).items()}
+    mode = mode_of(host["NetworkMode"])
+    if mode.kind == MACHINE:
+        _check_sharing(wanted, host)
+        return {}
+    own = mode.subject or mode.kind
+    result = {name: asked_of(asked, f"endpoint of network {name[:40]}") for name, asked in {own: None, **wanted}.items()}
+    if document.get("MacAddress") and WANTED_MAC not in result[own]:  # so clients said it before API 1.44
+        result[own] |= asked_of({**result[own], "MacAddress": document["MacAddress"]}, "container config")
+    return result
+
+
+def _check_sharing(wanted: dict[str, Any], host: dict[str, Any]) -> None:
+    if wanted:
+        raise UsageError("network mode", "a container that shares another's network has none of its own", "name no network")
+    if host["PortBindings"] or host["PublishAllPorts"]:
+        cause = "port publishing and the container type network mode"
+        raise UsageError("conflicting options", cause, "publish them on the other container")
 
 
 def check(asked: dict[str, Any], network: Network) -> None:

@@ -12,7 +12,7 @@ from gasang.core.errors import GasangError, NotFoundError, PermissionDeniedError
 from gasang.daemon.containers.record import Container
 from gasang.daemon.events import Events
 from gasang.daemon.folders import Folders
-from gasang.daemon.networks import endpoints, links, publishing, texts
+from gasang.daemon.networks import endpoints, links, texts, wanted_ports
 from gasang.daemon.networks.catalogue import PREDEFINED, WITHOUT_BRIDGE, Catalogue, network_id, without_bridge
 from gasang.daemon.records import Database, Table
 from gasang.host import netns
@@ -54,7 +54,7 @@ class ContainerNetworks:
 
     def check(self, container: Container) -> None:
         """Raise UsageError for what can never be joined. A network or container that is not there yet is missed at the start."""
-        publishing.ports_of(container)
+        wanted_ports.ports_of(container)
         mode = mode_of(container.host["NetworkMode"])
         if mode.kind == MACHINE:
             return
@@ -151,17 +151,17 @@ class ContainerNetworks:
         asked.update(endpoints.fact(network, endpoint))
 
     def _publish(self, container: Container) -> None:
-        wanted = publishing.ports_of(container)
+        wanted = wanted_ports.ports_of(container)
         container.ports = {}
         ends = self.host.endpoints(machine=container.id)
         if not wanted or not ends:
             return
         routed = next((end for end in ends if end.gateway4 or end.gateway6), ends[0])
         try:
-            container.ports = publishing.shown(self.host.publish(routed, wanted))
+            container.ports = wanted_ports.shown(self.host.publish(routed, wanted))
         except StateError as error:
             others = [port for endpoint in self.host.endpoints() for port in endpoint.published]
-            raise publishing.taken(wanted, others, error) from error
+            raise wanted_ports.taken(wanted, others, error) from error
 
     # leaving
 
@@ -179,7 +179,7 @@ class ContainerNetworks:
             self.host.disconnect(endpoint, dying=dying)
         self.started(container)
         container.ports = {}
-        for asked in container.endpoints.values():
+        for asked in list(container.endpoints.values()):
             endpoints.forget(asked)
 
     def started(self, container: Container) -> None:
@@ -225,7 +225,7 @@ class ContainerNetworks:
         network = await asyncio.to_thread(self.catalogue.find, name)
         endpoints.check(asked, network)
         if not container.status.alive:
-            container.endpoints[network.name] = asked
+            container.endpoints.setdefault(network.name, asked)
             return
         if network.name in container.endpoints:
             cause = f"endpoint with name {container.name} already exists in network {network.name}"
@@ -237,6 +237,8 @@ class ContainerNetworks:
             del container.endpoints[network.name]
             raise
         self._tell("connect", container, network.name)
+        if not container.status.alive:  # it has ended meanwhile, and was put away without this
+            await self.leave(container)
 
     def _check_connection(self, name: str, container: Container) -> None:
         bare = without_bridge(name)

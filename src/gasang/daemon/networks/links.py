@@ -18,19 +18,17 @@ def settle(container: Container) -> None:
 
 
 def check(container: Container, find: Find) -> None:
-    """Raise UsageError where a link names a container that is not there or in no place to be linked to, in Docker's words."""
+    """Raise UsageError where a link names a container that is not there, in Docker's words."""
     for name, _alias in _links(container):
         try:
-            other = find(name)
+            find(name)
         except NotFoundError as error:
             # Not as NotFoundError: that would make the client pull the image.
             raise UsageError(f"could not get container for {name[:80]}", str(error)) from error
-        if BRIDGE not in other.endpoints:
-            raise UsageError(f"Cannot link to /{other.name}", "as it does not belong to the default network", "join both to a network")
 
 
 def hosts(container: Container, find: Find) -> list[str]:
-    """The lines of /etc/hosts. Raises NotFoundError, StateError where the other does not run."""
+    """The lines of /etc/hosts. Raises NotFoundError, StateError where the other does not run or is not on the default bridge."""
     lines = []
     for other, alias in _linked(container, find):
         names = dict.fromkeys([alias, other.config["Hostname"], other.name])
@@ -62,6 +60,8 @@ def _variables(container: Container, other: Container, alias: str) -> Iterator[s
 def _linked(container: Container, find: Find) -> Iterator[tuple[Container, str]]:
     for name, alias in _links(container):
         other = find(name)
+        if BRIDGE not in other.endpoints:
+            raise StateError(f"Cannot link to /{other.name}, as it does not belong to the default network", "join both to a network")
         if not other.status.alive or not other.endpoints.get(BRIDGE, {}).get("IPAddress"):
             raise StateError(f"Cannot link to a non running container: /{other.name} AS /{container.name}/{alias}", "start it first")
         yield other, alias
