@@ -11,6 +11,8 @@ from gasang.daemon.networks.catalogue import Catalogue, network_id, without_brid
 from gasang.network.names import tag_of
 from gasang.network.networks import Networks
 
+OPTIONS = {"bridge.enable_icc": "False", "driver.mtu": "1400", "bridge.host_binding_ipv4": "0.0.0.0"}
+
 
 @pytest.fixture
 def catalogue() -> Any:
@@ -29,7 +31,7 @@ def test_a_document_becomes_a_network(catalogue: Catalogue) -> None:
             "Internal": True,
             "Attachable": True,
             "Labels": {"a": 1},
-            "Options": {f"{option}bridge.enable_icc": "False", f"{option}driver.mtu": "1400", f"{option}bridge.host_binding_ipv4": "0.0.0.0"},
+            "Options": {f"{option}{name}": value for name, value in OPTIONS.items()},
         },
     )  # fmt: skip
     spec = made.spec
