@@ -9,6 +9,7 @@ from gasang.api.http.connection import Reply
 from gasang.api.http.request import Request
 from gasang.api.http.router import Route
 from gasang.core.errors import UsageError
+from gasang.daemon.containers.fields import mapping, maps, read, text, text_map, truth
 from gasang.daemon.containers.moments import before
 from gasang.daemon.engine import Engine
 from gasang.daemon.networks.catalogue import PREDEFINED, WITHOUT_BRIDGE, without_bridge
@@ -16,6 +17,24 @@ from gasang.daemon.networks.endpoints import asked_of
 
 FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
 PRUNE_FILTERS = ("until", "label", "label!")
+NETWORK = {
+    "Name": text(),
+    "Driver": text(),
+    "Scope": text(),
+    "Internal": truth(),
+    "Attachable": truth(),
+    "Ingress": truth(),
+    "ConfigOnly": truth(),
+    "ConfigFrom": mapping(),
+    "EnableIPv4": truth(True),
+    "EnableIPv6": truth(),
+    "Labels": text_map(),
+    "Options": text_map(),
+    "IPAM": mapping(),
+}
+IPAM = {"Driver": text(), "Config": maps(), "Options": text_map()}
+"""Docker Engine API, NetworkCreate and IPAM."""
+CONNECT = {"Container": text(), "EndpointConfig": mapping(), "Force": truth()}
 
 
 class Networks:
@@ -54,11 +73,11 @@ class Networks:
 
     async def create(self, request: Request, reply: Reply) -> None:
         """POST /networks/create."""
-        document = await request.json()
-        name = document.get("Name")
-        if not isinstance(name, str) or not name:
+        document = read(await request.json(), NETWORK, "network")
+        if not document["Name"]:
             raise UsageError("invalid name", "the network has none", "give one")
-        made = await self._networks.create(name, document)
+        document["IPAM"] = read(document["IPAM"] or {}, IPAM, "network's IPAM")
+        made = await self._networks.create(document["Name"], document)
         await reply.json({"Id": made.id, "Warning": ""}, 201)
 
     async def remove(self, request: Request, reply: Reply) -> None:
@@ -68,9 +87,9 @@ class Networks:
 
     async def connect(self, request: Request, reply: Reply) -> None:
         """POST /networks/ID/connect."""
-        document = await request.json()
-        entry = self._engine.containers.find(str(document.get("Container") or ""))
-        asked = asked_of(document.get("EndpointConfig"), "endpoint")
+        document = read(await request.json(), CONNECT, "network connection")
+        entry = self._engine.containers.find(document["Container"])
+        asked = asked_of(document["EndpointConfig"], "endpoint")
         async with self._engine.containers.life(entry).lock:
             await self._networks.connect(request.arguments["id"], entry, asked)
             self._engine.containers.save(entry)
@@ -78,8 +97,8 @@ class Networks:
 
     async def disconnect(self, request: Request, reply: Reply) -> None:
         """POST /networks/ID/disconnect."""
-        document = await request.json()
-        entry = self._engine.containers.find(str(document.get("Container") or ""))
+        document = read(await request.json(), CONNECT, "network connection")
+        entry = self._engine.containers.find(document["Container"])
         async with self._engine.containers.life(entry).lock:
             await self._networks.disconnect(request.arguments["id"], entry)
             self._engine.containers.save(entry)
