@@ -11,7 +11,7 @@ _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _REGISTRY = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::[0-9]{{1,5}})?")
 _NAME = re.compile(rf"{_PART}(?:/{_PART})*")
-TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _HEX = re.compile(r"[0-9a-f]{64}")
 LONGEST = 255
@@ -60,14 +60,14 @@ class Reference:
 def parse_reference(text: str) -> Reference:
     """Parse a reference; a missing tag is "latest". Raises UsageError."""
     rest, _, digest = text.partition("@")
-    registry, name = split_registry(rest)
+    registry, name = _split_registry(rest)
     name, colon, tag = name.partition(":")
     right = (
         _NAME.fullmatch(name) is not None
         and not _HEX.fullmatch(rest)
         and len(registry) + len(name) < LONGEST
         and (not registry or _REGISTRY.fullmatch(registry) is not None)
-        and (TAG.fullmatch(tag) is not None if colon else True)
+        and (_TAG.fullmatch(tag) is not None if colon else True)
         and (_DIGEST.fullmatch(digest) is not None if "@" in text else True)
     )
     if not right:
@@ -76,11 +76,21 @@ def parse_reference(text: str) -> Reference:
     return Reference(registry, name, tag or ("" if digest else "latest"), digest)
 
 
-def split_registry(text: str) -> tuple[str, str]:
-    """(registry, rest) of a name: the first component is a registry if it looks like a host."""
+def _split_registry(text: str) -> tuple[str, str]:
+    """(registry, rest): the first component is a registry if it looks like a host."""
     first, slash, rest = text.partition("/")
     return (first, rest) if slash and _is_registry(first) else ("", text)
 
 
 def _is_registry(component: str) -> bool:
     return "." in component or ":" in component or component == "localhost" or component != component.lower()
+
+
+def is_tag(text: str) -> bool:
+    """Whether that may be a tag."""
+    return _TAG.fullmatch(text) is not None
+
+
+def split_registry(text: str) -> tuple[str, str]:
+    """(registry, rest) of what begins as an image's name does; the registry is "" where none is named."""
+    return _split_registry(text)

@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 from gasang.core.errors import BadInputError, NotFoundError
-from gasang.images.reference import TAG, Reference
+from gasang.images.reference import Reference, is_tag
 from gasang.images.registry.answers import document_of
 from gasang.images.registry.client import Client
 from gasang.images.registry.credentials import Keyring
@@ -61,6 +61,6 @@ def _tags(document: object, subject: str) -> list[str]:
     listed = document.get("tags") if isinstance(document, dict) else None
     if listed is None and isinstance(document, dict):
         return []
-    if not isinstance(listed, list) or not all(isinstance(tag, str) and TAG.fullmatch(tag) for tag in listed):
+    if not isinstance(listed, list) or not all(isinstance(tag, str) and is_tag(tag) for tag in listed):
         raise BadInputError(subject, "what the registry says are its tags is no list of tags", "name the tags you want")
     return listed
