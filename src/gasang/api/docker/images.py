@@ -56,7 +56,6 @@ class Images:
             Route("POST", "/images/create", self.create),
             Route("POST", "/images/load", self.load),
             Route("POST", "/images/prune", self.prune),
-            Route("GET", "/images/search", self.search),
             Route("GET", "/images/get", self.save),
             Route("GET", "/images/{name*}/json", self.inspect),
             Route("GET", "/images/{name*}/history", self.history),
@@ -174,6 +173,9 @@ class Images:
         name, tag = request.text("fromImage"), request.text("tag")
         if not name:
             raise UsageError("image", "no name is given", "give fromImage")
+        if not tag and "@" not in name and ":" not in name.rpartition("/")[2]:
+            await lines.run(self._images.pull_all(name, request.text("platform"), _auth(request), lines.say))
+            return
         full = name if not tag else f"{name}@{tag}" if tag.startswith("sha256:") else f"{name}:{tag}"
         await lines.run(self._images.pull(full, request.text("platform"), _auth(request), lines.say))
 
@@ -223,10 +225,6 @@ class Images:
         deleted = [{"Untagged": familiar(name)} for image in gone for name in image.references] + [{"Deleted": image.id} for image in gone]
         await reply.json({"ImagesDeleted": deleted or None, "SpaceReclaimed": freed})
 
-    async def search(self, request: Request, reply: Reply) -> None:
-        """GET /images/search: Docker Hub alone has it, in an API of its own."""
-        raise UnsupportedError("search", "registries have no search in their common API", "look at the registry's own pages")
-
     async def save(self, request: Request, reply: Reply) -> None:
         """GET /images/get, /images/NAME/get: a tar of images."""
         names = [request.arguments["name"]] if "name" in request.arguments else list(request.texts("names"))
@@ -261,7 +259,7 @@ class Images:
         document = await request.json()
         credentials = Credentials(*(str(document.get(name) or "") for name in ("username", "password", "identitytoken")))
         server = str(document.get("serveraddress") or "docker.io")
-        await asyncio.to_thread(log_in, server, credentials)
+        await asyncio.to_thread(log_in, server, credentials, self._images.registries)
         await reply.json({"Status": "Login Succeeded", "IdentityToken": ""})
 
     async def distribution(self, request: Request, reply: Reply) -> None:
