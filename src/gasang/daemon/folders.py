@@ -6,8 +6,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from gasang.core.paths import data_folder
+
+DATABASE: Final = "state.db"
+"""The file of the state's folder that tells that there has been a daemon."""
 
 
 @dataclass(frozen=True)

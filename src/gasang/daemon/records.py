@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gasang.core.errors import BadInputError, StateError
+from gasang.daemon.folders import DATABASE
 
 VERSION: Final = 1
 _KINDS: Final = ("container", "network", "volume", "setting", "build")
@@ -31,7 +32,7 @@ class Database:
         except BlockingIOError:
             os.close(self._lock)
             raise StateError(f"state {folder}", "another daemon uses it", "end that one, or set GASANG_HOME to another folder") from None
-        path = folder / "state.db"
+        path = folder / DATABASE
         try:
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._prepare(path)

@@ -63,9 +63,9 @@ def _of_containers(context: Context) -> list[Row]:
     """Images of containers; none where no daemon runs and none has kept any."""
     from gasang.api.client import path_of
     from gasang.cli.containers.daemon import connect
-    from gasang.daemon.folders import Folders
+    from gasang.daemon.folders import DATABASE, Folders
 
-    client, kept = connect(context), (Folders.of(os.environ).state / "images").exists()
+    client, kept = connect(context), (Folders.of(os.environ).state / DATABASE).exists()
     if not client.running() and not (kept and context.config.value("autostart")):
         return []
     found: list[Row] = []
