@@ -18,7 +18,7 @@ from support.kernels import image
         (("run", "-q"), "option -q: gasang run has no such option"),
         (("pull", "-q"), "option -q: gasang pull has no such option; see gasang pull --help"),
         (("run", "--memory"), "option --memory: its value is missing; write --memory SIZE"),
-        (("run", "--vm=yes", "debian:trixie"), "option --vm: it takes no value"),
+        (("run", "--vm=maybe", "debian:trixie"), "option --vm: 'maybe' is neither true nor false"),
         (("run", "--cpus", "0", "debian:trixie"), "--cpus: '0' is no number of processors"),
         (("run", "--cpus", "9" * 5000, "debian:trixie"), "--cpus: '9+' is no number of processors"),
         (("run", "--memory", "lots", "debian:trixie"), "--memory: 'lots' is no size"),

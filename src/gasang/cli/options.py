@@ -146,6 +146,7 @@ class Syntax(NamedTuple):
     """All that a verb accepts. `command` is the help of the words after ``--``; empty: the verb takes none.
 
     `closes`, asked with the names of the options given, tells whether every word after the last argument belongs to the command.
+    `headings` are titles of the help page with those of the options that stand under them; the others stand under "Options".
     """
 
     summary: str
@@ -155,3 +156,4 @@ class Syntax(NamedTuple):
     examples: tuple[Example, ...] = ()
     notes: str = ""
     closes: Callable[[Collection[str]], bool] = never
+    headings: tuple[tuple[str, tuple[Option[Any], ...]], ...] = ()
