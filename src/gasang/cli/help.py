@@ -13,6 +13,8 @@ WIDTH = 100
 def usage(verb: str, syntax: Syntax) -> str:
     """The usage line."""
     words = ["gasang", verb]
+    if syntax.commands:
+        return " ".join([*words, "COMMAND …"])
     if syntax.options:
         words.append("[options]")
     words += [_written(argument) for argument in syntax.arguments]
@@ -68,8 +70,10 @@ def page(verb: str, syntax: Syntax) -> str:
     lines = [f"Usage: {usage(verb, syntax)}", "", *wrap(syntax.summary, WIDTH)]
     if syntax.notes:
         lines += ["", *wrap(" ".join(syntax.notes.split()), WIDTH)]
+    if syntax.commands:
+        lines += ["", "Commands:", *two_columns(syntax.commands)]
     arguments = [(_written(argument), argument.help) for argument in syntax.arguments]
-    if syntax.command:
+    if syntax.command and not syntax.commands:
         arguments.append(("command…", syntax.command))
     if arguments:
         lines += ["", "Arguments:", *two_columns(arguments)]

@@ -6,12 +6,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from gasang.core.paths import data_folder
-
-DATABASE: Final = "state.db"
-"""The file of the state's folder that tells that there has been a daemon."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +32,11 @@ class Folders:
     def socket(self) -> Path:
         """Where docker clients connect."""
         return self.run / "docker.sock"
+
+    @property
+    def database(self) -> Path:
+        """What the daemon must not forget (records.py); where it is not, there has been no daemon."""
+        return self.state / "state.db"
 
     def container(self, key: str) -> Path:
         """What stays of a container: its layer, its log, its files."""

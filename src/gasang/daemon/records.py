@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from gasang.core.errors import BadInputError, StateError
-from gasang.daemon.folders import DATABASE
 
 VERSION: Final = 1
 _KINDS: Final = ("container", "network", "volume", "setting", "build")
@@ -32,7 +31,7 @@ class Database:
         except BlockingIOError:
             os.close(self._lock)
             raise StateError(f"state {folder}", "another daemon uses it", "end that one, or set GASANG_HOME to another folder") from None
-        path = folder / DATABASE
+        path = folder / "state.db"
         try:
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._prepare(path)
