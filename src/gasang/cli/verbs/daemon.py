@@ -13,7 +13,14 @@ ACTIONS = ("run", "start", "status", "stop", "install")
 
 SYNTAX = Syntax(
     "Run the engine behind containers, or tell of it; verbs that need it start it by themselves.",
-    arguments=(Argument("ACTION", "run (in the foreground), start, status, stop, or install (a systemd unit)", required=False),),
+    arguments=(
+        Argument(
+            "ACTION",
+            "run (in the foreground), start, status, stop, or install (a systemd unit)",
+            required=False,
+            completes=" ".join(ACTIONS),
+        ),
+    ),
     examples=(
         Example("gasang daemon", "run it here until Ctrl-C; containers live on"),
         Example("gasang daemon status", "whether it runs, and the DOCKER_HOST to give docker clients"),
@@ -45,7 +52,7 @@ def run(parsed: Parsed, context: Context) -> int:
         manage.stop(folders)
         print("the daemon has stopped; containers live on", file=sys.stderr)
     elif action == "install":
-        print(f"wrote {manage.install(folders)}; systemctl enable --now gasang starts it")
+        print(f"wrote {manage.install(os.environ)}; systemctl daemon-reload && systemctl enable --now gasang starts it")
     else:
         raise UsageError(f"action {action!r}", "there is none of this name", f"use one of {', '.join(ACTIONS)}")
     return 0
