@@ -66,8 +66,8 @@ def test_of_many_who_start_it_one_does(folders: Folders) -> None:
     assert isinstance(pid, int)
     assert others == [pid] * 3
     assert manage.peer(folders) == pid
-    assert f"running as process {pid}" in manage.describe(folders)
-    assert f"export DOCKER_HOST=unix://{folders.socket}" in manage.describe(folders)
+    assert f"running as process {pid}" in str(manage.describe(folders))
+    assert f"export DOCKER_HOST=unix://{folders.socket}" in str(manage.describe(folders))
     manage.stop(folders)
     reap(pid)
     with pytest.raises(NoDaemonError):

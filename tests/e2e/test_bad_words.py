@@ -16,7 +16,7 @@ from support.kernels import image
         (("run", "--frob"), "option --frob: gasang run has no such option; did you mean --rm"),
         (("run", "--memroy", "1G"), "option --memroy: gasang run has no such option; did you mean --memory"),
         (("run", "-q"), "option -q: gasang run has no such option"),
-        (("pull", "-q"), "option -q: gasang pull has no such option; see gasang pull --help"),
+        (("pull", "-x"), "option -x: gasang pull has no such option; see gasang pull --help"),
         (("run", "--memory"), "option --memory: its value is missing; write --memory SIZE"),
         (("run", "--vm=maybe", "debian:trixie"), "option --vm: 'maybe' is neither true nor false"),
         (("run", "--cpus", "0", "debian:trixie"), "--cpus: '0' is no number of processors"),

@@ -154,6 +154,9 @@ def test_a_machine_becomes_an_archive_becomes_an_image(gasang: Gasang, tmp_path:
 def test_history_and_info(gasang: Gasang) -> None:
     assert "ADD busybox /" in gasang("history", IMAGE)
     assert f"{gasang.home}/data" in gasang("info")
+    (facts,) = json.loads(gasang("daemon", "status", "--format", "json"))
+    assert facts["docker_host"] == f"unix://{gasang.home}/run/docker.sock"
+    assert f"export DOCKER_HOST={facts['docker_host']}\n" in gasang("daemon", "status")
     assert gasang("version", "--format", "{part}") == "gasang\ndaemon\n"
 
 

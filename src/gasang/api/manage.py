@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from gasang.core.errors import GasangError, NoDaemonError, PermissionDeniedError, StateError, TimedOutError
 from gasang.daemon.folders import Folders
@@ -120,14 +120,27 @@ def stop(folders: Folders) -> None:
         os.close(descriptor)
 
 
-def describe(folders: Folders) -> str:
-    """Whether it runs, and what docker clients are to be told. Raises NoDaemonError where none runs."""
+class Facts(NamedTuple):
+    """What there is to say of a daemon that runs: `answered` in milliseconds, `docker_host` for clients."""
+
+    process: int
+    answered: float
+    state: str
+    docker_host: str
+
+    def __str__(self) -> str:
+        told = f"running as process {self.process} (answered in {self.answered:.0f} ms), state in {self.state}"
+        return f"{told}\nexport DOCKER_HOST={self.docker_host}"
+
+
+def describe(folders: Folders) -> Facts:
+    """The daemon that runs. Raises NoDaemonError where none does."""
     begun = time.monotonic()
     pid = peer(folders)
     if pid is None:
         raise NoDaemonError("daemon", "none runs", "gasang daemon start starts one")
-    answered = (time.monotonic() - begun) * 1000
-    return f"running as process {pid} (answered in {answered:.0f} ms), state in {folders.state}\nexport DOCKER_HOST=unix://{folders.socket}"
+    answered = round((time.monotonic() - begun) * 1000, 2)
+    return Facts(pid, answered, str(folders.state), f"unix://{folders.socket}")
 
 
 def unit(environment: Mapping[str, str]) -> str:

@@ -37,7 +37,6 @@ FIELDS: Final[dict[str, Field]] = {
     "bind-propagation": Field(("bind",), ("BindOptions", "Propagation"), plain_text),
     "bind-nonrecursive": Field(("bind",), ("BindOptions", "NonRecursive"), parse_boolean),
     "bind-create-src": Field(("bind",), ("BindOptions", "CreateMountpoint"), parse_boolean),
-    "volume-nocopy": Field(("volume",), ("VolumeOptions", "NoCopy"), parse_boolean),
     "tmpfs-size": Field(("tmpfs",), ("TmpfsOptions", "SizeBytes"), convert.size),
     "tmpfs-mode": Field(("tmpfs",), ("TmpfsOptions", "Mode"), _mode),
 }

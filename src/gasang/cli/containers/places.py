@@ -16,6 +16,7 @@ from gasang.cli.containers.mounts import mount
 from gasang.cli.containers.options import USER, WORKDIR
 from gasang.cli.containers.ports import exposed, publication
 from gasang.cli.options import Option, plain_text, switch, value, values
+from gasang.core.config import one_of
 
 
 def _same(found: Any) -> Any:
@@ -150,8 +151,8 @@ _RIGHTS: Final = (
     Place(GPUS, ""),
     Place(value("pid", "WHOSE", "host, or container:MACHINE: whose processes it sees", plain_text), "HostConfig.PidMode"),
     Place(value("ipc", "WHOSE", "private, shareable, none, host or container:MACHINE", plain_text), "HostConfig.IpcMode"),
-    Place(value("uts", "WHOSE", "host: the host's name is its own", plain_text), "HostConfig.UTSMode"),
-    Place(value("userns", "WHOSE", "host: users have the host's numbers", plain_text), "HostConfig.UsernsMode"),
+    Place(value("uts", "WHOSE", "host: the host's name is its own", one_of("host"), choices=("host",)), "HostConfig.UTSMode"),
+    Place(value("userns", "WHOSE", "host: users have the host's numbers", one_of("host"), choices=("host",)), "HostConfig.UsernsMode"),
     Place(value("cgroupns", "WHOSE", "private or host", plain_text), "HostConfig.CgroupnsMode"),
     Place(values("sysctl", "NAME=VALUE", "a setting of its kernel namespaces", convert.pair), "HostConfig.Sysctls", dict),
 )  # fmt: skip
