@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 def listen(path: Path) -> socket.socket:
-    """A listening socket at `path` that only its owner (and the group docker, if root) may use; a dead one there is replaced."""
+    """A listening socket at `path` that only its owner may use; a dead one there is replaced."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     path.unlink(missing_ok=True)

@@ -77,6 +77,10 @@ class Context:
             flags[DEBUG.name] = "true"
         return cls(load_config(flags, os.environ, Path.cwd()))
 
+    def silent(self) -> Context:
+        """The same without progress."""
+        return Context(self.config.over({PROGRESS.name: "none"}))
+
     def origin(self) -> Origin:
         """Where packages of images come from, by the settings."""
         from gasang.images.origin import Origin

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gasang.cli.console import StreamConsole
-from gasang.cli.containers.options import CPUS, ENVIRONMENT, INTERACTIVE, MEMORY, TTY, environment_for
+from gasang.cli.containers.options import CPUS, ENVIRONMENT, ENVIRONMENT_FILE, INTERACTIVE, MEMORY, TTY, environment_of
 from gasang.cli.files import existing_file, file_to_read
 from gasang.cli.options import Option, Parsed, plain_text, value, values
 from gasang.cli.progress import open_progress
@@ -46,7 +46,7 @@ def _check(parsed: Parsed) -> None:
         raise UsageError("option --kernel", "an IMAGE has its own kernel", "leave one of the two out")
     if has_image and parsed.get(INITRD):
         raise UsageError("option --initrd", "it goes with --kernel", "add --kernel FILE")
-    if has_kernel and (parsed.command or parsed.get(ENVIRONMENT)):
+    if has_kernel and (parsed.command or parsed.get(ENVIRONMENT) or parsed.get(ENVIRONMENT_FILE)):
         raise UsageError("command", "only an IMAGE can run one", 'tell a kernel what to run with --append "init=…"')
 
 
@@ -73,7 +73,7 @@ def run(parsed: Parsed, context: Context) -> int:
         append=parsed.get(APPEND) or "",
         image=image,
         command=parsed.command,
-        environment=environment_for(parsed.get(ENVIRONMENT), os.environ),
+        environment=environment_of(parsed),
         tty=tty,
         disks=parsed.get(DISK),
         origin=context.origin(),

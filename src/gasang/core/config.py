@@ -152,6 +152,10 @@ class Config:
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = tuple(sources)
 
+    def over(self, values: Mapping[str, str]) -> Config:
+        """The same with texts that win over all others, as flags do."""
+        return Config([Source("flag", values), *self._sources])
+
     def value(self, name: str) -> Any:
         """The value of setting `name`; raise UsageError, naming the source, if its text is wrong."""
         setting = SETTINGS[name]

@@ -32,7 +32,7 @@ class Volumes:
         """A volume's record. Raises NotFoundError."""
         found = self._table.get(name)
         if found is None:
-            raise NotFoundError("no such volume", name[:80], "docker volume ls lists what is here")
+            raise NotFoundError("no such volume", name[:80], "gasang volume ls lists what is here")
         return found
 
     def create(self, name: str, labels: dict[str, str], driver: str = "local", options: dict[str, str] | None = None) -> dict[str, Any]:

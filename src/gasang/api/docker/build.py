@@ -22,6 +22,7 @@ from gasang.daemon.build.ignore import Ignore
 from gasang.daemon.containers.extract import Extraction
 from gasang.daemon.engine import Engine
 from gasang.images.reference import parse_reference
+from gasang.images.registry.credentials import from_registry_config
 
 LIMITS: Final = {
     "memory": "Memory",
@@ -123,6 +124,7 @@ def _options(request: Request) -> Options:
         network=request.text("networkmode"),
         platform=request.text("platform"),
         host=host,
+        auth=from_registry_config(request.headers.get("x-registry-config", "")),
     )
 
 

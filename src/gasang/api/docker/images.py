@@ -181,7 +181,7 @@ class Images:
 
     async def _import(self, request: Request, lines: Lines) -> None:
         if request.text("fromSrc") != "-":
-            raise UnsupportedError("import", "only what is sent along is imported", "download it first, and use: docker import - NAME")
+            raise UnsupportedError("import", "only what is sent along is imported", "download it first, and import the file")
         with tempfile.NamedTemporaryFile(dir=self._engine.folders.scratch()) as file:
             await _spool(request, file)
             name, tag = request.text("repo"), request.text("tag")
@@ -265,7 +265,7 @@ class Images:
     async def distribution(self, request: Request, reply: Reply) -> None:
         """GET /distribution/NAME/json: a manifest's descriptor, from the registry."""
         raise UnsupportedError(
-            "distribution", "manifests are not looked up on the client's behalf", "use docker manifest or pull the image"
+            "distribution", "manifests are not looked up on the client's behalf", "pull the image"
         )
 
 

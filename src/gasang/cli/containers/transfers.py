@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any, Final
 
 from gasang.api.client import Client, path_of
+from gasang.cli.containers.logins import registry_headers
 from gasang.cli.progress import Reporter, Step, open_progress
 from gasang.cli.settings import Context
 
@@ -62,7 +63,8 @@ def follow(lines: Iterable[dict[str, Any]], title: str, context: Context) -> Non
 
 def pull(client: Client, reference: str, platform: str | None, context: Context) -> None:
     """Pull a container image. Raises GasangError."""
-    follow(client.lines("POST", "/images/create", {"fromImage": reference, "platform": platform}), reference, context)
+    query = {"fromImage": reference, "platform": platform}
+    follow(client.lines("POST", "/images/create", query, headers=registry_headers(reference)), reference, context)
 
 
 def push(client: Client, reference: str, context: Context) -> None:
@@ -70,4 +72,5 @@ def push(client: Client, reference: str, context: Context) -> None:
     name, _, tag = reference.rpartition(":")
     if not name or "/" in tag:
         name, tag = reference, "latest"
-    follow(client.lines("POST", path_of("images", *name.split("/"), "push"), {"tag": tag}), reference, context)
+    path = path_of("images", *name.split("/"), "push")
+    follow(client.lines("POST", path, {"tag": tag}, headers=registry_headers(reference)), reference, context)

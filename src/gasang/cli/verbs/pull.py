@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gasang.cli.containers.kinds import CONTAINER, RULE, VM, is_container
-from gasang.cli.containers.options import PLATFORM
+from gasang.cli.containers.options import PLATFORM, QUIET
 from gasang.cli.options import Argument, Example, Parsed, Syntax, switch
 from gasang.cli.progress import open_progress
 from gasang.cli.settings import Context
@@ -13,7 +13,7 @@ AGAIN = switch("again", "make it anew although it is here, with the packages the
 
 SYNTAX = Syntax(
     "Make an image ready to run: download and unpack it; one of a virtual machine is made of packages and configured inside it.",
-    options=(VM, CONTAINER, AGAIN, PLATFORM),
+    options=(VM, CONTAINER, AGAIN, PLATFORM, QUIET),
     arguments=(Argument("IMAGE", "such as debian:trixie or docker.io/library/debian:trixie", completes="images"),),
     examples=(
         Example("gasang pull debian:trixie", "Debian 13 for riscv64, a virtual machine, about 110 MB to download"),
@@ -28,7 +28,7 @@ from registries with their digests. An interrupted download goes on where it end
 
 def run(parsed: Parsed, context: Context) -> int:
     """Pull unless it is here; print the reference. Raises GasangError."""
-    text = parsed.arguments[0]
+    text, context = parsed.arguments[0], context.silent() if parsed.get(QUIET) else context
     if is_container(text, parsed):
         if parsed.get(AGAIN):
             raise UsageError("option --again", "a container image is always compared with its registry's", "leave it out")

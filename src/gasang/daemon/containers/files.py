@@ -133,7 +133,7 @@ def _time(seconds: float) -> str:
 
 def _missing(container: Container, path: str) -> NotFoundError:
     return NotFoundError(
-        f"Could not find the file {path[:200]} in container {container.name}", "it is not there", "docker exec ls tells what is"
+        f"Could not find the file {path[:200]} in container {container.name}", "it is not there", "gasang exec ls tells what is"
     )
 
 

@@ -194,7 +194,7 @@ class Running:
         wanted = "running" if frozen else "paused"
         if container.status.status != wanted:
             state = f"Container {container.id} is {'already paused' if container.status.status == 'paused' else 'not ' + wanted}"
-            raise StateError(container.subject, state, "docker ps -a tells its state")
+            raise StateError(container.subject, state, "gasang ps -a tells its state")
         await asyncio.to_thread(self._services.control.freeze, container, frozen)
         container.status.status = "paused" if frozen else "running"
         self._save(container)
