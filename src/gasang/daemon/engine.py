@@ -25,6 +25,7 @@ from gasang.daemon.networks import ContainerNetworks
 from gasang.daemon.records import Database, Table
 from gasang.daemon.services import Services
 from gasang.daemon.volumes import Volumes
+from gasang.images.origin import Origin
 from gasang.kinds.container.supervisor.executable import program_descriptor
 
 UNKNOWN: Final = 255
@@ -34,14 +35,14 @@ UNKNOWN: Final = 255
 class Engine:
     """Everything a daemon has. Made before its event loop serves anyone."""
 
-    def __init__(self, folders: Folders) -> None:
-        """Open the state in `folders`. Raises StateError where another daemon uses it."""
+    def __init__(self, folders: Folders, origin: Origin | None = None) -> None:
+        """Open the state in `folders`; images of Debian come from `origin`. Raises StateError where another daemon uses it."""
         self.folders = folders
         self.database = Database(folders.state)
         self.identity = self._identity()
         self.events = Events()
         self.volumes = Volumes(self.database, folders, self.events)
-        self.images = DaemonImages(folders, self.events, Table(self.database, "build"))
+        self.images = DaemonImages(folders, self.events, Table(self.database, "build"), origin)
         self.networks = ContainerNetworks(self.database, self.events, str(folders.state), self._find)
         self.layers = ContainerLayers(folders, self.images)
         self.control = GroupControl()

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from gasang.core.errors import BadInputError, GasangError, NotFoundError, StateError, UsageError
 from gasang.daemon.containers.names import now
+from gasang.daemon.debian import DebianImages
 from gasang.daemon.events import Events
 from gasang.daemon.folders import Folders
 from gasang.daemon.records import Table
@@ -20,6 +21,7 @@ from gasang.images.containers import ContainerImage, Containers
 from gasang.images.content.content import Content
 from gasang.images.content.settling import recover
 from gasang.images.flat import pack_changes
+from gasang.images.origin import Origin
 from gasang.images.reference import parse_reference
 from gasang.images.registry.credentials import Credentials, Keyring
 from gasang.images.registry.events import Event, Status
@@ -41,9 +43,10 @@ def missing(name: str) -> NotFoundError:
 class DaemonImages:
     """The images of a daemon."""
 
-    def __init__(self, folders: Folders, events: Events, cache: Table) -> None:
+    def __init__(self, folders: Folders, events: Events, cache: Table, origin: Origin | None = None) -> None:
         self.content = Content(folders.state / "images")
         self.containers = Containers(self.content)
+        self._debian = DebianImages(self.content, origin or Origin())
         self._events = events
         self._cache = cache
         self._views: dict[str, ImageView] = {}
@@ -137,6 +140,7 @@ class DaemonImages:
         """Pull an image and tell how it goes, in the API's words. Raises GasangError."""
         reference = parse_reference(name).qualified()
         wanted = parse_platform(platform) if platform else None
+        made = await asyncio.to_thread(self._debian.choose, reference, wanted)
         await say(
             {
                 "status": f"Pulling from {reference.familiar().repository.removeprefix(f'{reference.registry}/')}",
@@ -144,13 +148,19 @@ class DaemonImages:
             }
         )
         before = self._id_of(str(reference))
+        if made is not None:
+            await say({"status": made.reason})
         image = await _with_events(
-            lambda listener: pull(reference, self.content, platform=wanted, keyring=_keyring(auth, reference.registry), listener=listener),
+            lambda listener: (
+                made.make(listener)
+                if made is not None
+                else pull(reference, self.content, platform=wanted, keyring=_keyring(auth, reference.registry), listener=listener)
+            ),
             say,
         )
         digest = image.repository_digests[-1].partition("@")[2] if image.repository_digests else image.digest
         await say({"status": f"Digest: {digest}"})
-        words = "Image is up to date for" if before == image.id else "Downloaded newer image for"
+        words = "Image is up to date for" if before == image.id else "Made image" if made else "Downloaded newer image for"
         await say({"status": f"Status: {words} {reference.familiar()}"})
         self._events.tell("image", "pull", str(reference.familiar()), {"name": reference.familiar().repository})
 
@@ -294,11 +304,11 @@ def _keyring(auth: Credentials | None, registry: str) -> Keyring:
 async def _with_events(work: Callable[[Callable[[Event], None]], Any], say: Say) -> Any:
     """Do blocking work in a thread and pass on what it tells; of what comes faster than it leaves, the last of each layer's status."""
     loop = asyncio.get_running_loop()
-    pending: dict[tuple[str, str], Event] = {}
+    pending: dict[tuple[str, str, bool], Event] = {}
     news = asyncio.Event()
 
     def note(event: Event) -> None:
-        pending[event.layer, event.status] = event
+        pending[event.layer, event.status, event.total > 0] = event
         news.set()
 
     running = asyncio.ensure_future(asyncio.to_thread(work, lambda event: _later(loop, note, event)))
@@ -324,6 +334,8 @@ def line_of(event: Event) -> dict[str, Any]:
     if event.status in (Status.DOWNLOADING, Status.EXTRACTING, Status.PUSHING) and event.total:
         detail.update(current=event.current, total=event.total)
         line["progress"] = bar(event.current, event.total)
+    elif event.unit and event.total:
+        detail.update(current=event.current, total=event.total, **({} if event.unit == "bytes" else {"units": event.unit}))
     if event.layer:
         line["id"] = event.layer
     return line
