@@ -119,18 +119,28 @@ class Archive:
 RELEASE = "6.12.1-riscv64"
 
 
-def small_debian(root: Path, kernel: bytes | None = None) -> Archive:
+def small_debian(root: Path, kernel: bytes | None = None, architecture: str = "riscv64") -> Archive:
     """The least a Debian has: one essential package, apt, a kernel and busybox."""
-    archive = Archive(root)
+    archive = Archive(root, architecture=architecture)
     archive.add("base-files", "Essential: yes\nDepends: libc6\n", {"usr/bin/sh": b"shell"})
     archive.add("libc6", "Multi-Arch: same\n", {"usr/lib/libc.so": b"library"})
     archive.add("apt", "Priority: required\n", {"usr/bin/apt": b"apt"})
-    archive.add("linux-image-riscv64", f"Depends: linux-image-{RELEASE}\n")
-    modules = {f"usr/lib/modules/{RELEASE}/kernel/{name}.ko.xz": lzma.compress(module(b"depends=\0")) for name in WANTED_MODULES}
-    archive.add(f"linux-image-{RELEASE}", files={f"boot/vmlinux-{RELEASE}": riscv_image() if kernel is None else kernel, **modules})
-    archive.add("busybox-static", files={"usr/bin/busybox": b"busybox"})
+    add_kernel(archive, riscv_image() if kernel is None else kernel)
     archive.add("unused")
     return archive
+
+
+def add_kernel(archive: Archive, kernel: bytes) -> None:
+    """What a virtual machine has besides: a kernel, its modules, busybox."""
+    archive.add(f"linux-image-{archive.architecture}", f"Depends: linux-image-{RELEASE}\n")
+    modules = {f"usr/lib/modules/{RELEASE}/kernel/{name}.ko.xz": lzma.compress(module(b"depends=\0")) for name in WANTED_MODULES}
+    archive.add(f"linux-image-{RELEASE}", files={f"boot/vmlinux-{RELEASE}": kernel, **modules})
+    archive.add("busybox-static", files={"usr/bin/busybox": b"busybox"})
+
+
+def bzimage() -> bytes:
+    """As much of a kernel for amd64 as tells one (Documentation/arch/x86/boot.rst)."""
+    return bytes(0x202) + b"HdrS" + bytes(0x200)
 
 
 _TOOLS = "cat chmod chroot date dd grep hostname ln ls mkdir mkfifo mknod mount ping rm sleep true wc"
