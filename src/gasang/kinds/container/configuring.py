@@ -46,7 +46,6 @@ MOUNTS: Final = (
     ("/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
     ("/dev/shm", "tmpfs", "nosuid", "noexec", "nodev", "mode=1777", "size=64m"),  # noqa: S108  the container's own
     ("/sys", "sysfs", "nosuid", "noexec", "nodev", "ro"),
-    ("/run", "tmpfs", "nosuid", "nodev", "mode=755", "size=64m"),
 )
 _SCRIPT: Final = 3
 """The descriptor that the script is read from; the one after it is what it tells by."""
