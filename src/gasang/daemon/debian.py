@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from gasang.core.errors import GasangError
 from gasang.core.paths import cache_folder
 from gasang.core.progress import Silent, Step
+from gasang.host.memory import trim_heap
 from gasang.images.configuring import host_architecture
 from gasang.images.containers import ContainerImage, Containers
 from gasang.images.content.content import Content
@@ -103,7 +104,10 @@ class Making:
         from gasang.kinds.container.configuring import ContainerConfigurer
 
         told = AsEvents(self.reference.tag, listener)
-        return make_image(self.suite, self.reference, self.content, cache_folder(os.environ), told, ContainerConfigurer())
+        try:
+            return make_image(self.suite, self.reference, self.content, cache_folder(os.environ), told, ContainerConfigurer())
+        finally:
+            trim_heap()
 
 
 class AsEvents:
