@@ -102,6 +102,12 @@ _ALL: Final = (
     Setting("mirror", "http://deb.debian.org/debian", parse_mirror, "Debian mirror that images are made from"),
     Setting("keyring", "", parse_keyring, "keys that sign a mirror's release file, as gpgv takes them (default: Debian's)", personal=True),
     Setting("timeout", "30s", parse_timeout, "how long a mirror may send nothing until it is asked once more"),
+    Setting(
+        "debian",
+        "auto",
+        one_of("auto", "registry", "mirror"),
+        "where container images of Debian's suites come from; auto: the registry, or the mirror's packages where it cannot be reached",
+    ),
     Setting("progress", "auto", one_of("auto", "plain", "json", "none"), "how progress is shown"),
     Setting("autostart", "true", parse_boolean, "start the daemon when a verb needs it"),
     Setting("debug", "false", parse_boolean, "show tracebacks of errors"),

@@ -25,6 +25,7 @@ from gasang.daemon.networks.joining import ContainerNetworks
 from gasang.daemon.records import Database, Table
 from gasang.daemon.services import Services
 from gasang.daemon.volumes import Volumes
+from gasang.images.origin import Origin
 from gasang.images.registry.settings import Registries
 from gasang.kinds.container.supervisor.executable import program_descriptor
 
@@ -35,14 +36,17 @@ UNKNOWN: Final = 255
 class Engine:
     """Everything a daemon has. Made before its event loop serves anyone."""
 
-    def __init__(self, folders: Folders, registries: Registries | None = None) -> None:
-        """Open the state in `folders`. `registries` are the settings about them. Raises StateError where another daemon uses it."""
+    def __init__(self, folders: Folders, registries: Registries | None = None, origin: Origin | None = None) -> None:
+        """Open the state in `folders`; images of Debian come from `origin`. Raises StateError where another daemon uses it.
+
+        `registries` are the settings about them.
+        """
         self.folders = folders
         self.database = Database(folders.state)
         self.identity = self._identity()
         self.events = Events()
         self.volumes = Volumes(self.database, folders, self.events)
-        self.images = DaemonImages(folders, self.events, Table(self.database, "build"), registries or Registries())
+        self.images = DaemonImages(folders, self.events, Table(self.database, "build"), registries or Registries(), origin or Origin())
         self.networks = ContainerNetworks(self.database, self.events, folders, self.identity, self._find)
         self.layers = ContainerLayers(folders, self.images)
         self.control = GroupControl()

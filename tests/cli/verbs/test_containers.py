@@ -474,6 +474,27 @@ def test_a_pull_that_fails_says_so(daemon: FakeDaemon, capsys: pytest.CaptureFix
     assert capsys.readouterr().err == "gasang: registry r: it stalls; wait\n"
 
 
+def test_an_image_in_the_making_is_shown_step_by_step(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]) -> None:
+    lines: list[dict[str, object]] = [
+        {"status": "Pulling from library/debian", "id": "sid"},
+        {"status": "docker.io cannot be reached\x1b: making debian:sid"},
+        {"status": "Downloading 3 packages", "id": "sid", "progressDetail": {}},
+        {"status": "Downloading 3 packages", "id": "sid", "progressDetail": {"current": 5, "total": 9}},
+        {"status": "Downloading 3 packages", "id": "sid", "progressDetail": {"current": 9, "total": 9}},
+        {"status": "Configuring", "id": "sid", "progressDetail": {"current": 3, "total": 3, "units": "packages"}},
+        {"status": "Digest: sha256:0"},
+        {"status": "Status: Made image debian:sid"},
+    ]
+    daemon.tells("POST /images/create", chunks=tuple(f"{json.dumps(line)}\n".encode() for line in lines))
+    assert command.main(["--progress=json", "pull", "--container", "debian:sid"]) == 0
+    note, *events = capsys.readouterr().err.splitlines()
+    assert note == "gasang: docker.io cannot be reached\\x1b: making debian:sid"
+    ended = [event for event in map(json.loads, events) if event["state"] == "ended"]
+    assert [(event["step"], event["done"], event["total"], event["unit"]) for event in ended] == [
+        ("downloading 3 packages", 9, 9, "bytes"), ("configuring", 3, 3, "packages"),
+    ]  # fmt: skip
+
+
 def test_archives_out_and_in(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     daemon.tells("GET /images/get", chunks=(b"tar", b"data"))
     daemon.tells("POST /images/load", chunks=(b'{"stream":"Loaded image: x:1\\n"}\n',))

@@ -47,7 +47,7 @@ def run(parsed: Parsed, context: Context) -> int:
     if action == "run":
         from gasang.api.serve import main
 
-        return main(folders)
+        return main(folders, context.origin())
     from gasang.api import manage
 
     if action == "start":
