@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import posixpath
 import shutil
 import tarfile
@@ -127,10 +126,7 @@ def _options(request: Request) -> Options:
 
 
 def _texts(request: Request, name: str) -> dict[str, str | None]:
-    try:
-        document = json.loads(request.text(name) or "{}")
-    except (ValueError, RecursionError):
-        raise UsageError(f"parameter {name}", "it is not valid JSON", "send an object of texts") from None
+    document = request.document_of(name) or {}
     if not isinstance(document, dict) or not all(value is None or isinstance(value, str) for value in document.values()):
         raise UsageError(f"parameter {name}", "it is not an object of texts", "send one")
     return document

@@ -15,6 +15,7 @@ from gasang.api.http.request import Request
 from gasang.api.http.router import Route
 from gasang.core.errors import UnsupportedError, UsageError
 from gasang.daemon.build.config import changed
+from gasang.daemon.containers.fields import read, text
 from gasang.daemon.containers.moments import before
 from gasang.daemon.engine import Engine
 from gasang.images.archives.load import load
@@ -26,6 +27,8 @@ from gasang.images.registry.credentials import Credentials, from_registry_auth
 from gasang.images.registry.login import log_in
 
 LIST_FILTERS = ("dangling", "label", "before", "since", "reference", "until")
+LOGIN = {name: text() for name in ("username", "password", "identitytoken", "serveraddress")}
+"""Docker Engine API, AuthConfig."""
 PRUNE_FILTERS = ("dangling", "label", "label!", "until")
 
 
@@ -258,10 +261,9 @@ class Images:
 
     async def auth(self, request: Request, reply: Reply) -> None:
         """POST /auth: whether a registry lets a user in."""
-        document = await request.json()
-        credentials = Credentials(*(str(document.get(name) or "") for name in ("username", "password", "identitytoken")))
-        server = str(document.get("serveraddress") or "docker.io")
-        await asyncio.to_thread(log_in, server, credentials)
+        document = read(await request.json(), LOGIN, "login")
+        credentials = Credentials(document["username"], document["password"], document["identitytoken"])
+        await asyncio.to_thread(log_in, document["serveraddress"] or "docker.io", credentials)
         await reply.json({"Status": "Login Succeeded", "IdentityToken": ""})
 
     async def distribution(self, request: Request, reply: Reply) -> None:

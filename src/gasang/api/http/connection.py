@@ -12,7 +12,7 @@ import socket
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from typing import Any, Final
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import h11
 
@@ -43,7 +43,7 @@ class Connection:
             raise UsageError("request", f"it is not valid HTTP ({error})", "speak HTTP/1.1") from error
         if not isinstance(event, h11.Request):
             return None
-        target = urlsplit(event.target.decode("latin-1"))
+        target = _target(event.target.decode("latin-1"))
         return Request(
             method=event.method.decode("ascii"),
             path=unquote(target.path, errors="replace"),
@@ -135,6 +135,17 @@ class Connection:
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
+
+
+def _target(text: str) -> SplitResult:
+    """Path and query of a request line; the path of a whole address as proxies write it. Raises UsageError."""
+    if text.startswith("/"):
+        path, _, query = text.partition("?")
+        return SplitResult("", "", path, query, "")
+    try:
+        return urlsplit(text)
+    except ValueError as error:
+        raise UsageError("request", f"its address is not valid ({error})", "give a path") from error
 
 
 class Reply:

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from gasang.core.errors import GasangError, NotFoundError, UsageError
 from gasang.daemon.build.config import METADATA, PREDEFINED_ARGS, Stage, arguments
@@ -26,7 +26,6 @@ from gasang.images.reference import parse_reference
 from gasang.images.registry.credentials import Credentials
 
 Say = Callable[[dict[str, Any]], Awaitable[None]]
-BUILD_LABEL: Final = "gasang.build"
 
 
 @dataclass(frozen=True)
@@ -220,12 +219,11 @@ class Builder:
             "Env": environment,
             "Healthcheck": {"Test": ["NONE"]},
         }
-        config["Labels"] = {**(stage.config.get("Labels") or {}), BUILD_LABEL: "step"}
         config.pop("OnBuild", None)
         host = {**self._options.host, "LogConfig": {"Type": "json-file", "Config": {"max-size": "-1"}}}
         if self._options.network:
             host["NetworkMode"] = self._options.network
-        made, _ = await self._engine.containers.create({**config, "HostConfig": host}, "", "")
+        made, _ = await self._engine.containers.create({**config, "HostConfig": host}, "", "", step=True)
         if not self._options.quiet:
             await self._line(f" ---> Running in {made.short}")
         return made
