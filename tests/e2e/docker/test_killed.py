@@ -255,7 +255,7 @@ def test_of_a_supervisor(docker, engine, image, name, space):
 
 @pytest.mark.usefixtures("nothing_left")
 def test_of_daemon_and_supervisor(docker, engine, image, name):
-    docker("run", "-d", "--name", name, "--pid", "host", image, "sh", "-c", "echo said; sleep 1000 & sleep 1000")
+    docker("run", "-d", "--name", name, "--pid", "host", image, "sh", "-c", "echo said; sleep 1000 & sleep 1000; true")
     until(lambda: len(docker("top", name).lines) == 4)
     processes = [int(line.split()[1]) for line in docker("top", name).lines[1:]]
     supervisor = supervisor_of(docker, name)

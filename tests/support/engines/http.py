@@ -46,7 +46,7 @@ def whole(client: socket.socket) -> tuple[int, dict[str, str], bytes]:
     data = b""
     if "content-length" in headers:
         while len(data) < int(headers["content-length"]):
-            data += client.recv(65536)
+            data += client.recv(int(headers["content-length"]) - len(data))
     elif headers.get("transfer-encoding") == "chunked":
         while not data.endswith(b"0\r\n\r\n"):
             data += client.recv(65536)

@@ -89,8 +89,9 @@ def _files(home: Path) -> int:
     """Files and folders of ours, but for the log, what is kept of images, and execs that can still be asked about."""
     total = 0
     for parent, folders, files in os.walk(home):
-        if Path(parent).relative_to(home).parts[:2] in _KEPT:
+        inside = Path(parent).relative_to(home).parts
+        if inside[:2] in _KEPT:
             folders.clear()
-            continue
-        total += len(folders) + len([name for name in files if not name.startswith(("state.db", "daemon.log"))])
+        elif len(inside) > 1:  # the folders of an empty home are made when they are first needed
+            total += len(folders) + len(files)
     return total
