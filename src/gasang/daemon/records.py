@@ -16,6 +16,9 @@ from typing import Any, Final
 from gasang.core.errors import BadInputError, GasangError, OutOfSpaceError, StateError
 
 VERSION: Final = 1
+RESERVE: Final = 256 << 10
+"""Bytes put by: a disk that is full keeps nobody from removing something, and no exit code is lost."""
+_PUT: Final = "INSERT OR REPLACE INTO record VALUES (?, ?, ?)"
 _KINDS: Final = ("container", "network", "volume", "setting", "build")
 
 
@@ -32,6 +35,7 @@ class Database:
         except BlockingIOError:
             os.close(self._lock)
             raise StateError(f"state {folder}", "another daemon uses it", "end that one, or set GASANG_HOME to another folder") from None
+        self._reserve = folder / "reserve"
         path = folder / "state.db"
         try:
             self._path = path
@@ -58,6 +62,7 @@ class Database:
         if found > VERSION:
             raise BadInputError(f"state {path}", f"a newer gasang wrote it (version {found})", "use that one")
         self._connection.execute(f"PRAGMA user_version={VERSION}")
+        self._put_by()
 
     def _is_new(self) -> bool:
         return self._connection.execute("SELECT 1 FROM sqlite_schema WHERE name='record'").fetchone() is None
@@ -71,12 +76,33 @@ class Database:
         return {str(key): _record(kind, str(key), body) for key, body in rows}
 
     def put(self, kind: str, key: str, body: dict[str, Any]) -> None:
-        """Keep a record. Raises OutOfSpaceError where the disk is full."""
-        self._change("INSERT OR REPLACE INTO record VALUES (?, ?, ?)", (kind, key, json.dumps(body, separators=(",", ":"))))
+        """Keep a new record. Raises OutOfSpaceError where the disk is full."""
+        self._change(_PUT, (kind, key, json.dumps(body, separators=(",", ":"))))
+
+    def change(self, kind: str, key: str, body: dict[str, Any]) -> None:
+        """Keep what has become of something: what is put by for a full disk may be used. Raises OutOfSpaceError."""
+        self._must(_PUT, (kind, key, json.dumps(body, separators=(",", ":"))))
 
     def drop(self, kind: str, key: str) -> None:
-        """Forget a record."""
-        self._change("DELETE FROM record WHERE kind=? AND id=?", (kind, key))
+        """Forget a record, also on a full disk: how else would one make room. Raises OutOfSpaceError."""
+        self._must("DELETE FROM record WHERE kind=? AND id=?", (kind, key))
+        if not self._reserve.exists():
+            self._put_by()
+
+    def _must(self, statement: str, values: tuple[str, ...]) -> None:
+        try:
+            self._change(statement, values)
+        except OutOfSpaceError:
+            self._reserve.unlink(missing_ok=True)
+            self._change(statement, values)
+
+    def _put_by(self) -> None:
+        """Room for changes on a full disk."""
+        try:
+            with self._reserve.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, RESERVE)
+        except OSError:  # it is full now; a later time will do
+            self._reserve.unlink(missing_ok=True)
 
     def _change(self, statement: str, values: tuple[str, ...]) -> None:
         try:
@@ -131,7 +157,8 @@ class Table:
 
     def put(self, key: str, body: dict[str, Any]) -> None:
         """Keep a record."""
-        self._database.put(self._kind, key, body)
+        keep = self._database.change if key in self._rows else self._database.put
+        keep(self._kind, key, body)
         self._rows[key] = body
 
     def drop(self, key: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from gasang.core.errors import BadInputError
 from gasang.images.containers import ContainerImage, Containers
 from gasang.images.content.content import Content
+from gasang.images.content.garbage import tidied
 from gasang.images.layers.pack import Layer, LayerWriter, pack_stream
 from gasang.images.layers.stream import inflate
 from gasang.images.layers.walk_tree import write_changes, write_tree
@@ -40,7 +41,7 @@ def import_tar(
     """
     stream = iter(pieces)
     containers = Containers(content)
-    with content.leases.take() as lease:
+    with tidied(content), content.leases.take() as lease:
         layer = pack_stream(content, lease.hold, inflate(lambda: next(stream, b""), "archive to import"))
         chosen = platform or host_platform()
         config = {
@@ -58,7 +59,7 @@ def commit(
     Raises UnsupportedError for an overlay that a layer cannot say, OutOfSpaceError.
     """
     containers = Containers(content)
-    with content.leases.take() as lease:
+    with tidied(content), content.leases.take() as lease:
         if base is not None:
             lease.hold(base.digest, base.id, *(layer.digest for layer in base.layers), *base.diff_ids)
         layer = pack_changes(content, lease.hold, upper)

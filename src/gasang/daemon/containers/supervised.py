@@ -218,7 +218,7 @@ class SupervisedRuntime:
         return SupervisedProcess(made.supervisor, made)
 
     async def find(self, folder: Path) -> Found | None:
-        """The supervisor that a former daemon launched; None where it is gone. One that waits for its start ends: nobody asks for it any more."""
+        """The supervisor that a former daemon launched; None where it is gone. One that waits for its start ends: nobody will ask."""
         try:
             supervisor = await asyncio.to_thread(Supervisor.connect, folder)
         except (NotFoundError, StateError):
