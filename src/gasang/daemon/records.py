@@ -108,9 +108,10 @@ class Database:
         try:
             self._connection.execute(statement, values)
         except sqlite3.DatabaseError as error:
-            full = error.sqlite_errorcode == sqlite3.SQLITE_FULL
-            kind, hint = (OutOfSpaceError, "free some space") if full else (GasangError, "look at its disk, then start the daemon again")
-            raise kind(f"state {self._path}", f"it cannot be written ({error})", hint) from error
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                raise OutOfSpaceError(f"state {self._path}", "no space is left on its disk", "free some") from error
+            cause, hint = f"it cannot be written ({error})", "look at its disk, then start the daemon again"
+            raise GasangError(f"state {self._path}", cause, hint) from error
 
     def close(self) -> None:
         """Let go of the files."""

@@ -48,7 +48,11 @@ def _as_before(small):
     before = used(small)
     yield
     small.close()
-    until(lambda: used(small) <= before + MEBIBYTE // 4)
+    try:
+        until(lambda: used(small) <= before + MEBIBYTE // 4, 10)
+    except AssertionError:
+        listing = subprocess.run(["du", "-ak", small.engine.home], capture_output=True, text=True, check=False).stdout
+        raise AssertionError(listing) from None
     assert small("run", "--rm", "busybox:e2e", "echo", "well").text == "well"
 
 

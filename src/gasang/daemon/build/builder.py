@@ -20,6 +20,7 @@ from gasang.daemon.build.errors import BuildError
 from gasang.daemon.build.files import Copy, Sources
 from gasang.daemon.build.words import expanded, split
 from gasang.daemon.containers.names import now
+from gasang.daemon.containers.streams import Ends
 from gasang.daemon.engine import Engine
 from gasang.daemon.views import ImageView
 from gasang.images.reference import parse_reference
@@ -220,7 +221,7 @@ class Builder:
             "Healthcheck": {"Test": ["NONE"]},
         }
         config.pop("OnBuild", None)
-        host = {**self._options.host, "LogConfig": {"Type": "json-file", "Config": {"max-size": "-1"}}}
+        host = {**self._options.host, "LogConfig": {"Type": "none"}}
         if self._options.network:
             host["NetworkMode"] = self._options.network
         made, _ = await self._engine.containers.create({**config, "HostConfig": host}, "", "", step=True)
@@ -233,29 +234,24 @@ class Builder:
         containers = self._engine.containers
         container = containers.find(key)
         waiting = asyncio.ensure_future(containers.wait(container, "next-exit"))
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
         try:
-            await containers.start(container)
-            await self._pass_on(container)
+            with ours:
+                await containers.attach(container, theirs, b"", Ends(False, True, True, True, False, False))
+                await containers.start(container)
+                await self._pass_on(ours)
             code, _ = await waiting
         finally:
             waiting.cancel()
         if code:
             raise BuildError(f"The command '{' '.join(command)}' returned a non-zero code: {code}", code)
 
-    async def _pass_on(self, container: Any) -> None:
-        from gasang.daemon.containers.streams import LogRequest
-
-        wanted = LogRequest(True, True, True, 0, 0, False, False, -1, False)
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        with ours, theirs:
-            showing = asyncio.ensure_future(self._engine.containers.show_log(container, wanted, theirs.fileno()))
-            showing.add_done_callback(lambda _: theirs.shutdown(socket.SHUT_WR))
-            decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-            while piece := await asyncio.get_running_loop().sock_recv(ours, 65536):
-                if not self._options.quiet:
-                    await self._say({"stream": decoder.decode(piece)})
-            await showing
+    async def _pass_on(self, output: socket.socket) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        while piece := await asyncio.get_running_loop().sock_recv(output, 65536):
+            if not self._options.quiet:
+                await self._say({"stream": decoder.decode(piece)})
 
     async def _workdir(self, image: ImageView, stage: Stage, note: str) -> ImageView:
         if found := self._cached(image, stage, note):
