@@ -12,7 +12,7 @@ from typing import Any, Final
 from gasang.core.errors import GasangError, NotFoundError, PermissionDeniedError, StateError, UnsupportedError, UsageError
 from gasang.daemon.containers.record import Container
 from gasang.daemon.events import Events
-from gasang.daemon.records import Database, Table, damaged
+from gasang.daemon.records import Database, Table
 from gasang.host import netns
 from gasang.network.names import tag_of
 from gasang.network.networks import Networks as Host
@@ -71,13 +71,10 @@ class ContainerNetworks:
         self._events = events
         self._find = find
         state: dict[str, dict[str, Any]] = {"network": {}, "endpoint": {}, "host": {}}
-        try:
-            for key in self._table:
-                kind, _, name = key.partition("/")
-                state[kind][name] = self._table[key]
-            self.host = Host(state, tag=tag_of(folder), store=self._store)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise damaged("networks", folder) from error
+        for key in self._table:
+            kind, _, name = key.partition("/")
+            state[kind][name] = self._table[key]
+        self.host = Host(state, tag=tag_of(folder), store=self._store)
         self._held: dict[str, int] = {}
         self._tidy: asyncio.TimerHandle | None = None
 
@@ -440,10 +437,7 @@ def _subnets(document: dict[str, Any]) -> list[SubnetSpec]:
         if not isinstance(entry, dict):
             raise UsageError("IPAM config", "an entry is not an object", "correct it")
         if entry.get("Subnet"):
-            given = entry.get("AuxiliaryAddresses") or entry.get("AuxAddress") or {}
-            if not isinstance(given, dict):
-                raise UsageError("IPAM config", "the auxiliary addresses are not an object", "correct it")
-            reserved = {str(key): str(value) for key, value in given.items()}
+            reserved = {str(key): str(value) for key, value in (entry.get("AuxiliaryAddresses") or entry.get("AuxAddress") or {}).items()}
             made.append(SubnetSpec(str(entry["Subnet"]), str(entry.get("Gateway") or ""), str(entry.get("IPRange") or ""), reserved))
     return made
 

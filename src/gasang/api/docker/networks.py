@@ -11,25 +11,12 @@ from gasang.api.http.request import Request
 from gasang.api.http.router import Route
 from gasang.core.errors import UsageError
 from gasang.daemon.containers.creation import ENDPOINT
-from gasang.daemon.containers.fields import mapping, maps, read, text, text_map, truth
+from gasang.daemon.containers.fields import read
 from gasang.daemon.engine import Engine
 from gasang.daemon.networks import network_id
 
 FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
 BUILTIN = ("host", "none")
-NETWORK = {
-    "Name": text(),
-    "Driver": text(),
-    "Internal": truth(),
-    "EnableIPv4": truth(True),
-    "EnableIPv6": truth(),
-    "Labels": text_map(),
-    "Options": text_map(),
-    "IPAM": mapping(),
-}
-IPAM = {"Driver": text(), "Config": maps(), "Options": text_map()}
-"""Docker Engine API, NetworkCreate and IPAM."""
-CONNECT = {"Container": text(), "EndpointConfig": mapping(), "Force": truth()}
 
 
 class Networks:
@@ -73,11 +60,11 @@ class Networks:
 
     async def create(self, request: Request, reply: Reply) -> None:
         """POST /networks/create."""
-        document = read(await request.json(), NETWORK, "network")
-        if not document["Name"]:
+        document = await request.json()
+        name = document.get("Name")
+        if not isinstance(name, str) or not name:
             raise UsageError("network", "it has no name", "give one")
-        document["IPAM"] = read(document["IPAM"] or {}, IPAM, "network's IPAM")
-        made = await asyncio.to_thread(self._networks.create, document["Name"], document)
+        made = await asyncio.to_thread(self._networks.create, name, document)
         await reply.json({"Id": made.id, "Warning": ""}, 201)
 
     async def remove(self, request: Request, reply: Reply) -> None:
@@ -87,17 +74,17 @@ class Networks:
 
     async def connect(self, request: Request, reply: Reply) -> None:
         """POST /networks/ID/connect."""
-        document = read(await request.json(), CONNECT, "network connection")
-        entry = self._engine.containers.find(document["Container"])
-        asked = read(document["EndpointConfig"] or {}, ENDPOINT, "endpoint")
+        document = await request.json()
+        entry = self._engine.containers.find(str(document.get("Container") or ""))
+        asked = read(document.get("EndpointConfig") or {}, ENDPOINT, "endpoint")
         await asyncio.to_thread(self._networks.connect, request.arguments["id"], entry, asked)
         self._engine.containers.save(entry)
         await reply.empty(200)
 
     async def disconnect(self, request: Request, reply: Reply) -> None:
         """POST /networks/ID/disconnect."""
-        document = read(await request.json(), CONNECT, "network connection")
-        entry = self._engine.containers.find(document["Container"])
+        document = await request.json()
+        entry = self._engine.containers.find(str(document.get("Container") or ""))
         await asyncio.to_thread(self._networks.disconnect, request.arguments["id"], entry)
         self._engine.containers.save(entry)
         await reply.empty(200)
