@@ -35,8 +35,9 @@ async def serve(folders: Folders, ready: int | None = None) -> None:
     from gasang.api.docker.application import HEADERS, Application
     from gasang.api.http.server import Server
     from gasang.daemon.engine import Engine
+    from gasang.daemon.registries import read_registries, settings_folder
 
-    engine = Engine(folders)
+    engine = Engine(folders, read_registries(settings_folder(os.environ)))
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -16,26 +16,27 @@ from gasang.daemon.containers.supervised import SupervisedRuntime
 from gasang.daemon.events import Events
 from gasang.daemon.folders import Folders
 from gasang.daemon.images import DaemonImages
-from gasang.daemon.networks import ContainerNetworks
+from gasang.daemon.networks.joining import ContainerNetworks
 from gasang.daemon.records import Database, Table
 from gasang.daemon.recovery import Recovery
 from gasang.daemon.services import Services
 from gasang.daemon.volumes import Volumes
+from gasang.images.registry.settings import Registries
 from gasang.kinds.container.supervisor.executable import program_descriptor
 
 
 class Engine:
     """Everything a daemon has. Made before its event loop serves anyone."""
 
-    def __init__(self, folders: Folders) -> None:
-        """Open the state in `folders`. Raises StateError where another daemon uses it."""
+    def __init__(self, folders: Folders, registries: Registries | None = None) -> None:
+        """Open the state in `folders`. `registries` are the settings about them. Raises StateError where another daemon uses it."""
         self.folders = folders
         self.database = Database(folders.state)
         self.identity = self._identity()
         self.events = Events()
         self.volumes = Volumes(self.database, folders, self.events)
-        self.images = DaemonImages(folders, self.events, Table(self.database, "build"))
-        self.networks = ContainerNetworks(self.database, self.events, str(folders.state), self._find)
+        self.images = DaemonImages(folders, self.events, Table(self.database, "build"), registries or Registries())
+        self.networks = ContainerNetworks(self.database, self.events, folders, self.identity, self._find)
         self.layers = ContainerLayers(folders, self.images)
         self.control = GroupControl()
         services = Services(
@@ -87,5 +88,5 @@ class Engine:
                 life.watcher.cancel()
             if life.process:
                 life.process.close()
-        self.networks.host.close()
+        self.networks.close()
         self.database.close()

@@ -21,12 +21,14 @@ from gasang.images.content.content import Content
 from gasang.images.content.garbage import tidied
 from gasang.images.content.settling import recover
 from gasang.images.flat import pack_changes
-from gasang.images.reference import parse_reference
+from gasang.images.reference import Reference, parse_reference
 from gasang.images.registry.credentials import Credentials, Keyring
 from gasang.images.registry.events import Event, Status
 from gasang.images.registry.platform import Platform, host_platform, parse_platform
 from gasang.images.registry.pull import pull
 from gasang.images.registry.push import push
+from gasang.images.registry.settings import Registries
+from gasang.images.registry.tags import tags_of
 
 Say = Callable[[dict[str, Any]], Awaitable[None]]
 SCRATCH: Final = "scratch"
@@ -42,7 +44,8 @@ def missing(name: str) -> NotFoundError:
 class DaemonImages:
     """The images of a daemon."""
 
-    def __init__(self, folders: Folders, events: Events, cache: Table) -> None:
+    def __init__(self, folders: Folders, events: Events, cache: Table, registries: Registries) -> None:
+        self.registries = registries
         self.content = Content(folders.state / "images")
         self.containers = Containers(self.content)
         self._events = events
@@ -137,6 +140,20 @@ class DaemonImages:
     async def pull(self, name: str, platform: str, auth: Credentials | None, say: Say) -> None:
         """Pull an image and tell how it goes, in the API's words. Raises GasangError."""
         reference = parse_reference(name).qualified()
+        newer = await self._pull_one(reference, platform, auth, say)
+        await say({"status": f"Status: {_newer(newer)} {reference.familiar()}"})
+
+    async def pull_all(self, name: str, platform: str, auth: Credentials | None, say: Say) -> None:
+        """Pull every tag of a repository. Raises GasangError; what came before stays."""
+        reference = parse_reference(name).qualified()
+        keyring = _keyring(auth, reference.registry)
+        newer = False
+        for tag in await asyncio.to_thread(lambda: tags_of(reference, keyring=keyring, registries=self.registries)):
+            newer |= await self._pull_one(reference.at(tag=tag), platform, auth, say)
+        await say({"status": f"Status: {_newer(newer)} {reference.familiar().repository}"})
+
+    async def _pull_one(self, reference: Reference, platform: str, auth: Credentials | None, say: Say) -> bool:
+        """Whether it is another image than before."""
         wanted = parse_platform(platform) if platform else None
         await say(
             {
@@ -145,15 +162,21 @@ class DaemonImages:
             }
         )
         before = self._id_of(str(reference))
-        image = await _with_events(
-            lambda listener: pull(reference, self.content, platform=wanted, keyring=_keyring(auth, reference.registry), listener=listener),
+        image: ContainerImage = await _with_events(
+            lambda listener: pull(
+                reference,
+                self.content,
+                platform=wanted,
+                keyring=_keyring(auth, reference.registry),
+                registries=self.registries,
+                listener=listener,
+            ),
             say,
         )
         digest = image.repository_digests[-1].partition("@")[2] if image.repository_digests else image.digest
         await say({"status": f"Digest: {digest}"})
-        words = "Image is up to date for" if before == image.id else "Downloaded newer image for"
-        await say({"status": f"Status: {words} {reference.familiar()}"})
         self._events.tell("image", "pull", str(reference.familiar()), {"name": reference.familiar().repository})
+        return before != image.id
 
     def _id_of(self, name: str) -> str:
         try:
@@ -167,7 +190,10 @@ class DaemonImages:
         self.find(str(reference))
         await say({"status": f"The push refers to repository [{reference.repository}]"})
         digest = await _with_events(
-            lambda listener: push(reference, self.content, keyring=_keyring(auth, reference.registry), listener=listener), say
+            lambda listener: push(
+                reference, self.content, keyring=_keyring(auth, reference.registry), registries=self.registries, listener=listener
+            ),
+            say,
         )
         image = self.find(str(reference))
         await say({"status": f"{reference.tag}: digest: {digest} size: {image.manifest.size}"})
@@ -286,6 +312,10 @@ def _check_removal(image: ContainerImage, name: str, *, by_id: bool, force: bool
 def _is_of(view: ImageView, wanted: Platform) -> bool:
     held = parse_platform(view.platform)
     return (held.os, held.architecture) == (wanted.os, wanted.architecture) and wanted.variant in ("", held.variant)
+
+
+def _newer(newer: bool) -> str:
+    return "Downloaded newer image for" if newer else "Image is up to date for"
 
 
 def _keyring(auth: Credentials | None, registry: str) -> Keyring:

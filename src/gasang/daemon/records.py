@@ -40,13 +40,27 @@ class Database:
         try:
             self._path = path
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._prepare(path)
+            self._open(path)
         except sqlite3.DatabaseError as error:
             os.close(self._lock)
+            if _is_full(error):
+                raise self._full() from error
             raise BadInputError(f"state {path}", f"it cannot be read ({error})", self._ways_out) from error
         except GasangError:
             self.close()
             raise
+
+    def _open(self, path: Path) -> None:
+        try:
+            self._prepare(path)
+        except sqlite3.DatabaseError as error:
+            if not _is_full(error):
+                raise
+            self._reserve.unlink(missing_ok=True)
+            self._prepare(path)
+
+    def _full(self) -> OutOfSpaceError:
+        return OutOfSpaceError(f"state {self._path}", "no space is left on its disk", "free some")
 
     @property
     def _ways_out(self) -> str:
@@ -61,8 +75,10 @@ class Database:
         found = self._connection.execute("PRAGMA user_version").fetchone()[0]
         if found > VERSION:
             raise BadInputError(f"state {path}", f"a newer gasang wrote it (version {found})", "use that one")
-        self._connection.execute(f"PRAGMA user_version={VERSION}")
-        self._put_by()
+        if found != VERSION:
+            self._connection.execute(f"PRAGMA user_version={VERSION}")
+        if not self._reserve.exists():
+            self._put_by()
 
     def _is_new(self) -> bool:
         return self._connection.execute("SELECT 1 FROM sqlite_schema WHERE name='record'").fetchone() is None
@@ -108,8 +124,8 @@ class Database:
         try:
             self._connection.execute(statement, values)
         except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-                raise OutOfSpaceError(f"state {self._path}", "no space is left on its disk", "free some") from error
+            if _is_full(error):
+                raise self._full() from error
             cause, hint = f"it cannot be written ({error})", "look at its disk, then start the daemon again"
             raise GasangError(f"state {self._path}", cause, hint) from error
 
@@ -117,6 +133,11 @@ class Database:
         """Let go of the files."""
         self._connection.close()
         os.close(self._lock)
+
+
+def _is_full(error: sqlite3.DatabaseError) -> bool:
+    """Whether the disk is: SQLite says so in several ways, not all errors of its module have a code."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL or "disk I/O error" in str(error)
 
 
 def damaged(kind: str, key: str) -> BadInputError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
@@ -108,8 +108,8 @@ def _now() -> str:
     return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
-def pieces_of(path: Path) -> Iterator[bytes]:
-    """A file's content, in pieces. Raises GasangError where it cannot be read."""
+def pieces_of(path: Path) -> Generator[bytes, None, None]:
+    """A file's content, in pieces; closing the generator closes the file. Raises GasangError where it cannot be read."""
     try:
         with path.open("rb", buffering=0) as file:
             while piece := file.read(1 << 18):

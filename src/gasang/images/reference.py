@@ -84,3 +84,13 @@ def _split_registry(text: str) -> tuple[str, str]:
 
 def _is_registry(component: str) -> bool:
     return "." in component or ":" in component or component == "localhost" or component != component.lower()
+
+
+def is_tag(text: str) -> bool:
+    """Whether that may be a tag."""
+    return _TAG.fullmatch(text) is not None
+
+
+def split_registry(text: str) -> tuple[str, str]:
+    """(registry, rest) of what begins as an image's name does; the registry is "" where none is named."""
+    return _split_registry(text)

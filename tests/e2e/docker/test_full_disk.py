@@ -49,9 +49,9 @@ def _as_before(small):
     yield
     small.close()
     try:
-        until(lambda: used(small) <= before + MEBIBYTE // 4, 10)
+        until(lambda: used(small) <= before + MEBIBYTE, 10)
     except AssertionError:
-        listing = subprocess.run(["du", "-ak", small.engine.home], capture_output=True, text=True, check=False).stdout
+        listing = subprocess.run(["du", "-k", "-d", "3", small.engine.home], capture_output=True, text=True, check=False).stdout
         raise AssertionError(listing) from None
     assert small("run", "--rm", "busybox:e2e", "echo", "well").text == "well"
 
@@ -162,13 +162,13 @@ def test_a_container_that_runs_outlives_it(small):
         "busybox:e2e",
         "sh",
         "-c",
-        "i=0; while [ $i -lt 30 ]; do echo line $i; usleep 50000; i=$((i+1)); done; exit 3",
+        "i=0; while [ $i -lt 80 ]; do echo line $i; usleep 50000; i=$((i+1)); done; exit 3",
     )
     try:
         until(lambda: small("logs", "chatty").lines)
         with filled(small):
             attached = small.open("attach", "chatty")
-            assert attached.communicate(timeout=30)[0].splitlines()[-1] == b"line 29"
+            assert attached.communicate(timeout=30)[0].splitlines()[-1] == b"line 79"
         until(lambda: small.format("chatty", "{{.State.Status}} {{.State.ExitCode}}") == "exited 3")
         small.engine.kill()
         small.engine.start()

@@ -12,14 +12,12 @@ from typing import Any
 from gasang.core.errors import GasangError, StateError, UsageError
 from gasang.daemon.containers import oci, settings, signals
 from gasang.daemon.containers.binds import mounts_of
-from gasang.daemon.containers.fields import mapping, read, text, texts
 from gasang.daemon.containers.names import find, new_id, new_name, now
 from gasang.daemon.containers.record import Container, Mount
+from gasang.daemon.networks.endpoints import asked_of_all
 from gasang.daemon.records import Table
 from gasang.daemon.services import Services
 from gasang.daemon.views import ImageView
-
-ENDPOINT = {"IPAMConfig": mapping(), "Links": texts(), "Aliases": texts(), "MacAddress": text(), "DriverOpts": mapping()}
 
 
 class Creation:
@@ -64,19 +62,18 @@ class Creation:
         merged = settings.merged(config, image.config)
         key = new_id()
         if not merged["Hostname"] and host["NetworkMode"] != "host" and host["UTSMode"] != "host":
-            mode = host["NetworkMode"]
-            other = self._services.find(mode.removeprefix("container:")) if mode.startswith("container:") else None
-            merged["Hostname"] = other.config["Hostname"] if other else key[:12]
+            merged["Hostname"] = key[:12]
         for field, paths in (("MaskedPaths", oci.MASKED), ("ReadonlyPaths", oci.READONLY)):
             if host[field] is None:
                 host[field] = [] if host["Privileged"] else list(paths)
-        endpoints = _endpoints(document, host)
+        endpoints = asked_of_all(document, host)
         container = Container(key, name, now(), config["Image"], image.id, merged, host, endpoints=endpoints, step=step)
         if not container.command():
             raise UsageError("No command specified", "neither the client nor the image names one", "give a command")
         signals.number_of(merged["StopSignal"] or "TERM")
         oci.capabilities(host, host["Privileged"])
         container.mounts = mounts_of(merged, host, self._inherited(host["VolumesFrom"] or []))
+        self._services.networks.settle(container)
         self._services.networks.check(container)
         await self._make_files(container, image)
         return container, _warnings(host)
@@ -126,35 +123,14 @@ class Creation:
                     self._services.layers.fill(Path(mount.source), image, mount.target)
 
 
-def _endpoints(document: dict[str, Any], host: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """What is asked of each network, by its name; the mode's own network is always among them."""
-    networking = document.get("NetworkingConfig") or {}
-    asked = networking.get("EndpointsConfig") if isinstance(networking, dict) else None
-    if asked is not None and not isinstance(asked, dict):
-        raise UsageError("networking config", "EndpointsConfig is not an object", "correct it")
-    mode = host["NetworkMode"]
-    own = "bridge" if mode == "default" else mode
-    result = {name: read(settings_ or {}, ENDPOINT, f"endpoint of network {name[:40]}") for name, settings_ in (asked or {}).items()}
-    if "default" in result:
-        result["bridge"] = result.pop("default")
-    if not own.startswith("container:") and own not in result:
-        result[own] = read({}, ENDPOINT, "endpoint")
-    if own.startswith("container:"):
-        if result:
-            raise UsageError("network mode", "a container that shares another's network has none of its own", "name no network")
-        if host["PortBindings"] or host["PublishAllPorts"]:
-            raise UsageError(
-                "conflicting options", "port publishing and the container type network mode", "publish them on the other container"
-            )
-    return result
-
-
 def _warnings(host: dict[str, Any]) -> list[str]:
     ignored = {
         "Isolation": "isolation is for Windows and is ignored",
         "VolumeDriver": "there is only the local volume driver",
     }
     warnings = [words for name, words in ignored.items() if host[name] not in ("", "default", "local")]
+    if host["NetworkMode"] == "host" and (host["PortBindings"] or host["PublishAllPorts"]):
+        warnings.append("Published ports are discarded when using host network mode")
     if any(option.startswith(("apparmor=", "label=", "label:", "apparmor:")) for option in host["SecurityOpt"] or []):
         warnings.append("this host has neither AppArmor nor SELinux in use; their options are ignored")
     return warnings

@@ -65,6 +65,8 @@ class Surroundings:
     """The program of an init, for a container that asks for one."""
     host_devices: tuple[dict[str, Any], ...] = ()
     hostname: str = ""
+    variables: tuple[str, ...] = ()
+    """NAME=value, what links tell; the container's own go before them."""
     uid_map: tuple[tuple[int, int, int], ...] = ()
 
 
@@ -134,7 +136,7 @@ def environment(container: Container, around: Surroundings, terminal: bool, more
     """The variables: PATH, HOSTNAME, TERM and HOME unless they are set, those of the container, those given on top."""
     given = [*container.config["Env"], *more]
     names = {entry.partition("=")[0] for entry in given}
-    basic = [PATH, f"HOSTNAME={around.hostname}", *(["TERM=xterm"] if terminal else []), f"HOME={around.home}"]
+    basic = [PATH, f"HOSTNAME={around.hostname}", *(["TERM=xterm"] if terminal else []), f"HOME={around.home}", *around.variables]
     last = {entry.partition("=")[0]: entry for entry in [*(entry for entry in basic if entry.partition("=")[0] not in names), *given]}
     return [entry for entry in last.values() if "=" in entry]  # a bare name takes a variable away
 

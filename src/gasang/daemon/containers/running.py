@@ -70,13 +70,23 @@ class Running:
         life.drop_waiting()
         if process:
             process.close()
-        await self._services.networks.leave(container)
-        await asyncio.to_thread(self._services.control.remove, container)
+        await self._give_back(container)
         code = error.guest_code if isinstance(error, StartError) else CANNOT_START
         container.status.status = "created" if container.status.started.startswith("0001") else "exited"
         container.status.exit_code, container.status.error = code, str(error)
         self._note(container)
         life.tell_exit(Exit(code, time.time_ns()))  # the sentence is the answer to the start
+
+    async def _give_back(self, container: Container) -> None:
+        """Its network and its groups. What cannot be put away now is no reason not to tell that it has ended."""
+        try:
+            await self._services.networks.leave(container)
+        except GasangError as error:
+            _log.warning("%s: %s", container.subject, error)
+        try:
+            await asyncio.to_thread(self._services.control.remove, container)
+        except GasangError as error:
+            _log.warning("%s: %s", container.subject, error)
 
     def _note(self, container: Container) -> None:
         """Keep what has happened already; where that fails the supervisor's own record tells the next daemon."""
@@ -109,8 +119,7 @@ class Running:
         status.pid, status.exit_code, status.oom_killed, status.finished = 0, exit_.code, exit_.oom_killed, stamp(exit_.time)
         again = wants_restart(container, exit_.code)
         status.status = "restarting" if again else "exited"
-        await self._services.networks.leave(container)
-        await asyncio.to_thread(self._services.control.remove, container)
+        await self._give_back(container)
         self._note(container)
         self._services.tell(container, "die", {"exitCode": exit_.code, "execDuration": int(ran)})
         if exit_.oom_killed:
