@@ -20,6 +20,7 @@ from gasang.daemon.build.errors import BuildError
 from gasang.daemon.build.files import Copy, Sources
 from gasang.daemon.build.words import expanded, split
 from gasang.daemon.containers.names import now
+from gasang.daemon.containers.record import Container
 from gasang.daemon.containers.streams import Ends
 from gasang.daemon.engine import Engine
 from gasang.daemon.views import ImageView
@@ -198,13 +199,16 @@ class Builder:
         container = await self._container(image, stage, command, environment)
         try:
             await self._execute(container.id, command)
-            layer = self._engine.layers.upper(container)
-            return await asyncio.to_thread(self._commit, image, stage, note, layer)
+            return await asyncio.to_thread(self._commit_container, container, image, stage, note)
         finally:
             found_ = self._engine.containers.find(container.id)
             await self._engine.containers.remove(found_, force=True, volumes=True)
             if not self._options.quiet:
                 await self._line(f"Removing intermediate container {container.short}")
+
+    def _commit_container(self, container: Container, image: ImageView, stage: Stage, note: str) -> ImageView:
+        with self._engine.layers.layer(container) as layer:
+            return self._commit(image, stage, note, layer)
 
     def _run_args(self, stage: Stage) -> dict[str, str]:
         proxies = {name: value for name, value in self._given.items() if name in PREDEFINED_ARGS}

@@ -20,8 +20,8 @@ class Packer:
         self._archive = archive
         self._seen: dict[tuple[int, int], str] = {}
 
-    def add(self, place: int, name: str) -> None:
-        """Add what the path descriptor `place` is, and all below it."""
+    def add(self, place: int, name: str, *, deep: bool = True) -> None:
+        """Add what the path descriptor `place` is, and all below it if `deep`."""
         found = os.fstat(place)
         entry = self._entry(place, name, found)
         if entry is None:
@@ -31,7 +31,7 @@ class Packer:
         else:
             with open(os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
                 self._archive.addfile(entry, _Filled(file))
-        if entry.isdir():
+        if entry.isdir() and deep:
             self._add_children(place, name)
 
     def _add_children(self, place: int, name: str) -> None:

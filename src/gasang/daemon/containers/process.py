@@ -106,6 +106,8 @@ class Launch:
     """Lower directories, the uppermost first; none for an exec."""
     upper: Path | None = None
     work: Path | None = None
+    copied: Path | None = None
+    """The container's whole root, instead of layers."""
     inside: int = 0
     stdin: bool = False
     stdin_once: bool = False

@@ -205,6 +205,7 @@ class SupervisedRuntime:
             configuration=request.specification,
             layers=request.layers,
             upper=request.upper,
+            copied=request.copied,
             work=request.work,
             seccomp=request.seccomp,
             stdin=request.stdin,
