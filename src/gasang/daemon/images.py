@@ -19,6 +19,7 @@ from gasang.daemon.records import Table
 from gasang.daemon.views import ImageView
 from gasang.images.containers import ContainerImage, Containers
 from gasang.images.content.content import Content
+from gasang.images.content.garbage import tidied
 from gasang.images.content.settling import recover
 from gasang.images.flat import pack_changes
 from gasang.images.origin import Origin
@@ -218,7 +219,7 @@ class DaemonImages:
         self, parent: ImageView, config: dict[str, Any], history: dict[str, Any], layer: Path | None, author: str = "", comment: str = ""
     ) -> ImageView:
         """An image of `parent` with one more step, and a layer made of an overlay's upper folder if there is one. It has no name yet."""
-        with self.content.leases.take() as lease:
+        with tidied(self.content), self.content.leases.take() as lease:
             base = self.find(parent.id) if parent.id else None
             layers, diff_ids = (list(base.layers), list(base.diff_ids)) if base else ([], [])
             if layer is not None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from gasang.core.errors import GasangError, PermissionDeniedError
+from gasang.host.mounts import FSMOUNT_CLOEXEC, MOUNT_ATTR_NODEV
 from gasang.host.syscalls import number
 
 _FSOPEN_CLOEXEC: Final = 1
@@ -50,7 +51,7 @@ def overlay(lowers: Sequence[Path], upper: Path | None = None, work: Path | None
             for key, value in _options(lowers, upper, work):
                 call("fsconfig", context, _SET_STRING, key.encode(), value.encode(), 0)
             call("fsconfig", context, _CREATE, None, None, 0)
-            return call("fsmount", context, 1, 0)
+            return call("fsmount", context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NODEV)  # an image may have nodes of the host's disks
         finally:
             os.close(context)
     except PermissionError as error:

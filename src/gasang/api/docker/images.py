@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from gasang.api.http.request import Request
 from gasang.api.http.router import Route
 from gasang.core.errors import UnsupportedError, UsageError
 from gasang.daemon.build.config import changed
+from gasang.daemon.containers.fields import read, text
 from gasang.daemon.containers.moments import before
 from gasang.daemon.engine import Engine
 from gasang.images.archives.load import load
@@ -26,6 +29,8 @@ from gasang.images.registry.credentials import Credentials, from_registry_auth
 from gasang.images.registry.login import log_in
 
 LIST_FILTERS = ("dangling", "label", "before", "since", "reference", "until")
+LOGIN = {name: text() for name in ("username", "password", "identitytoken", "serveraddress")}
+"""Docker Engine API, AuthConfig."""
 PRUNE_FILTERS = ("dangling", "label", "label!", "until")
 
 
@@ -187,11 +192,10 @@ class Images:
             name, tag = request.text("repo"), request.text("tag")
             target = parse_reference(f"{name}:{tag}" if tag else name) if name else None
             settings = changed({}, request.texts("changes"))
-            image = await asyncio.to_thread(
-                lambda: import_tar(
-                    pieces_of(Path(file.name)), self._images.content, target, settings=settings, message=request.text("message")
+            with closing(pieces_of(Path(file.name))) as pieces:
+                image = await asyncio.to_thread(
+                    lambda: import_tar(pieces, self._images.content, target, settings=settings, message=request.text("message"))
                 )
-            )
         await lines.say({"status": image.id})
         self._engine.events.tell("image", "import", image.id)
 
@@ -245,10 +249,11 @@ class Images:
         with tempfile.NamedTemporaryFile(dir=self._engine.folders.scratch()) as file:
             await _spool(request, file)
             lines = Lines(reply)
-            await lines.run(self._load(Path(file.name), lines))
+            with closing(pieces_of(Path(file.name))) as pieces:
+                await lines.run(self._load(pieces, lines))
 
-    async def _load(self, path: Path, lines: Lines) -> None:
-        for image in await asyncio.to_thread(load, pieces_of(path), self._images.content):
+    async def _load(self, pieces: Iterator[bytes], lines: Lines) -> None:
+        for image in await asyncio.to_thread(load, pieces, self._images.content):
             names = [f"Loaded image: {familiar(name)}" for name in image.references] or [f"Loaded image ID: {image.id}"]
             for line in names:
                 await lines.say({"stream": f"{line}\n"})
@@ -256,10 +261,9 @@ class Images:
 
     async def auth(self, request: Request, reply: Reply) -> None:
         """POST /auth: whether a registry lets a user in."""
-        document = await request.json()
-        credentials = Credentials(*(str(document.get(name) or "") for name in ("username", "password", "identitytoken")))
-        server = str(document.get("serveraddress") or "docker.io")
-        await asyncio.to_thread(log_in, server, credentials, self._images.registries)
+        document = read(await request.json(), LOGIN, "login")
+        credentials = Credentials(document["username"], document["password"], document["identitytoken"])
+        await asyncio.to_thread(log_in, document["serveraddress"] or "docker.io", credentials, self._images.registries)
         await reply.json({"Status": "Login Succeeded", "IdentityToken": ""})
 
     async def distribution(self, request: Request, reply: Reply) -> None:

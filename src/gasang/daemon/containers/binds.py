@@ -6,7 +6,7 @@ import posixpath
 import re
 from typing import Any, Final
 
-from gasang.core.errors import UsageError
+from gasang.core.errors import UnsupportedError, UsageError
 from gasang.daemon.containers.record import Mount
 
 VOLUME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
@@ -85,6 +85,8 @@ def of_mount(document: dict[str, Any]) -> Mount:
             made.mode = "create"
         return made
     if kind == "volume":
+        if isinstance(document.get("VolumeOptions"), dict) and document["VolumeOptions"].get("Subpath"):
+            raise UnsupportedError(subject, "only whole volumes are mounted, no folders of them", "leave volume-subpath out")
         return Mount("volume", "", where, writable, _volume(source, subject) if source else "", mode="z")
     if kind == "tmpfs":
         options = document.get("TmpfsOptions") or {}

@@ -15,16 +15,18 @@ from gasang.daemon.containers.binds import mounts_of
 from gasang.daemon.containers.names import find, new_id, new_name, now
 from gasang.daemon.containers.record import Container, Mount
 from gasang.daemon.networks.endpoints import asked_of_all
+from gasang.daemon.records import Table
 from gasang.daemon.services import Services
 from gasang.daemon.views import ImageView
 
 
 class Creation:
-    """Makes containers. `existing` are those that are there."""
+    """Makes containers. `existing` are those that are there; `table` keeps the record of one under way, should we be killed."""
 
-    def __init__(self, services: Services, existing: Callable[[], list[Container]]) -> None:
+    def __init__(self, services: Services, existing: Callable[[], list[Container]], table: Table) -> None:
         self._services = services
         self._existing = existing
+        self._table = table
         self._reserved: set[str] = set()
 
     def check_free(self, name: str) -> None:
@@ -38,7 +40,7 @@ class Creation:
         if name in self._reserved:
             raise StateError(f'Conflict. The container name "/{name}" is already in use', "a container of this name is being made")
 
-    async def create(self, document: dict[str, Any], name: str, platform: str) -> tuple[Container, list[str]]:
+    async def create(self, document: dict[str, Any], name: str, platform: str, step: bool) -> tuple[Container, list[str]]:
         """A new container, its folder on disk, and warnings. Raises GasangError; then nothing is left behind."""
         config = settings.config_of(document)
         host = settings.host_config_of(document.get("HostConfig"))
@@ -50,12 +52,12 @@ class Creation:
         self.check_free(chosen)
         self._reserved.add(chosen)
         try:
-            return await self._make(config, host, document, image, chosen)
+            return await self._make(config, host, document, image, chosen, step)
         finally:
             self._reserved.discard(chosen)
 
     async def _make(
-        self, config: dict[str, Any], host: dict[str, Any], document: dict[str, Any], image: ImageView, name: str
+        self, config: dict[str, Any], host: dict[str, Any], document: dict[str, Any], image: ImageView, name: str, step: bool
     ) -> tuple[Container, list[str]]:
         merged = settings.merged(config, image.config)
         key = new_id()
@@ -64,7 +66,8 @@ class Creation:
         for field, paths in (("MaskedPaths", oci.MASKED), ("ReadonlyPaths", oci.READONLY)):
             if host[field] is None:
                 host[field] = [] if host["Privileged"] else list(paths)
-        container = Container(key, name, now(), config["Image"], image.id, merged, host, endpoints=asked_of_all(document, host))
+        endpoints = asked_of_all(document, host)
+        container = Container(key, name, now(), config["Image"], image.id, merged, host, endpoints=endpoints, step=step)
         if not container.command():
             raise UsageError("No command specified", "neither the client nor the image names one", "give a command")
         signals.number_of(merged["StopSignal"] or "TERM")
@@ -72,16 +75,28 @@ class Creation:
         container.mounts = mounts_of(merged, host, self._inherited(host["VolumesFrom"] or []))
         self._services.networks.settle(container)
         self._services.networks.check(container)
-        folder = self._services.folders.container(key)
+        await self._make_files(container, image)
+        return container, _warnings(host)
+
+    async def _make_files(self, container: Container, image: ImageView) -> None:
+        """Its layer, its hold on the image, its volumes. Where it fails all is as before; the next daemon sees to that if we are killed."""
+        own = [mount for mount in container.mounts if mount.kind == "volume" and not mount.name]
+        for mount in own:
+            mount.name = new_id()
+        container.status.status = "creating"
+        self._table.put(container.id, container.as_record())
         try:
             await asyncio.to_thread(self._services.layers.prepare, container, image)
-            self._services.images.pin(key, image.id)
-            await asyncio.to_thread(self._make_volumes, container, image)
+            self._services.images.pin(container.id, image.id)
+            await asyncio.to_thread(self._make_volumes, container, image, {mount.name for mount in own})
         except (GasangError, OSError):
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-            self._services.images.unpin(key)
+            await asyncio.to_thread(shutil.rmtree, self._services.folders.container(container.id), ignore_errors=True)
+            self._services.images.unpin(container.id)
+            for mount in own:
+                self._services.volumes.remove(mount.name, [], force=True)
+            self._table.drop(container.id)
             raise
-        return container, _warnings(host)
+        container.status.status = "created"
 
     def _inherited(self, sources: list[str]) -> list[Mount]:
         """What --volumes-from brings. Raises NotFoundError, UsageError."""
@@ -98,11 +113,11 @@ class Creation:
                     result.append(Mount(mount.kind, mount.source, mount.target, writable, mount.name, mount.propagation, mode=mode))
         return result
 
-    def _make_volumes(self, container: Container, image: ImageView) -> None:
+    def _make_volumes(self, container: Container, image: ImageView, anonymous: set[str]) -> None:
         """Volumes that are not there are made; an empty one gets what the image has in its place."""
         for mount in container.mounts:
             if mount.kind == "volume":
-                made = self._services.volumes.create(mount.name, {})
+                made = self._services.volumes.create(mount.name, {}, anonymous=mount.name in anonymous)
                 mount.name, mount.source = made["Name"], made["Mountpoint"]
                 if image.layers and "nocopy" not in mount.mode and not os.listdir(mount.source):
                     self._services.layers.fill(Path(mount.source), image, mount.target)

@@ -1,7 +1,11 @@
-"""A tar archive into a running or resting container's files. Links of the container are followed, and never lead out of its root."""
+"""A tar archive into a running or resting container's files. Links of the container are followed, and never lead out of its root.
+
+The container may exchange anything for a link while we work: nothing is named a second time but by a descriptor that does not follow one.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
 import shutil
@@ -17,16 +21,18 @@ from gasang.host.trees import open_within
 
 BLOCK: Final = 1 << 20
 _FOLDER: Final = os.O_PATH | os.O_DIRECTORY
+_OF_NAMES: Final = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.ENOENT})
 _NODES: Final = {tarfile.CHRTYPE: stat.S_IFCHR, tarfile.BLKTYPE: stat.S_IFBLK, tarfile.FIFOTYPE: stat.S_IFIFO}
 
 
 class Extraction:
     """Puts an archive's entries below `root`. `keeps_kind` refuses to put a folder in a file's place and the other way round.
 
-    `owner` replaces the owner of every entry; None keeps what the archive says.
+    `owner` replaces the owner of every entry; None keeps what the archive says. Without `devices` their nodes are left out.
     """
 
-    def __init__(self, root: int, *, keeps_kind: bool = False, owner: tuple[int, int] | None = None) -> None:
+    def __init__(self, root: int, *, keeps_kind: bool = False, owner: tuple[int, int] | None = None, devices: bool = True) -> None:
+        self._devices = devices
         self._root = root
         self._keeps_kind = keeps_kind
         self._owner = owner
@@ -45,14 +51,19 @@ class Extraction:
     def one(self, entry: tarfile.TarInfo, content: object) -> None:
         """Unpack one entry."""
         name = posixpath.normpath("/" + entry.name)
-        if name == "/":
+        if name == "/" or (entry.isdev() and not self._devices):
             return
         parent, base = posixpath.split(name)
-        folder = self._folder(parent)
         try:
-            self._make(entry, folder, base, content, name)
-        finally:
-            os.close(folder)
+            folder = self._folder(parent)
+            try:
+                self._make(entry, folder, base, content, name)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            if error.errno not in _OF_NAMES:
+                raise
+            raise BadInputError("archive", f"{entry.name[:200]!r} cannot be unpacked ({error.strerror})", "correct it") from error
 
     def _folder(self, path: str) -> int:
         """A descriptor of a folder below the root, made with those above it if need be."""
@@ -80,7 +91,7 @@ class Extraction:
                 os.mkdir(base, 0o700, dir_fd=folder)
             self._folders.append((name, entry))
             self._own(entry, folder, base)
-            os.chmod(base, entry.mode & 0o7777, dir_fd=folder)
+            _set_mode(folder, base, entry.mode)
             return
         if there is not None:
             self._clear(folder, base, there, name)
@@ -100,7 +111,7 @@ class Extraction:
             return
         self._own(entry, folder, base)
         if not entry.issym():
-            os.chmod(base, entry.mode & 0o7777, dir_fd=folder)
+            _set_mode(folder, base, entry.mode)
         os.utime(base, (entry.mtime, entry.mtime), dir_fd=folder, follow_symlinks=False)
 
     def _there(self, folder: int, base: str) -> os.stat_result | None:
@@ -145,6 +156,16 @@ class Extraction:
                     os.utime(base, (entry.mtime, entry.mtime), dir_fd=folder, follow_symlinks=False)
                 finally:
                     os.close(folder)
+
+
+def _set_mode(folder: int, base: str, mode: int) -> None:
+    """chmod(2) follows links, also one that has taken the place of what we made: out of a running container into the host."""
+    place = os.open(base, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        if not stat.S_ISLNK(os.fstat(place).st_mode):
+            os.chmod(f"/proc/self/fd/{place}", mode & 0o7777)
+    finally:
+        os.close(place)
 
 
 def copy_tree(source: int, target: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import posixpath
@@ -108,6 +109,8 @@ class ContainerFiles:
                 raise _missing(container, path) from None
             except NotADirectoryError:
                 raise UsageError("extraction point", "it is not a directory", "name a folder") from None
+            except OSError as error:
+                raise _unusable(path, error) from error
             try:
                 Extraction(place, keeps_kind=keeps_kind, owner=owner).all(source)
             finally:
@@ -137,13 +140,18 @@ def _missing(container: Container, path: str) -> NotFoundError:
     )
 
 
+def _unusable(path: str, error: OSError) -> GasangError:
+    kind = UsageError if error.errno in (errno.ENAMETOOLONG, errno.ELOOP) else GasangError
+    return kind(f"path {path[:200]}", f"it cannot be looked at ({error.strerror})", "name another")
+
+
 def _look(root: int, inside: str, container: Container, path: str) -> tuple[os.stat_result, str]:
     try:
         place = open_within(root, inside, os.O_PATH | os.O_NOFOLLOW)
     except (FileNotFoundError, NotADirectoryError):
         raise _missing(container, path) from None
     except OSError as error:
-        raise GasangError(f"path {path[:200]}", f"it cannot be looked at ({error.strerror})") from error
+        raise _unusable(path, error) from error
     try:
         found = os.fstat(place)
         if not stat.S_ISLNK(found.st_mode):

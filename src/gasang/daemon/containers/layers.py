@@ -9,9 +9,11 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
+from gasang.daemon.containers.copied import ADDED, DELETED, MODIFIED, copy, differences, takes_changes, write_layer
 from gasang.daemon.containers.extract import copy_tree
 from gasang.daemon.containers.record import Container
 from gasang.daemon.containers.user import identify
@@ -22,7 +24,6 @@ from gasang.daemon.volumes import size_of
 from gasang.host.trees import open_within, overlay
 
 TEXT_MAX: Final = 1 << 20
-MODIFIED, ADDED, DELETED = 0, 1, 2
 FILES: Final = frozenset(("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/console"))
 """What the daemon mounts into every container."""
 
@@ -37,8 +38,36 @@ class ContainerLayers:
     # places
 
     def upper(self, container: Container) -> Path:
-        """Its own layer."""
-        return self._folders.container(container.id) / "upper"
+        """Its own layer, or all of its files where they are a copy."""
+        return self.copied(container) or self._folders.container(container.id) / "upper"
+
+    def copied(self, container: Container) -> Path | None:
+        """Where all of its files are, if overlayfs takes no changes here."""
+        folder = self._folders.container(container.id) / "copy"
+        return folder if folder.is_dir() else None
+
+    @cached_property
+    def _copies(self) -> bool:
+        self._folders.state.mkdir(parents=True, exist_ok=True)
+        return not takes_changes(self._folders.state)
+
+    @contextmanager
+    def layer(self, container: Container) -> Iterator[Path]:
+        """What it has changed, as a layer. Raises OSError."""
+        copied = self.copied(container)
+        if copied is None:
+            yield self.upper(container)
+            return
+        with self.stopped_root(container) as root, self.root_of(self.lowers(container)) as image, self._written(root, image) as upper:
+            yield upper
+
+    @contextmanager
+    def _written(self, root: int, image: int) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="layer-", dir=self._folders.scratch()) as place:
+            upper = Path(place) / "upper"
+            upper.mkdir()
+            self._compare(root, image, upper)
+            yield upper
 
     def lowers(self, container: Container) -> tuple[Path, ...]:
         """Its image's layers, the uppermost first."""
@@ -59,6 +88,8 @@ class ContainerLayers:
             found = os.stat(image.layers[0])
             os.chown(folder / "upper", found.st_uid, found.st_gid)
             os.chmod(folder / "upper", stat.S_IMODE(found.st_mode))
+        if self._copies:
+            copy(image.layers, folder / "copy")
 
     def filesystem(self) -> str:
         """The kind of file system that the layers are on."""
@@ -85,6 +116,8 @@ class ContainerLayers:
 
     def changes(self, container: Container) -> list[tuple[str, int]]:
         """Every path that differs from the image: what is in the container's own layer, and the folders that lead there."""
+        if self.copied(container):
+            return self._compared(container)
         upper = self.upper(container)
         mounted = {mount.target for mount in container.mounts} | FILES
         result: list[tuple[str, int]] = []
@@ -106,7 +139,11 @@ class ContainerLayers:
     def stopped_root(self, container: Container) -> Iterator[int]:
         """A descriptor of a container's files while nothing of it runs; what is written goes to its own layer."""
         folder = self._folders.container(container.id)
-        root = overlay(self.lowers(container), folder / "upper", folder / "work")
+        copied = self.copied(container)
+        if copied:
+            root = os.open(copied, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        else:
+            root = overlay(self.lowers(container), folder / "upper", folder / "work")
         try:
             yield root
         finally:
@@ -115,8 +152,31 @@ class ContainerLayers:
     @contextmanager
     def reading_root(self, container: Container) -> Iterator[int]:
         """A descriptor of a container's files for reading, mounts of it left out, whether it runs or not."""
+        if self.copied(container):
+            with self.stopped_root(container) as root:
+                yield root
+            return
         with self.root_of((self.upper(container), *self.lowers(container))) as root:
             yield root
+
+    def _compare(self, root: int, image: int, upper: Path) -> None:
+        own, old = _readable(root), _readable(image)
+        try:
+            write_layer(own, old, upper)
+        finally:
+            os.close(own)
+            os.close(old)
+
+    def _compared(self, container: Container) -> list[tuple[str, int]]:
+        hidden = {mount.target for mount in container.mounts} | FILES
+        with self.stopped_root(container) as root, self.root_of(self.lowers(container)) as image:
+            own, old = _readable(root), _readable(image)
+            try:
+                found = differences(own, old)
+            finally:
+                os.close(own)
+                os.close(old)
+        return sorted((entry.path, entry.kind) for entry in found if entry.path not in hidden)
 
     @contextmanager
     def root_of(self, layers: tuple[Path, ...]) -> Iterator[int]:
@@ -141,6 +201,9 @@ class ContainerLayers:
         folder = Path(tempfile.mkdtemp(prefix="build-", dir=self._folders.state))
         (folder / "upper").mkdir(mode=0o755)
         (folder / "work").mkdir()
+        if self._copies:
+            yield from self._new_copied_layer(image, folder)
+            return
         if image.layers:
             shutil.copystat(image.layers[0], folder / "upper")
         root = overlay(image.layers or (self._empty(),), folder / "upper", folder / "work")
@@ -151,6 +214,20 @@ class ContainerLayers:
             raise
         finally:
             os.close(root)
+
+    def _new_copied_layer(self, image: ImageView, folder: Path) -> Iterator[tuple[Path, int]]:
+        try:
+            copy(image.layers or (self._empty(),), folder / "copy")
+            root = os.open(folder / "copy", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                yield folder / "upper", root
+                with self.root_of(image.layers) as old:
+                    self._compare(root, old, folder / "upper")
+            finally:
+                os.close(root)
+        except BaseException:
+            self.discard(folder / "upper")
+            raise
 
     def with_folder(self, image: ImageView, path: str, user: str) -> Path | None:
         """A layer in which `path` is a folder; None where the image has it."""
@@ -216,6 +293,11 @@ def read_text(root: int, path: str) -> str:
         return ""
     with open(descriptor, "rb") as file:
         return file.read(TEXT_MAX).decode(errors="replace") if stat.S_ISREG(os.fstat(descriptor).st_mode) else ""
+
+
+def _readable(place: int) -> int:
+    """A descriptor of the same folder whose entries can be listed."""
+    return os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def _exists(root: int, path: str) -> bool:

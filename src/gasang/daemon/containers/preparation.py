@@ -65,6 +65,7 @@ class Preparation:
             specification=oci.specification(container, around),
             layers=self._services.layers.lowers(container),
             upper=folder / "upper",
+            copied=self._services.layers.copied(container),
             work=folder / "work",
             stdin=config["OpenStdin"],
             stdin_once=config["StdinOnce"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -17,6 +18,7 @@ from gasang.daemon.containers.restart import next_delay, wants_restart
 from gasang.daemon.services import Services
 
 KILL = 9
+_log = logging.getLogger(__name__)
 
 
 class Running:
@@ -58,7 +60,7 @@ class Running:
         status.status, status.pid, status.started = "running", pid, now()
         status.error, status.exit_code, status.oom_killed = "", 0, False
         life.ended = asyncio.get_running_loop().create_future()
-        self._save(container)
+        self._note(container)
         self._services.tell(container, "start")
         life.watcher = asyncio.ensure_future(self._watch(life))
         self.on_start(life)
@@ -68,13 +70,30 @@ class Running:
         life.drop_waiting()
         if process:
             process.close()
-        await self._services.networks.leave(container)
-        await asyncio.to_thread(self._services.control.remove, container)
+        await self._give_back(container)
         code = error.guest_code if isinstance(error, StartError) else CANNOT_START
         container.status.status = "created" if container.status.started.startswith("0001") else "exited"
         container.status.exit_code, container.status.error = code, str(error)
-        self._save(container)
+        self._note(container)
         life.tell_exit(Exit(code, time.time_ns()))  # the sentence is the answer to the start
+
+    async def _give_back(self, container: Container) -> None:
+        """Its network and its groups. What cannot be put away now is no reason not to tell that it has ended."""
+        try:
+            await self._services.networks.leave(container)
+        except GasangError as error:
+            _log.warning("%s: %s", container.subject, error)
+        try:
+            await asyncio.to_thread(self._services.control.remove, container)
+        except GasangError as error:
+            _log.warning("%s: %s", container.subject, error)
+
+    def _note(self, container: Container) -> None:
+        """Keep what has happened already; where that fails the supervisor's own record tells the next daemon."""
+        try:
+            self._save(container)
+        except GasangError as error:
+            _log.warning("%s: %s", container.subject, error)
 
     def adopt(self, life: Life, process: Process) -> None:
         """Take over a process that a former daemon started."""
@@ -100,9 +119,8 @@ class Running:
         status.pid, status.exit_code, status.oom_killed, status.finished = 0, exit_.code, exit_.oom_killed, stamp(exit_.time)
         again = wants_restart(container, exit_.code)
         status.status = "restarting" if again else "exited"
-        await self._services.networks.leave(container)
-        await asyncio.to_thread(self._services.control.remove, container)
-        self._save(container)
+        await self._give_back(container)
+        self._note(container)
         self._services.tell(container, "die", {"exitCode": exit_.code, "execDuration": int(ran)})
         if exit_.oom_killed:
             self._services.tell(container, "oom")

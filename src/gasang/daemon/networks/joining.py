@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from gasang.core.errors import GasangError, NotFoundError, PermissionDeniedError, StateError, UsageError
@@ -14,7 +14,7 @@ from gasang.daemon.events import Events
 from gasang.daemon.folders import Folders
 from gasang.daemon.networks import endpoints, links, texts, wanted_ports
 from gasang.daemon.networks.catalogue import PREDEFINED, WITHOUT_BRIDGE, Catalogue, network_id, without_bridge
-from gasang.daemon.records import Database, Table
+from gasang.daemon.records import Database, Table, damaged
 from gasang.host import netns
 from gasang.network.mode import HOST, MACHINE, NONE, mode_of
 from gasang.network.names import tag_of
@@ -36,10 +36,16 @@ class ContainerNetworks:
         self._folders = folders
         self._find = find
         state: dict[str, dict[str, Any]] = {"network": {}, "endpoint": {}, "host": {}}
-        for key in self._table:
-            kind, _, name = key.partition("/")
-            state[kind][name] = self._table[key]
-        self.host = Networks(state, tag=tag_of(identity), store=self._store)
+        try:
+            for key in self._table:
+                kind, _, name = key.partition("/")
+                state[kind][name] = self._table[key]
+            for stale in _stale(state["endpoint"], Table(database, "container")):
+                del state["endpoint"][stale]
+                self._store("endpoint", stale, None)
+            self.host = Networks(state, tag=tag_of(identity), store=self._store)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise damaged("networks", str(folders.state)) from error
         self.catalogue = Catalogue(self.host)
         self._held: dict[str, int] = {}
         self._tidy: asyncio.TimerHandle | None = None
@@ -323,3 +329,17 @@ class ContainerNetworks:
         gone = await asyncio.to_thread(self.catalogue.remove, name)
         self._events.tell("network", "destroy", gone.id, {"name": gone.name, "type": "bridge"})
         return gone
+
+
+def _stale(endpoints: Mapping[str, Mapping[str, Any]], containers: Table) -> list[str]:
+    """Endpoints whose address another has as well: they were given back while a full disk kept no record of it."""
+    holders: dict[tuple[str, str], list[str]] = {}
+    for key, endpoint in endpoints.items():
+        if endpoint.get("ipv4"):
+            holders.setdefault((endpoint["network"], endpoint["ipv4"]), []).append(key)
+
+    def is_idle(key: str) -> bool:
+        record = containers.get(endpoints[key]["machine"])
+        return record is None or record["status"]["status"] not in ("running", "paused")
+
+    return [key for keys in holders.values() for key in sorted(keys, key=is_idle)[1:]]
