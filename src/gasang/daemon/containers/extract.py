@@ -18,6 +18,7 @@ from typing import BinaryIO, Final
 from gasang.core.errors import BadInputError, UsageError
 from gasang.daemon.containers.packing import pack
 from gasang.host.trees import open_within
+from gasang.images.layers.overlay import white_out
 
 BLOCK: Final = 1 << 20
 _FOLDER: Final = os.O_PATH | os.O_DIRECTORY
@@ -104,6 +105,9 @@ class Extraction:
             os.symlink(entry.linkname, base, dir_fd=folder)
         elif entry.islnk():
             self._link(entry, folder, base)
+            return
+        elif entry.ischr() and not (entry.devmajor or entry.devminor):
+            white_out(folder, base)
             return
         elif entry.type in _NODES:
             os.mknod(base, _NODES[entry.type] | 0o600, os.makedev(entry.devmajor, entry.devminor), dir_fd=folder)

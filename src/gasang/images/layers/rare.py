@@ -10,7 +10,7 @@ import stat
 from gasang.images.layers import advance as loop
 from gasang.images.layers import state as s
 from gasang.images.layers.header_fields import decode_number
-from gasang.images.layers.overlay import INTERNAL, OPAQUE_NAME, WHITEOUT, Form
+from gasang.images.layers.overlay import INTERNAL, OPAQUE_NAME, WHITEOUT, Form, white_out
 from gasang.images.layers.place import Place
 from gasang.images.layers.sparse import SparseContent, old_map, pax_map
 from gasang.images.layers.walk import forget
@@ -58,7 +58,7 @@ class RareEntries:
         if hidden in (b"", b".", b".."):
             raise place.refusal(s.CLIMBS)
         try:
-            os.mknod(hidden, stat.S_IFCHR, 0, dir_fd=parent)
+            white_out(parent, hidden)
         except FileExistsError:
             # The layer itself has it: only what lies below a directory is left to hide.
             if stat.S_ISDIR(os.stat(hidden, dir_fd=parent, follow_symlinks=False).st_mode):
