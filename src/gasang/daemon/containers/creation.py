@@ -65,9 +65,9 @@ class Creation:
             mode = host["NetworkMode"]
             other = self._services.find(mode.removeprefix("container:")) if mode.startswith("container:") else None
             merged["Hostname"] = other.config["Hostname"] if other else key[:12]
-        for name, paths in (("MaskedPaths", oci.MASKED), ("ReadonlyPaths", oci.READONLY)):
-            if host[name] is None:
-                host[name] = [] if host["Privileged"] else list(paths)
+        for field, paths in (("MaskedPaths", oci.MASKED), ("ReadonlyPaths", oci.READONLY)):
+            if host[field] is None:
+                host[field] = [] if host["Privileged"] else list(paths)
         container = Container(key, name, now(), config["Image"], image.id, merged, host, endpoints=_endpoints(document, host))
         if not container.command():
             raise UsageError("No command specified", "neither the client nor the image names one", "give a command")
