@@ -61,3 +61,12 @@ def filters_of(request: Request, allowed: Collection[str]) -> Filters:
         else:
             raise UsageError(f"filter {name}", "its values are neither a list of texts nor an object", "send a list")
     return Filters(values)
+
+
+def ports_of(text: str) -> tuple[str, range]:
+    """The protocol and numbers of "80", "80/udp" or "8000-8010/tcp". Raises UsageError."""
+    numbers, _, protocol = text.partition("/")
+    first, _, last = numbers.partition("-")
+    if not all(part.isascii() and part.isdecimal() and int(part[:6]) <= 65535 for part in (first, last or first)):
+        raise UsageError(f"filter {text[:40]!r}", "it is no port", "write PORT[-PORT][/PROTOCOL]")
+    return protocol or "tcp", range(int(first), int(last or first) + 1)

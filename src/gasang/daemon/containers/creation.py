@@ -12,6 +12,7 @@ from typing import Any
 from gasang.core.errors import GasangError, StateError, UsageError
 from gasang.daemon.containers import oci, settings, signals
 from gasang.daemon.containers.binds import mounts_of
+from gasang.daemon.containers.details import details
 from gasang.daemon.containers.fields import mapping, read, text, texts
 from gasang.daemon.containers.names import find, new_id, new_name, now
 from gasang.daemon.containers.record import Container, Mount
@@ -72,6 +73,7 @@ class Creation:
         if not container.command():
             raise UsageError("No command specified", "neither the client nor the image names one", "give a command")
         signals.number_of(merged["StopSignal"] or "TERM")
+        details(container)
         oci.capabilities(host, host["Privileged"])
         container.mounts = mounts_of(merged, host, self._inherited(host["VolumesFrom"] or []))
         self._services.networks.check(container)

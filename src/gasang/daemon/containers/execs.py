@@ -112,7 +112,9 @@ class Execs:
             found.process = await self._services.runtime.launch(launch)
             if stream is not None:
                 keys = detach_keys(config["DetachKeys"]) if found.terminal else b""
-                ends = Ends(config["AttachStdin"], config["AttachStdout"], config["AttachStderr"], True, False, not found.terminal, keys)
+                ends = Ends(
+                    config["AttachStdin"], config["AttachStdout"], config["AttachStderr"], True, False, not found.terminal, keys, True
+                )
                 await found.process.attach(stream, early, ends)
             found.pid = await found.process.start()
         except (GasangError, OSError) as error:
@@ -149,7 +151,6 @@ class Execs:
             specification=oci.exec_specification(container, around, process),
             inside=container.status.pid,
             stdin=config["AttachStdin"],
-            stdin_once=True,
             terminal=found.terminal,
             size=(int(rows), int(columns)),
             seccomp="unconfined" if config["Privileged"] else seccomp_of(container.host),

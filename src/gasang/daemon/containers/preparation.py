@@ -65,7 +65,6 @@ class Preparation:
             upper=folder / "upper",
             work=folder / "work",
             stdin=config["OpenStdin"],
-            stdin_once=config["StdinOnce"],
             terminal=config["Tty"],
             log=self._services.log(container),
             log_size=size,

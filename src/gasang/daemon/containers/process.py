@@ -98,7 +98,6 @@ class Launch:
     work: Path | None = None
     inside: int = 0
     stdin: bool = False
-    stdin_once: bool = False
     terminal: bool = False
     log: Path | None = None
     log_size: int = 0

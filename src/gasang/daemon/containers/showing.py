@@ -13,8 +13,8 @@ from gasang.daemon.containers.streams import LogRequest
 from gasang.kinds.container.supervisor.logs import LogReader, OutputGone
 
 
-async def show(log: Path, wanted: LogRequest, output: int, ended: asyncio.Future[Exit] | None) -> None:
-    """Write what is wanted of a log to `output`; one that is followed ends when `ended` is done, and at once where that is None.
+async def show(log: Path, wanted: LogRequest, output: int, prefix: bytes, ended: asyncio.Future[Exit] | None) -> None:
+    """Write what is wanted of a log to `output`, `prefix` before each entry; one that is followed ends when `ended` is done, and at once where that is None.
 
     A log that is not there shows nothing; an output that goes away ends it.
     """
@@ -33,6 +33,7 @@ async def show(log: Path, wanted: LogRequest, output: int, ended: asyncio.Future
             until=wanted.until,
             tail=wanted.tail if wanted.tail >= 0 else None,
             follow=follows,
+            prefix=prefix,
         )
     except NotFoundError:
         return
