@@ -138,7 +138,6 @@ def _endpoints(document: dict[str, Any], host: dict[str, Any]) -> dict[str, dict
 
 def _warnings(host: dict[str, Any]) -> list[str]:
     ignored = {
-        "Isolation": "isolation is for Windows and is ignored",
         "VolumeDriver": "there is only the local volume driver",
     }
     warnings = [words for name, words in ignored.items() if host[name] not in ("", "default", "local")]

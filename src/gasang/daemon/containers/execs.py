@@ -14,7 +14,7 @@ from gasang.daemon.containers.fields import Field, read, text, text_or_texts, te
 from gasang.daemon.containers.lives import Lives
 from gasang.daemon.containers.names import new_id
 from gasang.daemon.containers.preparation import Preparation, seccomp_of
-from gasang.daemon.containers.process import CANNOT_START, Exit, Launch, Process, StartError
+from gasang.daemon.containers.process import CANNOT_EXECUTE, NOT_FOUND, Exit, Launch, Process, StartError
 from gasang.daemon.containers.record import Container
 from gasang.daemon.containers.streams import Ends, detach_keys
 from gasang.daemon.services import Services
@@ -118,7 +118,8 @@ class Execs:
                 await found.process.attach(stream, early, ends)
             found.pid = await found.process.start()
         except (GasangError, OSError) as error:
-            self._end(found, Exit(error.guest_code if isinstance(error, StartError) else CANNOT_START, 0, error=str(error)))
+            not_found = isinstance(error, StartError) and error.guest_code == NOT_FOUND
+            self._end(found, Exit(NOT_FOUND if not_found else CANNOT_EXECUTE, 0, error=str(error)))
             if stream is None:
                 raise
             await asyncio.to_thread(_tell_client, stream, f"OCI runtime exec failed: {error}", found.terminal)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from gasang.daemon.containers.extract import copy_tree
+from gasang.daemon.containers.ground import fits, make_ground
 from gasang.daemon.containers.record import Container
 from gasang.daemon.containers.user import identify
 from gasang.daemon.folders import Folders
@@ -23,8 +24,8 @@ from gasang.host.trees import open_within, overlay
 
 TEXT_MAX: Final = 1 << 20
 MODIFIED, ADDED, DELETED = 0, 1, 2
-FILES: Final = frozenset(("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/console"))
-"""What the daemon mounts into every container."""
+MOUNTED: Final = frozenset(("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/console"))
+"""What the daemon mounts into every container: no change of it where there is no ground beneath either."""
 
 
 class ContainerLayers:
@@ -33,6 +34,12 @@ class ContainerLayers:
     def __init__(self, folders: Folders, images: DaemonImages) -> None:
         self._folders = folders
         self._images = images
+        self._grounded: dict[str, bool] = {}
+        make_ground(self._ground)
+
+    @property
+    def _ground(self) -> Path:
+        return self._folders.state / "ground"
 
     # places
 
@@ -41,8 +48,11 @@ class ContainerLayers:
         return self._folders.container(container.id) / "upper"
 
     def lowers(self, container: Container) -> tuple[Path, ...]:
-        """Its image's layers, the uppermost first."""
-        return self._images.view(container.image_id).layers
+        """What is below its own layer, the uppermost first: the ground of all containers, and its image's layers."""
+        layers = self._images.view(container.image_id).layers
+        if container.image_id not in self._grounded:
+            self._grounded[container.image_id] = fits(layers)
+        return (self._ground, *layers) if self._grounded[container.image_id] else layers
 
     def graph(self, container: Container) -> dict[str, str]:
         """Where its layers are, as inspect names them."""
@@ -86,7 +96,6 @@ class ContainerLayers:
     def changes(self, container: Container) -> list[tuple[str, int]]:
         """Every path that differs from the image: what is in the container's own layer, and the folders that lead there."""
         upper = self.upper(container)
-        mounted = {mount.target for mount in container.mounts} | FILES
         result: list[tuple[str, int]] = []
         with self.root_of(self.lowers(container)) as image:
             for parent, folders, files in os.walk(upper):
@@ -96,7 +105,7 @@ class ContainerLayers:
                     found = os.lstat(full)
                     if stat.S_ISCHR(found.st_mode) and found.st_rdev == 0:
                         result.append((path, DELETED))
-                    elif path not in mounted:
+                    elif path not in MOUNTED:
                         result.append((path, MODIFIED if _exists(image, path) else ADDED))
         return sorted(result)
 

@@ -37,7 +37,7 @@ class Packer:
             for child in sorted(os.listdir(folder)):
                 inner = os.open(child, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
                 try:
-                    self.add(inner, f"{name}/{child}")
+                    self.add(inner, f"{name.rstrip('/')}/{child}")
                 finally:
                     os.close(inner)
         finally:

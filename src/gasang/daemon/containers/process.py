@@ -11,6 +11,7 @@ from gasang.core.errors import GasangError
 from gasang.daemon.containers.streams import Ends
 
 CANNOT_START = 128
+CANNOT_EXECUTE, NOT_FOUND = 126, 127
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
+from functools import partial
 
 from gasang.core.errors import GasangError, StateError
 from gasang.daemon.containers.life import Life
@@ -36,20 +37,15 @@ class Running:
         if life.restart_timer:
             life.restart_timer.cancel()
             life.restart_timer = None
-        process: Process | None = None
-        try:
+        async with AsyncExitStack() as failing:  # whatever happens: who waits for this start must hear of it
+            failing.push_async_exit(partial(self._start_failed, life))
             namespaces = await self._services.networks.join(container)
             launch = await asyncio.to_thread(self._preparation.launch, container, namespaces)
-            process = await self._services.runtime.launch(launch)
-            for client in life.waiting:
-                await process.attach(client.stream, client.early, client.ends)
-                client.stream.close()
-            life.waiting.clear()
+            life.process = process = await self._services.runtime.launch(launch)
+            await _attach_waiting(life, process)
             pid = await process.start()
-        except Exception as error:  # whatever it was: who waits for this start must hear of it
-            await self._start_failed(life, process, error)
-            raise
-        life.process = process
+            await _attach_waiting(life, process)  # who came meanwhile
+            failing.pop_all()
         self._started(life, pid)
 
     def _started(self, life: Life, pid: int) -> None:
@@ -63,11 +59,12 @@ class Running:
         life.watcher = asyncio.ensure_future(self._watch(life))
         self.on_start(life)
 
-    async def _start_failed(self, life: Life, process: Process | None, error: Exception) -> None:
+    async def _start_failed(self, life: Life, _kind: object, error: BaseException | None, _trace: object) -> None:
         container = life.container
         life.drop_waiting()
-        if process:
-            process.close()
+        if life.process:
+            life.process.close()
+            life.process = None
         await self._services.networks.leave(container)
         await asyncio.to_thread(self._services.control.remove, container)
         code = error.guest_code if isinstance(error, StartError) else CANNOT_START
@@ -199,6 +196,13 @@ class Running:
         container.status.status = "paused" if frozen else "running"
         self._save(container)
         self._services.tell(container, "pause" if frozen else "unpause")
+
+
+async def _attach_waiting(life: Life, process: Process) -> None:
+    while life.waiting:
+        client = life.waiting.pop(0)
+        await process.attach(client.stream, client.early, client.ends)
+        client.stream.close()
 
 
 def _seconds(stamp_: str) -> float:

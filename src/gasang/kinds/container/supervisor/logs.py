@@ -47,7 +47,8 @@ class LogReader:
     """Shows the log `name` of `folder` to the descriptor `output`, which stays the caller's.
 
     `since` and `until` are nanoseconds since 1970 (0: none), `tail` how many entries at most (before these are applied, as Docker has it),
-    `limit` how much of the newest file at most, `prefix` what is shown before each entry's text. Raises NotFoundError where there is no log.
+    `limit` how much of the newest file at most, `prefix` what is shown before each entry's text. Raises NotFoundError where there is
+    no log.
     """
 
     def __init__(
