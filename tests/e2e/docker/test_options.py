@@ -117,11 +117,21 @@ def test_other_options(docker, image):
         ("--device", "/tmp"),
         ("-u", "nobody-here"),
         ("--log-opt", "bogus=1"),
+        ("-m", "64m", "--memory-reservation", "128m"),
+        ("--cpu-period", "10"),
+        ("--cpu-quota", "10"),
+        ("--gpus", "all"),
+        ("--storage-opt", "size=1g"),
+        ("--network", "not-here"),
+        ("--network", "container:not-here"),
+        ("--volumes-from", "not-here"),
+        ("--link", "not-here:x"),
     ],
     ids=lambda options: " ".join(options),
 )
 def test_what_is_refused(docker, image, options):
-    docker("run", "--rm", *options, image, "true", code=125)
+    done = docker("run", "--rm", *options, image, "true", code=125)
+    assert "Unable to find image" not in done.said  # a client that is told 404 pulls
 
 
 def test_a_command_without_a_name(docker, image):

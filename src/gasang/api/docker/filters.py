@@ -66,7 +66,8 @@ def filters_of(request: Request, allowed: Collection[str]) -> Filters:
 def ports_of(text: str) -> tuple[str, range]:
     """The protocol and numbers of "80", "80/udp" or "8000-8010/tcp". Raises UsageError."""
     numbers, _, protocol = text.partition("/")
-    first, _, last = numbers.partition("-")
-    if not all(part.isascii() and part.isdecimal() and int(part[:6]) <= 65535 for part in (first, last or first)):
+    first, dash, last = numbers.partition("-")
+    last = last if dash else first
+    if not all(part.isascii() and part.isdecimal() and int(part[:6]) <= 65535 for part in (first, last)):
         raise UsageError(f"filter {text[:40]!r}", "it is no port", "write PORT[-PORT][/PROTOCOL]")
-    return protocol or "tcp", range(int(first), int(last or first) + 1)
+    return protocol or "tcp", range(int(first), int(last) + 1)

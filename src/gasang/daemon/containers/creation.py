@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gasang.core.errors import GasangError, StateError, UsageError
+from gasang.core.errors import GasangError, NotFoundError, StateError, UsageError
 from gasang.daemon.containers import oci, settings, signals
 from gasang.daemon.containers.binds import mounts_of
 from gasang.daemon.containers.details import details
@@ -45,6 +45,7 @@ class Creation:
         """A new container, its folder on disk, and warnings. Raises GasangError; then nothing is left behind."""
         config = settings.config_of(document)
         host = settings.host_config_of(document.get("HostConfig"))
+        settings.check_reservation(host)
         if not config["Image"]:
             raise UsageError("container", "no image is named", "give the name of an image")
         image = self._services.images.view(config["Image"], platform)
@@ -54,6 +55,8 @@ class Creation:
         self._reserved.add(chosen)
         try:
             return await self._make(config, host, document, image, chosen)
+        except NotFoundError as error:  # "not found" is the image alone: clients pull it when they are told so
+            raise UsageError(error.subject, error.cause, error.hint) from error
         finally:
             self._reserved.discard(chosen)
 

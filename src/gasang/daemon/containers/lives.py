@@ -84,7 +84,7 @@ class Lives:
             if not force:
                 state = container.status.status
                 raise StateError(
-                    f'cannot remove container "{container.name}"',
+                    f'cannot remove container "/{container.name}"',
                     f"container is {state}: stop the container before removing or force remove",
                 )
             await self.running.kill(life, 9, final=True)

@@ -125,6 +125,7 @@ LOG_OPTIONS: Final = frozenset(
 )
 SHM_SIZE: Final = 64 << 20
 MEMORY_MIN: Final = 6 << 20
+CPU_PERIOD_MIN, CPU_PERIOD_MAX = 1000, 1_000_000
 RUNTIMES: Final = ("gasang", "runc", "io.containerd.runc.v2")
 """Names of the one runtime that there is: clients ask for Docker's by its names."""
 SECURITY: Final = frozenset({"label", "apparmor", "seccomp", "no-new-privileges"})
@@ -199,6 +200,10 @@ def _check_names(host: dict[str, Any]) -> None:
         raise UsageError("unknown or invalid runtime name", host["Runtime"][:40], f"use one of {', '.join(RUNTIMES)}")
     if host["Isolation"] not in ("", "default"):
         raise UsageError(f"Invalid isolation {host['Isolation'][:40]!r}", "linux only supports 'default'", "leave it out")
+    if host["DeviceRequests"]:
+        raise UsageError("could not select device driver", "there is none for what --gpus asks", "pass a device with --device")
+    if host["StorageOpt"]:
+        raise UsageError("storage options", "--storage-opt needs a file system that counts what each container has", "leave it out")
     for option in host["SecurityOpt"] or []:
         if re.split("[=:]", option)[0] not in SECURITY:
             raise UsageError(f"invalid --security-opt {option[:60]!r}", "there is none of this name", f"use {', '.join(sorted(SECURITY))}")
@@ -221,6 +226,10 @@ def _check_limits(host: dict[str, Any]) -> None:
         raise UsageError(
             "Minimum memoryswap limit should be larger than memory limit", "it is both of them together", "give more, or -1 for no limit"
         )
+    if host["CpuPeriod"] and not CPU_PERIOD_MIN <= host["CpuPeriod"] <= CPU_PERIOD_MAX:
+        raise UsageError("CPU cfs period can not be less than 1ms or larger than 1s", f"it is {host['CpuPeriod']} us", "give another")
+    if 0 < host["CpuQuota"] < CPU_PERIOD_MIN:
+        raise UsageError("CPU cfs quota can not be less than 1ms", f"it is {host['CpuQuota']} us", "give more")
     processors = os.cpu_count() or 1
     if host["NanoCpus"] and not 10_000_000 <= host["NanoCpus"] <= processors * 1_000_000_000:
         least = "Range of CPUs is from 0.01 to"
@@ -229,6 +238,12 @@ def _check_limits(host: dict[str, Any]) -> None:
         _check_set(host[name], processors if kind == "CPUs" else 1, kind)
     if host["NanoCpus"] and (host["CpuQuota"] or host["CpuPeriod"]):
         raise UsageError("cpu limit", "--cpus and --cpu-quota or --cpu-period say the same thing twice", "give one of them")
+
+
+def check_reservation(host: dict[str, Any]) -> None:
+    """What Docker looks at where a container is made, and not where its limits change. Raises UsageError."""
+    if host["Memory"] and host["MemoryReservation"] > host["Memory"]:
+        raise UsageError("Minimum memory limit can not be less than memory reservation limit", "it is the greater of both", "give more")
 
 
 def _check_set(text: str, count: int, kind: str) -> None:
