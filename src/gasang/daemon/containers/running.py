@@ -133,16 +133,17 @@ class Running:
     async def stop(self, life: Life, signal: int, timeout: float | None) -> bool:
         """Send `signal`, then KILL after `timeout` seconds (None: never); False where it does not run."""
         container = life.container
-        container.status.stopped_by_user = True
-        if self._cancel_restart(life):
-            return True
-        if not container.status.alive or life.process is None or life.ended is None:
-            self._save(container)
-            return False
-        if container.status.status == "paused":
-            await self.freeze(life, frozen=False)
-        ended = life.ended
-        await self._send(life, signal)
+        async with life.lock:  # not in the middle of a start, which would go on
+            container.status.stopped_by_user = True
+            if self._cancel_restart(life):
+                return True
+            if not container.status.alive or life.process is None or life.ended is None:
+                self._save(container)
+                return False
+            if container.status.status == "paused":
+                await self.freeze(life, frozen=False)
+            ended = life.ended
+            await self._send(life, signal)
         try:
             await asyncio.wait_for(asyncio.shield(ended), timeout)
         except TimeoutError:
@@ -154,16 +155,17 @@ class Running:
     async def kill(self, life: Life, signal: int, *, final: bool = False) -> None:
         """Send a signal; KILL ends a paused container as well. `final` waits for the end and lets no policy start it again."""
         container = life.container
-        if final or signal == KILL:
-            container.status.stopped_by_user = True
-            if self._cancel_restart(life) and final:
-                return
-        if not container.status.alive or life.process is None or life.ended is None:
-            if final:
-                return
-            raise StateError(f"cannot kill container: {container.name}", f"container {container.id} is not running", "start it first")
-        ended = life.ended
-        await self._send(life, signal)
+        async with life.lock:
+            if final or signal == KILL:
+                container.status.stopped_by_user = True
+                if self._cancel_restart(life) and final:
+                    return
+            if not container.status.alive or life.process is None or life.ended is None:
+                if final:
+                    return
+                raise StateError(f"cannot kill container: {container.name}", f"container {container.id} is not running", "start it first")
+            ended = life.ended
+            await self._send(life, signal)
         self._services.tell(container, "kill", {"signal": signal})
         if signal == KILL and container.status.status == "paused":
             await asyncio.to_thread(self._services.control.freeze, container, False)
