@@ -380,6 +380,22 @@ def test_following_one_file_that_is_emptied(tmp_path: Path) -> None:
     assert numbers(made.end()) == list(range(103))
 
 
+def test_following_a_log_that_is_removed(tmp_path: Path) -> None:
+    """As when a container is removed by force: it is shown to its end, and the reader neither waits nor spins."""
+    write(tmp_path, entry("old\n"), entry("new\n"))
+    made = os.memfd_create("shown")
+    with LogReader(tmp_path, NAME, made, follow=True) as reader:
+        for path in tmp_path.iterdir():
+            path.unlink()
+        while (progress := reader.step()) is Progress.MORE:
+            continue
+        assert progress is Progress.WAITING
+        reader.finish()
+        assert reader.step() is Progress.DONE
+    assert os.pread(made, 100, 0) == b"old\nnew\n"
+    os.close(made)
+
+
 def test_following_a_supervisor(folder: Folder) -> None:
     """What it logs is what is shown, through its rotations."""
     count = 30_000

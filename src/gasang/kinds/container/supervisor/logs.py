@@ -202,6 +202,8 @@ class LogReader:
             if number < 0:
                 return None
             made = self._open_file(number)
+            if made is None and not numbers:
+                return None  # the log was removed, and its container with it
             if made is None:
                 continue
             if self._numbers().get(made[1]) == number and (place is None or self._numbers().get(status.st_ino) == place):
