@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import posixpath
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -67,6 +68,11 @@ def _options(lowers: Sequence[Path], upper: Path | None, work: Path | None) -> l
     if upper is not None and work is not None:
         options += [("upperdir", str(upper)), ("workdir", str(work)), ("redirect_dir", "off"), ("metacopy", "off")]
     return options
+
+
+def absolute(path: str) -> str:
+    """A path as a root sees it: one slash at its head (POSIX lets two be something else), no dots, and none but "/" at its end."""
+    return posixpath.normpath("/" + path.lstrip("/"))
 
 
 def open_within(root: int, path: str, flags: int, mode: int = 0) -> int:

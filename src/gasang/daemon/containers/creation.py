@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gasang.core.errors import GasangError, StateError, UsageError
+from gasang.core.errors import GasangError, NotFoundError, StateError, UsageError
 from gasang.daemon.containers import oci, settings, signals
 from gasang.daemon.containers.binds import mounts_of
+from gasang.daemon.containers.details import details
 from gasang.daemon.containers.names import find, new_id, new_name, now
 from gasang.daemon.containers.record import Container, Mount
 from gasang.daemon.networks.endpoints import asked_of_all
@@ -44,6 +45,7 @@ class Creation:
         """A new container, its folder on disk, and warnings. Raises GasangError; then nothing is left behind."""
         config = settings.config_of(document)
         host = settings.host_config_of(document.get("HostConfig"))
+        settings.check_reservation(host)
         if not config["Image"]:
             raise UsageError("container", "no image is named", "give the name of an image")
         image = self._services.images.view(config["Image"], platform)
@@ -53,6 +55,8 @@ class Creation:
         self._reserved.add(chosen)
         try:
             return await self._make(config, host, document, image, chosen, step)
+        except NotFoundError as error:  # "not found" is the image alone: clients pull it when they are told so
+            raise UsageError(error.subject, error.cause, error.hint) from error
         finally:
             self._reserved.discard(chosen)
 
@@ -71,6 +75,7 @@ class Creation:
         if not container.command():
             raise UsageError("No command specified", "neither the client nor the image names one", "give a command")
         signals.number_of(merged["StopSignal"] or "TERM")
+        details(container)
         oci.capabilities(host, host["Privileged"])
         container.mounts = mounts_of(merged, host, self._inherited(host["VolumesFrom"] or []))
         self._services.networks.settle(container)
@@ -125,7 +130,6 @@ class Creation:
 
 def _warnings(host: dict[str, Any]) -> list[str]:
     ignored = {
-        "Isolation": "isolation is for Windows and is ignored",
         "VolumeDriver": "there is only the local volume driver",
     }
     warnings = [words for name, words in ignored.items() if host[name] not in ("", "default", "local")]

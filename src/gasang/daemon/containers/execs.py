@@ -17,7 +17,7 @@ from gasang.daemon.containers.fields import Field, read, text, text_or_texts, te
 from gasang.daemon.containers.lives import Lives
 from gasang.daemon.containers.names import new_id
 from gasang.daemon.containers.preparation import Preparation, seccomp_of
-from gasang.daemon.containers.process import CANNOT_START, Exit, Launch, Process, StartError
+from gasang.daemon.containers.process import CANNOT_EXECUTE, NOT_FOUND, Exit, Launch, Process, StartError
 from gasang.daemon.containers.record import Container
 from gasang.daemon.containers.streams import Ends, detach_keys
 from gasang.daemon.services import Services
@@ -120,11 +120,14 @@ class Execs:
             found.process = await self._services.runtime.launch(launch)
             if stream is not None:
                 keys = detach_keys(config["DetachKeys"]) if found.terminal else b""
-                ends = Ends(config["AttachStdin"], config["AttachStdout"], config["AttachStderr"], True, False, not found.terminal, keys)
+                ends = Ends(
+                    config["AttachStdin"], config["AttachStdout"], config["AttachStderr"], True, False, not found.terminal, keys, True
+                )
                 await found.process.attach(stream, early, ends)
             found.pid = await found.process.start()
         except (GasangError, OSError) as error:
-            self._end(found, Exit(error.guest_code if isinstance(error, StartError) else CANNOT_START, 0, error=str(error)))
+            not_found = isinstance(error, StartError) and error.guest_code == NOT_FOUND
+            self._end(found, Exit(NOT_FOUND if not_found else CANNOT_EXECUTE, 0, error=str(error)))
             if stream is None:
                 raise
             await asyncio.to_thread(_tell_client, stream, f"OCI runtime exec failed: {error}", found.terminal)
@@ -194,7 +197,6 @@ class Execs:
             specification=oci.exec_specification(container, around, process),
             inside=container.status.pid,
             stdin=config["AttachStdin"],
-            stdin_once=True,
             terminal=found.terminal,
             size=(int(rows), int(columns)),
             seccomp="unconfined" if config["Privileged"] else seccomp_of(container.host),

@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 
 from gasang.core.errors import BadInputError, UsageError
 from gasang.daemon.containers.packing import pack
-from gasang.host.trees import open_within
+from gasang.host.trees import absolute, open_within
 from gasang.images.layers.overlay import white_out
 
 BLOCK: Final = 1 << 20
@@ -46,12 +46,12 @@ class Extraction:
                 for entry in archive:
                     self.one(entry, archive.extractfile(entry) if entry.isreg() else None)
         except (tarfile.TarError, EOFError) as error:
-            raise BadInputError("archive", f"it is damaged ({error})", "send it again") from error
+            raise BadInputError("archive", f"it is damaged ({str(error).partition(chr(10))[0].rstrip(':')})", "send it again") from error
         self.finish()
 
     def one(self, entry: tarfile.TarInfo, content: object) -> None:
         """Unpack one entry."""
-        name = posixpath.normpath("/" + entry.name)
+        name = absolute(entry.name)
         if name == "/" or (entry.isdev() and not self._devices):
             return
         parent, base = posixpath.split(name)
@@ -136,7 +136,7 @@ class Extraction:
             os.unlink(base, dir_fd=folder)
 
     def _link(self, entry: tarfile.TarInfo, folder: int, base: str) -> None:
-        parent, target = posixpath.split(posixpath.normpath("/" + entry.linkname))
+        parent, target = posixpath.split(absolute(entry.linkname))
         try:
             source = open_within(self._root, parent, _FOLDER)
         except OSError as error:

@@ -18,7 +18,7 @@ from gasang.daemon.containers.extract import Extraction
 from gasang.daemon.containers.packing import BLOCK, Packer, pack
 from gasang.daemon.containers.record import Container, Mount
 from gasang.daemon.services import Services
-from gasang.host.trees import open_within
+from gasang.host.trees import absolute, open_within
 
 
 class ContainerFiles:
@@ -43,7 +43,7 @@ class ContainerFiles:
     @contextmanager
     def _place(self, container: Container, path: str) -> Iterator[tuple[int, str, bool]]:
         """A descriptor of a root, the path below it, and whether it may be written: of the container's own root, or a mount's source."""
-        clean = posixpath.normpath("/" + path)
+        clean = absolute(path)
         with self.root(container) as (root, unseen):
             fits = [mount for mount in unseen if clean == mount.target or clean.startswith(mount.target.rstrip("/") + "/")]
             if not fits:
@@ -69,7 +69,7 @@ class ContainerFiles:
             found, link = _look(root, inside, container, path)
         mode = stat.S_IMODE(found.st_mode) & 0o777 | _GO_TYPES.get(stat.S_IFMT(found.st_mode), 0)
         document = {
-            "name": posixpath.basename(posixpath.normpath("/" + path)) or "/",
+            "name": posixpath.basename(absolute(path)) or "/",
             "size": found.st_size,
             "mode": mode,
             "mtime": _time(found.st_mtime),
@@ -79,7 +79,7 @@ class ContainerFiles:
 
     def read(self, container: Container, path: str, target: BinaryIO) -> None:
         """Write a tar of what is at `path`, named by its last part. Raises NotFoundError."""
-        name = posixpath.basename(posixpath.normpath("/" + path)) or "/"
+        name = posixpath.basename(absolute(path)) or "/"
         follows = path.endswith("/.")
         with self._place(container, path) as (root, inside, _):
             _look(root, inside, container, path)
@@ -87,7 +87,7 @@ class ContainerFiles:
             place = open_within(root, inside, flags)
             try:
                 with tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT, bufsize=BLOCK) as archive:
-                    Packer(archive).add(place, "." if name == "/" or follows else name)
+                    Packer(archive).add(place, "." if follows else name)
             finally:
                 os.close(place)
 
@@ -113,6 +113,8 @@ class ContainerFiles:
                 raise _unusable(path, error) from error
             try:
                 Extraction(place, keeps_kind=keeps_kind, owner=owner).all(source)
+            except OSError as error:
+                raise GasangError(f"path {path[:200]}", f"it cannot be written to ({error.strerror})", "copy to another folder") from error
             finally:
                 os.close(place)
 

@@ -15,6 +15,7 @@ from typing import Final
 
 from gasang.daemon.containers.copied import ADDED, DELETED, MODIFIED, copy, differences, takes_changes, write_layer
 from gasang.daemon.containers.extract import copy_tree
+from gasang.daemon.containers.ground import fits, make_ground
 from gasang.daemon.containers.record import Container
 from gasang.daemon.containers.user import identify
 from gasang.daemon.folders import Folders
@@ -24,8 +25,8 @@ from gasang.daemon.volumes import size_of
 from gasang.host.trees import open_within, overlay
 
 TEXT_MAX: Final = 1 << 20
-FILES: Final = frozenset(("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/console"))
-"""What the daemon mounts into every container."""
+MOUNTED: Final = frozenset(("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/console"))
+"""What the daemon mounts into every container: no change of it where there is no ground beneath either."""
 
 
 class ContainerLayers:
@@ -34,6 +35,12 @@ class ContainerLayers:
     def __init__(self, folders: Folders, images: DaemonImages) -> None:
         self._folders = folders
         self._images = images
+        self._grounded: dict[str, bool] = {}
+        make_ground(self._ground)
+
+    @property
+    def _ground(self) -> Path:
+        return self._folders.state / "ground"
 
     # places
 
@@ -70,8 +77,11 @@ class ContainerLayers:
             yield upper
 
     def lowers(self, container: Container) -> tuple[Path, ...]:
-        """Its image's layers, the uppermost first."""
-        return self._images.view(container.image_id).layers
+        """What is below its own layer, the uppermost first: the ground of all containers, and its image's layers."""
+        layers = self._images.view(container.image_id).layers
+        if container.image_id not in self._grounded:
+            self._grounded[container.image_id] = fits(layers)
+        return (self._ground, *layers) if self._grounded[container.image_id] else layers
 
     def graph(self, container: Container) -> dict[str, str]:
         """Where its layers are, as inspect names them."""
@@ -89,7 +99,7 @@ class ContainerLayers:
             os.chown(folder / "upper", found.st_uid, found.st_gid)
             os.chmod(folder / "upper", stat.S_IMODE(found.st_mode))
         if self._copies:
-            copy(image.layers, folder / "copy")
+            copy(self.lowers(container), folder / "copy")
 
     def filesystem(self) -> str:
         """The kind of file system that the layers are on."""
@@ -119,7 +129,6 @@ class ContainerLayers:
         if self.copied(container):
             return self._compared(container)
         upper = self.upper(container)
-        mounted = {mount.target for mount in container.mounts} | FILES
         result: list[tuple[str, int]] = []
         with self.root_of(self.lowers(container)) as image:
             for parent, folders, files in os.walk(upper):
@@ -129,7 +138,7 @@ class ContainerLayers:
                     found = os.lstat(full)
                     if stat.S_ISCHR(found.st_mode) and found.st_rdev == 0:
                         result.append((path, DELETED))
-                    elif path not in mounted:
+                    elif path not in MOUNTED:
                         result.append((path, MODIFIED if _exists(image, path) else ADDED))
         return sorted(result)
 
@@ -168,7 +177,7 @@ class ContainerLayers:
             os.close(old)
 
     def _compared(self, container: Container) -> list[tuple[str, int]]:
-        hidden = {mount.target for mount in container.mounts} | FILES
+        hidden = {mount.target for mount in container.mounts} | MOUNTED
         with self.stopped_root(container) as root, self.root_of(self.lowers(container)) as image:
             own, old = _readable(root), _readable(image)
             try:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from gasang.core.errors import GasangError, NotFoundError, StateError, UsageError
 from gasang.daemon.containers import processes, statistics
 from gasang.daemon.containers.creation import Creation
+from gasang.daemon.containers.details import details
 from gasang.daemon.containers.life import Life, Waiting
 from gasang.daemon.containers.names import find
 from gasang.daemon.containers.process import Exit
@@ -83,7 +84,7 @@ class Lives:
             if not force:
                 state = container.status.status
                 raise StateError(
-                    f'cannot remove container "{container.name}"',
+                    f'cannot remove container "/{container.name}"',
                     f"container is {state}: stop the container before removing or force remove",
                 )
             await self.running.kill(life, 9, final=True)
@@ -249,7 +250,7 @@ class Lives:
         """Write its log to a descriptor, and go on while it runs if that is wanted. Raises StateError where it keeps none."""
         log = self.check_log(container)
         life = self.life(container)
-        await show(log, wanted, output, life.ended if container.status.alive else None)
+        await show(log, wanted, output, details(container) if wanted.details else b"", life.ended if container.status.alive else None)
 
     def check_log(self, container: Container) -> Path:
         """Its log. Raises StateError where it keeps none."""
@@ -258,8 +259,10 @@ class Lives:
             raise StateError(container.subject, "configured logging driver does not support reading", "start it with another log driver")
         return log
 
-    def owner(self, container: Container) -> tuple[int, int]:
-        """The numbers of the user that its command runs as. Raises UsageError."""
+    def owner(self, container: Container) -> tuple[int, int] | None:
+        """The numbers of the user that its command runs as, None where none is set: then Docker keeps owners. Raises UsageError."""
+        if not container.config["User"]:
+            return None
         passwd, group = (self._services.layers.text(container, f"etc/{name}") for name in ("passwd", "group"))
         found = identify(container.config["User"], passwd, group, [])
         return found.uid, found.gid

@@ -37,7 +37,7 @@ class Packer:
     def _add_children(self, place: int, name: str) -> None:
         folder = os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            self.add_all(folder, f"{name}/")
+            self.add_all(folder, f"{name.rstrip('/')}/")
         finally:
             os.close(folder)
 

@@ -68,7 +68,6 @@ class Preparation:
             copied=self._services.layers.copied(container),
             work=folder / "work",
             stdin=config["OpenStdin"],
-            stdin_once=config["StdinOnce"],
             terminal=config["Tty"],
             log=self._services.log(container),
             log_size=size,

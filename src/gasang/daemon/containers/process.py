@@ -11,6 +11,7 @@ from gasang.core.errors import GasangError
 from gasang.daemon.containers.streams import Ends
 
 CANNOT_START = 128
+CANNOT_EXECUTE, NOT_FOUND = 126, 127
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,6 @@ class Launch:
     """The container's whole root, instead of layers."""
     inside: int = 0
     stdin: bool = False
-    stdin_once: bool = False
     terminal: bool = False
     log: Path | None = None
     log_size: int = 0

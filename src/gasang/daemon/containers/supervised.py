@@ -112,7 +112,7 @@ class SupervisedProcess:
             stdout=ends.stdout,
             stderr=ends.stderr,
             multiplexed=ends.multiplexed,
-            ends_stdin=ends.stdin,
+            ends_stdin=ends.ends_stdin,
             keys=ends.keys,
             held=replays,
         )

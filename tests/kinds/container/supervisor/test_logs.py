@@ -18,11 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gasang.core.errors import BadInputError, NotFoundError
+from gasang.kinds.container.supervisor import decode
 from gasang.kinds.container.supervisor.decode import IN_SIZE
 from gasang.kinds.container.supervisor.logs import LogReader, OutputGone, Progress
 from gasang.kinds.container.supervisor.times import NO_TIME, read_time
 from gasang.kinds.container.supervisor.unescape import NO_END, unescape
-from support.supervised import LOG, Client, Folder, eventually, frames, python, shell
+from support.supervised import LOG, Client, Folder, eventually, frames, joined, python, shell
 
 NAME = "x.log"
 START = 1_700_000_000 * 10**9
@@ -207,6 +208,19 @@ def test_tails_across_blocks(tmp_path: Path) -> None:
         assert numbers(shown(tmp_path, tail=tail)) == list(range(max(0, 20_000 - tail), 20_000))
 
 
+@pytest.mark.parametrize("size", [1, 9, decode.PREFIX_SIZE])
+def test_something_before_each_entry(tmp_path: Path, size: int) -> None:
+    texts = ["one\n", "two\n", "x" * 100_000 + "\n", *(f"{number}\n" for number in range(20))]
+    write(tmp_path, b"".join(entry(text) for text in texts))
+    prefix = b"p" * (size - 1) + b" "
+    expected = b"".join(prefix + text.encode() for text in texts)
+    assert shown(tmp_path, prefix=prefix) == expected
+    assert joined(shown(tmp_path, prefix=prefix, multiplexed=True), 1) == expected
+    assert shown(tmp_path, prefix=prefix, timestamps=True, tail=1) == f"{stamp(START)[:-1]}.000000000Z ".encode() + prefix + b"19\n"
+    with pytest.raises(BadInputError, match="before each entry"):
+        shown(tmp_path, prefix=bytes(decode.PREFIX_SIZE + 1))
+
+
 def test_a_limit(tmp_path: Path) -> None:
     write(tmp_path, numbered(range(5)), numbered(range(5, 10)))
     size = len(entry("5\n", time=START + 5 * 10**9))
@@ -364,6 +378,22 @@ def test_following_one_file_that_is_emptied(tmp_path: Path) -> None:
         file.write(numbered(range(100, 103)))
     eventually(lambda: made.got.endswith(b"102\n"))
     assert numbers(made.end()) == list(range(103))
+
+
+def test_following_a_log_that_is_removed(tmp_path: Path) -> None:
+    """As when a container is removed by force: it is shown to its end, and the reader neither waits nor spins."""
+    write(tmp_path, entry("old\n"), entry("new\n"))
+    made = os.memfd_create("shown")
+    with LogReader(tmp_path, NAME, made, follow=True) as reader:
+        for path in tmp_path.iterdir():
+            path.unlink()
+        while (progress := reader.step()) is Progress.MORE:
+            continue
+        assert progress is Progress.WAITING
+        reader.finish()
+        assert reader.step() is Progress.DONE
+    assert os.pread(made, 100, 0) == b"old\nnew\n"
+    os.close(made)
 
 
 def test_following_a_supervisor(folder: Folder) -> None:

@@ -37,6 +37,7 @@ from gasang.native import (
 IN_SIZE: Final = 256 * 1024
 OUT_SIZE: Final = 512 * 1024
 _OUT_FULL: Final = 128 * 1024
+PREFIX_SIZE: Final = 64 * 1024
 STEP: Final = 2 * 1024 * 1024
 """Bytes of log that one call reads at most."""
 
@@ -84,6 +85,8 @@ class Decoder:
     stream: u64  # of the line at hand: 1 or 2, 0 if it is no entry
     time: u64  # address of its time's text
     time_size: u64
+    prefix: u64  # address of what is shown before each entry
+    prefix_size: u64
     room: array[u64] = length(2)
 
 
@@ -157,17 +160,19 @@ def take_line(d: ptr[Decoder], text: ptr[u8], count: u64) -> None:
     frame: u64 = FRAME if d.flags & FRAMED != 0 else 0
     stamp: u64 = FIXED_SIZE if d.flags & STAMPED != 0 else 0
     to = cast(ptr[u8], d.out_buffer) + d.out_filled
-    size = unescape(to + (frame + stamp), text + 8, count - 8, ref(d.room))
+    head = frame + stamp + d.prefix_size
+    size = unescape(to + head, text + 8, count - 8, ref(d.room))
     if d.room[0] == NO_END:
         return
     read_rest(d, text, count, 8 + d.room[0])
     if not is_wanted(d):
         return
     if frame != 0:
-        store_unaligned(cast(ptr[u64], to), d.stream | u64(bswap(u32(size + stamp))) << 32)
+        store_unaligned(cast(ptr[u64], to), d.stream | u64(bswap(u32(head + size - frame))) << 32)
     if stamp != 0:
         put_fixed_time(to + frame, cast(ptr[u8], d.time), d.time_size)
-    d.out_filled += frame + stamp + size
+    copy(to + (frame + stamp), cast(ptr[u8], d.prefix), d.prefix_size)
+    d.out_filled += head + size
 
 
 @native
@@ -195,7 +200,7 @@ def take_lines(d: ptr[Decoder]) -> i64:
         size = find_newline(text + d.taken, d.filled - d.taken)
         if d.taken + size == d.filled:
             return 0
-        if d.out_filled + size + 64 > OUT_SIZE or d.out_filled >= _OUT_FULL:
+        if d.out_filled + d.prefix_size + size + 64 > OUT_SIZE or d.out_filled >= _OUT_FULL:
             result = send_out(d)
             if result != 0:
                 return result

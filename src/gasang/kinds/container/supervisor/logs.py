@@ -47,7 +47,8 @@ class LogReader:
     """Shows the log `name` of `folder` to the descriptor `output`, which stays the caller's.
 
     `since` and `until` are nanoseconds since 1970 (0: none), `tail` how many entries at most (before these are applied, as Docker has it),
-    `limit` how much of the newest file at most. Raises NotFoundError where there is no log.
+    `limit` how much of the newest file at most, `prefix` what is shown before each entry's text. Raises NotFoundError where there is
+    no log.
     """
 
     def __init__(
@@ -65,13 +66,18 @@ class LogReader:
         tail: int | None = None,
         follow: bool = False,
         limit: int | None = None,
+        prefix: bytes = b"",
     ) -> None:
         self._folder = folder
         self._name = name
         self._buffers = [ctypes.create_string_buffer(size + _SLACK) for size in (decoder.IN_SIZE, decoder.OUT_SIZE)]
+        if len(prefix) > decoder.PREFIX_SIZE:
+            raise BadInputError(f"log {name}", f"{len(prefix)} bytes before each entry, {decoder.PREFIX_SIZE} are the most", "show fewer")
+        self._prefix = ctypes.create_string_buffer(prefix)
         self._news = ctypes.create_string_buffer(_EVENTS)
         self._decoder: Any = _DECODER(
             input=-1, output=output, since=max(since, 0), until=max(until, 0),
+            prefix=ctypes.addressof(self._prefix), prefix_size=len(prefix),
             buffer=ctypes.addressof(self._buffers[0]), out_buffer=ctypes.addressof(self._buffers[1]),
             flags=decoder.OUT * stdout | decoder.ERR * stderr | decoder.FRAMED * multiplexed | decoder.STAMPED * timestamps,
         )  # fmt: skip
@@ -196,6 +202,8 @@ class LogReader:
             if number < 0:
                 return None
             made = self._open_file(number)
+            if made is None and not numbers:
+                return None  # the log was removed, and its container with it
             if made is None:
                 continue
             if self._numbers().get(made[1]) == number and (place is None or self._numbers().get(status.st_ino) == place):
