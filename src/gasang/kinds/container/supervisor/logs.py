@@ -47,7 +47,8 @@ class LogReader:
     """Shows the log `name` of `folder` to the descriptor `output`, which stays the caller's.
 
     `since` and `until` are nanoseconds since 1970 (0: none), `tail` how many entries at most (before these are applied, as Docker has it),
-    `limit` how much of the newest file at most. Raises NotFoundError where there is no log.
+    `limit` how much of the newest file at most. One that follows gives each entry a frame of its own, as Docker does: some clients take a
+    frame for a line there. Raises NotFoundError where there is no log.
     """
 
     def __init__(
@@ -73,7 +74,8 @@ class LogReader:
         self._decoder: Any = _DECODER(
             input=-1, output=output, since=max(since, 0), until=max(until, 0),
             buffer=ctypes.addressof(self._buffers[0]), out_buffer=ctypes.addressof(self._buffers[1]),
-            flags=decoder.OUT * stdout | decoder.ERR * stderr | decoder.FRAMED * multiplexed | decoder.STAMPED * timestamps,
+            flags=decoder.OUT * stdout | decoder.ERR * stderr | decoder.FRAMED * multiplexed
+            | decoder.STAMPED * timestamps | decoder.JOINED * (multiplexed and not follow),
         )  # fmt: skip
         self._follow = follow
         self._finishing = False
