@@ -172,6 +172,9 @@ def host_config_of(document: Any) -> dict[str, Any]:
     host["LogConfig"]["Type"] = host["LogConfig"]["Type"] or "json-file"
     if host["LogConfig"]["Type"] == "json-file":
         host["LogConfig"]["Config"] = {**LOG_DEFAULTS, **host["LogConfig"]["Config"]}
+    if host["UsernsMode"] not in ("", "host"):
+        mode = host["UsernsMode"][:40]
+        raise UsageError(f"user namespace mode {mode!r}", "users of containers are not mapped", "leave it out, or use host")
     _check_host(host)
     return host
 
