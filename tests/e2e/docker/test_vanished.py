@@ -78,7 +78,7 @@ def test_exec(docker, engine, name):
     client = docker.open("exec", name, "sh", "-c", "echo begun; usleep 700000; touch /went-on")
     assert client.stdout.readline() == b"begun\n"
     client.kill()
-    until(lambda: docker("exec", name, "ls", "/went-on", code=None).code == 0)
+    until(lambda: docker("exec", name, "rm", "/went-on", code=None).code == 0)
 
 
 def test_build(docker, image):
