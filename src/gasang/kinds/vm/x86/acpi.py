@@ -19,7 +19,6 @@ _HEADER: Final = struct.Struct("<4sIBB6s8sI4sI")
 HW_REDUCED: Final = 1 << 20
 RESET_SUPPORTED: Final = 1 << 10
 _NO_VGA: Final = 1 << 2
-_8042: Final = 1 << 1
 _NO_CMOS: Final = 1 << 5
 _SYSTEM_IO: Final = 1
 _BYTE: Final = 1
@@ -89,7 +88,7 @@ def _fadt(described: Described, dsdt: int) -> bytes:
     def put(offset: int, data: bytes) -> None:
         body[offset - _HEADER.size : offset - _HEADER.size + len(data)] = data
 
-    put(109, struct.pack("<H", _NO_VGA | _8042 | (0 if described.has_cmos else _NO_CMOS)))
+    put(109, struct.pack("<H", _NO_VGA | (0 if described.has_cmos else _NO_CMOS)))
     put(112, struct.pack("<I", HW_REDUCED | RESET_SUPPORTED))
     put(116, _port(layout.RESET_PORT))
     put(128, bytes([layout.RESET_VALUE]))
