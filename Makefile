@@ -1,5 +1,5 @@
 # Every target sets up what it needs and says so; where all is present that takes a moment and no network.
-#   make demo     boot Debian and show what it runs on       make test     all checks and tests
+#   make demo     boot Debian, and run a container           make test     all checks and tests
 #   make lint     ruff, mypy, the order of the rooms         make bench    side by side with QEMU
 #   make conformance [COUNT=10000000] [SEED=N]               random programs on our processor and on Spike, in lock-step
 #   make acceptance  the docker client against our daemon, expectations taken from dockerd
@@ -14,6 +14,7 @@ COUNT ?= 10000000
 demo: setup-demo
 	@echo "Booting Debian in a machine made of Python, to run tools/demo-inside.sh there"
 	@$(BIN)/gasang run --vm debian:trixie -- sh -c "$$(cat tools/demo-inside.sh)"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/demo-container.sh
 
 test: lint
 	@echo "pytest …"

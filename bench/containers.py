@@ -51,10 +51,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _facts(found: Sequence[Side]) -> dict[str, str]:
-    known = {name: value for name, value in peers.machine().items() if name != "qemu"}
     versions = {side.name: side.docker("version", "--format", "{{.Server.Version}}").text for side in found if side.name == PEER}
     client = subprocess.run([*found[0].docker.program, "--version"], capture_output=True, text=True, check=True).stdout.strip()
-    return {**known, **versions, "client": client}
+    return {**peers.host(), **versions, "client": client}
 
 
 def measure(wanted: Sequence[str], names: Sequence[str], runs: int) -> tuple[list[Figure], dict[str, str], bool]:

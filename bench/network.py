@@ -1,7 +1,7 @@
 """What a machine's network costs: joined and left again, ours against the same done with pyroute2, one request a call, if it is installed.
 
-`python bench/network.py [--machines N]`, as root. Everything happens in a network namespace of the measurement's own. Both sides take
-turns; minimum and median in milliseconds of wall-clock time and, for the calling thread, of CPU time.
+`python bench/network.py [--machines N] [--write-readme]`, as root. Everything happens in a network namespace of the measurement's own. Both
+sides take turns; minimum and median in milliseconds of wall-clock time and, for the calling thread, of CPU time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
+
+from bench import figures, peers, readme
+from bench.figures import Figure, quotient
 
 from gasang.host import netns
 from gasang.network.cables import loopback
@@ -29,6 +33,7 @@ from gasang.network.networks import Networks
 from gasang.network.spec import EndpointSpec, NetworkSpec, PortSpec
 
 SETTLE_LIMIT = 10.0
+PEER = "pyroute2"
 
 
 @dataclass(frozen=True)
@@ -174,12 +179,28 @@ def measure(machines: int) -> list[Cost]:
     return costs
 
 
+def as_figures(costs: list[Cost]) -> list[Figure]:
+    """The lines of the report: ours, beside the peer's of the same name."""
+    by_name = {cost.name: cost for cost in costs}
+    lines = []
+    for cost in costs:
+        side, _, name = cost.name.partition(": ")
+        if side == "ours":
+            peer = by_name.get(f"{PEER}: {name}")
+            theirs = peer.middle if peer else None
+            note = f"least {cost.least:.2f}, CPU {cost.cpu:.2f}"
+            lines.append(Figure(name, "ms", theirs, cost.middle, quotient(cost.middle, theirs), None, note))
+    return lines
+
+
 def main(arguments: list[str]) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="bench.network", description=__doc__)
     parser.add_argument("--machines", type=int, default=40)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--write-readme", action="store_true", help="put the table into bench/README.md")
     options = parser.parse_args(arguments)
+    facts = peers.host()
     namespace = netns.create()
     loopback(namespace)
     with netns.entered(namespace):
@@ -191,6 +212,8 @@ def main(arguments: list[str]) -> int:
     print(f"{'milliseconds':62} {'least':>8} {'median':>8} {'CPU':>8}")
     for cost in costs:
         print(f"{cost.name:62} {cost.least:8.2f} {cost.middle:8.2f} {cost.cpu:8.2f}")
+    if options.write_readme:
+        readme.write("bench/network.py", figures.as_markdown(as_figures(costs), PEER), {**facts, "load after": peers.load()})
     return 0
 
 

@@ -69,6 +69,11 @@ def load() -> str:
     return f"{os.getloadavg()[0]:.1f}"
 
 
+def host() -> dict[str, str]:
+    """The machine measured on, where no QEMU is beside us."""
+    return {name: value for name, value in machine().items() if name != "qemu"}
+
+
 def machine() -> dict[str, str]:
     """The machine measured on, in words."""
     return {

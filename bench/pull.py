@@ -1,10 +1,10 @@
 """Pull an image of 225 MiB (ten layers, 22,000 files) from a local registry until it is unpacked: ours, dockerd's, skopeo's blobs.
 
-    python bench/pull.py [--rounds N] [--scale S]
+    python bench/pull.py [--rounds N] [--scale S] [--write-readme]
 
-The image is made and pushed by us first. The rounds alternate, each from an empty store; the smallest and the middle of each are shown,
-and ratios of the middles. CPU seconds are those of the puller and its helpers, without the registry: on a machine that does other work
-too they say more than wall time. A peer that is not installed is left out (Debian: docker-registry, docker.io, skopeo).
+The image is made and pushed by us first. The rounds alternate, each from an empty store; shown are the middle of each, and the median of
+the rounds' ratios. CPU seconds are those of the puller and its helpers, without the registry: on a machine that does other work too they
+say more than wall time. A peer that is not installed is left out (Debian: docker-registry, docker.io, skopeo).
 """
 
 from __future__ import annotations
@@ -27,14 +27,16 @@ from statistics import median
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[0:1] = [str(ROOT), str(ROOT / "src")]
 
-from bench.peers import environment, load  # noqa: E402
+from bench import figures, readme  # noqa: E402
+from bench.figures import Figure, Target  # noqa: E402
+from bench.peers import environment, host, load  # noqa: E402
 from bench.pull_image import make_image  # noqa: E402
 
 from gasang.host.spread import spread_children  # noqa: E402
 from gasang.images.content.content import Content  # noqa: E402
 from gasang.images.registry.push import push  # noqa: E402
 
-TARGET = 0.4
+TARGET = Target("≤", 0.4)
 OURS = """
 import sys, time
 from pathlib import Path
@@ -163,10 +165,12 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--write-readme", action="store_true", help="put the table into bench/README.md")
     parser.add_argument("--scale", type=float, default=1.0)
     options = parser.parse_args()
     if shutil.which("docker-registry") is None:
         sys.exit("docker-registry is needed (Debian package docker-registry)")
+    facts = host()
     with tempfile.TemporaryDirectory(prefix="gasang-pull-", ignore_cleanup_errors=True) as text:
         folder = Path(text)
         spread_children(folder)
@@ -176,10 +180,13 @@ def main() -> None:
             size = make_image(content, name, scale=options.scale)
             push(name, content)
             print(f"image: {size / 2**20:.0f} MiB compressed; load {load()}", flush=True)
-            measure(name, folder, client, options.rounds)
+            found = measure(name, folder, client, options.rounds)
+    print(figures.as_text(found, "dockerd"))
+    if options.write_readme:
+        readme.write("bench/pull.py", figures.as_markdown(found, "dockerd"), {**facts, "load after": load()})
 
 
-def measure(name: str, folder: Path, client: list[str] | None, rounds: int) -> None:
+def measure(name: str, folder: Path, client: list[str] | None, rounds: int) -> list[Figure]:
     """The rounds, alternating."""
     runs: dict[str, Callable[[], Cost]] = {"gasang": lambda: ours(name, folder)}
     if client is not None:
@@ -193,15 +200,18 @@ def measure(name: str, folder: Path, client: list[str] | None, rounds: int) -> N
             costs[who].append(run())
         shown = ", ".join(f"{who} {values[-1][0]:.2f} s (CPU {values[-1][1]:.2f})" for who, values in costs.items())
         print(f"round {number + 1}: {shown}", flush=True)
-    print(f"load {load()}")
-    for index, what in enumerate(("wall", "CPU")):
-        mine = median(cost[index] for cost in costs["gasang"])
-        for who, values in costs.items():
-            middle = median(cost[index] for cost in values)
-            told = "met" if mine <= TARGET * middle else "missed"
-            verdict = f" ({told}: ≤ {TARGET})" if (who, what) == ("dockerd", "wall") else ""
-            least = min(cost[index] for cost in values)
-            print(f"{who:20} {what:4} min {least:6.2f} s  median {middle:6.2f} s  ours/it {mine / middle:5.2f}{verdict}")
+    return [_figure(what, index, costs) for index, what in enumerate(("wall", "CPU"))]
+
+
+def _figure(what: str, index: int, costs: dict[str, list[Cost]]) -> Figure:
+    """A line of the report: wall or CPU seconds."""
+    taken = {who: [cost[index] for cost in values] for who, values in costs.items()}
+    theirs = taken.get("dockerd")
+    ratio = median(mine / other for mine, other in zip(taken["gasang"], theirs, strict=True)) if theirs else None
+    others = [f"{who}: {median(values):.2f}" for who, values in taken.items() if who not in ("gasang", "dockerd")]
+    note = "; ".join([f"least of ours {min(taken['gasang']):.2f}", *others])
+    target = TARGET if what == "wall" else None
+    return Figure(f"pull and unpack: {what}", "s", median(theirs) if theirs else None, median(taken["gasang"]), ratio, target, note)
 
 
 if __name__ == "__main__":

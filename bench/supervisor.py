@@ -1,9 +1,9 @@
 """What a container's supervisor costs: its memory, its start, and the throughput of logs and streams.
 
-    PYTHONPATH=src:tests python bench/supervisor.py [--megabytes N] [--runs N]
+    python bench/supervisor.py [--megabytes N] [--runs N] [--write-readme]
 
 The peer of the start is a plain posix_spawn of the same program; throughputs are set beside a plain pipe into this process. Each figure is
-the best of the runs, with the median in parentheses.
+the median of the runs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
+
+from bench import figures, peers, readme
+from bench.figures import Figure, Target
 
 from gasang.kinds.container.supervisor.launch import Supervisor
 from gasang.kinds.container.supervisor.logs import LogReader
@@ -28,6 +36,7 @@ from gasang.kinds.container.supervisor.settings import Settings
 from gasang.kinds.container.supervisor.status import read_start
 from support.supervised import plan_of, python
 
+RATE = "MB/s"
 LINE = b"2026-01-01 a line of a log as programs write them, with a number 0123456789 and some words at its end.\n"
 WRITER = """
 import os
@@ -150,31 +159,44 @@ def memory(count: int) -> float:
     return float(found[1])
 
 
-def show(name: str, measure: Callable[[], float], runs: int, scale: float, unit: str, best: Callable[[list[float]], float]) -> None:
-    figures = [measure() * scale for _ in range(runs)]
-    print(f"{name:58} {best(figures):8.2f} ({statistics.median(figures):.2f}) {unit}", flush=True)
+def of_runs(name: str, unit: str, measure: Callable[[], float], runs: int, scale: float, target: Target | None = None) -> Figure:
+    """A line of the report: the median of the runs; the best of them in the note."""
+    taken = [measure() * scale for _ in range(runs)]
+    more_is_better = unit == RATE
+    best = max(taken) if more_is_better else min(taken)
+    note = f"best {figures.number(best)}" + ("; more is better" if more_is_better else "")
+    found = Figure(name, unit, None, statistics.median(taken), None, target, note)
+    print(f"{name:45} {statistics.median(taken):8.2f} {unit}, best {best:8.2f}", flush=True)
+    return found
 
 
 def main() -> None:
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=int, default=200)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--write-readme", action="store_true", help="put the table into bench/README.md")
     options = parser.parse_args()
-    size, runs = options.megabytes, options.runs
+    size, runs, facts = options.megabytes, options.runs, peers.host()
     start()
-    show("launch to the program's start", start, 4 * runs, 1000, "ms", min)
-    show("  posix_spawn of the same", plain_start, 4 * runs, 1000, "ms", min)
-    show("memory of one, alone (PSS)", lambda: memory(1), 1, 1, "kB", min)
-    show("memory of one of twenty (PSS)", lambda: memory(20), 1, 1, "kB", min)
+    found = [
+        of_runs("launch to the program's start", "ms", start, 4 * runs, 1000),
+        of_runs("posix_spawn of the same program", "ms", plain_start, 4 * runs, 1000),
+        of_runs("memory of one, alone (PSS)", "kB", lambda: memory(1), 1, 1),
+        of_runs("memory of one of twenty (PSS)", "kB", lambda: memory(20), 1, 1, Target("≤", 3000, "ours")),
+    ]
     for name, log, client, multiplexed in (
         ("output to the log", True, False, False),
         ("output to a client", False, True, False),
         ("output to a client in frames", False, True, True),
         ("output to the log and to a client in frames", True, True, True),
     ):
-        show(name, lambda a=log, b=client, c=multiplexed: throughput(size, log=a, client=b, multiplexed=c), runs, 1e-6, "MB/s", max)
-    show("  the same writer into a pipe", lambda: plain_pipe(size), runs, 1e-6, "MB/s", max)
-    show("logs shown in frames", lambda: showing(size), runs, 1e-6, "MB/s of output", max)
+        rate = partial(throughput, size, log=log, client=client, multiplexed=multiplexed)
+        found.append(of_runs(name, RATE, rate, runs, 1e-6))
+    found.append(of_runs("the same writer into a pipe", RATE, lambda: plain_pipe(size), runs, 1e-6))
+    found.append(of_runs("logs shown in frames", RATE, lambda: showing(size), runs, 1e-6))
+    if options.write_readme:
+        readme.write("bench/supervisor.py", figures.as_markdown(found, "–"), {**facts, "load after": peers.load()})
 
 
 if __name__ == "__main__":

@@ -21,10 +21,9 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 STAMP = VENV / ".gasang-setup"
 OLDEST_PYTHON = (3, 11)
-DEMO = ("gpgv", "debian-archive-keyring")
+DEMO = ("gpgv", "debian-archive-keyring", "busybox-static")
 TEST = (
     *DEMO,
-    "busybox-static",
     "cpio",
     "device-tree-compiler",
     "docker-registry",

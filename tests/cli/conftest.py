@@ -9,12 +9,16 @@ import select
 import signal
 import struct
 import sys
+import tempfile
 import termios
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from support.fake_daemon import FakeDaemon
 
 SECONDS = 20.0
 
@@ -108,3 +112,14 @@ def in_terminal() -> Iterator[Callable[..., Person]]:
     yield start
     for person in started:
         person.leaves()
+
+
+@pytest.fixture
+def daemon(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDaemon]:
+    """A daemon that says what the test told it to, in a home of its own; nobody is logged in anywhere."""
+    with tempfile.TemporaryDirectory() as home:
+        monkeypatch.setenv("GASANG_HOME", home)
+        monkeypatch.setenv("DOCKER_CONFIG", home)
+        made = FakeDaemon(Path(home) / "run" / "docker.sock")
+        yield made
+        made.close()

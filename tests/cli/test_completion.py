@@ -2,20 +2,14 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from importlib import import_module
 
 import pytest
 
 from gasang.cli.completion import SHELLS
-from gasang.cli.options import Syntax
-from gasang.cli.standard import with_standard_options
-from gasang.cli.table import VERBS, module_of
+from gasang.cli.reference import all_verbs
+from gasang.cli.table import VERBS
 
 CHECKERS = {"bash": ["bash", "-n"], "zsh": ["zsh", "-n"], "fish": ["fish", "-n"]}
-
-
-def all_verbs() -> dict[str, Syntax]:
-    return {verb: with_standard_options(import_module(module_of(verb)).SYNTAX) for verb in VERBS}
 
 
 def complete_in_bash(*words: str) -> list[str]:
@@ -23,7 +17,8 @@ def complete_in_bash(*words: str) -> list[str]:
     line = " ".join(f"'{word}'" for word in words)
     script = SHELLS["bash"](all_verbs(), VERBS)
     script += 'gasang() { [[ "$*" == "images --format name" ]] && echo "debian:trixie debian:bookworm"'
-    script += '; [[ "$GASANG_AUTOSTART $*" == "no ps --all --format name" ]] && echo "web worker"; }\n'
+    script += '; [[ "$GASANG_AUTOSTART $*" == "no ps --all --format name" ]] && echo "web worker"'
+    script += '; [[ "$GASANG_AUTOSTART $*" == "no network ls --format name" ]] && echo "app inner"; }\n'
     script += f'COMP_WORDS=({line}); COMP_CWORD=$(({len(words)} - 1)); _gasang; printf "%s\\n" "${{COMPREPLY[@]}}"\n'
     answer = subprocess.run(["bash", "--norc", "-c", script], capture_output=True, text=True, check=True)
     assert answer.stderr == ""
@@ -42,18 +37,26 @@ def test_the_script_is_one_of_its_shell(shell: str) -> None:
 def test_the_script_knows_every_verb_and_flag(shell: str) -> None:
     script = SHELLS[shell](all_verbs(), VERBS)
     for verb, syntax in all_verbs().items():
-        assert verb in script
+        assert all(word in script for word in verb.split())
         for option in syntax.options:
             assert (f"-l {option.name}" if shell == "fish" else option.flag) in script
 
 
 def test_bash_proposes_verbs_flags_choices_and_images() -> None:
-    assert complete_in_bash("gasang", "im") == ["images"]
+    assert complete_in_bash("gasang", "imag") == ["images", "image"]
     assert complete_in_bash("gasang", "kinds", "--f") == ["--format"]
     assert complete_in_bash("gasang", "kinds", "--format", "js") == ["json", "jsonl"]
     assert complete_in_bash("gasang", "run", "debian:t") == ["debian:trixie"]
     assert complete_in_bash("gasang", "logs", "wo") == ["worker"]
     assert complete_in_bash("gasang", "completion", "z") == ["zsh"]
+
+
+def test_bash_knows_the_commands_of_a_family() -> None:
+    assert complete_in_bash("gasang", "network", "c") == ["create", "connect"]
+    assert complete_in_bash("gasang", "network", "create", "--sub") == ["--subnet"]
+    assert complete_in_bash("gasang", "network", "rm", "") == ["app", "inner"]
+    assert complete_in_bash("gasang", "network", "--sub") == []
+    assert complete_in_bash("gasang", "image", "ls", "--x") == []
 
 
 def test_bash_proposes_files_where_an_option_takes_one(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]

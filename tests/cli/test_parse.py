@@ -45,6 +45,12 @@ def test_a_command_may_hold_the_separator_and_need_no_image() -> None:
     assert (parsed.arguments, parsed.command) == ((), ("sh",))
 
 
+def test_a_switch_may_be_spelled_out_and_taken_back() -> None:
+    assert parse("run", RUN, ["--tty=true"]).get(TTY) is True
+    assert parse("run", RUN, ["-t", "--tty=false", "img"]).get(TTY) is False
+    assert parse("run", RUN, ["--tty=false", "-t"]).get(TTY) is True
+
+
 def test_what_was_not_given() -> None:
     parsed = parse("run", RUN, [])
     assert parsed.get(CPUS) is None
@@ -61,7 +67,7 @@ def test_what_was_not_given() -> None:
         (RUN, ["-tx"], "option -x: gasang v has no such option"),
         (RUN, ["--cpus"], "option --cpus: its value is missing; write --cpus N"),
         (RUN, ["--cpus", "0"], "--cpus: '0' is no number of processors"),
-        (RUN, ["--tty=yes"], "option --tty: it takes no value; write --tty alone"),
+        (RUN, ["--tty=perhaps"], "option --tty: 'perhaps' is neither true nor false; write true or false"),
         (RUN, ["-e", ""], "--env: its value is empty"),
         (LIST, [], "gasang v: NAME is missing"),
         (LIST, [""], "gasang v: the argument '' names nothing"),

@@ -47,6 +47,14 @@ def _pieces(data: bytes, size: int) -> tuple[bytes, bool]:
     return kept, False
 
 
+@pytest.mark.parametrize(
+    ("typed", "wanted"),
+    [(b"ax", (b"ax", False)), (b"xaab", (b"xa", True)), (b"\x1d", (b"\x1d", False)), (b"aaa", (b"aa", False)), (b"ab\x10", (b"", True))],
+)
+def test_keys_of_ones_own(typed: bytes, wanted: tuple[bytes, bool]) -> None:
+    assert DetachKeys(b"ab", leave_key=False).split(typed) == wanted
+
+
 @given(st.text(alphabet="ab\x10\x11\x1d").map(str.encode), st.integers(min_value=1, max_value=5))
 def test_either_way_of_leaving_is_found_however_it_is_typed(data: bytes, size: int) -> None:
     ends = [position for position in (data.find(b"\x1d"), data.find(b"\x10\x11")) if position >= 0]

@@ -2,83 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import os
 import shutil
-import subprocess
-import sys
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from support.engines.engine import remove, short_home
-from support.engines.rootfs import busybox_layer
+from support.engines.verbs import IMAGE, Gasang, serving
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
     pytest.mark.skipif(not shutil.which("busybox"), reason="needs busybox-static"),
 ]
-SOURCE = Path(__file__).resolve().parents[2] / "src"
-IMAGE = "busybox:verbs"
-
-
-class Gasang:
-    """The command, with a home of its own."""
-
-    def __init__(self, home: Path) -> None:
-        self.environment = {**os.environ, "GASANG_HOME": str(home), "PYTHONPATH": str(SOURCE)}
-
-    def __call__(self, *words: str, data: bytes = b"", code: int = 0) -> str:
-        """Standard output of a command; fails unless it ends with `code`."""
-        done = self.run(*words, data=data)
-        assert done.returncode == code, (words, done.returncode, done.stdout, done.stderr)
-        return done.stdout.decode()
-
-    def run(self, *words: str, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        command = [sys.executable, "-m", "gasang", *words]
-        return subprocess.run(command, input=data, capture_output=True, check=False, timeout=120, env=self.environment)
-
-
-def archive() -> bytes:
-    """An image archive as `docker save` has them."""
-    layer = busybox_layer()
-    config = {
-        "architecture": "amd64",
-        "os": "linux",
-        "config": {"Cmd": ["sh"], "Env": ["PATH=/bin"]},
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
-    }
-    manifest = [{"Config": "config.json", "RepoTags": [IMAGE], "Layers": ["layer.tar"]}]
-    output = io.BytesIO()
-    with tarfile.open(fileobj=output, mode="w") as packed:
-        for name, data in (
-            ("layer.tar", layer),
-            ("config.json", json.dumps(config).encode()),
-            ("manifest.json", json.dumps(manifest).encode()),
-        ):
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            packed.addfile(entry, io.BytesIO(data))
-    return output.getvalue()
 
 
 @pytest.fixture(scope="module")
 def gasang() -> Iterator[Gasang]:
-    home = short_home("verbs")
-    command = Gasang(home)
-    try:
-        assert command("load", data=archive()) == f"{IMAGE}\n"  # which starts the daemon
+    with serving() as command:
         yield command
-        left = command("ps", "-aq").split()
-        if left:
-            command("rm", "-fv", *left)
-    finally:
-        command.run("daemon", "stop")
-        remove(home)
 
 
 def test_a_command_runs_and_its_code_is_passed_on(gasang: Gasang) -> None:

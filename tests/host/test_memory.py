@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -50,3 +52,20 @@ def test_a_size_no_host_has_leaves_nothing_open() -> None:
     with pytest.raises(memory.OutOfSpaceError):
         LazyMemory(1 << 60, "test")
     assert len(before) == (len(os.listdir("/proc/self/fd")) if before else 0)
+
+
+def test_freed_memory_is_given_back() -> None:
+    """In a process of its own, whose heap nothing else has a part in."""
+    program = (
+        "from gasang.host.memory import trim_heap\n"
+        "def resident(): return next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmRSS'))\n"
+        "kept = [bytes(1000) for _ in range(60_000)]\n"
+        "last = bytes(1000)\n"
+        "full = resident()\n"
+        "del kept\n"
+        "trim_heap()\n"
+        "assert resident() < full - 30_000, (full, resident())\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,14 +11,18 @@ from pathlib import Path
 import pytest
 
 from gasang.core.errors import BadInputError, GasangError, NotFoundError, OutOfSpaceError, UnsupportedError, UsageError
-from gasang.core.progress import Silent
+from gasang.core.progress import Progress, Silent
 from gasang.images import build as module
 from gasang.images.build import Built, build_debian
+from gasang.images.configuring import Unconfigured
 from gasang.images.mirror import Mirror, Patience
 from gasang.images.origin import Origin
 from support.cpio_reader import unpack
-from support.debian_archive import RELEASE, Archive, Server, Signer, small_debian
+from support.debian_archive import RELEASE, Archive, Server, Signer, bzimage, serving, small_debian
 from support.kernel_parts import riscv_image
+from support.privileges import needs_root
+
+DEBUGFS = shutil.which("debugfs", path="/usr/sbin:/sbin:/usr/bin:/bin") or ""
 
 
 @pytest.fixture
@@ -161,6 +167,42 @@ def test_a_full_disk_is_told(build: Callable[[str], Built], monkeypatch: pytest.
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OutOfSpaceError, match="no space is left"):
         build("trixie")
+
+
+class Scripts:
+    """Stands in for what runs packages' scripts."""
+
+    def __init__(self) -> None:
+        self.orders: list[Unconfigured] = []
+
+    def configure(self, order: Unconfigured, progress: Progress) -> None:
+        self.orders.append(order)
+        (order.root / "etc/configured").write_text("yes\n")
+        (order.root / "usr/lib/libc.so").unlink()
+
+    def forget(self, folder: Path) -> None:
+        raise AssertionError
+
+
+@needs_root
+@pytest.mark.skipif(not DEBUGFS, reason="debugfs (package e2fsprogs) looks into the disk")
+def test_a_disk_of_the_hosts_own_architecture_is_configured_before_it_is_written(
+    tmp_path: Path, mirror_folder: Path, signer: Signer
+) -> None:
+    small_debian(mirror_folder, bzimage(), "amd64").publish(signer.sign)
+    scripts = Scripts()
+    (tmp_path / "work").mkdir()
+    with serving(mirror_folder) as server:
+        origin = Origin(server.address, signer.keyring)
+        built = build_debian("trixie", "amd64", tmp_path / "cache", tmp_path / "work", Silent(), origin, configurer=scripts)
+    assert built.kernel.read_bytes() == bzimage()
+    (order,) = scripts.orders
+    assert (order.packages, order.services, order.subject) == (3, True, "image debian:trixie")
+    listed = subprocess.run([DEBUGFS, "-R", "cat /etc/configured", str(built.disk)], capture_output=True, check=True).stdout
+    assert listed == b"yes\n"
+    gone = subprocess.run([DEBUGFS, "-R", "stat /usr/lib/libc.so", str(built.disk)], capture_output=True, check=True).stderr
+    assert b"File not found" in gone
+    assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["disk.raw", "initrd", "kernel"]
 
 
 def test_a_keyring_that_is_not_there(server: Server, tmp_path: Path) -> None:

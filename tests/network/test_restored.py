@@ -303,3 +303,69 @@ def test_many_threads_at_once_leave_nothing(host: Host) -> None:
     assert networks.endpoints() == []
     networks.tidy(linger=0)
     assert host.settled(before) == before
+
+
+def test_what_the_switch_for_forwarding_moves_along_is_put_back(host: Host) -> None:
+    """An administrator's own choice of interfaces, and that redirections are not heeded."""
+    own = {"net/ipv4/conf/all/accept_redirects": "0", "net/ipv4/conf/up0/forwarding": "1", "net/ipv6/conf/up0/forwarding": "1"}
+    for name, value in own.items():
+        sysctls.write(name, value)
+    before = host.snapshot()
+    networks = host.networks()
+    networks.create(NetworkSpec("six", ipv6=True))
+    endpoint = networks.connect("six", host.namespace(), EndpointSpec("one"))
+    networks.disconnect(endpoint)
+    networks.tidy(linger=0)
+    assert host.settled(before) == before
+    assert {name: sysctls.read(name) for name in own} == own
+
+
+def test_rules_that_somebody_flushed_are_made_again(host: Host) -> None:
+    before = host.snapshot()
+    networks = host.networks()
+    first = networks.connect(networks.default().name, host.namespace(), EndpointSpec("one"))
+    networks.publish(first, parse("0.0.0.0:8080:80"))
+    ours = host.snapshot()
+    with nftables.Netfilter() as netfilter:
+        tables = [table for table in netfilter.tables() if table not in before["tables"]]
+        assert len(tables) == 1
+        netfilter.commit([nftables.delete_table(*tables[0])])
+        networks.withdraw(first)
+        assert netfilter.tables() == before["tables"]
+        second = networks.connect("bridge", host.namespace(), EndpointSpec("two"))
+        assert netfilter.tables() == [*before["tables"], *tables]
+    networks.disconnect(second)
+    assert host.settled({**ours, "links": ours["links"]})["rules"] == ours["rules"]
+    networks.disconnect(first)
+    networks.tidy(linger=0)
+    assert host.settled(before) == before
+
+
+def test_an_interface_that_has_a_bridges_name_is_not_taken(host: Host) -> None:
+    with Socket(ROUTE) as route:
+        route.send([rtnetlink.new_bridge("theirs0", b"\x02\0\0\0\0\7")])
+    before = host.snapshot()
+    networks = host.networks()
+    networks.create(NetworkSpec("lan", bridge="theirs0"))
+    with pytest.raises(GasangError, match="bridge theirs0 of network lan: an interface of that name is there and not ours"):
+        networks.connect("lan", host.namespace(), EndpointSpec("one"))
+    networks.tidy(linger=0)
+    after = host.settled({**before, "parameters": {}})
+    assert {what: after[what] for what in after if what != "parameters"} == {what: before[what] for what in before if what != "parameters"}
+
+
+def test_a_bridge_is_named_after_its_instance(host: Host) -> None:
+    """A state that was taken elsewhere names a bridge that is another's: it gets a name of its own when it is used."""
+    state: dict[str, dict[str, Any]] = {}
+    first = host.networks(store=lambda kind, identity, value: state.setdefault(kind, {}).__setitem__(identity, value))
+    default = first.default()
+    from gasang.network.names import tag_of
+    from gasang.network.networks import Networks
+
+    assert default.bridge == f"gasang-{tag_of(str(host.folder))}"
+    copied = Networks(state, tag=tag_of("copy"), resolv_conf=str(host.resolv_conf))
+    host.opened.append(copied)
+    for networks in (first, copied):
+        networks.connect("bridge", host.namespace(), EndpointSpec("one"))
+    links = host.snapshot()["links"]
+    assert {f"gasang-{tag_of(str(host.folder))}", f"gasang-{tag_of('copy')}"} <= set(links)

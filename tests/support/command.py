@@ -61,6 +61,7 @@ class Home:
             "GASANG_NATIVE_CACHE": str(default_directory()),
             "TMPDIR": str(self.temporary),
             "GASANG_PROGRESS": "none",
+            "GASANG_AUTOSTART": "no",  # a command of these tests has left no process when it ends, so no daemon either
             "no_proxy": "127.0.0.1",
             **self.settings,
             MARK: mark,

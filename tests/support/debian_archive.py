@@ -7,6 +7,7 @@ import hashlib
 import http.server
 import io
 import lzma
+import shutil
 import subprocess
 import tarfile
 import threading
@@ -15,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 import zstandard
 
 from gasang.images.initramfs import WANTED_MODULES
@@ -68,6 +70,7 @@ class Archive:
     root: Path
     suite: str = "trixie"
     architecture: str = "riscv64"
+    form: str = ".xz"
     entries: list[str] = field(default_factory=list)
 
     def add(
@@ -81,7 +84,7 @@ class Archive:
         members += [member(f"./{folder}/", tarfile.DIRTYPE, 0o755) for folder in sorted(folders)]
         members += [member(f"./{path}", mode=0o755) for path in files or {}]
         data = tar_of(*members, data={f"./{path}": content for path, content in (files or {}).items()})
-        self.add_deb(name, text, deb_of({"control": text.encode(), **(scripts or {})}, data))
+        self.add_deb(name, text, deb_of({"control": text.encode(), **(scripts or {})}, data, self.form))
 
     def add_deb(self, name: str, text: str, deb: bytes) -> None:
         """A package as it is."""
@@ -116,17 +119,86 @@ class Archive:
 RELEASE = "6.12.1-riscv64"
 
 
-def small_debian(root: Path, kernel: bytes | None = None) -> Archive:
+def small_debian(root: Path, kernel: bytes | None = None, architecture: str = "riscv64") -> Archive:
     """The least a Debian has: one essential package, apt, a kernel and busybox."""
-    archive = Archive(root)
+    archive = Archive(root, architecture=architecture)
     archive.add("base-files", "Essential: yes\nDepends: libc6\n", {"usr/bin/sh": b"shell"})
     archive.add("libc6", "Multi-Arch: same\n", {"usr/lib/libc.so": b"library"})
     archive.add("apt", "Priority: required\n", {"usr/bin/apt": b"apt"})
-    archive.add("linux-image-riscv64", f"Depends: linux-image-{RELEASE}\n")
-    modules = {f"usr/lib/modules/{RELEASE}/kernel/{name}.ko.xz": lzma.compress(module(b"depends=\0")) for name in WANTED_MODULES}
-    archive.add(f"linux-image-{RELEASE}", files={f"boot/vmlinux-{RELEASE}": riscv_image() if kernel is None else kernel, **modules})
-    archive.add("busybox-static", files={"usr/bin/busybox": b"busybox"})
+    add_kernel(archive, riscv_image() if kernel is None else kernel)
     archive.add("unused")
+    return archive
+
+
+def add_kernel(archive: Archive, kernel: bytes) -> None:
+    """What a virtual machine has besides: a kernel, its modules, busybox."""
+    archive.add(f"linux-image-{archive.architecture}", f"Depends: linux-image-{RELEASE}\n")
+    modules = {f"usr/lib/modules/{RELEASE}/kernel/{name}.ko.xz": lzma.compress(module(b"depends=\0")) for name in WANTED_MODULES}
+    archive.add(f"linux-image-{RELEASE}", files={f"boot/vmlinux-{RELEASE}": kernel, **modules})
+    archive.add("busybox-static", files={"usr/bin/busybox": b"busybox"})
+
+
+def bzimage() -> bytes:
+    """As much of a kernel for amd64 as tells one (Documentation/arch/x86/boot.rst)."""
+    return bytes(0x202) + b"HdrS" + bytes(0x200)
+
+
+_TOOLS = "cat chmod chroot date dd grep hostname ln ls mkdir mkfifo mknod mount ping rm sleep true wc"
+
+
+def programs() -> dict[str, bytes]:
+    """A shell, and tools behind it: the host's dash with what it is linked to, as busybox' own shell prefers a dpkg of its own."""
+    busybox, shell = shutil.which("busybox"), shutil.which("dash")
+    if busybox is None or shell is None:
+        pytest.skip("a Debian to configure is made of the host's dash and busybox, and one is missing")
+    linked = subprocess.run(["ldd", shell], capture_output=True, check=True, text=True).stdout
+    libraries = [word for line in linked.splitlines() for word in line.split() if word.startswith("/")]
+    files = {f"usr/{path.lstrip('/').removeprefix('usr/')}": Path(path).read_bytes() for path in libraries}
+    tools = {f"usr/bin/{name}": f'#!/bin/sh\nexec /usr/bin/busybox {name} "$@"\n'.encode() for name in _TOOLS.split()}
+    return {**files, **tools, "usr/bin/busybox": Path(busybox).read_bytes(), "usr/bin/sh": Path(shell).read_bytes()}
+
+
+DPKG = b"""#!/bin/sh
+# As much of dpkg as configuring needs: runs each postinst, tells of it as --status-fd does.
+info=/var/lib/dpkg/info
+configure() {
+    while read -r word package rest; do
+        if [ "$word" = Package: ] && [ ! -e "/var/lib/dpkg/done-$package" ]; then
+            script=$info/$package.postinst
+            if [ -x "$script" ]; then
+                "$script" configure 3>&- || {
+                    code=$?
+                    echo "dpkg: error processing package $package (--configure)" >&2
+                    words="installed $package package post-installation script subprocess returned error exit status $code"
+                    echo "status: $package : error : $words" >&3
+                    return 1
+                }
+            fi
+            >"/var/lib/dpkg/done-$package"
+            echo "status: $package: installed" >&3
+        fi
+    done </var/lib/dpkg/status
+}
+case " $* " in
+*" --print-architecture "*) echo amd64 ;;
+*" --configure "*) configure ;;
+esac
+"""
+
+
+def native_debian(root: Path, scripts: Mapping[str, bytes] | None = None, **others: Mapping[str, bytes]) -> Archive:
+    """The least that can be configured on this host (amd64): a shell, some tools, a stand-in for dpkg.
+
+    `scripts` are those of the package "chosen" (files of its control archive by name), `others` those of further packages.
+    """
+    archive = Archive(root, architecture="amd64", form="")
+    own = {"usr/bin/dpkg": DPKG, "usr/sbin/ldconfig": b"#!/bin/sh\n"}
+    archive.add(
+        "base-files", "Essential: yes\n", {**programs(), **own, **{f"{name}/.keep": b"" for name in ("proc", "dev", "sys", "run", "root")}}
+    )
+    archive.add("apt", "Priority: required\n", {"usr/bin/apt": b"apt"})
+    for name, files in {"chosen": scripts or {}, **others}.items():
+        archive.add(name, "Priority: required\n", {f"usr/share/{name}": name.encode()}, files)
     return archive
 
 

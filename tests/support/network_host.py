@@ -61,7 +61,7 @@ class Host:
     def _address(name: str, *addresses: str) -> None:
         with Socket(ROUTE) as route:
             index = socket.if_nametoindex(name)
-            route.send([rtnetlink.set_up(rtnetlink.LOOPBACK_INDEX), rtnetlink.set_up(index, quiet=True)])
+            route.send([rtnetlink.set_up(rtnetlink.LOOPBACK_INDEX), rtnetlink.without_link_local(index), rtnetlink.set_up(index)])
             for text in addresses:
                 family = socket.AF_INET6 if ":" in text else socket.AF_INET
                 route.send([rtnetlink.new_address(index, socket.inet_pton(family, text), 64 if ":" in text else 24)])

@@ -16,7 +16,7 @@ from gasang.core.errors import NotFoundError
 from gasang.core.paths import cache_folder, data_folder
 from gasang.core.progress import Progress
 from gasang.images import store as parts
-from gasang.images.build import INDEX_MAX, KERNELS
+from gasang.images.build import KERNELS
 from gasang.images.compression import expand_bytes
 from gasang.images.deb import read_data
 from gasang.images.kernel import from_package
@@ -27,6 +27,7 @@ from gasang.images.resolve import resolve
 from gasang.images.signature import debian_keyring
 from gasang.images.spool import Spool
 from gasang.images.store import Store
+from gasang.images.suite import INDEX_MAX
 
 SUITE = "trixie"
 ARCHITECTURE = "riscv64"

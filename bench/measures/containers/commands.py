@@ -7,8 +7,8 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 
-from bench.figures import Figure, Target, quotient
-from bench.measures.containers.sides import IMAGE, PEER, Side, in_turn, waiting
+from bench.figures import Figure, Target
+from bench.measures.containers.sides import IMAGE, Side, Taken, in_turn, waiting
 
 AT_ONCE = 20
 LISTED = 10
@@ -67,7 +67,7 @@ def own_listing(found: Sequence[Side], runs: int) -> list[Figure]:
     return [_milliseconds(f"gasang ps, {LISTED} containers", _listed(ours, runs, _own_listing), Target("≤", 120, "ours"))]
 
 
-def _listed(found: Sequence[Side], runs: int, measure: Callable[[Side], float]) -> dict[str, float | None]:
+def _listed(found: Sequence[Side], runs: int, measure: Callable[[Side], float]) -> Taken:
     with contextlib.ExitStack() as stack:
         for side in found:
             for _ in range(LISTED):
@@ -82,6 +82,5 @@ def _own_listing(side: Side) -> float:
     return time.monotonic() - begin
 
 
-def _milliseconds(name: str, values: dict[str, float | None], target: Target | None) -> Figure:
-    theirs, ours = (None if value is None else value * 1000 for value in (values.get(PEER), values.get("gasang")))
-    return Figure(name, "ms", theirs, ours, quotient(ours, theirs), target)
+def _milliseconds(name: str, values: Taken, target: Target | None) -> Figure:
+    return values.figure(name, "ms", target, scale=1000)

@@ -31,7 +31,7 @@ def memory(found: Sequence[Side], _runs: int) -> list[Figure]:
             resident[side.name] = sum(_rss(pid) for pid in daemon) / MIB
     return [
         Figure.of_peers("idle daemon: PSS", "MB", share, Target("≤", 60, "ours"), PEER, "with all it started but supervisors"),
-        Figure.of_peers("idle daemon: RSS", "MB", resident, Target("≤", 60, "ours"), PEER),
+        Figure.of_peers("idle daemon: RSS", "MB", resident, Target("≤", 60, "ours"), PEER, "pages shared with others counted whole"),
         Figure.of_peers("an idle container's supervisor: PSS", "MB", beside, Target("≤", 3, "ours"), PEER),
     ]
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.figures import Figure, Target
-from bench.measures.containers.sides import PEER, Side, in_turn
+from bench.measures.containers.sides import Side, in_turn
 from bench.pull_image import LAYERS, make_image
 
 from support.engines.registry import Registry
@@ -36,7 +36,7 @@ def pull(found: Sequence[Side], runs: int) -> list[Figure]:
     finally:
         registry.close()
         shutil.rmtree(folder, ignore_errors=True)
-    return [Figure.of_peers("pull to first process", "s", values, Target("≤", 0.4), PEER, f"{size >> 20} MiB compressed, {LAYERS} layers")]
+    return [values.figure("pull to first process", "s", Target("≤", 0.4), f"{size >> 20} MiB compressed, {LAYERS} layers")]
 
 
 def _forget(side: Side, name: str) -> None:

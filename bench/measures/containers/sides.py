@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.figures import middle
+from bench.figures import Figure, Target, middle, quotient
 
 from support.engines import rootfs
 from support.engines.client import Docker
@@ -47,6 +47,22 @@ class Side:
         return taken
 
 
+@dataclass(frozen=True)
+class Taken:
+    """What runs in turn have taken: each side's median, and the median of the rounds' ratios (ours over the peer's).
+
+    Other work on the machine, which comes and goes, holds both sides of a round up alike.
+    """
+
+    medians: dict[str, float | None]
+    ratio: float | None
+
+    def figure(self, name: str, unit: str, target: Target | None, note: str = "", scale: float = 1.0) -> Figure:
+        """As a line of the report."""
+        theirs, ours = (None if (value := self.medians.get(side)) is None else value * scale for side in (PEER, "gasang"))
+        return Figure(name, unit, theirs, ours, self.ratio, target, note)
+
+
 @contextmanager
 def sides(names: Sequence[str]) -> Iterator[list[Side]]:
     """The engines named, started with empty states and the image of the measurements."""
@@ -71,8 +87,8 @@ def sides(names: Sequence[str]) -> Iterator[list[Side]]:
 
 def in_turn(
     found: Sequence[Side], runs: int, measure: Callable[[Side], float], prepare: Callable[[Side], None] | None = None
-) -> dict[str, float | None]:
-    """The median of each side's `runs`, alternating, after one that does not count."""
+) -> Taken:
+    """Each side's `runs`, alternating, after one that does not count."""
     taken: dict[str, list[float]] = {side.name: [] for side in found}
     for number in range(runs + 1):
         for side in found:
@@ -81,7 +97,9 @@ def in_turn(
             value = measure(side)
             if number:
                 taken[side.name].append(value)
-    return {name: middle(values) for name, values in taken.items()}
+    rounds = zip(taken.get("gasang", ()), taken.get(PEER, ()), strict=False)
+    ratios = [ratio for ours, theirs in rounds if (ratio := quotient(ours, theirs)) is not None]
+    return Taken({name: middle(values) for name, values in taken.items()}, middle(ratios))
 
 
 @contextmanager

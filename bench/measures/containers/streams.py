@@ -8,8 +8,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.figures import Figure, Target, quotient
-from bench.measures.containers.sides import IMAGE, PEER, Side, in_turn
+from bench.figures import Figure, Target
+from bench.measures.containers.sides import IMAGE, Side, Taken, in_turn
 
 LINE = b"The quick brown fox jumps over the lazy dog, and the log keeps every word of it: 0123456789 abcdefg.\n"
 LOGGED = 64_000_000
@@ -51,6 +51,5 @@ def _rate(side: Side, size: int, *words: str) -> float:
     return expected / taken / 1e6
 
 
-def _speed(name: str, values: dict[str, float | None]) -> Figure:
-    theirs, ours = values.get(PEER), values.get("gasang")
-    return Figure(name, "MB/s", theirs, ours, quotient(ours, theirs), Target("≥", 200, "ours"), "more is better")
+def _speed(name: str, values: Taken) -> Figure:
+    return values.figure(name, "MB/s", Target("≥", 200, "ours"), "more is better")

@@ -36,6 +36,8 @@ _KINDS: Final[dict[int, type[GasangError]]] = {
 """HTTP status → error."""
 Query = Mapping[str, object]
 Body = Mapping[str, Any] | Iterable[bytes] | None
+Headers = Mapping[str, str]
+UPGRADE: Final = {"Connection": "Upgrade", "Upgrade": "tcp"}
 
 
 def failure(status: int, sentence: str) -> GasangError:
@@ -66,9 +68,11 @@ class Client:
         with self.open(method, path, query, body) as answer:
             return answer.json()
 
-    def lines(self, method: str, path: str, query: Query | None = None, body: Body = None) -> Iterator[dict[str, Any]]:
+    def lines(
+        self, method: str, path: str, query: Query | None = None, body: Body = None, headers: Headers | None = None
+    ) -> Iterator[dict[str, Any]]:
         """The JSON objects of the answer as they come; one that tells of an error is raised. Raises GasangError."""
-        with self.open(method, path, query, body) as answer:
+        with self.open(method, path, query, body, headers) as answer:
             for line in answer.lines():
                 detail = line.get("errorDetail")
                 if isinstance(detail, dict):
@@ -76,11 +80,11 @@ class Client:
                     raise failure(status if isinstance(status, int) else 500, str(detail.get("message") or line.get("error")))
                 yield line
 
-    def open(self, method: str, path: str, query: Query | None = None, body: Body = None, upgrade: bool = False) -> Answer:
-        """The answer, its body unread. Raises GasangError where the daemon refuses or goes away."""
+    def open(self, method: str, path: str, query: Query | None = None, body: Body = None, headers: Headers | None = None) -> Answer:
+        """The answer, its body unread; `headers` go with the usual ones. Raises GasangError where the daemon refuses or goes away."""
         stream = self._connect()
         try:
-            self._send(stream, method, path, query, body, upgrade)
+            self._send(stream, method, path, query, body, headers or {})
             answer = Answer(stream, without_body=method == "HEAD")
             if answer.status >= 400:
                 raise failure(answer.status, _message(answer))
@@ -91,7 +95,7 @@ class Client:
 
     def upgrade(self, path: str, query: Query | None = None, body: Body = None) -> Answer:
         """POST, and ask that the connection become a stream of both sides' bytes: see Answer.take_over. Raises GasangError."""
-        return self.open("POST", path, query, body, upgrade=True)
+        return self.open("POST", path, query, body, UPGRADE)
 
     def running(self) -> bool:
         """Whether a daemon listens; none is started."""
@@ -127,11 +131,10 @@ class Client:
             raise
         return stream
 
-    def _send(self, stream: socket.socket, method: str, path: str, query: Query | None, body: Body, upgrade: bool) -> None:
+    def _send(self, stream: socket.socket, method: str, path: str, query: Query | None, body: Body, headers: Headers) -> None:
         words = urlencode({name: text for name, text in (query or {}).items() if text is not None}, doseq=True)
         head = [f"{method} {path}{'?' if words else ''}{words} HTTP/1.1", "Host: gasang"]
-        if upgrade:
-            head += ["Connection: Upgrade", "Upgrade: tcp"]
+        head += [f"{name}: {text}" for name, text in headers.items()]
         data = b""
         if isinstance(body, Mapping):
             data = json.dumps(body).encode()

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from gasang.core.errors import GasangError
 from gasang.daemon.folders import Folders
+from gasang.images.origin import Origin
 
 _log = logging.getLogger(__name__)
 
 
 def listen(path: Path) -> socket.socket:
-    """A listening socket at `path` that only its owner (and the group docker, if root) may use; a dead one there is replaced."""
+    """A listening socket at `path` that only its owner may use; a dead one there is replaced."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     path.unlink(missing_ok=True)
@@ -30,13 +31,14 @@ def listen(path: Path) -> socket.socket:
     return listener
 
 
-async def serve(folders: Folders, ready: int | None = None) -> None:
-    """Run until SIGTERM or SIGINT. `ready` is a descriptor that gets a line when clients can connect."""
+async def serve(folders: Folders, ready: int | None = None, origin: Origin | None = None) -> None:
+    """Run until SIGTERM or SIGINT. `ready` is a descriptor that gets a line when clients can connect; `origin` is Debian's."""
     from gasang.api.docker.application import HEADERS, Application
     from gasang.api.http.server import Server
     from gasang.daemon.engine import Engine
+    from gasang.daemon.registries import read_registries, settings_folder
 
-    engine = Engine(folders)
+    engine = Engine(folders, read_registries(settings_folder(os.environ)), origin)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -61,13 +63,13 @@ async def serve(folders: Folders, ready: int | None = None) -> None:
         engine.close()
 
 
-def main(folders: Folders) -> int:
-    """Run the daemon in this process; its exit code."""
+def main(folders: Folders, origin: Origin | None = None) -> int:
+    """Run the daemon in this process; its exit code. `origin` is where images of Debian come from."""
     ready = os.environ.pop("GASANG_READY", "")
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     folders.run.mkdir(parents=True, exist_ok=True, mode=0o711)
     try:
-        asyncio.run(serve(folders, int(ready) if ready else None))
+        asyncio.run(serve(folders, int(ready) if ready else None, origin))
     except GasangError as error:
         print(f"gasang: {error}", file=sys.stderr)
         return error.exit_code

@@ -27,6 +27,12 @@ _CHUNK: Final = 1 << 16
 _FIRST_INTERRUPT: Final = b"gasang: the machine goes on; press Ctrl-C again to stop it\n"
 
 
+PASSED_ON: Final = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
+)
+"""The signals that can be passed on to a machine."""
+
+
 class Leave(Enum):
     """Why the person left the machine."""
 
@@ -58,6 +64,7 @@ class StreamConsole:
         self._undo = ExitStack()
         self._lock = threading.Lock()
         self._quit: Callable[[], None] | None = None
+        self._pass_on: Callable[[int], None] | None = None
         self._listener = Listener()
         self._interrupts = 0
         self._interrupts_in_main = 0
@@ -105,6 +112,10 @@ class StreamConsole:
         if self.left is not None:
             callback()
             return
+        if self._pass_on and self._raw is None:
+            for number in PASSED_ON:
+                self._listener.listen(number, partial(self._pass_on, number))
+            return
         if self._raw is None:
             self._listener.listen(signal.SIGINT, self._interrupted, self._interrupted_in_main)
         for number in ending_signals():
@@ -132,6 +143,10 @@ class StreamConsole:
     def _ended(self, number: int) -> None:
         self._signal_number = number
         self._leave(Leave.SIGNAL)
+
+    def pass_signals(self, callback: Callable[[int], None]) -> None:
+        """Have `callback` called with the number of each signal that this process gets, instead of leaving. Call it before `on_quit`."""
+        self._pass_on = callback
 
     # input
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gasang.cli.options import Argument, Option, Syntax
+from gasang.cli.standard import STANDARD
 
 WIDTH = 100
 
@@ -12,6 +13,8 @@ WIDTH = 100
 def usage(verb: str, syntax: Syntax) -> str:
     """The usage line."""
     words = ["gasang", verb]
+    if syntax.commands:
+        return " ".join([*words, "COMMAND …"])
     if syntax.options:
         words.append("[options]")
     words += [_written(argument) for argument in syntax.arguments]
@@ -47,6 +50,19 @@ def two_columns(rows: Iterable[tuple[str, str]], width: int = WIDTH) -> list[str
     return lines
 
 
+def _by_heading(syntax: Syntax) -> Iterable[tuple[str, list[Option[object]]]]:
+    """The options by their titles; those under no title of their own first, those that every verb has last."""
+    titled = {option.name for _, options in syntax.headings for option in options}
+    standard = {option.name for option in STANDARD} if syntax.headings else set()
+    first = [option for option in syntax.options if option.name not in titled | standard]
+    if first:
+        yield "Options", first
+    for title, options in syntax.headings:
+        yield title, list(options)
+    if standard:
+        yield "Every verb's", [option for option in syntax.options if option.name in standard]
+
+
 def page(verb: str, syntax: Syntax) -> str:
     """The whole page, ending in a newline."""
     from textwrap import wrap
@@ -54,13 +70,15 @@ def page(verb: str, syntax: Syntax) -> str:
     lines = [f"Usage: {usage(verb, syntax)}", "", *wrap(syntax.summary, WIDTH)]
     if syntax.notes:
         lines += ["", *wrap(" ".join(syntax.notes.split()), WIDTH)]
+    if syntax.commands:
+        lines += ["", "Commands:", *two_columns(syntax.commands)]
     arguments = [(_written(argument), argument.help) for argument in syntax.arguments]
-    if syntax.command:
+    if syntax.command and not syntax.commands:
         arguments.append(("command…", syntax.command))
     if arguments:
         lines += ["", "Arguments:", *two_columns(arguments)]
-    if syntax.options:
-        lines += ["", "Options:", *two_columns((_label(option), option.help) for option in syntax.options)]
+    for title, options in _by_heading(syntax):
+        lines += ["", f"{title}:", *two_columns((_label(option), option.help) for option in options)]
     if syntax.examples:
         lines += ["", "Examples:"]
         for example in syntax.examples:

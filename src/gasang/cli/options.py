@@ -106,7 +106,10 @@ def plain_text(text: str, subject: str) -> str:
 
 
 class Argument(NamedTuple):
-    """A word of a verb that is no option. `completes` names what a shell may propose: "images", "machines", "files" or nothing."""
+    """A word of a verb that is no option.
+
+    `completes` names what a shell may propose: "images", "machines", "networks", "volumes", "files", or the words themselves.
+    """
 
     name: str
     help: str
@@ -146,6 +149,8 @@ class Syntax(NamedTuple):
     """All that a verb accepts. `command` is the help of the words after ``--``; empty: the verb takes none.
 
     `closes`, asked with the names of the options given, tells whether every word after the last argument belongs to the command.
+    `headings` are titles of the help page with those of the options that stand under them; the others stand under "Options".
+    `commands` are the names of a family's commands and what each does.
     """
 
     summary: str
@@ -155,3 +160,5 @@ class Syntax(NamedTuple):
     examples: tuple[Example, ...] = ()
     notes: str = ""
     closes: Callable[[Collection[str]], bool] = never
+    headings: tuple[tuple[str, tuple[Option[Any], ...]], ...] = ()
+    commands: tuple[tuple[str, str], ...] = ()

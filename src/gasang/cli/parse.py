@@ -1,9 +1,9 @@
 """From the words of a command line to values, by a verb's Syntax.
 
 Rules: options may stand before and after the arguments, as ``--name value``, ``--name=value``, ``-nvalue`` or, for
-switches, bundled as ``-it``. ``--`` ends them. Where a verb takes a command, the command starts at ``--`` or at the first word
-that is no option after the arguments, or right after them where the verb says so; from there on every word is the command's
-own. Long options are never abbreviated: a script must not change its meaning when an option is added.
+switches, bundled as ``-it``; ``--switch=false`` takes a switch back. ``--`` ends them. Where a verb takes a command, the command
+starts at ``--`` or at the first word that is no option after the arguments, or right after them where the verb says so; from there
+on every word is the command's own. Long options are never abbreviated: a script must not change its meaning when an option is added.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gasang.cli.options import HELP, Option, Parsed, Syntax
+from gasang.core.config import parse_boolean
 from gasang.core.errors import UsageError
 
 
@@ -86,8 +87,15 @@ class _Reader:
         if option is None:
             raise self._unknown(name)
         if equals and not option.takes_value:
-            raise UsageError(f"option {name}", "it takes no value", f"write {name} alone")
-        self._take(option, name, text if equals else None)
+            self._switch(option, parse_boolean(text, f"option {name}"))
+        else:
+            self._take(option, name, text if equals else None)
+
+    def _switch(self, option: Option[Any], on: bool) -> None:
+        """``--name=true`` is ``--name``; ``--name=false`` takes it back."""
+        self.texts.pop(option.name, None)
+        if on:
+            self.texts[option.name] = [""]
 
     def _short_options(self, word: str) -> None:
         flag, rest = word[:2], word[2:]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from gasang.cli.containers.family import Command, Commands
 from gasang.cli.help import page
 from gasang.cli.options import Syntax
 from gasang.cli.standard import with_standard_options
@@ -53,8 +54,15 @@ _FOLDERS = """## Folders
 
 
 def all_verbs() -> dict[str, Syntax]:
-    """The syntax of every verb, in the table's order."""
-    return {verb: with_standard_options(import_module(module_of(verb)).SYNTAX) for verb in VERBS}
+    """The syntax of every verb, in the table's order; after a family those of its own commands, such as "network create"."""
+    found: dict[str, Syntax] = {}
+    for verb in VERBS:
+        module = import_module(module_of(verb))
+        commands: Commands = getattr(module, "COMMANDS", {})
+        found[verb] = with_standard_options(module.SYNTAX)
+        own = {f"{verb} {name}": command for name, command in commands.items() if isinstance(command, Command)}
+        found |= {name: with_standard_options(command.syntax) for name, command in own.items()}
+    return found
 
 
 def markdown() -> str:

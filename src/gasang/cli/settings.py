@@ -77,8 +77,12 @@ class Context:
             flags[DEBUG.name] = "true"
         return cls(load_config(flags, os.environ, Path.cwd()))
 
+    def silent(self) -> Context:
+        """The same without progress."""
+        return Context(self.config.over({PROGRESS.name: "none"}))
+
     def origin(self) -> Origin:
-        """Where packages of images come from, by the settings."""
+        """Where images of Debian come from, by the settings."""
         from gasang.images.origin import Origin
 
-        return Origin(self.config.value("mirror"), self.config.value("keyring"), self.config.value("timeout"))
+        return Origin(*(self.config.value(name) for name in ("mirror", "keyring", "timeout", "debian")))

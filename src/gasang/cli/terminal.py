@@ -19,8 +19,8 @@ from gasang.core.errors import UnsupportedError, UsageError
 LEAVE_KEY: Final = 0x1D
 """Ctrl-], as telnet and virsh have it."""
 
-_CTRL_P: Final = 0x10
-_CTRL_Q: Final = 0x11
+DOCKERS_KEYS: Final = b"\x10\x11"
+"""Ctrl-p Ctrl-q."""
 
 RESET: Final = b"\x1b[0m\x1b[?25h\x1b[?1l\x1b>\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l"
 """Undoes what a guest that is left in the middle of a full-screen program leaves behind: colours, a hidden cursor,
@@ -34,22 +34,25 @@ def split_at_leave_key(data: bytes) -> tuple[bytes, bool]:
 
 
 class DetachKeys:
-    """Ctrl-], or Ctrl-p followed by Ctrl-q as Docker has it. A Ctrl-p is held back until the next key tells what it is."""
+    """Ctrl-], or a sequence of keys, Ctrl-p Ctrl-q as Docker has it. The beginning of the sequence is held back until it is clear."""
 
-    def __init__(self) -> None:
-        self._held = False
+    def __init__(self, sequence: bytes = DOCKERS_KEYS, *, leave_key: bool = True) -> None:
+        self._sequence = sequence
+        self._leave = LEAVE_KEY if leave_key else None
+        self._held = b""
 
     def split(self, data: bytes) -> tuple[bytes, bool]:
         """What is for the guest of what was typed, and whether the person leaves."""
         kept = bytearray()
         for key in data:
-            if key == LEAVE_KEY or (self._held and key == _CTRL_Q):
+            if key == self._leave:
                 return bytes(kept), True
-            if self._held:
-                kept.append(_CTRL_P)
-            self._held = key == _CTRL_P
-            if not self._held:
-                kept.append(key)
+            self._held += bytes([key])
+            while not self._sequence.startswith(self._held):
+                kept.append(self._held[0])
+                self._held = self._held[1:]
+            if self._held == self._sequence:
+                return bytes(kept), True
         return bytes(kept), False
 
 

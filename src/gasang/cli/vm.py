@@ -5,26 +5,47 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from gasang.cli.console import StreamConsole
-from gasang.cli.containers.options import CPUS, ENVIRONMENT, INTERACTIVE, MEMORY, TTY, environment_for
+from gasang.cli.containers.kinds import ARCH
+from gasang.cli.containers.options import CPUS, ENVIRONMENT, ENVIRONMENT_FILE, INTERACTIVE, MEMORY, TTY, environment_of
 from gasang.cli.files import existing_file, file_to_read
 from gasang.cli.options import Option, Parsed, plain_text, value, values
 from gasang.cli.progress import open_progress
 from gasang.cli.settings import Context
 from gasang.core.config import parse_cpus, parse_memory
-from gasang.core.errors import UsageError
+from gasang.core.errors import UnsupportedError, UsageError
+
+if TYPE_CHECKING:  # a start without disks has no time for it
+    from gasang.kinds.vm.disks import Disk
+
+READ_ONLY = ",readonly"
+
+
+def _disk(text: str, subject: str) -> Disk:
+    """A file, and whether the machine may write to it. Raises what `existing_file` raises."""
+    from gasang.kinds.vm.disks import Disk
+
+    return Disk(existing_file(text.removesuffix(READ_ONLY), subject), read_only=text.endswith(READ_ONLY))
+
 
 KERNEL = value("kernel", "FILE", "boot this riscv64 Linux kernel: Image, Image.gz or ELF", file_to_read, files=True)
 INITRD = value("initrd", "FILE", "initial RAM disk for --kernel", file_to_read, files=True)
 APPEND = value("append", "TEXT", "more for the kernel's command line", plain_text)
-DISK = values("disk", "FILE", "another disk: a raw image file; may be given many times", existing_file, files=True)
-OPTIONS = (DISK, KERNEL, INITRD, APPEND)
+DISK = values("disk", "FILE[,readonly]", "another disk, a raw image file; may be given many times", _disk, files=True)
+MACHINE = "riscv64"
+"""The architecture of the machines there are."""
+OPTIONS = (ARCH, DISK, KERNEL, INITRD, APPEND)
 """Those that virtual machines alone have."""
 
 
 def _check(parsed: Parsed) -> None:
-    """Raise UsageError for what makes no sense together."""
+    """Raise UsageError for what makes no sense together, UnsupportedError for a machine there is none of."""
+    architecture = parsed.get(ARCH)
+    if architecture not in (None, MACHINE):
+        hint = f"leave --arch out for one of {MACHINE}; gasang pull --vm --arch {architecture} makes the disk for another program"
+        raise UnsupportedError(f"architecture {architecture}", "there is no machine of it here", hint)
     has_image, has_kernel = bool(parsed.arguments), parsed.get(KERNEL) is not None
     if not has_image and not has_kernel:
         raise UsageError("gasang run", "it needs an IMAGE or a --kernel", "try gasang run --vm debian:trixie")
@@ -32,7 +53,7 @@ def _check(parsed: Parsed) -> None:
         raise UsageError("option --kernel", "an IMAGE has its own kernel", "leave one of the two out")
     if has_image and parsed.get(INITRD):
         raise UsageError("option --initrd", "it goes with --kernel", "add --kernel FILE")
-    if has_kernel and (parsed.command or parsed.get(ENVIRONMENT)):
+    if has_kernel and (parsed.command or parsed.get(ENVIRONMENT) or parsed.get(ENVIRONMENT_FILE)):
         raise UsageError("command", "only an IMAGE can run one", 'tell a kernel what to run with --append "init=…"')
 
 
@@ -59,7 +80,7 @@ def run(parsed: Parsed, context: Context) -> int:
         append=parsed.get(APPEND) or "",
         image=image,
         command=parsed.command,
-        environment=environment_for(parsed.get(ENVIRONMENT), os.environ),
+        environment=environment_of(parsed),
         tty=tty,
         disks=parsed.get(DISK),
         origin=context.origin(),

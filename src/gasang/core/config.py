@@ -102,6 +102,12 @@ _ALL: Final = (
     Setting("mirror", "http://deb.debian.org/debian", parse_mirror, "Debian mirror that images are made from"),
     Setting("keyring", "", parse_keyring, "keys that sign a mirror's release file, as gpgv takes them (default: Debian's)", personal=True),
     Setting("timeout", "30s", parse_timeout, "how long a mirror may send nothing until it is asked once more"),
+    Setting(
+        "debian",
+        "auto",
+        one_of("auto", "registry", "mirror"),
+        "where container images of Debian's suites come from; auto: the registry, or the mirror's packages where it cannot be reached",
+    ),
     Setting("progress", "auto", one_of("auto", "plain", "json", "none"), "how progress is shown"),
     Setting("autostart", "true", parse_boolean, "start the daemon when a verb needs it"),
     Setting("debug", "false", parse_boolean, "show tracebacks of errors"),
@@ -151,6 +157,10 @@ class Config:
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = tuple(sources)
+
+    def over(self, values: Mapping[str, str]) -> Config:
+        """The same with texts that win over all others, as flags do."""
+        return Config([Source("flag", values), *self._sources])
 
     def value(self, name: str) -> Any:
         """The value of setting `name`; raise UsageError, naming the source, if its text is wrong."""

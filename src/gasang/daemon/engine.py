@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from typing import Final
 
-from gasang.core.errors import GasangError
 from gasang.daemon.containers.control import GroupControl
 from gasang.daemon.containers.execs import Execs
 from gasang.daemon.containers.files import ContainerFiles
@@ -14,35 +11,36 @@ from gasang.daemon.containers.health import Health
 from gasang.daemon.containers.layers import ContainerLayers
 from gasang.daemon.containers.lives import Lives
 from gasang.daemon.containers.names import new_id
-from gasang.daemon.containers.process import Exit
 from gasang.daemon.containers.record import Container
-from gasang.daemon.containers.restart import wants_start_with_daemon
 from gasang.daemon.containers.supervised import SupervisedRuntime
 from gasang.daemon.events import Events
 from gasang.daemon.folders import Folders
 from gasang.daemon.images import DaemonImages
-from gasang.daemon.networks import ContainerNetworks
+from gasang.daemon.networks.joining import ContainerNetworks
 from gasang.daemon.records import Database, Table
+from gasang.daemon.recovery import Recovery
 from gasang.daemon.services import Services
 from gasang.daemon.volumes import Volumes
+from gasang.images.origin import Origin
+from gasang.images.registry.settings import Registries
 from gasang.kinds.container.supervisor.executable import program_descriptor
-
-UNKNOWN: Final = 255
-"""The exit code of a container whose end nobody saw: the host went down."""
 
 
 class Engine:
     """Everything a daemon has. Made before its event loop serves anyone."""
 
-    def __init__(self, folders: Folders) -> None:
-        """Open the state in `folders`. Raises StateError where another daemon uses it."""
+    def __init__(self, folders: Folders, registries: Registries | None = None, origin: Origin | None = None) -> None:
+        """Open the state in `folders`; images of Debian come from `origin`. Raises StateError where another daemon uses it.
+
+        `registries` are the settings about them.
+        """
         self.folders = folders
         self.database = Database(folders.state)
         self.identity = self._identity()
         self.events = Events()
         self.volumes = Volumes(self.database, folders, self.events)
-        self.images = DaemonImages(folders, self.events, Table(self.database, "build"))
-        self.networks = ContainerNetworks(self.database, self.events, str(folders.state), self._find)
+        self.images = DaemonImages(folders, self.events, Table(self.database, "build"), registries or Registries(), origin or Origin())
+        self.networks = ContainerNetworks(self.database, self.events, folders, self.identity, self._find)
         self.layers = ContainerLayers(folders, self.images)
         self.control = GroupControl()
         services = Services(
@@ -78,32 +76,8 @@ class Engine:
         return self.control.version
 
     async def recover(self) -> None:
-        """Take over what a former daemon left: running containers go on, those that ended meanwhile are told, policies are honoured."""
-        running: list[Container] = []
-        ended: list[tuple[Container, Exit]] = []
-        for container in self.containers.all():
-            if not container.status.alive:
-                continue
-            folder = self.folders.container(container.id)
-            process = await self.services.runtime.find(folder)
-            if process is not None:
-                running.append(container)
-                self.containers.running.adopt(self.containers.life(container), process)
-            else:
-                ended.append((container, self.services.runtime.exit_of(folder) or Exit(UNKNOWN, time.time_ns())))
-        await asyncio.to_thread(self.networks.reconcile, running)
-        for container, exit_ in ended:
-            await self.containers.running.ended(self.containers.life(container), exit_)
-        for container in self.containers.all():
-            if not container.status.alive and container.status.status != "restarting" and wants_start_with_daemon(container):
-                await self._start_again(container)
-
-    async def _start_again(self, container: Container) -> None:
-        try:
-            await self.containers.start(container)
-        except (GasangError, OSError) as error:
-            container.status.error = str(error)
-            self.containers.save(container)
+        """Take over what a former daemon left."""
+        await Recovery(self.services, self.containers, self.execs).run()
 
     async def warm_up(self) -> None:
         """Have what the first container needs: programs compiled, layers that a crash of the host left half-written forgotten."""
@@ -118,5 +92,5 @@ class Engine:
                 life.watcher.cancel()
             if life.process:
                 life.process.close()
-        self.networks.host.close()
+        self.networks.close()
         self.database.close()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gasang.core.paths import data_folder
 
 
-@dataclass(frozen=True)
-class Folders:
+class Folders(NamedTuple):
     """The folders of one daemon."""
 
     state: Path
@@ -32,6 +31,11 @@ class Folders:
     def socket(self) -> Path:
         """Where docker clients connect."""
         return self.run / "docker.sock"
+
+    @property
+    def database(self) -> Path:
+        """What the daemon must not forget (records.py); where it is not, there has been no daemon."""
+        return self.state / "state.db"
 
     def container(self, key: str) -> Path:
         """What stays of a container: its layer, its log, its files."""

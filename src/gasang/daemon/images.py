@@ -12,24 +12,32 @@ from typing import Any, Final
 
 from gasang.core.errors import BadInputError, GasangError, NotFoundError, StateError, UsageError
 from gasang.daemon.containers.names import now
+from gasang.daemon.debian import DebianImages
 from gasang.daemon.events import Events
 from gasang.daemon.folders import Folders
 from gasang.daemon.records import Table
 from gasang.daemon.views import ImageView
 from gasang.images.containers import ContainerImage, Containers
 from gasang.images.content.content import Content
+from gasang.images.content.garbage import tidied
 from gasang.images.content.settling import recover
 from gasang.images.flat import pack_changes
-from gasang.images.reference import parse_reference
+from gasang.images.origin import Origin
+from gasang.images.reference import Reference, parse_reference
 from gasang.images.registry.credentials import Credentials, Keyring
 from gasang.images.registry.events import Event, Status
 from gasang.images.registry.platform import Platform, host_platform, parse_platform
 from gasang.images.registry.pull import pull
 from gasang.images.registry.push import push
+from gasang.images.registry.settings import Registries
+from gasang.images.registry.tags import tags_of
 
 Say = Callable[[dict[str, Any]], Awaitable[None]]
 SCRATCH: Final = "scratch"
 HUB: Final = "docker.io"
+UP_TO_DATE: Final = "Image is up to date for"
+DOWNLOADED: Final = "Downloaded newer image for"
+MADE: Final = "Made image"
 EMPTY_CONFIG: Final[dict[str, Any]] = {"Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]}
 
 
@@ -41,9 +49,11 @@ def missing(name: str) -> NotFoundError:
 class DaemonImages:
     """The images of a daemon."""
 
-    def __init__(self, folders: Folders, events: Events, cache: Table) -> None:
+    def __init__(self, folders: Folders, events: Events, cache: Table, registries: Registries, origin: Origin) -> None:
+        self.registries = registries
         self.content = Content(folders.state / "images")
         self.containers = Containers(self.content)
+        self._debian = DebianImages(self.content, origin)
         self._events = events
         self._cache = cache
         self._views: dict[str, ImageView] = {}
@@ -136,7 +146,22 @@ class DaemonImages:
     async def pull(self, name: str, platform: str, auth: Credentials | None, say: Say) -> None:
         """Pull an image and tell how it goes, in the API's words. Raises GasangError."""
         reference = parse_reference(name).qualified()
+        words = await self._pull_one(reference, platform, auth, say)
+        await say({"status": f"Status: {words} {reference.familiar()}"})
+
+    async def pull_all(self, name: str, platform: str, auth: Credentials | None, say: Say) -> None:
+        """Pull every tag of a repository. Raises GasangError; what came before stays."""
+        reference = parse_reference(name).qualified()
+        keyring = _keyring(auth, reference.registry)
+        found = {UP_TO_DATE}
+        for tag in await asyncio.to_thread(lambda: tags_of(reference, keyring=keyring, registries=self.registries)):
+            found.add(await self._pull_one(reference.at(tag=tag), platform, auth, say))
+        await say({"status": f"Status: {UP_TO_DATE if found == {UP_TO_DATE} else DOWNLOADED} {reference.familiar().repository}"})
+
+    async def _pull_one(self, reference: Reference, platform: str, auth: Credentials | None, say: Say) -> str:
+        """What became of it, in the API's words."""
         wanted = parse_platform(platform) if platform else None
+        made = await asyncio.to_thread(self._debian.choose, reference, wanted)
         await say(
             {
                 "status": f"Pulling from {reference.familiar().repository.removeprefix(f'{reference.registry}/')}",
@@ -144,15 +169,27 @@ class DaemonImages:
             }
         )
         before = self._id_of(str(reference))
-        image = await _with_events(
-            lambda listener: pull(reference, self.content, platform=wanted, keyring=_keyring(auth, reference.registry), listener=listener),
+        if made is not None:
+            await say({"status": made.reason})
+        image: ContainerImage = await _with_events(
+            lambda listener: (
+                made.make(listener)
+                if made is not None
+                else pull(
+                    reference,
+                    self.content,
+                    platform=wanted,
+                    keyring=_keyring(auth, reference.registry),
+                    registries=self.registries,
+                    listener=listener,
+                )
+            ),
             say,
         )
         digest = image.repository_digests[-1].partition("@")[2] if image.repository_digests else image.digest
         await say({"status": f"Digest: {digest}"})
-        words = "Image is up to date for" if before == image.id else "Downloaded newer image for"
-        await say({"status": f"Status: {words} {reference.familiar()}"})
         self._events.tell("image", "pull", str(reference.familiar()), {"name": reference.familiar().repository})
+        return UP_TO_DATE if before == image.id else MADE if made else DOWNLOADED
 
     def _id_of(self, name: str) -> str:
         try:
@@ -166,7 +203,10 @@ class DaemonImages:
         self.find(str(reference))
         await say({"status": f"The push refers to repository [{reference.repository}]"})
         digest = await _with_events(
-            lambda listener: push(reference, self.content, keyring=_keyring(auth, reference.registry), listener=listener), say
+            lambda listener: push(
+                reference, self.content, keyring=_keyring(auth, reference.registry), registries=self.registries, listener=listener
+            ),
+            say,
         )
         image = self.find(str(reference))
         await say({"status": f"{reference.tag}: digest: {digest} size: {image.manifest.size}"})
@@ -179,7 +219,7 @@ class DaemonImages:
         self, parent: ImageView, config: dict[str, Any], history: dict[str, Any], layer: Path | None, author: str = "", comment: str = ""
     ) -> ImageView:
         """An image of `parent` with one more step, and a layer made of an overlay's upper folder if there is one. It has no name yet."""
-        with self.content.leases.take() as lease:
+        with tidied(self.content), self.content.leases.take() as lease:
             base = self.find(parent.id) if parent.id else None
             layers, diff_ids = (list(base.layers), list(base.diff_ids)) if base else ([], [])
             if layer is not None:
@@ -294,11 +334,11 @@ def _keyring(auth: Credentials | None, registry: str) -> Keyring:
 async def _with_events(work: Callable[[Callable[[Event], None]], Any], say: Say) -> Any:
     """Do blocking work in a thread and pass on what it tells; of what comes faster than it leaves, the last of each layer's status."""
     loop = asyncio.get_running_loop()
-    pending: dict[tuple[str, str], Event] = {}
+    pending: dict[tuple[str, str, bool], Event] = {}
     news = asyncio.Event()
 
     def note(event: Event) -> None:
-        pending[event.layer, event.status] = event
+        pending[event.layer, event.status, event.total > 0] = event
         news.set()
 
     running = asyncio.ensure_future(asyncio.to_thread(work, lambda event: _later(loop, note, event)))
@@ -324,6 +364,8 @@ def line_of(event: Event) -> dict[str, Any]:
     if event.status in (Status.DOWNLOADING, Status.EXTRACTING, Status.PUSHING) and event.total:
         detail.update(current=event.current, total=event.total)
         line["progress"] = bar(event.current, event.total)
+    elif event.unit and event.total:
+        detail.update(current=event.current, total=event.total, **({} if event.unit == "bytes" else {"units": event.unit}))
     if event.layer:
         line["id"] = event.layer
     return line

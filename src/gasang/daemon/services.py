@@ -16,7 +16,7 @@ from gasang.daemon.containers.record import Container
 from gasang.daemon.events import Events
 from gasang.daemon.folders import Folders
 from gasang.daemon.images import DaemonImages
-from gasang.daemon.networks import ContainerNetworks
+from gasang.daemon.networks.joining import ContainerNetworks
 from gasang.daemon.records import Database
 from gasang.daemon.volumes import Volumes
 

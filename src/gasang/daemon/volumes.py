@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,12 @@ class Volumes:
         """A volume's record. Raises NotFoundError."""
         found = self._table.get(name)
         if found is None:
-            raise NotFoundError("no such volume", name[:80], "docker volume ls lists what is here")
+            raise NotFoundError("no such volume", name[:80], "gasang volume ls lists what is here")
         return found
 
-    def create(self, name: str, labels: dict[str, str], driver: str = "local", options: dict[str, str] | None = None) -> dict[str, Any]:
+    def create(
+        self, name: str, labels: dict[str, str], driver: str = "local", options: dict[str, str] | None = None, *, anonymous: bool = False
+    ) -> dict[str, Any]:
         """The volume of a name, made if it is not there; an empty name gets a new one. Raises UsageError, UnsupportedError."""
         if driver not in ("", "local"):
             raise UnsupportedError(f"volume driver {driver[:40]!r}", "there is only 'local'", "leave the driver out")
@@ -48,7 +51,7 @@ class Volumes:
         if name in self._table:
             return self._table[name]
         made = name or new_id()
-        if not name:
+        if anonymous or not name:
             labels = {**labels, ANONYMOUS: ""}
         data = self._folders.volume(made) / "_data"
         data.mkdir(parents=True, exist_ok=True)
@@ -64,6 +67,12 @@ class Volumes:
         self._table.put(made, record)
         self._events.tell("volume", "create", made, {"driver": "local"})
         return record
+
+    def recover(self) -> None:
+        """Forget volumes whose removal was broken off."""
+        for name in self._table:
+            if not self._folders.volume(name).exists():
+                self._table.drop(name)
 
     def folder(self, name: str) -> Path:
         """Where a volume's files are."""
@@ -81,8 +90,11 @@ class Volumes:
         self.find(name)
         if users:
             raise StateError(f"remove {name}", f"volume is in use - [{', '.join(users)}]", "remove these containers first")
+        gone = self._folders.scratch() / f"volume-{new_id()}"  # emptied by the next daemon, should this one be killed
+        with suppress(FileNotFoundError):
+            self._folders.volume(name).rename(gone)
         self._table.drop(name)
-        shutil.rmtree(self._folders.volume(name), ignore_errors=True)
+        shutil.rmtree(gone, ignore_errors=True)
         self._events.tell("volume", "destroy", name, {"driver": "local"})
 
 

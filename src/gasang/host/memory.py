@@ -100,3 +100,13 @@ def drop_code_pages(library: str) -> None:
     for text in ranges:
         start, end = (int(part, 16) for part in text.split("-"))
         libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
+
+
+def trim_heap() -> None:
+    """Give the host back what the C library keeps of memory that was freed; where it cannot, nothing happens.
+
+    A thread's large work leaves the library holding several times of what is in use.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(ctypes.c_size_t(0))

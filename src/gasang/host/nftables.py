@@ -273,6 +273,16 @@ class Netfilter:
         answers = self._socket.dump(_message(_GET_TABLE, 0, 0, b"", "the list of tables"))
         return [(answer.body[0], _name(answer, 1)) for answer in answers if len(answer.body) >= 4]
 
+    def has_table(self, family: int, table: str) -> bool:
+        """Whether there is a table of that name."""
+        try:
+            self._socket.send([_message(_GET_TABLE, family, 0, text(1, table), f"table {table}")])
+        except NetlinkError as error:
+            if error.number != errno.ENOENT:
+                raise
+            return False
+        return True
+
     def counted(self, what: str) -> int:
         """How many chains or rules there are in all."""
         return len(self._socket.dump(_message({"chains": _GET_CHAIN, "rules": _GET_RULE}[what], 0, 0, b"", f"the list of {what}")))

@@ -118,10 +118,18 @@ def _port(name: str, flag: int) -> Message:
     return Message(NEW_LINK, 0, _header() + text(_NAME, name) + slave, f"interface {name}")
 
 
-def set_up(index: int, *, quiet: bool = False) -> Message:
-    """Set an interface up; `quiet`: without an IPv6 link-local address."""
-    no_address = nested(_AF_SPEC, nested(socket.AF_INET6, u8(_ADDRESS_GENERATION, _GENERATE_NONE))) if quiet else b""
-    return Message(NEW_LINK, 0, _header(index, UP, UP) + no_address, f"interface {index}")
+def set_up(index: int) -> Message:
+    """Set an interface up."""
+    return Message(NEW_LINK, 0, _header(index, UP, UP), f"interface {index}")
+
+
+def without_link_local(index: int) -> Message:
+    """Let an interface come up without an IPv6 link-local address, and so without looking for others who have it.
+
+    A message of its own: in one that also sets the interface up, the kernel does that first, and the address is there by then.
+    """
+    no_address = nested(_AF_SPEC, nested(socket.AF_INET6, u8(_ADDRESS_GENERATION, _GENERATE_NONE)))
+    return Message(NEW_LINK, 0, _header(index) + no_address, f"interface {index}")
 
 
 def delete_link(name: str) -> Message:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import posixpath
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 from gasang.core.errors import GasangError, PermissionDeniedError
+from gasang.host.mounts import FSMOUNT_CLOEXEC, MOUNT_ATTR_NODEV
 from gasang.host.syscalls import number
 
 _FSOPEN_CLOEXEC: Final = 1
@@ -50,7 +52,7 @@ def overlay(lowers: Sequence[Path], upper: Path | None = None, work: Path | None
             for key, value in _options(lowers, upper, work):
                 call("fsconfig", context, _SET_STRING, key.encode(), value.encode(), 0)
             call("fsconfig", context, _CREATE, None, None, 0)
-            return call("fsmount", context, 1, 0)
+            return call("fsmount", context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NODEV)  # an image may have nodes of the host's disks
         finally:
             os.close(context)
     except PermissionError as error:
@@ -66,6 +68,11 @@ def _options(lowers: Sequence[Path], upper: Path | None, work: Path | None) -> l
     if upper is not None and work is not None:
         options += [("upperdir", str(upper)), ("workdir", str(work)), ("redirect_dir", "off"), ("metacopy", "off")]
     return options
+
+
+def absolute(path: str) -> str:
+    """A path as a root sees it: one slash at its head (POSIX lets two be something else), no dots, and none but "/" at its end."""
+    return posixpath.normpath("/" + path.lstrip("/"))
 
 
 def open_within(root: int, path: str, flags: int, mode: int = 0) -> int:

@@ -1,6 +1,6 @@
 """A Debian system from packages, without root and without running any of it: what debootstrap's first stage leaves, as entries.
 
-All packages are unpacked; none is configured. `guest/configure` does that inside the machine, at the image's first boot.
+All packages are unpacked; none is configured. `guest/configure` does that: in a container, or inside the machine at its first boot.
 """
 
 from __future__ import annotations
@@ -31,13 +31,17 @@ _FSTAB = """\
 """
 
 
+_NO_FSTAB = "# What is mounted is for whoever runs the container to say.\n"
+
+
 @dataclass(frozen=True, slots=True)
 class System:
-    """What identifies the system to be made: Debian's suite and codename, architecture, and the mirror its apt will ask."""
+    """What identifies the system to be made: Debian's suite, architecture, the mirror its apt will ask, whether it has a root disk."""
 
     suite: str
     architecture: str
     mirror: str
+    has_disk: bool = True
 
 
 def bootstrap(system: System, packages: Iterable[Path], spool: Spool, advance: Callable[[int], None] = lambda done: None) -> list[Entry]:
@@ -69,7 +73,7 @@ def _settings(system: System) -> Iterable[Entry]:
     """What debootstrap writes itself, and what says where the root disk is."""
     files = {
         "etc/apt/sources.list": "".join(f"{line}\n" for line in sources(system)),
-        "etc/fstab": _FSTAB,
+        "etc/fstab": _FSTAB if system.has_disk else _NO_FSTAB,
         "etc/hostname": "debian\n",
         "etc/hosts": _HOSTS,
         "etc/resolv.conf": "",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 from gasang.core.errors import BadInputError
 from gasang.images.containers import ContainerImage, Containers
 from gasang.images.content.content import Content
+from gasang.images.content.garbage import tidied
 from gasang.images.layers.pack import Layer, LayerWriter, pack_stream
 from gasang.images.layers.stream import inflate
 from gasang.images.layers.walk_tree import write_changes, write_tree
@@ -40,7 +41,7 @@ def import_tar(
     """
     stream = iter(pieces)
     containers = Containers(content)
-    with content.leases.take() as lease:
+    with tidied(content), content.leases.take() as lease:
         layer = pack_stream(content, lease.hold, inflate(lambda: next(stream, b""), "archive to import"))
         chosen = platform or host_platform()
         config = {
@@ -58,7 +59,7 @@ def commit(
     Raises UnsupportedError for an overlay that a layer cannot say, OutOfSpaceError.
     """
     containers = Containers(content)
-    with content.leases.take() as lease:
+    with tidied(content), content.leases.take() as lease:
         if base is not None:
             lease.hold(base.digest, base.id, *(layer.digest for layer in base.layers), *base.diff_ids)
         layer = pack_changes(content, lease.hold, upper)
@@ -107,8 +108,8 @@ def _now() -> str:
     return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
-def pieces_of(path: Path) -> Iterator[bytes]:
-    """A file's content, in pieces. Raises GasangError where it cannot be read."""
+def pieces_of(path: Path) -> Generator[bytes, None, None]:
+    """A file's content, in pieces; closing the generator closes the file. Raises GasangError where it cannot be read."""
     try:
         with path.open("rb", buffering=0) as file:
             while piece := file.read(1 << 18):

@@ -8,13 +8,18 @@ from pathlib import Path
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
 
 
+AUTO, REGISTRY, MIRROR = "auto", "registry", "mirror"
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """A mirror, the keys one of which must have signed its release file, and how long it may send nothing, in seconds.
 
-    Without `keyring` these are Debian's keys, as the host has them.
+    Without `keyring` these are Debian's keys, as the host has them. `debian` is where container images of Debian's suites come from: their
+    registry, packages of the mirror, or AUTO: the registry unless it cannot be reached.
     """
 
     mirror: str = DEFAULT_MIRROR
     keyring: Path | None = None
     timeout: float = 30.0
+    debian: str = AUTO

@@ -9,7 +9,7 @@ from gasang.core.errors import UsageError
 
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
-_REGISTRY = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::[0-9]{{1,5}})?")
+REGISTRY = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::[0-9]{{1,5}})?")
 _NAME = re.compile(rf"{_PART}(?:/{_PART})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -66,7 +66,7 @@ def parse_reference(text: str) -> Reference:
         _NAME.fullmatch(name) is not None
         and not _HEX.fullmatch(rest)
         and len(registry) + len(name) < LONGEST
-        and (not registry or _REGISTRY.fullmatch(registry) is not None)
+        and (not registry or REGISTRY.fullmatch(registry) is not None)
         and (_TAG.fullmatch(tag) is not None if colon else True)
         and (_DIGEST.fullmatch(digest) is not None if "@" in text else True)
     )
@@ -84,3 +84,13 @@ def _split_registry(text: str) -> tuple[str, str]:
 
 def _is_registry(component: str) -> bool:
     return "." in component or ":" in component or component == "localhost" or component != component.lower()
+
+
+def is_tag(text: str) -> bool:
+    """Whether that may be a tag."""
+    return _TAG.fullmatch(text) is not None
+
+
+def split_registry(text: str) -> tuple[str, str]:
+    """(registry, rest) of what begins as an image's name does; the registry is "" where none is named."""
+    return _split_registry(text)

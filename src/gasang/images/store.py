@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from gasang.core.errors import BadInputError, NotFoundError, StateError
@@ -29,6 +30,12 @@ KERNEL = "application/vnd.gasang.vm.kernel"
 INITRD = "application/vnd.gasang.vm.initrd"
 KIND = "org.gasang.kind"
 """The annotation that tells what runs an image of the index; a virtual machine's has none."""
+
+
+ARCHITECTURE = "riscv64"
+"""The architecture of machines where none is named."""
+ARCHITECTURE_NOTE = "org.gasang.architecture"
+"""The annotation that tells an image's; one of ARCHITECTURE has none."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,11 @@ class Image:
 
 
 class Store(Content):
-    """The images of virtual machines in a store."""
+    """The images of virtual machines in a store: those of `architecture` are found, made and removed by reference, all are listed."""
+
+    def __init__(self, root: Path, architecture: str = ARCHITECTURE) -> None:
+        super().__init__(root)
+        self.architecture = architecture
 
     # reading
 
@@ -74,9 +85,16 @@ class Store(Content):
 
     def _entry(self, reference: str) -> Entry:
         for entry in self.entries():
-            if entry.notes.get(REFERENCE) == reference and not entry.notes.get(KIND):
+            if self._is(entry, reference):
                 return entry
         raise NotFoundError(f"image {reference}", "it is not here", f"try gasang pull {reference}")
+
+    def _is(self, entry: Entry, reference: str) -> bool:
+        notes = entry.notes
+        return not notes.get(KIND) and (notes.get(REFERENCE), notes.get(ARCHITECTURE_NOTE, ARCHITECTURE)) == (reference, self.architecture)
+
+    def _others(self, entries: list[Entry], reference: str) -> list[Entry]:
+        return [entry for entry in entries if not self._is(entry, reference)]
 
     def _image(self, entry: Entry) -> Image:
         subject = _subject(entry)
@@ -137,9 +155,10 @@ class Store(Content):
         }  # fmt: skip
         blob = self.add_bytes(canonical(manifest), MANIFEST)
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        entry = Entry(blob, {REFERENCE: reference, CREATED: created})
+        notes = {REFERENCE: reference, CREATED: created}
+        entry = Entry(blob, notes if self.architecture == ARCHITECTURE else {**notes, ARCHITECTURE_NOTE: self.architecture})
         with self.changing_index() as entries:
-            entries[:] = [*_others(entries, reference), entry]
+            entries[:] = [*self._others(entries, reference), entry]
         return self._image(entry)
 
     def remove(self, reference: str) -> Image:
@@ -150,7 +169,7 @@ class Store(Content):
         except BadInputError:
             image = _named(entry, (), {})
         with self.changing_index() as entries:
-            entries[:] = _others(entries, reference)
+            entries[:] = self._others(entries, reference)
         return image
 
     def _collect(self) -> None:
@@ -159,10 +178,6 @@ class Store(Content):
         with locked(self.lock), suppress(OSError):  # indexes are written beside, under that lock
             for path in self.root.glob(f"{NEW}*"):
                 path.unlink()
-
-
-def _others(entries: list[Entry], reference: str) -> list[Entry]:
-    return [entry for entry in entries if entry.notes.get(REFERENCE) != reference or entry.notes.get(KIND)]
 
 
 class BlobWriter(io.RawIOBase):
@@ -196,4 +211,3 @@ def _subject(entry: Entry) -> str:
 
 def _named(entry: Entry, layers: tuple[Blob, ...], config: dict[str, Any]) -> Image:
     return Image(entry.notes.get(REFERENCE, ""), entry.manifest.digest, entry.notes.get(CREATED, ""), layers, config)
-

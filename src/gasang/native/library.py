@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gasang.native.apart import made_apart
 from gasang.native.border import Border, border_from, border_of, callable_at
 from gasang.native.build import compile_object, object_key
 from gasang.native.cache import ObjectCache, key_of
@@ -49,7 +50,10 @@ class Library:
 
 
 def load_library(name: str, folders: Iterable[str], make: Callable[[], Parts], cache: ObjectCache | None = None) -> Library:
-    """The library made of the Python files in `folders`; `make` is called only where the cache has no sound entry for what they say now."""
+    """The library made of the Python files in `folders`.
+
+    `make` is called only where the cache has no sound entry for what they say now: in another process if it can be imported there by name.
+    """
     cache = cache or ObjectCache()
     key = object_key(key_of(name, *sources(folders), *own_sources()), OPTIMISE)
     found = cache.load(key)
@@ -58,7 +62,7 @@ def load_library(name: str, folders: Iterable[str], make: Callable[[], Parts], c
             return Library(found)
         except ValueError:
             pass  # an entry that does not fit together is as good as none
-    raw = _compile(make())
+    raw = made_apart(compile_library, make) or compile_library(make())
     cache.store(key, raw)
     return Library(raw)
 
@@ -80,7 +84,8 @@ def own_sources() -> list[bytes]:
     return sources([os.path.dirname(__file__)])
 
 
-def _compile(parts: Parts) -> bytes:
+def compile_library(parts: Parts, _: bytes = b"") -> bytes:
+    """A library's entry for the cache."""
     from gasang.native.llvm import ModuleEmitter
 
     lines = [f"{_ENTRY} {border_of(function).line()}" for function in parts.entries]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
 from typing import Final
 
-from gasang.core.errors import GasangError
+from gasang.core.errors import GasangError, StateError
 from gasang.host import rtnetlink, sysctls
 from gasang.host.netlink import ROUTE, NetlinkError, Socket
 from gasang.network import cables, forwarding, names, rules
@@ -20,7 +20,6 @@ from gasang.network.firewall import choose
 from gasang.network.forwarding import Before
 from gasang.network.spec import Network, Published
 
-DEFAULT_BRIDGE: Final = "gasang"
 _MISSING: Final = frozenset({errno.ENODEV})
 
 
@@ -53,21 +52,16 @@ class Bridges:
         present = self._present.get(network)
         return present[1] if present else None
 
-    def free_name(self) -> str:
-        """A name for the default network's bridge that no interface has."""
-        taken = {link.name for link in self.links()}
-        return next(name for number in range(len(taken) + 1) if (name := f"{DEFAULT_BRIDGE}{number}") not in taken)
-
     def raise_up(self, network: Network, published: Sequence[Published]) -> int:
         """Make the network's bridge and let its rules hold; the bridge's number.
 
-        Raises NetlinkError and PermissionDeniedError; then nothing of it is left.
+        Raises StateError where the host has an interface of its name, NetlinkError, PermissionDeniedError; then nothing of it is left.
         """
         ipv6 = any(":" in subnet.subnet for subnet in network.subnets)
         outside = self._before.outside
         if not network.spec.internal:
             self._before = forwarding.turn_on(self._before, self.links(), ipv6=ipv6, store=self._store)
-        self.route.send([rtnetlink.new_bridge(network.bridge, names.bridge_address(self._tag, network.id), network.spec.mtu)])
+        self._make(network)
         try:
             self._parameters(network)
             number = self._address(network)
@@ -78,6 +72,15 @@ class Bridges:
             self._delete([network.bridge])
             raise
         return number
+
+    def _make(self, network: Network) -> None:
+        try:
+            self.route.send([rtnetlink.new_bridge(network.bridge, names.bridge_address(self._tag, network.id), network.spec.mtu)])
+        except NetlinkError as error:
+            if error.number != errno.EEXIST:
+                raise
+            subject, cause = f"bridge {network.bridge} of network {network.name}", "an interface of that name is there and not ours"
+            raise StateError(subject, cause, "remove that one, or make the network with another name for its bridge") from error
 
     def adopt(self, network: Network) -> bool:
         """Take over the network's bridge as it stands; False if it is not there."""
@@ -137,6 +140,11 @@ class Bridges:
             self.route.send([rtnetlink.hairpin_port(host_interface)])
         self._firewall.publish(published)
 
+    def mend(self, published: Sequence[Published]) -> None:
+        """Make the rules anew if somebody has flushed them together with his own."""
+        if self._present and self._firewall.lost():
+            self.write_rules(published)
+
     def withdraw(self, published: Sequence[Published]) -> None:
         """Undo `publish`."""
         self._firewall.withdraw(published)
@@ -169,7 +177,8 @@ class Bridges:
 
     def _address(self, network: Network) -> int:
         number = rtnetlink.link_of(self.route.send([rtnetlink.get_link(network.bridge)])[0]).index
-        messages = [rtnetlink.set_up(number, quiet=not any(":" in subnet.subnet for subnet in network.subnets))]
+        quiet = not any(":" in subnet.subnet for subnet in network.subnets)
+        messages = [*([rtnetlink.without_link_local(number)] if quiet else []), rtnetlink.set_up(number)]
         for subnet in network.subnets:
             prefix = int(subnet.subnet.partition("/")[2])
             messages.append(rtnetlink.new_address(number, ip_address(subnet.gateway).packed, prefix))

@@ -72,7 +72,8 @@ def inner_messages(wanted: Plug, index: int) -> list[netlink.Message]:
     """What is to be done inside, where the cable's end has the number `index`."""
     addresses = [(text, *text.split("/")) for text in wanted.addresses]
     ipv6 = any(":" in text for text in wanted.addresses)
-    messages = [rtnetlink.set_up(rtnetlink.LOOPBACK_INDEX), rtnetlink.set_up(index, quiet=not ipv6)]
+    messages = [rtnetlink.set_up(rtnetlink.LOOPBACK_INDEX)]
+    messages += [rtnetlink.set_up(index)] if ipv6 else [rtnetlink.without_link_local(index), rtnetlink.set_up(index)]
     messages += [rtnetlink.new_address(index, _packed(address), int(prefix)) for _, address, prefix in addresses]
     messages += [rtnetlink.default_route(index, _packed(gateway)) for gateway in wanted.gateways]
     return messages

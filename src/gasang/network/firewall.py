@@ -5,10 +5,12 @@ Then the proxy passes on what is published, and machines do not reach the outsid
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from typing import Protocol
 
+from gasang.host.netlink import NetlinkError
 from gasang.host.nftables import INET, Netfilter
 from gasang.network import names, rules
 from gasang.network.iptables import Iptables
@@ -33,6 +35,9 @@ class Firewall(Protocol):
 
     def withdraw(self, published: Sequence[Published]) -> None:
         """None for these any more."""
+
+    def lost(self) -> bool:
+        """Whether somebody else has taken the rules away."""
 
     def clear(self) -> None:
         """No rules."""
@@ -73,8 +78,16 @@ class Nftables:
     def withdraw(self, published: Sequence[Published]) -> None:
         """An element a port."""
         messages = rules.withdraw(self._table, published)
-        if messages:
-            self._netfilter.commit(messages)
+        try:
+            if messages:
+                self._netfilter.commit(messages)
+        except NetlinkError as error:
+            if error.number != errno.ENOENT:  # whoever flushed the rules took these as well
+                raise
+
+    def lost(self) -> bool:
+        """One question."""
+        return not self._netfilter.has_table(INET, self._table)
 
     def clear(self) -> None:
         """The table goes."""
@@ -114,6 +127,10 @@ class NoFirewall:
 
     def withdraw(self, published: Sequence[Published]) -> None:
         """Nothing to be done."""
+
+    def lost(self) -> bool:
+        """There is nothing to lose."""
+        return False
 
     def clear(self) -> None:
         """Nothing to be done."""

@@ -6,6 +6,9 @@ anything is changed), and undo it when the last network goes. Two things make th
 - The interfaces that were there when we turned forwarding on are `outside`: our rules drop what would now pass between two of them.
 - If an interface that others route through (a bridge, a tunnel) came since, someone else relies on forwarding: then it stays on.
 
+The kernel's switch moves others along: forwarding of every interface, and for IPv4 whether redirections are heeded, which an administrator
+may have turned off. They are remembered too, and put back after the switch.
+
 IPv6 hosts that forward ignore router advertisements, from which they may have their own address and route; those that listened to them
 are told to go on listening.
 """
@@ -45,7 +48,8 @@ def turn_on(before: Before, links: Iterable[Link], *, ipv6: bool, store: Callabl
     changes = {name: value for name, value in wanted.items() if name not in before.parameters and sysctls.read(name) not in (None, value)}
     if not changes:
         return before
-    old = {name: sysctls.read(name) or "" for name in changes}
+    links = list(links)
+    old = {name: sysctls.read(name) or "" for name in changes} | _moved_along(changes, links)
     outside = before.outside or tuple(sorted(link.name for link in links if link.name != "lo"))
     after = Before({**before.parameters, **old}, outside)
     store(after)
@@ -60,11 +64,26 @@ def put_back(before: Before, links: Iterable[Link]) -> Before:
     if not any(link.kind in _ROUTED_KINDS and link.name not in known for link in links):
         # Forwarding goes off first: only then may interfaces listen to routers as they did before.
         for name in sorted(before.parameters, key=lambda name: name not in (FORWARD4, FORWARD6)):
-            sysctls.write(name, before.parameters[name])
+            if sysctls.read(name) not in (None, before.parameters[name]):
+                sysctls.write(name, before.parameters[name])
     return Before()
+
+
+def _moved_along(changes: Iterable[str], links: Iterable[Link]) -> dict[str, str]:
+    """What the kernel changes together with these, as it is now (inet_forward_change and addrconf_fixup_forwarding in its source)."""
+    moved = ["net/ipv4/conf/all/accept_redirects"] if FORWARD4 in changes else []
+    for switch, family in ((FORWARD4, "ipv4"), (FORWARD6, "ipv6")):
+        if switch in changes:
+            moved += [f"net/{family}/conf/{name}/forwarding" for name in ("default", *(link.name for link in links if _is_plain(link)))]
+    return {name: value for name in moved if (value := sysctls.read(name)) is not None}
+
+
+def _is_plain(link: Link) -> bool:
+    """Whether its name can stand in a path."""
+    return "/" not in link.name and link.name != os.curdir
 
 
 def _listening(links: Iterable[Link]) -> dict[str, str]:
     """Interfaces that take router advertisements as long as they do not forward: told to take them anyway."""
-    names = [f"net/ipv6/conf/{link.name}/accept_ra" for link in links if "/" not in link.name and link.name != os.curdir]
+    names = [f"net/ipv6/conf/{link.name}/accept_ra" for link in links if _is_plain(link)]
     return {name: "2" for name in names if sysctls.read(name) == "1"}

@@ -17,6 +17,7 @@ from gasang.core.errors import UsageError
 # An interface's name has 15 characters.
 _CABLE = "gv{tag}{number}"
 _BRIDGE = "gs{tag}{number}"
+_DEFAULT_BRIDGE = "gasang-{tag}"
 _OUR_BRIDGE_ADDRESS: Final = bytes((0x02, 0x67, 0x73))
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
 _INTERFACE: Final = re.compile(r"[^\s/:\0%]{1,15}")
@@ -24,7 +25,7 @@ _TAG: Final = re.compile(r"[0-9a-f]{4}")
 
 
 def tag_of(identity: str) -> str:
-    """The tag of an instance, from what tells it from others (the path of its state)."""
+    """The tag of an instance, from what tells it from others (the id of its state)."""
     return hashlib.sha256(identity.encode()).hexdigest()[:4]
 
 
@@ -56,6 +57,11 @@ def cable(tag: str, endpoint: str) -> str:
 def bridge(tag: str, network: str) -> str:
     """The name of a network's bridge."""
     return _BRIDGE.format(tag=tag, number=network[:9])
+
+
+def default_bridge(tag: str) -> str:
+    """The name of the default network's bridge: like all others it tells whose it is, and no instance has another's."""
+    return _DEFAULT_BRIDGE.format(tag=tag)
 
 
 def bridge_address(tag: str, network: str) -> bytes:

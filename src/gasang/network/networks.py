@@ -12,13 +12,12 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import count
 from typing import Any, Final
 
 from gasang.core.errors import GasangError, NotFoundError, StateError
-from gasang.network import cables, names, ports
+from gasang.network import cables, names, placing, ports
 from gasang.network.bridges import Bridges
-from gasang.network.dns.upstream import PATH, SERVER, checked_resolver
+from gasang.network.dns.upstream import PATH, SERVER
 from gasang.network.forwarding import Before
 from gasang.network.naming import Naming
 from gasang.network.proxy import Proxy
@@ -169,6 +168,7 @@ class Networks:
                 return
             self._forgotten(current)
             self._note_unused(current.network)
+            self._keep_answering(current)
             if dying:
                 self._dying_since[current.host_interface] = time.monotonic()
                 return
@@ -277,15 +277,16 @@ class Networks:
     def _raised(self, network: Network) -> tuple[Network, int]:
         number = self._bridges.number(network.id)
         if number is not None:
+            self._bridges.mend(self._published())
             return network, number
         if not self.endpoints(network.id):
             network = self._registry.refreshed(network)
         return network, self._bridges.raise_up(network, self._published())
 
     def _joined(self, network: Network, bridge: int, namespace: int, spec: EndpointSpec) -> Endpoint:
-        endpoint = self._place(network, spec)
+        endpoint = placing.place(self._registry, self._tag, network, spec, self.endpoints(machine=spec.machine))
         try:
-            cables.plug(self._bridges.route, _plug(network, endpoint, bridge), namespace)
+            cables.plug(self._bridges.route, placing.plug(network, endpoint, bridge), namespace)
             try:
                 return replace(endpoint, dns=self._naming.asked_by(network, endpoint, namespace))
             except (GasangError, OSError):
@@ -295,31 +296,11 @@ class Networks:
             self._registry.release(endpoint)
             raise
 
-    def _place(self, network: Network, spec: EndpointSpec) -> Endpoint:
-        identity = names.new_id()
-        others = self.endpoints(machine=spec.machine)
-        interface = names.checked_interface(spec.interface) if spec.interface else _free_interface(others)
-        mac = names.checked_hardware_address(spec.mac) if spec.mac else ""
-        resolvers = tuple(checked_resolver(text) for text in spec.resolvers)
-        ipv4, ipv6 = self._registry.take(network, spec)
-        gateways = self._registry.gateways(network)
-        routed = spec.default_route and not network.spec.internal and not any(other.default_route for other in others)
-        return Endpoint(
-            id=identity,
-            network=network.id,
-            machine=spec.machine,
-            interface=interface,
-            host_interface=names.cable(self._tag, identity),
-            mac=mac or names.machine_address(ipv4, identity),
-            name=spec.name,
-            aliases=spec.aliases,
-            ipv4=ipv4,
-            ipv6=ipv6,
-            gateway4=gateways.get(4, "") if not network.spec.internal else "",
-            gateway6=gateways.get(6, "") if not network.spec.internal else "",
-            default_route=routed,
-            resolvers=resolvers,
-        )
+    def _keep_answering(self, gone: Endpoint) -> None:
+        """A machine that was told to ask us goes on asking, in networks without names too; so the next daemon must answer it again."""
+        others = self.endpoints(machine=gone.machine)
+        if others and gone.dns == (SERVER,) and not any(other.dns == (SERVER,) for other in others):
+            self._remember(replace(others[0], dns=gone.dns))
 
     def _reroute(self, machine: str, namespace: int) -> None:
         with self._lock:
@@ -369,24 +350,6 @@ class Networks:
         for network in unused:
             self._registry.drop(network)
             self._unused_since.pop(network.id, None)
-
-
-def _plug(network: Network, endpoint: Endpoint, bridge: int) -> cables.Plug:
-    return cables.Plug(
-        endpoint.host_interface,
-        bridge,
-        not network.spec.icc,
-        endpoint.interface,
-        endpoint.mac,
-        network.spec.mtu,
-        tuple(text for text in (endpoint.ipv4, endpoint.ipv6) if text),
-        tuple(text for text in (endpoint.gateway4, endpoint.gateway6) if text and endpoint.default_route),
-    )
-
-
-def _free_interface(others: Sequence[Endpoint]) -> str:
-    taken = {other.interface for other in others}
-    return next(name for number in count() if (name := f"eth{number}") not in taken)
 
 
 def _due(since: dict[str, float], before: float) -> list[str]:

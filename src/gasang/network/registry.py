@@ -58,7 +58,7 @@ class Registry:
         identity = names.new_id()
         pools = [Pool(subnet) for subnet in self._wanted(spec, identity)]
         self._check_collisions(pools)
-        bridge = names.checked_interface(spec.bridge) if spec.bridge else self._bridge_name(spec, identity)
+        bridge = names.checked_interface(self._bridge_name(spec, identity))
         network = Network(identity, spec, tuple(pool.spec for pool in pools), bridge, time.time_ns())
         self._keep(network, pools)
         return network
@@ -85,7 +85,11 @@ class Registry:
         self._store("network", network.id, None)
 
     def refreshed(self, network: Network) -> Network:
-        """The network, about to be used again: where we chose its subnet and the host has got it meanwhile, it has another now."""
+        """The network, about to be used again: where we chose its subnet and the host has got it meanwhile, it has another now.
+
+        The name of its bridge is ours in any case: a state that was copied or taken along names another instance's.
+        """
+        network = self._with_own_bridge(network)
         if any(Pool(subnet).family == 4 for subnet in network.spec.subnets):
             return network
         host = subnets.in_use(self._bridges.route)
@@ -96,6 +100,13 @@ class Registry:
         pools = [Pool(chosen) if pool.family == 4 else pool for pool in pools]
         network = replace(network, subnets=tuple(pool.spec for pool in pools))
         self._keep(network, pools)
+        return network
+
+    def _with_own_bridge(self, network: Network) -> Network:
+        bridge = self._bridge_name(network.spec, network.id)
+        if bridge != network.bridge:
+            network = replace(network, bridge=bridge)
+            self._keep(network, self._pools[network.id])
         return network
 
     def take(self, network: Network, spec: EndpointSpec) -> tuple[str, str]:
@@ -140,7 +151,7 @@ class Registry:
         self._store("network", network.id, network.to_json())
 
     def _bridge_name(self, spec: NetworkSpec, identity: str) -> str:
-        return self._bridges.free_name() if spec.name == BRIDGE else names.bridge(self._tag, identity)
+        return spec.bridge or (names.default_bridge(self._tag) if spec.name == BRIDGE else names.bridge(self._tag, identity))
 
     def _wanted(self, spec: NetworkSpec, identity: str) -> Sequence[SubnetSpec]:
         chosen = list(spec.subnets)

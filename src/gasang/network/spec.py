@@ -68,7 +68,7 @@ class NetworkSpec(Record):
     """A network that is wanted. No subnets: one is found that collides with nothing.
 
     `internal`: no way out of it and none in. `icc`: its members reach each other. `masquerade`: they go out under the host's address.
-    `publish_on`: addresses of the host on which ports are published when none is named.
+    `publish_on`: addresses of the host on which ports are published when none is named. `attachable` is kept for who asks.
     """
 
     name: str
@@ -81,6 +81,7 @@ class NetworkSpec(Record):
     mtu: int = 0
     bridge: str = ""
     publish_on: tuple[str, ...] = LOOPBACK
+    attachable: bool = False
     labels: dict[str, str] = field(default_factory=dict)
     options: dict[str, str] = field(default_factory=dict)
 
@@ -111,7 +112,7 @@ class EndpointSpec(Record):
     """A place in a network that is wanted. `machine` is the id of the machine; an empty interface or address is chosen.
 
     `default_route`: if the machine has none yet, its default route goes by this network. `resolvers`: addresses of whom names from
-    elsewhere are asked (empty: the host's).
+    elsewhere are asked (empty: the host's). `links`, each ALIAS=NAME: how this machine alone calls others of the network.
     """
 
     machine: str
@@ -123,6 +124,7 @@ class EndpointSpec(Record):
     mac: str = ""
     default_route: bool = True
     resolvers: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,7 @@ class Endpoint(Record):
     default_route: bool = True
     dns: tuple[str, ...] = ()
     resolvers: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
     published: tuple[Published, ...] = field(default=(), metadata={"of": Published})
 
     def address(self, family: int) -> str:

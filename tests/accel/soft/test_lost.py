@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gasang.accel.soft.hart import Hart
-from gasang.accel.soft.lost import MACHINE_DIED, PATIENCE, ROUNDS, LostGuestError, Watch, goes_around
+from gasang.accel.soft.lost import PATIENCE, ROUNDS, LostGuestError, Watch, goes_around
 from gasang.accel.soft.machine import SoftMachine
+from gasang.core.errors import MachineDiedError
 from gasang.cpus.riscv64 import exits
 from gasang.cpus.riscv64.clock import TIMEBASE
 from gasang.cpus.riscv64.isa import rv64
@@ -95,7 +96,8 @@ def test_a_lost_guest_ends_with_a_sentence(what: str, make_machine: Maker) -> No
     error = told(make_machine(program))
     assert error.subject == "guest, hart 0"
     assert words in error.cause
-    assert error.exit_code == MACHINE_DIED
+    assert isinstance(error, MachineDiedError)
+    assert error.exit_code == 125
     assert "\n" not in str(error)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gasang.cli.containers.documents import flat, show
 from gasang.cli.containers.figures import row
 from gasang.cli.containers.filters import query_of
-from gasang.cli.containers.kinds import CONTAINER, VM, is_container
+from gasang.cli.containers.kinds import ARCH, CONTAINER, VM, is_container
 from gasang.cli.containers.shown import ago, port_texts, short_id, shortened, stamp
 from gasang.cli.options import Parsed
 from gasang.core.errors import UsageError
@@ -122,11 +122,17 @@ def test_figures_from_two_samples() -> None:
     ],
 )
 def test_which_kind_a_reference_means(text: str, container: bool) -> None:
-    assert is_container(text, Parsed("pull", {VM.name: False, CONTAINER.name: False}, (), ())) is container
-    assert is_container(text, Parsed("pull", {VM.name: True, CONTAINER.name: False}, (), ())) is False
-    assert is_container(text, Parsed("pull", {VM.name: False, CONTAINER.name: True}, (), ())) is True
+    def means(vm: bool = False, container: bool = False, arch: str | None = None) -> bool:
+        return is_container(text, Parsed("pull", {VM.name: vm, CONTAINER.name: container, ARCH.name: arch}, (), ()))
+
+    assert means() is container
+    assert means(vm=True) is False
+    assert means(arch="amd64") is False
+    assert means(container=True) is True
     with pytest.raises(UsageError, match="of one kind"):
-        is_container(text, Parsed("pull", {VM.name: True, CONTAINER.name: True}, (), ()))
+        means(vm=True, container=True)
+    with pytest.raises(UsageError, match="option --arch: it is for virtual machines"):
+        means(container=True, arch="amd64")
 
 
 def test_a_context_without_what_is_ignored(tmp_path: Path) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,15 +43,6 @@ INSPECTED: dict[str, Any] = {
 }
 RAW = {"Content-Type": "application/vnd.docker.raw-stream"}
 FRAMED = {"Content-Type": MULTIPLEXED}
-
-
-@pytest.fixture
-def daemon(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDaemon]:
-    with tempfile.TemporaryDirectory() as home:
-        monkeypatch.setenv("GASANG_HOME", home)
-        made = FakeDaemon(Path(home) / "run" / "docker.sock")
-        yield made
-        made.close()
 
 
 def echo(stream: socket.socket) -> None:
@@ -111,7 +103,7 @@ def test_ps_shows_a_table_a_program_can_have_it_too(daemon: FakeDaemon, capsys: 
         (["volume", "ls", "--format", "name"], "GET /volumes",
          {"Volumes": [{"Name": "v", "Driver": "local", "Mountpoint": "/v", "Labels": None}]}, "v\n"),
         (["volume", "inspect", "v"], "GET /volumes/v", {"Name": "v"}, '"Name": "v"'),
-        (["network", "--help"], "GET /networks", None, "one of ls, create, rm, inspect, connect, disconnect"),
+        (["network", "--help"], "GET /networks", None, "  disconnect  Take a machine out of a network."),
         (["network", "create", "--help"], "GET /networks", None, "--subnet CIDR"),
     ],
 )  # fmt: skip
@@ -482,6 +474,27 @@ def test_a_pull_that_fails_says_so(daemon: FakeDaemon, capsys: pytest.CaptureFix
     assert capsys.readouterr().err == "gasang: registry r: it stalls; wait\n"
 
 
+def test_an_image_in_the_making_is_shown_step_by_step(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]) -> None:
+    lines: list[dict[str, object]] = [
+        {"status": "Pulling from library/debian", "id": "sid"},
+        {"status": "docker.io cannot be reached\x1b: making debian:sid"},
+        {"status": "Downloading 3 packages", "id": "sid", "progressDetail": {}},
+        {"status": "Downloading 3 packages", "id": "sid", "progressDetail": {"current": 5, "total": 9}},
+        {"status": "Downloading 3 packages", "id": "sid", "progressDetail": {"current": 9, "total": 9}},
+        {"status": "Configuring", "id": "sid", "progressDetail": {"current": 3, "total": 3, "units": "packages"}},
+        {"status": "Digest: sha256:0"},
+        {"status": "Status: Made image debian:sid"},
+    ]
+    daemon.tells("POST /images/create", chunks=tuple(f"{json.dumps(line)}\n".encode() for line in lines))
+    assert command.main(["--progress=json", "pull", "--container", "debian:sid"]) == 0
+    note, *events = capsys.readouterr().err.splitlines()
+    assert note == "gasang: docker.io cannot be reached\\x1b: making debian:sid"
+    ended = [event for event in map(json.loads, events) if event["state"] == "ended"]
+    assert [(event["step"], event["done"], event["total"], event["unit"]) for event in ended] == [
+        ("downloading 3 packages", 9, 9, "bytes"), ("configuring", 3, 3, "packages"),
+    ]  # fmt: skip
+
+
 def test_archives_out_and_in(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     daemon.tells("GET /images/get", chunks=(b"tar", b"data"))
     daemon.tells("POST /images/load", chunks=(b'{"stream":"Loaded image: x:1\\n"}\n',))
@@ -536,3 +549,63 @@ def test_one_is_started_where_none_runs(monkeypatch: pytest.MonkeyPatch, capsys:
         assert command.main(["ps", "--format", "name"]) == 0
         assert capsys.readouterr().out == "web\n"
         started[0].close()
+
+
+# the foreground, in other ways
+
+
+def wait_for_signal(daemon: FakeDaemon) -> Callable[[socket.socket], None]:
+    """A command that ends when a signal has been sent to it."""
+
+    def talk(stream: socket.socket) -> None:
+        stream.sendall(frame(1, b"ready\n"))
+        while not daemon.of("POST /containers/c1/kill"):
+            threading.Event().wait(0.01)
+
+    return talk
+
+
+def test_signals_are_passed_on_where_that_is_asked_for(daemon: FakeDaemon, in_terminal: Callable[..., Person]) -> None:
+    ready_to_run(daemon, echo, code=143)
+    daemon.answers["POST /containers/c1/attach"] = Told(talk=wait_for_signal(daemon), headers=FRAMED)
+    daemon.tells("POST /containers/c1/kill", status=204)
+    person = in_terminal(script("run", "--sig-proxy", "busybox"))
+    person.reads_until(b"ready")
+    person.sends(signal.SIGTERM)
+    assert person.exit_code() == 143
+    assert daemon.of("POST /containers/c1/kill")[0].query == {"signal": ["15"]}
+    assert daemon.of("POST /containers/c1/stop") == []
+
+
+def test_keys_of_ones_own_leave_a_machine_running(daemon: FakeDaemon, in_terminal: Callable[..., Person]) -> None:
+    ready_for_a_terminal(daemon)
+    person = in_terminal(script("run", "-it", "--detach-keys", "ctrl-a,d", "busybox"))
+    person.reads_until(b"ready")
+    person.types(b"\x1d\x01x")
+    person.reads_until(b"<\x1d\x01x>")
+    person.types(b"\x01d")
+    person.reads_until(b"goes on")
+    assert person.exit_code() == 0
+    assert daemon.of("POST /containers/c1/attach")[0].query["detachKeys"] == ["ctrl-a,d"]
+
+
+def test_only_one_stream_is_shown(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    ready_to_run(daemon, says())
+    assert command.main(["run", "-a", "stderr", "--cidfile", str(tmp_path / "id"), "busybox"]) == 0
+    assert daemon.of("POST /containers/c1/attach")[0].query == {
+        "stream": ["1"],
+        "stdin": ["0"],
+        "stdout": ["0"],
+        "stderr": ["1"],
+        "logs": ["0"],
+    }
+    assert (tmp_path / "id").read_text() == "c1"
+    assert command.main(["run", "-d", "--cidfile", str(tmp_path / "id"), "busybox"]) == 4
+    assert "it is there already; remove it" in capsys.readouterr().err
+    assert len(daemon.of("POST /containers/create")) == 1
+
+
+def test_an_image_that_is_none_is_told_before_anything_is_asked(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["run", "Busy Box!", "true"]) == 2
+    assert "image Busy Box!: that is no image's name" in capsys.readouterr().err
+    assert daemon.asked == []

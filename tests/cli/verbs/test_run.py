@@ -68,13 +68,13 @@ def run(*words: str, data: bytes = b"", **environment: str) -> subprocess.Comple
 def test_everything_arrives_at_the_machine(tmp_path: Path) -> None:
     (tmp_path / "disk").touch()
     options = ["--vm", "--cpus", "2", "--memory", "512M", "-e", "A=1", "-eHOST", "-e", "ABSENT"]
-    files = ["--append", "quiet", "--disk", str(tmp_path / "disk")]
+    files = ["--append", "quiet", "--disk", str(tmp_path / "disk"), "--disk", f"{tmp_path / 'disk'},readonly"]
     answer = run("run", *options, *files, "debian:trixie", "--", "ls", "-l", HOST="here")
     shown = answer.stdout.decode()
     for part in (
         "cpus=2, memory=536870912",
         "append='quiet', image='debian:trixie', command=('ls', '-l'), environment=('A=1', 'HOST=here'), tty=False",
-        f"disks=({Path(tmp_path / 'disk')!r},)",
+        f"disks=(Disk(path={tmp_path / 'disk'!r}, read_only=False, form=''), Disk(path={tmp_path / 'disk'!r}, read_only=True, form=''))",
         "origin=Origin(mirror='http://deb.debian.org/debian', keyring=None",
         "<>",
     ):

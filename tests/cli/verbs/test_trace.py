@@ -84,9 +84,7 @@ def test_an_image_has_its_own_initrd(program: Path, capsys: pytest.CaptureFixtur
     assert "an image has its own" in capsys.readouterr().err
 
 
-def test_an_image_is_run_with_its_command(
-    program: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_an_image_is_run_with_its_command(program: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     """What is neither a file nor looks like one is an image; here one whose kernel is the program."""
     asked: list[tuple[str, tuple[str, ...]]] = []
 

@@ -86,9 +86,9 @@ def test_an_entry_point_of_the_client_takes_the_images_command_away() -> None:
 
 
 def test_health_checks_are_completed_by_the_images() -> None:
-    image = {"Healthcheck": {"Test": ["CMD", "a"], "Interval": 5, "Retries": 2}}
-    merged = settings.merged(settings.config_of({"Healthcheck": {"Interval": 7}}), image)["Healthcheck"]
-    assert (merged["Test"], merged["Interval"], merged["Retries"]) == (["CMD", "a"], 7, 2)
+    image = {"Healthcheck": {"Test": ["CMD", "a"], "Interval": 5_000_000, "Retries": 2}}
+    merged = settings.merged(settings.config_of({"Healthcheck": {"Interval": 7_000_000}}), image)["Healthcheck"]
+    assert (merged["Test"], merged["Interval"], merged["Retries"]) == (["CMD", "a"], 7_000_000, 2)
 
 
 @pytest.mark.parametrize("name", ["a", "", "-a", "a b", "a/b", "ä", "a\0b"])

@@ -76,3 +76,23 @@ def test_many_at_once(docker, running):
     clients = [docker.open("exec", running, "sh", "-c", f"echo {number}; exit {number}") for number in range(10)]
     answers = [(client.communicate(timeout=60)[0], client.returncode) for client in clients]
     assert answers == [(b"%d\n" % number, number) for number in range(10)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("-w", "/not/there", "pwd"), ("-w", "not/absolute", "pwd"), ("-u", "nobody-here", "true"), ("/etc",)],
+    ids=" ".join,
+)
+def test_what_cannot_be_executed(docker, running, options):
+    docker("exec", *options[:-1], running, options[-1], code=126)
+
+
+def test_a_bare_name_takes_a_variable_away(docker, running):
+    shown = docker("exec", "-e", "NOT_SET_HERE", "-e", "GIVEN", running, "env").lines
+    assert not [line for line in shown if line.startswith(("GIVEN", "NOT_SET_HERE"))]
+
+
+def test_an_environment_file(docker, running, tmp_path):
+    (tmp_path / "file").write_text("# a comment\nONE=two words\n\nEMPTY=\n")
+    lines = docker("exec", "--env-file", tmp_path / "file", running, "env").lines
+    assert {"ONE=two words", "EMPTY=", "GIVEN=1"} <= set(lines)

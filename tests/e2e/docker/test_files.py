@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import tarfile
 
@@ -73,6 +74,22 @@ def test_into_a_volume(docker, image, name, fresh, tmp_path):
     assert docker("run", "--rm", "-v", f"{volume}:/x", image, "cat", "/x/file").text == "content"
 
 
+def test_a_volume_of_what_does_not_run(docker, image, name, fresh, tmp_path):
+    volume = fresh("volume")
+    docker("create", "--name", name, "-v", f"{volume}:/data", image)
+    (tmp_path / "file").write_text("content\n")
+    docker("cp", tmp_path / "file", f"{name}:/data/file")
+    assert read(docker, name, "/data/file").getnames() == ["file"]
+    assert docker("run", "--rm", "-v", f"{volume}:/x", image, "cat", "/x/file").text == "content"
+
+
+@pytest.mark.parametrize("path", ["/", "/.", "/etc/.."])
+def test_the_whole_root_out(docker, made, tmp_path, path):
+    docker("cp", f"{made}:{path}", tmp_path / "new")
+    assert {".dockerenv", "bin", "etc"} <= {entry.name for entry in (tmp_path / "new").iterdir()}
+    assert (tmp_path / "new" / "etc" / "hello").exists()
+
+
 def test_a_stream_in_and_out(docker, made):
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w") as archive:
@@ -120,6 +137,24 @@ def test_what_cannot_be_copied(docker, made, tmp_path, source, target, sentence)
     (tmp_path / "file").write_text("x")
     words = [word.replace("NAME", made).replace("HERE", str(tmp_path / "file")) for word in (source, target)]
     assert sentence.lower() in docker("cp", *words, code=1).said.lower()
+
+
+def test_what_every_container_has_is_no_change(docker, image, name, fresh):
+    """Places for mounts and marks are in a layer beneath: neither `diff` nor an image made of the container has them."""
+    tag = fresh("image")
+    docker("run", "--name", name, "--tmpfs", "/mem/ory", image, "sh", "-c", "test -e /.dockerenv && readlink /etc/mtab && echo x > /file")
+    assert docker("logs", name).text == "/proc/mounts"
+    assert sorted(docker("diff", name).lines) == ["A /file", "A /mem", "A /mem/ory"]
+    docker("commit", name, tag)
+    assert sorted(member.split("/")[0] for member in last_layer(docker, tag)) == ["file", "mem", "mem"]
+
+
+def last_layer(docker, tag):
+    """The names in an image's uppermost layer."""
+    with tarfile.open(fileobj=io.BytesIO(docker("save", tag).out)) as archive:
+        layers = json.load(archive.extractfile("manifest.json"))[0]["Layers"]
+        with tarfile.open(fileobj=archive.extractfile(layers[-1])) as layer:
+            return layer.getnames()
 
 
 def test_diff(docker, image, name):

@@ -9,24 +9,8 @@ from pathlib import Path
 import pytest
 
 from support.engines.client import until
+from support.engines.leftovers import counts, settled
 from support.engines.registry import free_port
-
-
-def counts(engine):
-    """What containers take of the host."""
-    groups = sum(len(folders) for top in Path("/sys/fs/cgroup").glob("*/g[ao]*") for _, folders, _ in os.walk(top))
-    mounts = len(Path(f"/proc/{engine.pid}/mountinfo").read_text().splitlines())
-    links = len(subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout.splitlines())
-    rules = subprocess.run(["iptables-save"], capture_output=True, text=True, check=False).stdout.count("\n-A")
-    spaces = len(list(Path("/run/docker/netns").glob("*"))) if Path("/run/docker/netns").exists() else 0
-    files = len(os.listdir(f"/proc/{engine.pid}/fd"))
-    return {"groups": groups, "mounts": mounts, "links": links, "rules": rules, "spaces": spaces, "files": files}
-
-
-def settled(engine, before):
-    """Whether nothing is more than before, but for some descriptors that a daemon may keep ready."""
-    now = counts(engine)
-    return all(now[what] <= before[what] + (8 if what == "files" else 0) for what in now)
 
 
 def test_of_containers_that_ended(docker, engine, image):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gasang.core.errors import BadInputError, GasangError, UsageError
 from gasang.images.descriptors import Blob
 from gasang.images.registry.challenge import Challenge, parse_challenges
-from gasang.images.registry.credentials import NOBODY, Credentials, Keyring, from_registry_auth
+from gasang.images.registry.credentials import NOBODY, Credentials, Keyring, from_registry_auth, from_registry_config
 from gasang.images.registry.manifests import choose, diff_ids_of, is_layer, parse_image_manifest, parse_offers
 from gasang.images.registry.platform import Platform, host_platform, parse_platform, read_platform, suits
 from gasang.images.registry.reach import reach
@@ -68,6 +68,15 @@ def test_registry_auth() -> None:
     for wrong in ("!", packed([]), "e30x"):
         with pytest.raises(UsageError, match="X-Registry-Auth: it is no base64url of a JSON object"):
             from_registry_auth(wrong)
+
+
+def test_a_build_has_credentials_of_many_registries() -> None:
+    document = {"https://index.docker.io/v1/": {"username": "a", "password": "1"}, "localhost:5000": {"identitytoken": "t"}, "odd": "text"}
+    found = from_registry_config(base64.urlsafe_b64encode(json.dumps(document).encode()).decode())
+    assert found == {"docker.io": Credentials("a", "1"), "localhost:5000": Credentials(identity_token="t")}
+    assert from_registry_config("") == {}
+    with pytest.raises(UsageError, match="X-Registry-Config"):
+        from_registry_config("!")
 
 
 def keyring(tmp_path: Path, document: object) -> Keyring:

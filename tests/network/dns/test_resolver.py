@@ -122,3 +122,20 @@ def test_memory_is_bounded() -> None:
     assert len(resolver._kept) == 2048
     resolver.forget()
     assert resolver.ask("one" * 16, asked("h2999.org"), 512) is None
+
+
+def test_a_link_is_a_name_for_one_machine_alone() -> None:
+    one = endpoint("one")
+    linked = Endpoint(**{**{name: getattr(one, name) for name in one.__dataclass_fields__}, "links": ("DB=web", "self=one")})
+    directory, resolver, _ = made(linked, endpoint("two", ipv4="10.0.0.4/24"))
+    assert resolver.ask("one" * 16, asked("db"), 512) is None
+    web = endpoint("web", ipv4="10.0.0.3/24")
+    directory.add(web, "net-n1", internal=False)
+    for name in ("db", "Db.net-n1", "web"):
+        assert code_and_addresses(resolver.ask("one" * 16, asked(name), 512)) == (0, ["10.0.0.3"]), name
+    assert resolver.ask("two" * 16, asked("db"), 512) is None
+    directory.remove(web)
+    directory.add(endpoint("web", ipv4="10.0.0.9/24"), "net-n1", internal=False)
+    assert code_and_addresses(resolver.ask("one" * 16, asked("db"), 512)) == (0, ["10.0.0.9"])
+    directory.remove(linked)
+    assert resolver.ask("one" * 16, asked("db"), 512) is None

@@ -170,6 +170,11 @@ class OwnNetwork:
         """Move the calling thread back. Raises OSError."""
         self._move(self._outside)
 
+    def close(self) -> None:
+        """Let go of both; the namespace ends with its last process."""
+        for namespace in (self._inside, self._outside):
+            os.close(namespace)
+
     def _move(self, namespace: int) -> None:
         if self._libc.setns(namespace, CLONE_NEWNET) != 0:
             raise OSError(ctypes.get_errno(), f"cannot change the network namespace: {os.strerror(ctypes.get_errno())}")

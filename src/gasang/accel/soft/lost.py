@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from gasang.accel.soft.lookup import instruction_at
 from gasang.accel.soft.trap_words import trap_text
-from gasang.core.errors import GasangError
+from gasang.core.errors import MachineDiedError
 from gasang.cpus.instruction_set import Decoded
 from gasang.cpus.riscv64 import csr, exits
 from gasang.cpus.riscv64.isa import rv64
@@ -34,8 +34,6 @@ PATIENCE = 0.5
 """Seconds from the first proof to the end, for other harts and devices to change something."""
 ROUNDS = 2
 """Rounds after which everything must be as it was: handlers begin by exchanging a register with sscratch."""
-MACHINE_DIED = 125
-"""The exit code of a machine that died before its command ended."""
 
 PURE = frozenset({"I", "M", "Zba", "Zbb", "Zbs"})
 """Extensions whose instructions depend on nothing but x registers and pc, unless they access memory."""
@@ -50,10 +48,8 @@ _STATE = (
 State = tuple[int, ...]
 
 
-class LostGuestError(GasangError):
+class LostGuestError(MachineDiedError):
     """A guest that can never go on ended its machine."""
-
-    exit_code = MACHINE_DIED
 
 
 class Watch:

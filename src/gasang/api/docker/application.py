@@ -11,6 +11,7 @@ from gasang.api.docker.containers import Containers
 from gasang.api.docker.files import Files
 from gasang.api.docker.images import Images
 from gasang.api.docker.networks import Networks
+from gasang.api.docker.search import Search
 from gasang.api.docker.streams import Streams
 from gasang.api.docker.system import System
 from gasang.api.docker.volumes import Volumes
@@ -19,7 +20,7 @@ from gasang.api.http.request import Request
 from gasang.api.http.router import Router
 from gasang.daemon.engine import Engine
 
-PARTS: Final = (System, Containers, Streams, Files, Images, Networks, Volumes, Build)
+PARTS: Final = (System, Containers, Streams, Files, Images, Search, Networks, Volumes, Build)
 HEADERS: Final = (
     ("Api-Version", versions.shown(versions.NEWEST)),
     ("Docker-Experimental", "false"),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import os
 import posixpath
 import shutil
+import stat
 import tarfile
 import tempfile
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,8 +23,12 @@ from gasang.daemon.build.dockerfile import parse
 from gasang.daemon.build.ignore import Ignore
 from gasang.daemon.containers.extract import Extraction
 from gasang.daemon.engine import Engine
+from gasang.host.trees import open_within
 from gasang.images.reference import parse_reference
+from gasang.images.registry.credentials import from_registry_config
 
+FILE_MAX: Final = 4 << 20
+"""Bytes of a Dockerfile."""
 LIMITS: Final = {
     "memory": "Memory",
     "memswap": "MemorySwap",
@@ -54,7 +60,7 @@ class Build:
         lines = Lines(reply)
         try:
             await self._receive(request, folder)
-            await lines.run(self._build(request, folder / "context", options, lines))
+            await lines.run(_while_there(reply, self._build(request, folder / "context", options, lines)))
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
@@ -68,13 +74,13 @@ class Build:
 
     async def _build(self, request: Request, context: Path, options: Options, lines: Lines) -> None:
         name = posixpath.normpath("/" + (request.text("dockerfile") or "Dockerfile")).lstrip("/")
-        path = context / name
-        if path.is_symlink() or not path.is_file():
+        text = _read(context, name)
+        if text is None:
             raise UsageError("Dockerfile", f"Cannot locate specified Dockerfile: {name[:100]}", "name it with -f")
-        file = parse(path.read_bytes())
-        ignore = context / ".dockerignore"
-        if ignore.is_file() and not ignore.is_symlink():
-            await asyncio.to_thread(_leave_out, context, Ignore(ignore.read_text(errors="replace")))
+        file = parse(text)
+        ignored = _read(context, ".dockerignore")
+        if ignored is not None:
+            await asyncio.to_thread(_leave_out, context, Ignore(ignored.decode(errors="replace")))
         image = await Builder(self._engine, context, options, lines.say).build(file)
         await lines.say({"aux": {"ID": image.id}})
         if options.quiet:
@@ -94,6 +100,21 @@ class Build:
     async def cancel(self, request: Request, reply: Reply) -> None:
         """POST /build/cancel: a build ends with its connection."""
         await reply.empty()
+
+
+async def _while_there(reply: Reply, work: Coroutine[Any, Any, None]) -> None:
+    """Do the work as long as the client is there. Raises ConnectionError where it goes away; the work has ended then."""
+    working = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(reply.connection.gone())
+    try:
+        await asyncio.wait([working, gone], return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ConnectionError("the client went away")
+        working.result()
+    finally:
+        working.cancel()
+        gone.cancel()
+        await asyncio.gather(working, gone, return_exceptions=True)
 
 
 def _options(request: Request) -> Options:
@@ -123,14 +144,12 @@ def _options(request: Request) -> Options:
         network=request.text("networkmode"),
         platform=request.text("platform"),
         host=host,
+        auth=from_registry_config(request.headers.get("x-registry-config", "")),
     )
 
 
 def _texts(request: Request, name: str) -> dict[str, str | None]:
-    try:
-        document = json.loads(request.text(name) or "{}")
-    except (ValueError, RecursionError):
-        raise UsageError(f"parameter {name}", "it is not valid JSON", "send an object of texts") from None
+    document = request.document_of(name) or {}
     if not isinstance(document, dict) or not all(value is None or isinstance(value, str) for value in document.values()):
         raise UsageError(f"parameter {name}", "it is not an object of texts", "send one")
     return document
@@ -147,22 +166,30 @@ def _complete(file: Any) -> None:
 
 def _unpack(file: Any, target: Path) -> None:
     """The context into an empty folder; its entries belong to root there, as in what COPY makes of them."""
-    import os
-
     target.mkdir()
     root = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        Extraction(root, owner=(os.geteuid(), os.getegid())).all(file)
+        Extraction(root, owner=(os.geteuid(), os.getegid()), devices=False).all(file)
     except tarfile.TarError as error:
         raise BadInputError("build context", f"it is damaged ({error})", "send it again") from error
     finally:
         os.close(root)
 
 
+def _read(context: Path, name: str) -> bytes | None:
+    """A file of a context, whose links do not lead out of it; None where there is none."""
+    root = os.open(context, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with open(open_within(root, name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY), "rb") as file:
+            return file.read(FILE_MAX + 1) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
+    except OSError:
+        return None
+    finally:
+        os.close(root)
+
+
 def _leave_out(context: Path, ignore: Ignore) -> None:
     """Remove what .dockerignore leaves out; clients do so before they send, but need not."""
-    import os
-
     for parent, folders, files in os.walk(context, topdown=False):
         base = os.path.relpath(parent, context)
         for name in files:

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from gasang.api.docker import show_container as show
-from gasang.api.docker.filters import Filters, filters_of
+from gasang.api.docker.filters import Filters, filters_of, ports_of
 from gasang.api.http.connection import Reply
 from gasang.api.http.request import Request
 from gasang.api.http.router import Route
@@ -98,8 +98,6 @@ class Containers:
             "health": lambda value: (entry.status.health or {"Status": "none"})["Status"] == value,
             "network": lambda value: any(value in (name, settings.get("NetworkID")) for name, settings in entry.endpoints.items()),
             "volume": lambda value: any(value in (mount.name, mount.target, mount.source) for mount in entry.mounts),
-            "publish": lambda value: any(port.split("/")[0] == value.split("/")[0] for port in entry.ports),
-            "expose": lambda value: any(port.split("/")[0] == value.split("/")[0] for port in entry.config["ExposedPorts"] or {}),
             "since": lambda value: entry.created > self._lives.find(value).created,
             "before": lambda value: entry.created < self._lives.find(value).created,
             "is-task": lambda value: value.lower() in ("0", "false"),
@@ -108,7 +106,7 @@ class Containers:
         for name, test in tests.items():
             if name in filters and not any(test(value) for value in filters.get(name)):
                 return False
-        return filters.labels(entry.config["Labels"])
+        return filters.labels(entry.config["Labels"]) and _has_port(entry, filters)
 
     async def create(self, request: Request, reply: Reply) -> None:
         """POST /containers/create."""
@@ -226,6 +224,19 @@ class Containers:
         finally:
             gone.cancel()
             await asyncio.gather(gone, return_exceptions=True)
+
+
+def _has_port(entry: Container, filters: Filters) -> bool:
+    """Docker's rule for filters publish and expose: one port of the list's line fits one of all their values. Raises UsageError."""
+    published, exposed = ([ports_of(value) for value in filters.get(name)] for name in ("publish", "expose"))
+    if not published and not exposed:
+        return True
+    return any(
+        any(port["Type"] == protocol and port[key] in numbers for protocol, numbers in wanted)
+        for port in show.list_ports(entry)
+        for key, wanted in (("PublicPort", published), ("PrivatePort", exposed))
+        if key in port
+    )
 
 
 def _matches(pattern: str, name: str) -> bool:

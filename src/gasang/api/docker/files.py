@@ -93,8 +93,8 @@ class Files:
         if config.get("Hostname") == entry.short:
             config["Hostname"] = ""
         parent = engine.images.view(entry.image_id)
-        layer = engine.layers.upper(entry)
-        return engine.images.commit(parent, config, history, layer, request.text("author"), request.text("comment")).id
+        with engine.layers.layer(entry) as layer:
+            return engine.images.commit(parent, config, history, layer, request.text("author"), request.text("comment")).id
 
 
 def _path(request: Request) -> str:

@@ -61,3 +61,13 @@ def filters_of(request: Request, allowed: Collection[str]) -> Filters:
         else:
             raise UsageError(f"filter {name}", "its values are neither a list of texts nor an object", "send a list")
     return Filters(values)
+
+
+def ports_of(text: str) -> tuple[str, range]:
+    """The protocol and numbers of "80", "80/udp" or "8000-8010/tcp". Raises UsageError."""
+    numbers, _, protocol = text.partition("/")
+    first, dash, last = numbers.partition("-")
+    last = last if dash else first
+    if not all(part.isascii() and part.isdecimal() and int(part[:6]) <= 65535 for part in (first, last)):
+        raise UsageError(f"filter {text[:40]!r}", "it is no port", "write PORT[-PORT][/PROTOCOL]")
+    return protocol or "tcp", range(int(first), int(last) + 1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from gasang.api.http.request import Request
 from gasang.api.http.router import Route
 from gasang.core.errors import UnsupportedError, UsageError
 from gasang.daemon.build.config import changed
+from gasang.daemon.containers.fields import read, text
 from gasang.daemon.containers.moments import before
 from gasang.daemon.engine import Engine
 from gasang.images.archives.load import load
@@ -26,6 +29,8 @@ from gasang.images.registry.credentials import Credentials, from_registry_auth
 from gasang.images.registry.login import log_in
 
 LIST_FILTERS = ("dangling", "label", "before", "since", "reference", "until")
+LOGIN = {name: text() for name in ("username", "password", "identitytoken", "serveraddress")}
+"""Docker Engine API, AuthConfig."""
 PRUNE_FILTERS = ("dangling", "label", "label!", "until")
 
 
@@ -56,7 +61,6 @@ class Images:
             Route("POST", "/images/create", self.create),
             Route("POST", "/images/load", self.load),
             Route("POST", "/images/prune", self.prune),
-            Route("GET", "/images/search", self.search),
             Route("GET", "/images/get", self.save),
             Route("GET", "/images/{name*}/json", self.inspect),
             Route("GET", "/images/{name*}/history", self.history),
@@ -174,22 +178,24 @@ class Images:
         name, tag = request.text("fromImage"), request.text("tag")
         if not name:
             raise UsageError("image", "no name is given", "give fromImage")
+        if not tag and "@" not in name and ":" not in name.rpartition("/")[2]:
+            await lines.run(self._images.pull_all(name, request.text("platform"), _auth(request), lines.say))
+            return
         full = name if not tag else f"{name}@{tag}" if tag.startswith("sha256:") else f"{name}:{tag}"
         await lines.run(self._images.pull(full, request.text("platform"), _auth(request), lines.say))
 
     async def _import(self, request: Request, lines: Lines) -> None:
         if request.text("fromSrc") != "-":
-            raise UnsupportedError("import", "only what is sent along is imported", "download it first, and use: docker import - NAME")
+            raise UnsupportedError("import", "only what is sent along is imported", "download it first, and import the file")
         with tempfile.NamedTemporaryFile(dir=self._engine.folders.scratch()) as file:
             await _spool(request, file)
             name, tag = request.text("repo"), request.text("tag")
             target = parse_reference(f"{name}:{tag}" if tag else name) if name else None
             settings = changed({}, request.texts("changes"))
-            image = await asyncio.to_thread(
-                lambda: import_tar(
-                    pieces_of(Path(file.name)), self._images.content, target, settings=settings, message=request.text("message")
+            with closing(pieces_of(Path(file.name))) as pieces:
+                image = await asyncio.to_thread(
+                    lambda: import_tar(pieces, self._images.content, target, settings=settings, message=request.text("message"))
                 )
-            )
         await lines.say({"status": image.id})
         self._engine.events.tell("image", "import", image.id)
 
@@ -223,10 +229,6 @@ class Images:
         deleted = [{"Untagged": familiar(name)} for image in gone for name in image.references] + [{"Deleted": image.id} for image in gone]
         await reply.json({"ImagesDeleted": deleted or None, "SpaceReclaimed": freed})
 
-    async def search(self, request: Request, reply: Reply) -> None:
-        """GET /images/search: Docker Hub alone has it, in an API of its own."""
-        raise UnsupportedError("search", "registries have no search in their common API", "look at the registry's own pages")
-
     async def save(self, request: Request, reply: Reply) -> None:
         """GET /images/get, /images/NAME/get: a tar of images."""
         names = [request.arguments["name"]] if "name" in request.arguments else list(request.texts("names"))
@@ -247,10 +249,11 @@ class Images:
         with tempfile.NamedTemporaryFile(dir=self._engine.folders.scratch()) as file:
             await _spool(request, file)
             lines = Lines(reply)
-            await lines.run(self._load(Path(file.name), lines))
+            with closing(pieces_of(Path(file.name))) as pieces:
+                await lines.run(self._load(pieces, lines))
 
-    async def _load(self, path: Path, lines: Lines) -> None:
-        for image in await asyncio.to_thread(load, pieces_of(path), self._images.content):
+    async def _load(self, pieces: Iterator[bytes], lines: Lines) -> None:
+        for image in await asyncio.to_thread(load, pieces, self._images.content):
             names = [f"Loaded image: {familiar(name)}" for name in image.references] or [f"Loaded image ID: {image.id}"]
             for line in names:
                 await lines.say({"stream": f"{line}\n"})
@@ -258,16 +261,15 @@ class Images:
 
     async def auth(self, request: Request, reply: Reply) -> None:
         """POST /auth: whether a registry lets a user in."""
-        document = await request.json()
-        credentials = Credentials(*(str(document.get(name) or "") for name in ("username", "password", "identitytoken")))
-        server = str(document.get("serveraddress") or "docker.io")
-        await asyncio.to_thread(log_in, server, credentials)
+        document = read(await request.json(), LOGIN, "login")
+        credentials = Credentials(document["username"], document["password"], document["identitytoken"])
+        await asyncio.to_thread(log_in, document["serveraddress"] or "docker.io", credentials, self._images.registries)
         await reply.json({"Status": "Login Succeeded", "IdentityToken": ""})
 
     async def distribution(self, request: Request, reply: Reply) -> None:
         """GET /distribution/NAME/json: a manifest's descriptor, from the registry."""
         raise UnsupportedError(
-            "distribution", "manifests are not looked up on the client's behalf", "use docker manifest or pull the image"
+            "distribution", "manifests are not looked up on the client's behalf", "pull the image"
         )
 
 

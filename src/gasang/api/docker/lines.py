@@ -7,6 +7,7 @@ from typing import Any
 
 from gasang.api.http.connection import Reply, Stream
 from gasang.core.errors import GasangError
+from gasang.core.faults import told
 
 Say = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -28,10 +29,12 @@ class Lines:
         """Do the work; a failure after the first line is a line of its own. Raises GasangError where none has left yet."""
         try:
             await work
-        except GasangError as error:
+        except ConnectionError:
+            raise
+        except (GasangError, OSError) as error:
             if self._stream is None:
                 raise
-            await self.say(failure(error))
+            await self.say(failure(told(error) if isinstance(error, OSError) else error))
         if self._stream is None:
             self._stream = await self._reply.stream("application/json")
         await self._stream.end()

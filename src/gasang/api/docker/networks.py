@@ -1,8 +1,7 @@
-"""/networks and /volumes."""
+"""/networks."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from gasang.api.docker.filters import Filters, filters_of
@@ -10,13 +9,32 @@ from gasang.api.http.connection import Reply
 from gasang.api.http.request import Request
 from gasang.api.http.router import Route
 from gasang.core.errors import UsageError
-from gasang.daemon.containers.creation import ENDPOINT
-from gasang.daemon.containers.fields import read
+from gasang.daemon.containers.fields import mapping, maps, read, text, text_map, truth
+from gasang.daemon.containers.moments import before
 from gasang.daemon.engine import Engine
-from gasang.daemon.networks import network_id
+from gasang.daemon.networks.catalogue import PREDEFINED, WITHOUT_BRIDGE, without_bridge
+from gasang.daemon.networks.endpoints import asked_of
 
 FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
-BUILTIN = ("host", "none")
+PRUNE_FILTERS = ("until", "label", "label!")
+NETWORK = {
+    "Name": text(),
+    "Driver": text(),
+    "Scope": text(),
+    "Internal": truth(),
+    "Attachable": truth(),
+    "Ingress": truth(),
+    "ConfigOnly": truth(),
+    "ConfigFrom": mapping(),
+    "EnableIPv4": truth(True),
+    "EnableIPv6": truth(),
+    "Labels": text_map(),
+    "Options": text_map(),
+    "IPAM": mapping(),
+}
+IPAM = {"Driver": text(), "Config": maps(), "Options": text_map()}
+"""Docker Engine API, NetworkCreate and IPAM."""
+CONNECT = {"Container": text(), "EndpointConfig": mapping(), "Force": truth()}
 
 
 class Networks:
@@ -25,6 +43,7 @@ class Networks:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._networks = engine.networks
+        self._catalogue = engine.networks.catalogue
 
     def routes(self) -> list[Route]:
         """The table."""
@@ -39,8 +58,7 @@ class Networks:
         ]
 
     def _all(self) -> list[dict[str, Any]]:
-        self._networks.host.default()
-        return [*(self._networks.show(entry) for entry in self._networks.host.list()), *map(self._networks.show_builtin, BUILTIN)]
+        return [*map(self._catalogue.show, self._catalogue.all()), *map(self._catalogue.show_without_bridge, WITHOUT_BRIDGE)]
 
     async def list(self, request: Request, reply: Reply) -> None:
         """GET /networks."""
@@ -50,63 +68,58 @@ class Networks:
     async def inspect(self, request: Request, reply: Reply) -> None:
         """GET /networks/ID."""
         name = request.arguments["id"]
-        for builtin in BUILTIN:
-            if name == builtin or (len(name) > 3 and network_id(builtin).startswith(name)):
-                await reply.json(self._networks.show_builtin(builtin))
-                return
-        if name == "bridge":
-            self._networks.host.default()
-        await reply.json(self._networks.show(self._networks.find(name)))
+        bare = without_bridge(name)
+        await reply.json(self._catalogue.show_without_bridge(bare) if bare else self._catalogue.show(self._catalogue.find(name)))
 
     async def create(self, request: Request, reply: Reply) -> None:
         """POST /networks/create."""
-        document = await request.json()
-        name = document.get("Name")
-        if not isinstance(name, str) or not name:
-            raise UsageError("network", "it has no name", "give one")
-        made = await asyncio.to_thread(self._networks.create, name, document)
+        document = read(await request.json(), NETWORK, "network")
+        if not document["Name"]:
+            raise UsageError("invalid name", "the network has none", "give one")
+        document["IPAM"] = read(document["IPAM"] or {}, IPAM, "network's IPAM")
+        made = await self._networks.create(document["Name"], document)
         await reply.json({"Id": made.id, "Warning": ""}, 201)
 
     async def remove(self, request: Request, reply: Reply) -> None:
         """DELETE /networks/ID."""
-        await asyncio.to_thread(self._networks.remove, request.arguments["id"])
+        await self._networks.remove(request.arguments["id"])
         await reply.empty()
 
     async def connect(self, request: Request, reply: Reply) -> None:
         """POST /networks/ID/connect."""
-        document = await request.json()
-        entry = self._engine.containers.find(str(document.get("Container") or ""))
-        asked = read(document.get("EndpointConfig") or {}, ENDPOINT, "endpoint")
-        await asyncio.to_thread(self._networks.connect, request.arguments["id"], entry, asked)
-        self._engine.containers.save(entry)
+        document = read(await request.json(), CONNECT, "network connection")
+        entry = self._engine.containers.find(document["Container"])
+        asked = asked_of(document["EndpointConfig"], "endpoint")
+        async with self._engine.containers.life(entry).lock:
+            await self._networks.connect(request.arguments["id"], entry, asked)
+            self._engine.containers.save(entry)
         await reply.empty(200)
 
     async def disconnect(self, request: Request, reply: Reply) -> None:
         """POST /networks/ID/disconnect."""
-        document = await request.json()
-        entry = self._engine.containers.find(str(document.get("Container") or ""))
-        await asyncio.to_thread(self._networks.disconnect, request.arguments["id"], entry)
-        self._engine.containers.save(entry)
+        document = read(await request.json(), CONNECT, "network connection")
+        entry = self._engine.containers.find(document["Container"])
+        async with self._engine.containers.life(entry).lock:
+            await self._networks.disconnect(request.arguments["id"], entry)
+            self._engine.containers.save(entry)
         await reply.empty(200)
 
     async def prune(self, request: Request, reply: Reply) -> None:
         """POST /networks/prune: those that no container names, whether it runs or not."""
-        filters = filters_of(request, ("until", "label", "label!"))
+        filters = filters_of(request, PRUNE_FILTERS)
         named = {name for entry in self._engine.containers.all() for name in entry.endpoints}
         gone = []
-        for network in self._networks.host.list():
-            shown = self._networks.show(network)
-            unwanted = "label!" in filters and filters.labels(shown["Labels"], "label!")
-            if (
-                not network.default
-                and network.name not in named
-                and not shown["Containers"]
-                and filters.labels(shown["Labels"])
-                and not unwanted
-            ):
-                await asyncio.to_thread(self._networks.remove, network.id)
+        for network in self._catalogue.all():
+            if not network.default and network.name not in named and _may_go(self._catalogue.show(network), filters):
+                await self._networks.remove(network.id)
                 gone.append(network.name)
         await reply.json({"NetworksDeleted": gone or None})
+
+
+def _may_go(shown: dict[str, Any], filters: Filters) -> bool:
+    unwanted = "label!" in filters and filters.labels(shown["Labels"], "label!")
+    young = any(not before(shown["Created"], text) for text in filters.get("until"))
+    return not (shown["Containers"] or unwanted or young) and filters.labels(shown["Labels"])
 
 
 def _fits(entry: dict[str, Any], filters: Filters) -> bool:
@@ -115,10 +128,8 @@ def _fits(entry: dict[str, Any], filters: Filters) -> bool:
         "id": lambda value: entry["Id"].startswith(value),
         "driver": lambda value: entry["Driver"] == value,
         "scope": lambda value: entry["Scope"] == value,
-        "type": lambda value: (value == "builtin") == (entry["Name"] in ("bridge", *BUILTIN)),
-        "dangling": lambda value: (
-            (value.lower() in ("1", "true")) == (not entry["Containers"] and entry["Name"] not in ("bridge", *BUILTIN))
-        ),
+        "type": lambda value: (value == "builtin") == (entry["Name"] in PREDEFINED),
+        "dangling": lambda value: (value.lower() in ("1", "true")) == (not entry["Containers"] and entry["Name"] not in PREDEFINED),
     }
     return all(any(test(value) for value in filters.get(name)) for name, test in tests.items() if name in filters) and filters.labels(
         entry["Labels"]

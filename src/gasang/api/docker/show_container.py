@@ -29,7 +29,10 @@ EMPTY_ENDPOINT: dict[str, Any] = {
 
 def endpoints(container: Container) -> dict[str, Any]:
     """NetworkSettings.Networks."""
-    return {name: {**EMPTY_ENDPOINT, **settings} for name, settings in container.endpoints.items()}
+    return {
+        name: {field: settings.get(field, default) for field, default in EMPTY_ENDPOINT.items()}
+        for name, settings in container.endpoints.items()
+    }
 
 
 def mount(entry: Mount) -> dict[str, Any]:
@@ -109,7 +112,7 @@ def inspect(container: Container, log_path: str, sizes: dict[str, int]) -> dict[
         "NetworkSettings": {
             "Bridge": "",
             "SandboxID": container.id if container.status.alive else "",
-            "SandboxKey": "",
+            "SandboxKey": f"/proc/{container.status.pid}/ns/net" if container.status.alive else "",
             "Ports": ports(container),
             "HairpinMode": False,
             "LinkLocalIPv6Address": "",

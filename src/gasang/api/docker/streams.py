@@ -50,6 +50,7 @@ class Streams:
             replay=request.flag("logs"),
             multiplexed=not entry.config["Tty"],
             keys=detach_keys(request.text("detachKeys")) if entry.config["Tty"] else b"",
+            ends_stdin=entry.config["StdinOnce"],
         )
         if entry.status.status == "paused":
             raise StateError(entry.subject, "it is paused", "unpause it first")

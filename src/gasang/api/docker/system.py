@@ -22,6 +22,8 @@ from gasang.daemon.containers.names import now
 from gasang.daemon.engine import Engine
 from gasang.daemon.events import Event
 from gasang.daemon.volumes import size_of
+from gasang.images.reference import DOCKER_HUB
+from gasang.images.registry.settings import Registries
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 EVENT_FILTERS = frozenset(
@@ -141,11 +143,7 @@ class System:
                 "OSType": "linux",
                 "Architecture": uname.machine,
                 "IndexServerAddress": "https://index.docker.io/v1/",
-                "RegistryConfig": {
-                    "IndexConfigs": {"docker.io": {"Mirrors": [], "Name": "docker.io", "Official": True, "Secure": True}},
-                    "InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8"],
-                    "Mirrors": None,
-                },
+                "RegistryConfig": _registries(engine.images.registries),
                 "NCPU": os.cpu_count() or 1,
                 "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
                 "DockerRootDir": str(engine.folders.state),
@@ -264,6 +262,16 @@ def fits(event: Event, filters: Filters) -> bool:
     if "event" in filters and not any(event.action == value or event.action.startswith(f"{value}:") for value in filters.get("event")):
         return False
     return filters.labels(event.attributes)
+
+
+def _registries(settings: Registries) -> dict[str, Any]:
+    mirrors = list(settings.mirrors.get(DOCKER_HUB, ()))
+    configs = {DOCKER_HUB: {"Mirrors": mirrors, "Name": DOCKER_HUB, "Official": True, "Secure": True}}
+    for name in sorted(settings.insecure):
+        if "/" not in name:
+            configs[name] = {"Mirrors": [], "Name": name, "Official": False, "Secure": False}
+    networks = ["::1/128", "127.0.0.0/8", *sorted(name for name in settings.insecure if "/" in name)]
+    return {"IndexConfigs": configs, "InsecureRegistryCIDRs": networks, "Mirrors": mirrors or None}
 
 
 def _system_name() -> str:

@@ -12,7 +12,7 @@ import socket
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from typing import Any, Final
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import h11
 
@@ -31,6 +31,7 @@ class Connection:
         self._socket = stream
         self._loop = asyncio.get_running_loop()
         self._protocol = h11.Connection(h11.SERVER)
+        self._ended = False
         self.taken_over = False
 
     # requests
@@ -43,7 +44,7 @@ class Connection:
             raise UsageError("request", f"it is not valid HTTP ({error})", "speak HTTP/1.1") from error
         if not isinstance(event, h11.Request):
             return None
-        target = urlsplit(event.target.decode("latin-1"))
+        target = _target(event.target.decode("latin-1"))
         return Request(
             method=event.method.decode("ascii"),
             path=unquote(target.path, errors="replace"),
@@ -53,12 +54,14 @@ class Connection:
         )
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body of the request as it arrives. Raises ConnectionError where the client breaks off."""
+        """The body of the request as it arrives. Raises ConnectionError where the client breaks off, UsageError for wrong chunks."""
         while self._protocol.their_state is h11.SEND_BODY:
             try:
                 event = await self._event()
             except h11.RemoteProtocolError as error:
-                raise ConnectionError(f"the body broke off ({error})") from error
+                if self._ended:
+                    raise ConnectionError("the body broke off") from error
+                raise UsageError("request body", f"it is not valid HTTP ({error})", "send chunks as RFC 9112 has them") from error
             if isinstance(event, h11.Data):
                 yield bytes(event.data)
 
@@ -83,7 +86,9 @@ class Connection:
                 return event
             if self._protocol.they_are_waiting_for_100_continue:
                 await self._send(h11.InformationalResponse(status_code=100, headers=[]))
-            self._protocol.receive_data(await self._loop.sock_recv(self._socket, READ))
+            data = await self._loop.sock_recv(self._socket, READ)
+            self._ended = not data
+            self._protocol.receive_data(data)
 
     # replies
 
@@ -135,6 +140,17 @@ class Connection:
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
+
+
+def _target(text: str) -> SplitResult:
+    """Path and query of a request line; the path of a whole address as proxies write it. Raises UsageError."""
+    if text.startswith("/"):
+        path, _, query = text.partition("?")
+        return SplitResult("", "", path, query, "")
+    try:
+        return urlsplit(text)
+    except ValueError as error:
+        raise UsageError("request", f"its address is not valid ({error})", "give a path") from error
 
 
 class Reply:

@@ -14,6 +14,23 @@ DOCUMENT_MAX = 4 << 20
 _FALSE = frozenset({"", "0", "no", "false", "none"})
 
 
+def document(text: str | bytes, subject: str) -> Any:
+    """A client's JSON document (RFC 8259). Raises UsageError for anything else.
+
+    That is also NaN, and halves of surrogate pairs, which Python's own reader lets through.
+    """
+    try:
+        value = json.loads(text, parse_constant=_refuse)
+        json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        raise UsageError(subject, "it is not valid JSON", "send a JSON document") from None
+    return value
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(word)
+
+
 class Body(Protocol):
     """Where a request's body comes from."""
 
@@ -63,10 +80,7 @@ class Request:
         text = self.text(name)
         if not text:
             return None
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
-            raise UsageError(f"parameter {name}", "it is not valid JSON", "send a JSON document") from None
+        return document(text, f"parameter {name}")
 
     async def content(self, limit: int = DOCUMENT_MAX) -> bytes:
         """The whole body. Raises UsageError where it is longer than `limit` bytes."""
@@ -84,10 +98,7 @@ class Request:
         raw = await self.content()
         if not raw.strip():
             return {}
-        try:
-            value = json.loads(raw)
-        except (ValueError, RecursionError):
-            raise UsageError("request", "its body is not valid JSON", "send a JSON object") from None
+        value = document(raw, "request body")
         if not isinstance(value, dict):
             raise UsageError("request", "its body is not a JSON object", "send a JSON object")
         return value

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from gasang.api.http.connection import Connection, Headers, Reply
 from gasang.api.http.request import Request
 from gasang.core.errors import GasangError
+from gasang.core.faults import told
 
 Application = Callable[[Request, Reply], Awaitable[None]]
+_SHORT_OF: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ECONNABORTED})
+_MOMENT: Final = 0.2
+"""Seconds until another try to accept a client, where none of ours ends before."""
 _log = logging.getLogger(__name__)
 
 
@@ -30,13 +36,27 @@ class Server:
         loop = asyncio.get_running_loop()
         try:
             while True:
-                stream, _ = await loop.sock_accept(self._listener)
+                stream = await self._accept()
                 task = loop.create_task(self._client(stream))
                 self._tasks.add(task)
                 task.add_done_callback(self._done)
         finally:
             for task in self._tasks:
                 task.cancel()
+
+    async def _accept(self) -> socket.socket:
+        """The next client. While the host gives us no descriptor for one, the end of another client is awaited, or a moment."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                stream, _ = await loop.sock_accept(self._listener)
+            except OSError as error:
+                if error.errno not in _SHORT_OF:
+                    raise
+                _log.warning("no client can be accepted: %s", error)
+                await asyncio.wait([*self._tasks, asyncio.ensure_future(asyncio.sleep(_MOMENT))], return_when=asyncio.FIRST_COMPLETED)
+            else:
+                return stream
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -84,6 +104,8 @@ class Server:
         if isinstance(error, GasangError | ConnectionError):
             raise error
         _log.error("%s %s failed", request.method, request.path, exc_info=error)
+        if isinstance(error, OSError | MemoryError):
+            raise told(error) from error
         if not reply.connection.replied:
             await reply.json({"message": f"{type(error).__name__}: {error}"}, 500)
         else:

@@ -22,9 +22,14 @@ from gasang.core.errors import GasangError
 READ = 1 << 18
 
 
-def console_for(*, interactive: bool, tty: bool) -> StreamConsole:
-    """A console as -i and -t ask for it. Raises UsageError where both are asked for and standard input is no terminal."""
-    return StreamConsole(raw=interactive and tty, reads_input=interactive, split=DetachKeys().split)
+def console_for(*, interactive: bool, tty: bool, keys: str | None = None) -> StreamConsole:
+    """A console as -i, -t and --detach-keys ask for it. Raises UsageError where -i and -t are given and standard input is no terminal."""
+    detach = DetachKeys()
+    if keys is not None:
+        from gasang.daemon.containers.streams import detach_keys
+
+        detach = DetachKeys(detach_keys(keys), leave_key=False)
+    return StreamConsole(raw=interactive and tty, reads_input=interactive, split=detach.split)
 
 
 def converse(stream: Answer, console: StreamConsole, resize: Callable[[WindowSize], None] | None = None) -> None:

@@ -16,10 +16,8 @@ def connect(context: Context) -> Client:
     def start() -> None:
         from gasang.api import manage
         from gasang.cli.progress import open_progress
-        from gasang.images.content.locks import locked
 
-        folders.run.mkdir(parents=True, exist_ok=True, mode=0o711)
-        with open_progress(context) as progress, progress.step("starting the daemon"), locked(folders.run / "start.lock"):
-            manage.ensure(folders)  # which finds the one that was started while this one waited for the lock
+        with open_progress(context) as progress, progress.step("starting the daemon"):
+            manage.ensure(folders)
 
     return Client(os.fspath(folders.socket), start if context.config.value("autostart") else None)

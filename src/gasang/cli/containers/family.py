@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from gasang.api.client import Client
-from gasang.cli.options import HELP, Parsed, Syntax
+from gasang.cli.options import HELP, Example, Parsed, Syntax
 from gasang.cli.settings import Context
+from gasang.cli.standard import DEBUG, PROGRESS, with_standard_options
+from gasang.cli.table import VERBS, module_of
 from gasang.core.errors import UsageError
 
 
@@ -18,9 +20,25 @@ class Command(NamedTuple):
     run: Callable[[Parsed, Client], int]
 
 
-def dispatch(parsed: Parsed, context: Context, commands: Mapping[str, Command]) -> int:
+class Same(NamedTuple):
+    """A command that is a verb as well: ``gasang container ls`` is ``gasang ps``. `words` are said before those of the command line."""
+
+    verb: str
+    words: tuple[str, ...] = ()
+
+
+Commands = Mapping[str, Command | Same]
+
+
+def family(verb: str, summary: str, commands: Commands, *examples: Example) -> Syntax:
+    """What the verb of a family accepts."""
+    about = tuple((name, VERBS[found.verb] if isinstance(found, Same) else found.syntax.summary) for name, found in commands.items())
+    notes = f"gasang {verb} COMMAND --help tells more of each."
+    return Syntax(summary, command="the words of the command", examples=examples, notes=notes, commands=about)
+
+
+def dispatch(parsed: Parsed, context: Context, commands: Commands) -> int:
     """Run the command that the words of `parsed` name, or show its help. Raises UsageError for none or an unknown one, GasangError."""
-    from gasang.cli.containers.daemon import connect
     from gasang.cli.help import page
     from gasang.cli.parse import nearest, parse
 
@@ -32,9 +50,22 @@ def dispatch(parsed: Parsed, context: Context, commands: Mapping[str, Command]) 
         hint = f"did you mean {guess}?" if guess else f"use one of {', '.join(commands)}"
         raise UsageError(f"command {name!r}", "there is no such command", hint)
     command, verb = commands[name], f"{parsed.verb} {name}"
-    syntax = command.syntax._replace(options=(*command.syntax.options, HELP))
-    inner = parse(verb, syntax, words)
+    own, run = resolved(command)
+    syntax = with_standard_options(own)
+    inner = parse(verb, syntax, [*(command.words if isinstance(command, Same) else ()), *words])
     if inner.get(HELP):
         print(page(verb, syntax), end="")
         return 0
-    return command.run(inner, connect(context))
+    return run(inner, Context.of_process(inner) if inner.get(PROGRESS) or inner.get(DEBUG) else context)
+
+
+def resolved(command: Command | Same) -> tuple[Syntax, Callable[[Parsed, Context], int]]:
+    """What a command accepts and what does it; the module of a verb is imported for that."""
+    from importlib import import_module
+
+    from gasang.cli.containers.daemon import connect
+
+    if isinstance(command, Command):
+        return command.syntax, lambda parsed, context: command.run(parsed, connect(context))
+    module = import_module(module_of(command.verb))
+    return module.SYNTAX, module.run

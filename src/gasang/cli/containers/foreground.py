@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import sys
+from contextlib import suppress
 from typing import Any, Final
 
 from gasang.api.answer import Answer
 from gasang.api.client import Client, path_of
 from gasang.cli.console import Leave, StreamConsole
 from gasang.cli.containers.attached import converse, resizer
+from gasang.cli.containers.document import Ends
 from gasang.cli.exits import MACHINE_DIED, OK, SIGNALLED, sentence
 from gasang.cli.terminal import window_size
 from gasang.core.errors import GasangError
@@ -31,21 +33,28 @@ def terminal_size() -> tuple[int, int] | None:
 class Machine:
     """A container that this process shows: `key` its id or name, `tty` whether it has a terminal."""
 
-    def __init__(self, client: Client, key: str, *, tty: bool, removed: bool = False) -> None:
+    def __init__(self, client: Client, key: str, *, tty: bool, removed: bool = False, keys: str | None = None) -> None:
+        """`removed`: it is removed when it ends; `keys`: what leaves it running, where that is not the usual."""
         self._client = client
         self._key = key
         self._tty = tty
+        self._keys = keys
         self._condition = "removed" if removed else "next-exit"
 
     def _path(self, *more: str) -> str:
         return path_of("containers", self._key, *more)
 
-    def run(self, console: StreamConsole, *, stdin: bool, start: bool, logs: bool = False) -> int:
+    def run(self, console: StreamConsole, ends: Ends, *, start: bool, logs: bool = False, pass_signals: bool = False) -> int:
         """Attach, start it if asked, and stay until it ends or the person leaves; the exit code of this command.
+
+        `pass_signals`: this command's signals are the machine's, unless it has a terminal.
 
         Raises GasangError where the daemon refuses to attach. A start that fails is told here: 126 and 127 as a shell has them, else 125.
         """
-        query = {"stream": 1, "stdin": int(stdin), "stdout": 1, "stderr": 1, "logs": int(logs)}
+        streams = {"stdin": int(ends.stdin), "stdout": int(ends.stdout), "stderr": int(ends.stderr)}
+        query = {"stream": 1, **streams, "logs": int(logs), "detachKeys": self._keys}
+        if pass_signals:
+            console.pass_signals(self._signal)
         with (
             console,
             self._client.upgrade(self._path("attach"), query) as stream,
@@ -59,6 +68,11 @@ class Machine:
                     return _code_of_failure(waiting)
             converse(stream, console, resizer(self._client, self._path()) if self._tty else None)
             return _code(waiting) if console.left is None else self._leave(console, waiting, ends=start)
+
+    def _signal(self, number: int) -> None:
+        """Send it a signal; one that has ended does not mind."""
+        with suppress(GasangError):
+            self._client.call("POST", self._path("kill"), {"signal": number})
 
     def _leave(self, console: StreamConsole, waiting: Answer, *, ends: bool) -> int:
         """A second Ctrl-C stops the machine; so do SIGTERM and an output nobody reads, where it was started from here."""

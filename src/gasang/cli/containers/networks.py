@@ -8,17 +8,23 @@ from gasang.api.client import Client, path_of
 from gasang.cli.containers import values as convert
 from gasang.cli.containers.documents import show
 from gasang.cli.containers.each import MACHINE, for_each
-from gasang.cli.containers.family import Command
+from gasang.cli.containers.family import Command, Commands
 from gasang.cli.containers.filters import FILTER, query_of
+from gasang.cli.containers.pruning import command
 from gasang.cli.containers.shown import listed, short_id
 from gasang.cli.options import Argument, Example, Parsed, Syntax, plain_text, switch, value, values
 from gasang.cli.output import Column, Row, render
 from gasang.cli.standard import FORMAT
+from gasang.core.errors import UsageError
 
-NETWORKS: Final = Argument("NETWORK", "by name or id", repeated=True)
-NETWORK: Final = Argument("NETWORK", "by name or id")
-SUBNET = value("subnet", "CIDR", "its addresses, such as 10.5.0.0/24 (default: some that are free)", plain_text)
-GATEWAY = value("gateway", "IP", "the host's address in it", plain_text)
+NETWORKS: Final = Argument("NETWORK", "by name or id", repeated=True, completes="networks")
+NETWORK: Final = Argument("NETWORK", "by name or id", completes="networks")
+SUBNETS = values("subnet", "CIDR", "its addresses, such as 10.5.0.0/24 (default: some that are free); one of IPv6 as well", plain_text)
+RANGES = values("ip-range", "CIDR", "the part of the subnet that machines get addresses from", plain_text)
+GATEWAYS = values("gateway", "IP", "the host's address in the subnet", plain_text)
+DRIVER = value("driver", "DRIVER", "bridge (default)", plain_text, short="d")
+IPV6 = switch("ipv6", "with IPv6 addresses as well")
+DRIVER_OPTIONS = values("opt", "NAME=VALUE", "of the driver", convert.pair, short="o")
 INTERNAL = switch("internal", "without a way out")
 LABELS = values("label", "NAME=VALUE", "a note on it", convert.pair)
 ALIASES = values("alias", "NAME", "another name of the machine in it", plain_text)
@@ -49,15 +55,28 @@ def _list(parsed: Parsed, client: Client) -> int:
     return 0
 
 
+def _pools(parsed: Parsed) -> list[dict[str, str]]:
+    """IPAM.Config: a pool for each subnet, or one for what is said of a subnet that the daemon chooses. Raises UsageError."""
+    subnets, ranges, gateways = parsed.get(SUBNETS), parsed.get(RANGES), parsed.get(GATEWAYS)
+    count = max(len(subnets), 1)
+    for option, found in ((RANGES, ranges), (GATEWAYS, gateways)):
+        if len(found) > count:
+            raise UsageError(f"option {option.flag}", "there are more of them than subnets", "give one a --subnet, in the same order")
+    columns = {"Subnet": subnets, "IPRange": ranges, "Gateway": gateways}
+    pools = [{name: found[index] for name, found in columns.items() if index < len(found)} for index in range(count)]
+    return [pool for pool in pools if pool]
+
+
 def _create(parsed: Parsed, client: Client) -> int:
-    subnet, gateway = parsed.get(SUBNET), parsed.get(GATEWAY)
-    pool = {name: text for name, text in (("Subnet", subnet), ("Gateway", gateway)) if text}
+    pools = _pools(parsed)
     body = {
         "Name": parsed.arguments[0],
-        "Driver": "bridge",
+        "Driver": parsed.get(DRIVER) or "bridge",
+        "EnableIPv6": parsed.get(IPV6),
+        "Options": dict(parsed.get(DRIVER_OPTIONS)),
         "Internal": parsed.get(INTERNAL),
         "Labels": dict(parsed.get(LABELS)),
-        **({"IPAM": {"Config": [pool]}} if pool else {}),
+        **({"IPAM": {"Config": pools}} if pools else {}),
     }
     print(client.call("POST", "/networks/create", body=body)["Id"])
     return 0
@@ -86,20 +105,24 @@ def _disconnect(parsed: Parsed, client: Client) -> int:
     return 0
 
 
-COMMANDS: Final = {
+COMMANDS: Final[Commands] = {
     "ls": Command(Syntax("List networks.", options=(FILTER, FORMAT), examples=(Example("gasang network ls", "all of them"),)), _list),
     "create": Command(
         Syntax(
             "Make a network, in which machines find each other by name.",
-            options=(SUBNET, GATEWAY, INTERNAL, LABELS),
+            options=(SUBNETS, RANGES, GATEWAYS, INTERNAL, IPV6, DRIVER, DRIVER_OPTIONS, LABELS),
             arguments=(Argument("NAME", "what to call it"),),
-            examples=(Example("gasang network create app", "then: gasang run --network app …"),),
+            examples=(
+                Example("gasang network create app", "then: gasang run --network app …"),
+                Example("gasang network create --internal --subnet 10.5.0.0/24 inner", "with these addresses, and no way out"),
+            ),
         ),
         _create,
     ),
     "rm": Command(
         Syntax("Remove networks nobody is in.", arguments=(NETWORKS,), examples=(Example("gasang network rm app", "remove it"),)), _remove
     ),
+    "prune": command("network", Example("gasang network prune -f", "without asking")),
     "inspect": Command(
         Syntax(
             "Show all that is known of networks.",

@@ -39,6 +39,15 @@ def publication(text: str, subject: str) -> tuple[Publication, ...]:
     return tuple(Publication(address, str(outside[index]) if outside else "", number, protocol) for index, number in enumerate(inside))
 
 
+def exposed(text: str, subject: str) -> tuple[str, ...]:
+    """``PORT[-PORT][/PROTOCOL]`` as names of ExposedPorts. Raises UsageError."""
+    numbers, slash, protocol = plain_text(text, subject).partition("/")
+    protocol, found = protocol.lower() if slash else "tcp", _range(numbers)
+    if protocol not in PROTOCOLS or not found:
+        raise UsageError(f"{subject} {text!r}", "it is no port", f"write it as in {subject} 80 or {subject} 6000-6010/udp")
+    return tuple(f"{number}/{protocol}" for number in found)
+
+
 def _address(text: str) -> tuple[str, str]:
     """A bracketed IPv6 address at the beginning, and the rest."""
     if not text.startswith("["):

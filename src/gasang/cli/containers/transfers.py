@@ -1,19 +1,28 @@
-"""Pulls and pushes: what the daemon tells layer by layer, as two steps of progress (bytes moved, bytes unpacked)."""
+"""Pulls and pushes: what the daemon tells layer by layer, as two steps of progress (bytes moved, bytes unpacked).
+
+An image that the daemon makes itself is told of as steps that follow each other, whatever their titles.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import Any, Final
 
 from gasang.api.client import Client, path_of
+from gasang.cli.containers.logins import registry_headers
+from gasang.cli.output import printable
 from gasang.cli.progress import Reporter, Step, open_progress
 from gasang.cli.settings import Context
+from gasang.images.registry.events import Status
 
 _MOVING: Final = ("Downloading", "Pushing")
 _UNPACKING: Final = "Extracting"
 _DONE: Final = {"Download complete": "Downloading", "Pull complete": _UNPACKING, "Pushed": "Pushing"}
 """The end of a layer's status: what was under way of it is done."""
+_SAID: Final = ("Digest: ", "Status: ", "The push refers to ")
+"""Begin lines about the whole that are no news."""
 
 
 class Transfer:
@@ -25,6 +34,8 @@ class Transfer:
         self._cleanup = cleanup
         self._steps: dict[str, Step] = {}
         self._layers: dict[tuple[str, str], tuple[int, int]] = {}
+        self._making = cleanup.enter_context(ExitStack())
+        self._made: Step | None = None
 
     def take(self, line: dict[str, Any]) -> None:
         """One line of the daemon's."""
@@ -37,6 +48,21 @@ class Transfer:
             done, whole = detail.get("current"), detail.get("total")
             if isinstance(done, int) and isinstance(whole, int):
                 self._advance(layer, status, done, whole)
+        elif layer and status not in set(Status) and not status.startswith("Pulling from "):
+            self._make(status, detail if isinstance(detail, dict) else {})
+        elif not layer and status and not status.startswith(_SAID):
+            print(f"gasang: {printable(status)}", file=sys.stderr)
+
+    def _make(self, status: str, detail: dict[str, Any]) -> None:
+        """A step of an image in the making; the one before is over."""
+        title = status[:1].lower() + status[1:]
+        if self._made is None or self._made.title != title:
+            self._making.close()
+            self._made = self._making.enter_context(self._reporter.step(title, None, str(detail.get("units", "bytes"))))
+        done, whole = detail.get("current"), detail.get("total")
+        if isinstance(done, int) and isinstance(whole, int):
+            self._made.total, self._made.unit = whole, str(detail.get("units", "bytes"))
+            self._made.advance(max(0, done - self._made.done))
 
     def _advance(self, layer: str, status: str, current: int, total: int) -> None:
         before, known = self._layers.get((layer, status), (0, 0))
@@ -62,7 +88,8 @@ def follow(lines: Iterable[dict[str, Any]], title: str, context: Context) -> Non
 
 def pull(client: Client, reference: str, platform: str | None, context: Context) -> None:
     """Pull a container image. Raises GasangError."""
-    follow(client.lines("POST", "/images/create", {"fromImage": reference, "platform": platform}), reference, context)
+    query = {"fromImage": reference, "platform": platform}
+    follow(client.lines("POST", "/images/create", query, headers=registry_headers(reference)), reference, context)
 
 
 def push(client: Client, reference: str, context: Context) -> None:
@@ -70,4 +97,5 @@ def push(client: Client, reference: str, context: Context) -> None:
     name, _, tag = reference.rpartition(":")
     if not name or "/" in tag:
         name, tag = reference, "latest"
-    follow(client.lines("POST", path_of("images", *name.split("/"), "push"), {"tag": tag}), reference, context)
+    path = path_of("images", *name.split("/"), "push")
+    follow(client.lines("POST", path, {"tag": tag}, headers=registry_headers(reference)), reference, context)

@@ -6,7 +6,7 @@ import os
 from typing import Any, Final
 
 from gasang.cli.options import plain_text
-from gasang.core.errors import UsageError
+from gasang.core.errors import UnsupportedError, UsageError
 
 _CPU: Final = 1_000_000_000
 _CPU_MOST: Final = 1 << 16
@@ -15,6 +15,25 @@ _CPU_MOST: Final = 1 << 16
 def any_text(text: str, subject: str) -> str:
     """A text that may be empty; raise UsageError if it has a NUL."""
     return plain_text(text, subject) if text else ""
+
+
+def variable(text: str, subject: str) -> str:
+    """``NAME=VALUE`` as it stands, or ``NAME`` for a variable to be taken from the host. Raises UsageError."""
+    name = plain_text(text, subject).partition("=")[0]
+    if not name or any(sign.isspace() for sign in name):
+        raise UsageError(f"{subject} {text!r}", "it names no variable", f"write {subject} NAME=VALUE")
+    return text
+
+
+def keys(text: str, subject: str) -> str:
+    """Keys such as ``ctrl-p,ctrl-q`` as they stand. Raises UsageError for those that a terminal has not."""
+    from gasang.daemon.containers.streams import detach_keys
+
+    try:
+        detach_keys(plain_text(text, subject))
+    except UsageError as error:
+        raise UsageError(subject, error.cause, error.hint) from error
+    return text
 
 
 def whole_number(text: str, subject: str) -> int:
@@ -93,3 +112,8 @@ def security(text: str, subject: str) -> str:
         return text
     with open(profile, encoding="utf-8") as file:
         return f"seccomp={file.read()}"
+
+
+def no_gpu(text: str, subject: str) -> str:
+    """Raises UnsupportedError whatever is asked for."""
+    raise UnsupportedError(subject, "GPUs are not passed on to containers", "give it the device nodes it needs, as in --device /dev/dri")

@@ -8,15 +8,17 @@ from gasang.api.client import Client, path_of
 from gasang.cli.containers import values as convert
 from gasang.cli.containers.documents import show
 from gasang.cli.containers.each import for_each
-from gasang.cli.containers.family import Command
+from gasang.cli.containers.family import Command, Commands
 from gasang.cli.containers.filters import FILTER, query_of
+from gasang.cli.containers.pruning import command
 from gasang.cli.containers.shown import ago
-from gasang.cli.options import Argument, Example, Parsed, Syntax, switch, values
+from gasang.cli.options import Argument, Example, Parsed, Syntax, plain_text, switch, value, values
 from gasang.cli.output import Column, render
 from gasang.cli.standard import FORMAT
 
-VOLUMES: Final = Argument("VOLUME", "by name", repeated=True)
+VOLUMES: Final = Argument("VOLUME", "by name", repeated=True, completes="volumes")
 LABELS = values("label", "NAME=VALUE", "a note on it", convert.pair)
+DRIVER = value("driver", "DRIVER", "local (default)", plain_text, short="d")
 OPTIONS = values("opt", "NAME=VALUE", "of the local driver: type, device, o", convert.pair, short="o")
 FORCE = switch("force", "no error where it is not there", short="f")
 NAME = Argument("NAME", "what to call it; a number by default", required=False)
@@ -45,6 +47,7 @@ def _list(parsed: Parsed, client: Client) -> int:
 def _create(parsed: Parsed, client: Client) -> int:
     body = {
         "Name": parsed.arguments[0] if parsed.arguments else "",
+        "Driver": parsed.get(DRIVER) or "local",
         "Labels": dict(parsed.get(LABELS)),
         "DriverOpts": dict(parsed.get(OPTIONS)) or None,
     }
@@ -62,7 +65,7 @@ def _inspect(parsed: Parsed, client: Client) -> int:
     return 0
 
 
-COMMANDS: Final = {
+COMMANDS: Final[Commands] = {
     "ls": Command(
         Syntax(
             "List volumes.", options=(FILTER, FORMAT), examples=(Example("gasang volume ls --filter dangling=true", "those nobody uses"),)
@@ -72,7 +75,7 @@ COMMANDS: Final = {
     "create": Command(
         Syntax(
             "Make a volume: files that outlive machines.",
-            options=(LABELS, OPTIONS),
+            options=(DRIVER, OPTIONS, LABELS),
             arguments=(NAME,),
             examples=(Example("gasang volume create data", "then: gasang run -v data:/data …"),),
         ),
@@ -87,6 +90,7 @@ COMMANDS: Final = {
         ),
         _remove,
     ),
+    "prune": command("volume", Example("gasang volume prune -a", "those with a name as well")),
     "inspect": Command(
         Syntax(
             "Show all that is known of volumes.",

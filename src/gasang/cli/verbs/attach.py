@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from gasang.cli.containers.attached import console_for
 from gasang.cli.containers.daemon import connect
+from gasang.cli.containers.document import Ends
 from gasang.cli.containers.each import MACHINE
 from gasang.cli.containers.foreground import Machine, inspected
+from gasang.cli.containers.options import DETACH_KEYS, SIG_PROXY
 from gasang.cli.options import Example, Parsed, Syntax, switch
 from gasang.cli.settings import Context
 from gasang.core.errors import StateError
@@ -15,7 +17,7 @@ LOGS = switch("logs", "first what it has said so far")
 
 SYNTAX = Syntax(
     "Show what a machine says from now on, and pass on what is typed.",
-    options=(NO_STDIN, LOGS),
+    options=(NO_STDIN, LOGS, DETACH_KEYS, SIG_PROXY),
     arguments=(MACHINE,),
     examples=(Example("gasang attach shell", "sit down at it; Ctrl-] leaves it running"),),
     notes="""
@@ -33,5 +35,7 @@ def run(parsed: Parsed, context: Context) -> int:
         raise StateError(f"machine {name}", f"it is {found['State']['Status']}", hint)
     tty = found["Config"]["Tty"]
     stdin = found["Config"]["OpenStdin"] and not parsed.get(NO_STDIN)
-    machine = Machine(client, name, tty=tty, removed=found["HostConfig"]["AutoRemove"])
-    return machine.run(console_for(interactive=stdin, tty=tty), stdin=stdin, start=False, logs=parsed.get(LOGS))
+    keys = parsed.get(DETACH_KEYS)
+    machine = Machine(client, name, tty=tty, removed=found["HostConfig"]["AutoRemove"], keys=keys)
+    console, ends = console_for(interactive=stdin, tty=tty, keys=keys), Ends(stdin, True, True)
+    return machine.run(console, ends, start=False, logs=parsed.get(LOGS), pass_signals=parsed.get(SIG_PROXY))

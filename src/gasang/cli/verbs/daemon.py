@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from gasang.cli.options import Argument, Example, Parsed, Syntax
 from gasang.cli.settings import Context
+from gasang.cli.standard import FORMAT
 from gasang.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from gasang.api.manage import Facts
 
 ACTIONS = ("run", "start", "status", "stop", "install")
 
 SYNTAX = Syntax(
     "Run the engine behind containers, or tell of it; verbs that need it start it by themselves.",
-    arguments=(Argument("ACTION", "run (in the foreground), start, status, stop, or install (a systemd unit)", required=False),),
+    options=(FORMAT,),
+    arguments=(
+        Argument(
+            "ACTION",
+            "run (in the foreground), start, status, stop, or install (a systemd unit)",
+            required=False,
+            completes=" ".join(ACTIONS),
+        ),
+    ),
     examples=(
         Example("gasang daemon", "run it here until Ctrl-C; containers live on"),
         Example("gasang daemon status", "whether it runs, and the DOCKER_HOST to give docker clients"),
+        Example("export DOCKER_HOST=$(gasang daemon status --format '{docker_host}')", "give it to them"),
         Example("gasang daemon install", "have systemd start it with the host"),
     ),
     notes="""
@@ -33,19 +47,27 @@ def run(parsed: Parsed, context: Context) -> int:
     if action == "run":
         from gasang.api.serve import main
 
-        return main(folders)
+        return main(folders, context.origin())
     from gasang.api import manage
 
     if action == "start":
         manage.ensure(folders)
-        print(manage.describe(folders))
+        _tell(manage.describe(folders), parsed.get(FORMAT))
     elif action == "status":
-        print(manage.describe(folders))
+        _tell(manage.describe(folders), parsed.get(FORMAT))
     elif action == "stop":
         manage.stop(folders)
         print("the daemon has stopped; containers live on", file=sys.stderr)
     elif action == "install":
-        print(f"wrote {manage.install(folders)}; systemctl enable --now gasang starts it")
+        print(f"wrote {manage.install(os.environ)}; systemctl daemon-reload && systemctl enable --now gasang starts it")
     else:
         raise UsageError(f"action {action!r}", "there is none of this name", f"use one of {', '.join(ACTIONS)}")
     return 0
+
+
+def _tell(facts: Facts, form: str | None) -> None:
+    from gasang.cli.output import Column, render
+
+    print(
+        facts if form in (None, "table") else render(form, [Column(name, name) for name in facts._fields], [facts._asdict()]).rstrip("\n")
+    )

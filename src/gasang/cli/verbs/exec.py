@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Collection
 from typing import Any
@@ -11,7 +10,17 @@ from typing import Any
 from gasang.api.client import Client, path_of
 from gasang.cli.containers.daemon import connect
 from gasang.cli.containers.each import MACHINE
-from gasang.cli.containers.options import DETACH, ENVIRONMENT, INTERACTIVE, TTY, USER, WORKDIR, environment_for
+from gasang.cli.containers.options import (
+    DETACH,
+    DETACH_KEYS,
+    ENVIRONMENT,
+    ENVIRONMENT_FILE,
+    INTERACTIVE,
+    TTY,
+    USER,
+    WORKDIR,
+    environment_of,
+)
 from gasang.cli.options import Example, Parsed, Syntax, switch
 from gasang.cli.settings import Context
 from gasang.core.errors import UsageError
@@ -25,7 +34,7 @@ def _always(names: Collection[str]) -> bool:
 
 SYNTAX = Syntax(
     "Run a command inside a machine that runs.",
-    options=(INTERACTIVE, TTY, DETACH, ENVIRONMENT, WORKDIR, USER, PRIVILEGED),
+    options=(INTERACTIVE, TTY, DETACH, DETACH_KEYS, ENVIRONMENT, ENVIRONMENT_FILE, WORKDIR, USER, PRIVILEGED),
     arguments=(MACHINE,),
     command="what to run, with its words",
     examples=(
@@ -34,7 +43,7 @@ SYNTAX = Syntax(
     ),
     notes="""
 Options stand before MACHINE. The exit code is the command's; 126 and 127 if it cannot be executed or is not there. Ctrl-C without a
-terminal, Ctrl-] and Ctrl-p Ctrl-q leave the command running.""",
+terminal, Ctrl-] and Ctrl-p Ctrl-q (or --detach-keys) leave the command running.""",
     closes=_always,
 )
 
@@ -50,7 +59,7 @@ def run(parsed: Parsed, context: Context) -> int:
         return 0
     from gasang.cli.containers.attached import console_for
 
-    console = console_for(interactive=parsed.get(INTERACTIVE), tty=parsed.get(TTY))
+    console = console_for(interactive=parsed.get(INTERACTIVE), tty=parsed.get(TTY), keys=parsed.get(DETACH_KEYS))
     key = client.call("POST", path, body=_document(parsed, attached=True))["Id"]
     return _converse(client, key, parsed, console)
 
@@ -63,10 +72,11 @@ def _document(parsed: Parsed, *, attached: bool) -> dict[str, Any]:
         "AttachStdin": attached and parsed.get(INTERACTIVE),
         "AttachStdout": attached,
         "AttachStderr": attached,
-        "Env": list(environment_for(parsed.get(ENVIRONMENT), os.environ)),
+        "Env": list(environment_of(parsed)),
         "WorkingDir": parsed.get(WORKDIR) or "",
         "User": parsed.get(USER) or "",
         "Privileged": parsed.get(PRIVILEGED),
+        "DetachKeys": parsed.get(DETACH_KEYS) or "",
     }
 
 

@@ -5,25 +5,30 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from gasang.cli.containers.filters import FILTER, query_of
 from gasang.cli.containers.kinds import CONTAINER, VM
 from gasang.cli.containers.shown import short_id, stamp
-from gasang.cli.options import Example, Parsed, Syntax
+from gasang.cli.options import Example, Parsed, Syntax, switch
 from gasang.cli.output import Column, Row, render
 from gasang.cli.settings import Context
 from gasang.cli.standard import FORMAT
 from gasang.core.paths import data_folder
 from gasang.core.units import format_size
 
+QUIET = switch("quiet", "ids alone", short="q")
+
 SYNTAX = Syntax(
     "List the images that are here.",
-    options=(VM, CONTAINER, FORMAT),
+    options=(VM, CONTAINER, QUIET, FILTER, FORMAT),
     examples=(
         Example("gasang images", "the images as a table"),
         Example("gasang images --container", "those of containers alone"),
         Example("gasang images --format name", "one reference a line"),
+        Example("gasang images --filter dangling=true -q", "ids of container images without a name"),
         Example("gasang images --format json", "the same for a program"),
     ),
-    notes="Images of containers are the daemon's: it is started for them if it has any.",
+    notes="""Images of containers are the daemon's: it is started for them if it has any. Filters are those of the Docker Engine API
+(dangling, label, reference, before, since, until), for containers' images alone.""",
 )
 
 COLUMNS = (
@@ -59,17 +64,17 @@ def _of_machines() -> list[Row]:
     ]
 
 
-def _of_containers(context: Context) -> list[Row]:
+def _of_containers(context: Context, filters: str | None) -> list[Row]:
     """Images of containers; none where no daemon runs and none has kept any."""
     from gasang.api.client import path_of
     from gasang.cli.containers.daemon import connect
     from gasang.daemon.folders import Folders
 
-    client, kept = connect(context), (Folders.of(os.environ).state / "images").exists()
+    client, kept = connect(context), Folders.of(os.environ).database.exists()
     if not client.running() and not (kept and context.config.value("autostart")):
         return []
     found: list[Row] = []
-    for image in client.call("GET", "/images/json"):
+    for image in client.call("GET", "/images/json", {"filters": filters}):
         platform = client.call("GET", path_of("images", image["Id"], "json"))["Architecture"]
         found += [_row(image, name, platform) for name in image["RepoTags"] or [image["Id"]]]
     return found
@@ -89,8 +94,9 @@ def _row(image: dict[str, Any], name: str, architecture: str) -> Row:
 
 def run(parsed: Parsed, context: Context) -> int:
     """Print the list. Raises GasangError."""
+    filters = query_of(parsed.get(FILTER))
     both = parsed.get(VM) == parsed.get(CONTAINER)
-    rows = _of_machines() if both or parsed.get(VM) else []
-    rows += _of_containers(context) if both or parsed.get(CONTAINER) else []
-    print(render(parsed.get(FORMAT), COLUMNS, rows), end="")
+    rows = _of_machines() if (both or parsed.get(VM)) and not filters else []
+    rows += _of_containers(context, filters) if both or parsed.get(CONTAINER) else []
+    print(render("{digest}" if parsed.get(QUIET) else parsed.get(FORMAT), COLUMNS, rows), end="")
     return 0

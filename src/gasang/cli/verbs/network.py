@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from gasang.cli.containers.family import dispatch
-from gasang.cli.containers.networks import COMMANDS
-from gasang.cli.options import Example, Parsed, Syntax
+from gasang.cli.containers.family import dispatch, family
+from gasang.cli.containers.networks import COMMANDS as COMMANDS
+from gasang.cli.options import Example, Parsed
 from gasang.cli.settings import Context
 
-SYNTAX = Syntax(
+SYNTAX = family(
+    "network",
     "Make, list, show and remove networks of containers.",
-    command=f"one of {', '.join(COMMANDS)}; gasang network COMMAND --help tells more",
-    examples=(Example("gasang network create app", "a network of its own"), Example("gasang network ls", "list them")),
+    COMMANDS,
+    Example("gasang network create app", "a network of its own"),
+    Example("gasang network ls", "list them"),
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from gasang.cli.containers.kinds import CONTAINER, RULE, VM, is_container
+from gasang.cli.containers.kinds import ARCH, CONTAINER, RULE, VM, is_container
 from gasang.cli.options import Argument, Example, Parsed, Syntax, switch
 from gasang.cli.settings import Context
 from gasang.core.paths import cache_folder, data_folder
@@ -13,7 +13,7 @@ FORCE = switch("force", "also one that has several names, or that ended machines
 
 SYNTAX = Syntax(
     "Remove images, and what only they needed.",
-    options=(VM, CONTAINER, FORCE),
+    options=(VM, ARCH, CONTAINER, FORCE),
     arguments=(Argument("IMAGE", "what to remove, such as debian:trixie", repeated=True, completes="images"),),
     examples=(
         Example("gasang rmi debian:trixie", "remove the image of a virtual machine; gasang pull brings it back"),
@@ -29,7 +29,7 @@ def run(parsed: Parsed, context: Context) -> int:
         if is_container(text, parsed):
             _remove_from_daemon(text, parsed, context)
         else:
-            _remove_from_store(text)
+            _remove_from_store(text, parsed)
     return 0
 
 
@@ -41,12 +41,12 @@ def _remove_from_daemon(text: str, parsed: Parsed, context: Context) -> None:
         print(f"removed {done.get('Untagged') or done.get('Deleted')}")
 
 
-def _remove_from_store(text: str) -> None:
+def _remove_from_store(text: str, parsed: Parsed) -> None:
     from gasang.images.ready import forget_ready
     from gasang.images.reference import parse_reference
-    from gasang.images.store import Store
+    from gasang.images.store import ARCHITECTURE, Store
 
-    store = Store(data_folder(os.environ) / "images")
+    store = Store(data_folder(os.environ) / "images", parsed.get(ARCH) or ARCHITECTURE)
     reference = str(parse_reference(text))
     store.expect(reference)  # or a store would be made only to tell that nothing is in it
     with store.changing():

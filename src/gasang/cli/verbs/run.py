@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gasang.cli import vm
-from gasang.cli.containers.options import DETACH, INTERACTIVE, OWN, REMOVE, SHARED, TTY, given
-from gasang.cli.options import Argument, Example, Option, Parsed, Syntax, switch
+from gasang.cli.containers.options import DETACH, DETACH_KEYS, INTERACTIVE, PLATFORM, SHARED, SIG_PROXY, TTY, given
+from gasang.cli.containers.places import OWN, REMOVE, headings
+from gasang.cli.options import Argument, Example, Option, Parsed, Syntax, switch, values
 from gasang.cli.settings import Context
+from gasang.core.config import one_of
 from gasang.core.errors import UsageError
 
+if TYPE_CHECKING:
+    from gasang.cli.containers.document import Ends
+
 VM = switch("vm", "run it as a virtual machine; so do --kernel and no IMAGE")
+ATTACH = values("attach", "STREAM", "only this of stdin, stdout and stderr", one_of("stdin", "stdout", "stderr"), short="a")
+FOREGROUND = (DETACH, ATTACH, DETACH_KEYS, SIG_PROXY, PLATFORM)
 
 
 def _is_container(names: Collection[str]) -> bool:
@@ -20,12 +27,13 @@ def _is_container(names: Collection[str]) -> bool:
 
 SYNTAX = Syntax(
     "Start a machine and wait for it: a container from IMAGE, or with --vm or --kernel a virtual machine.",
-    options=(VM, *SHARED, DETACH, *OWN, *vm.OPTIONS),
+    options=(VM, *SHARED, *FOREGROUND, *OWN, *vm.OPTIONS),
     arguments=(Argument("IMAGE", "what to start, such as debian:trixie; not needed with --kernel", required=False, completes="images"),),
     command="run this inside and pass on its output and exit code; without it, what the image says, or a VM's login shell",
     examples=(
         Example("gasang run -it --rm debian:trixie bash", "a shell in a container, removed when it ends; Ctrl-] leaves it running"),
         Example("gasang run -d --name web -p 8080:80 -v ./site:/usr/share/nginx/html:ro nginx", "a server in the background"),
+        Example("gasang run --rm --memory 256M --cpus 0.5 --network none busybox sh -c 'echo alone'", "with less of the host"),
         Example("gasang run --vm debian:trixie", "boot Debian to a login shell on this terminal; Ctrl-] stops it"),
         Example("gasang run --vm --cpus 2 --memory 1G debian:trixie -- uname -a", "run one command inside and end with its exit code"),
         Example("echo hello | gasang run -i busybox wc -c", "a command that reads standard input"),
@@ -37,13 +45,14 @@ key goes to the machine, Ctrl-C too; Ctrl-] or Ctrl-p Ctrl-q leaves a container 
 the first Ctrl-C says so and the second one stops the machine. The exit code is the command's; 126 and 127 if it cannot be executed or
 is not there, 125 if the machine could not start or died first. Ports are published on the host's own address unless an IP is named.""",
     closes=_is_container,
+    headings=(*headings(), ("A virtual machine", vm.OPTIONS)),
 )
 
 
 def run(parsed: Parsed, context: Context) -> int:
     """Start the machine, connect the console, and return what the command inside returned. Raises GasangError."""
     if parsed.get(VM) or parsed.get(vm.KERNEL) or not parsed.arguments:
-        _refuse(given(parsed, (DETACH, *OWN)), "it is for containers", "leave it out, or leave --vm out")
+        _refuse(given(parsed, (*FOREGROUND, *OWN)), "it is for containers", "leave it out, or leave --vm out")
         return vm.run(parsed, context)
     _refuse(given(parsed, vm.OPTIONS), "it is for virtual machines", "add --vm, or leave it out")
     return _run_container(parsed, context)
@@ -61,13 +70,26 @@ def _run_container(parsed: Parsed, context: Context) -> int:
     from gasang.cli.containers.foreground import Machine
     from gasang.cli.containers.making import create
 
-    client = connect(context)
+    client, ends = connect(context), _ends(parsed)
     if parsed.get(DETACH):
-        key = create(client, parsed, context, attached=False)
+        key = create(client, parsed, context, ends)
         client.call("POST", path_of("containers", key, "start"))
         print(key)
         return 0
-    console = console_for(interactive=parsed.get(INTERACTIVE), tty=parsed.get(TTY))
-    key = create(client, parsed, context, attached=True)
-    machine = Machine(client, key, tty=parsed.get(TTY), removed=parsed.get(REMOVE))
-    return machine.run(console, stdin=parsed.get(INTERACTIVE), start=True)
+    tty, keys = parsed.get(TTY), parsed.get(DETACH_KEYS)
+    console = console_for(interactive=ends.stdin, tty=tty, keys=keys)
+    key = create(client, parsed, context, ends)
+    machine = Machine(client, key, tty=tty, removed=parsed.get(REMOVE), keys=keys)
+    return machine.run(console, ends, start=True, pass_signals=parsed.get(SIG_PROXY))
+
+
+def _ends(parsed: Parsed) -> Ends:
+    """The streams that this command is joined to. Raises UsageError where it is to be joined and to go away."""
+    from gasang.cli.containers.document import Ends
+
+    named, interactive = parsed.get(ATTACH), parsed.get(INTERACTIVE)
+    if parsed.get(DETACH):
+        if named:
+            raise UsageError(f"options {DETACH.flag} and {ATTACH.flag}", "they contradict each other", "leave one of the two out")
+        return Ends()
+    return Ends("stdin" in named and interactive, "stdout" in named, "stderr" in named) if named else Ends(interactive, True, True)

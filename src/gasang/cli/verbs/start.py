@@ -5,6 +5,7 @@ from __future__ import annotations
 from gasang.api.client import path_of
 from gasang.cli.containers.daemon import connect
 from gasang.cli.containers.each import MACHINES, for_each
+from gasang.cli.containers.options import DETACH_KEYS, SIG_PROXY
 from gasang.cli.options import Example, Parsed, Syntax, switch
 from gasang.cli.settings import Context
 from gasang.core.errors import UsageError
@@ -14,7 +15,7 @@ INTERACTIVE = switch("interactive", "the same, and pass standard input on to it"
 
 SYNTAX = Syntax(
     "Start machines that were made or have ended.",
-    options=(ATTACH, INTERACTIVE),
+    options=(ATTACH, INTERACTIVE, DETACH_KEYS, SIG_PROXY),
     arguments=(MACHINES,),
     examples=(
         Example("gasang start web", "start it in the background"),
@@ -31,11 +32,13 @@ def run(parsed: Parsed, context: Context) -> int:
     if len(parsed.arguments) > 1:
         raise UsageError("gasang start", "only one machine can be attached to", "name one, or leave -a and -i out")
     from gasang.cli.containers.attached import console_for
+    from gasang.cli.containers.document import Ends
     from gasang.cli.containers.foreground import Machine, inspected
 
     name = parsed.arguments[0]
     found = inspected(client, name)
     tty, stdin = found["Config"]["Tty"], parsed.get(INTERACTIVE) and found["Config"]["OpenStdin"]
-    console = console_for(interactive=stdin, tty=tty)
-    machine = Machine(client, name, tty=tty, removed=found["HostConfig"]["AutoRemove"])
-    return machine.run(console, stdin=stdin, start=True)
+    keys = parsed.get(DETACH_KEYS)
+    console = console_for(interactive=stdin, tty=tty, keys=keys)
+    machine = Machine(client, name, tty=tty, removed=found["HostConfig"]["AutoRemove"], keys=keys)
+    return machine.run(console, Ends(stdin, True, True), start=True, pass_signals=parsed.get(SIG_PROXY))

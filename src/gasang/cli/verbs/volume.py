@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from gasang.cli.containers.family import dispatch
-from gasang.cli.containers.volumes import COMMANDS
-from gasang.cli.options import Example, Parsed, Syntax
+from gasang.cli.containers.family import dispatch, family
+from gasang.cli.containers.volumes import COMMANDS as COMMANDS
+from gasang.cli.options import Example, Parsed
 from gasang.cli.settings import Context
 
-SYNTAX = Syntax(
+SYNTAX = family(
+    "volume",
     "Make, list, show and remove volumes of containers.",
-    command=f"one of {', '.join(COMMANDS)}; gasang volume COMMAND --help tells more",
-    examples=(Example("gasang volume create data", "files that outlive machines"), Example("gasang volume ls", "list them")),
+    COMMANDS,
+    Example("gasang volume create data", "files that outlive machines"),
+    Example("gasang volume ls", "list them"),
 )
 
 

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from gasang.core.errors import GasangError, NotFoundError, UsageError
 from gasang.daemon.build.config import METADATA, PREDEFINED_ARGS, Stage, arguments
@@ -20,13 +20,14 @@ from gasang.daemon.build.errors import BuildError
 from gasang.daemon.build.files import Copy, Sources
 from gasang.daemon.build.words import expanded, split
 from gasang.daemon.containers.names import now
+from gasang.daemon.containers.record import Container
+from gasang.daemon.containers.streams import Ends
 from gasang.daemon.engine import Engine
 from gasang.daemon.views import ImageView
 from gasang.images.reference import parse_reference
 from gasang.images.registry.credentials import Credentials
 
 Say = Callable[[dict[str, Any]], Awaitable[None]]
-BUILD_LABEL: Final = "gasang.build"
 
 
 @dataclass(frozen=True)
@@ -198,13 +199,16 @@ class Builder:
         container = await self._container(image, stage, command, environment)
         try:
             await self._execute(container.id, command)
-            layer = self._engine.layers.upper(container)
-            return await asyncio.to_thread(self._commit, image, stage, note, layer)
+            return await asyncio.to_thread(self._commit_container, container, image, stage, note)
         finally:
             found_ = self._engine.containers.find(container.id)
             await self._engine.containers.remove(found_, force=True, volumes=True)
             if not self._options.quiet:
                 await self._line(f"Removing intermediate container {container.short}")
+
+    def _commit_container(self, container: Container, image: ImageView, stage: Stage, note: str) -> ImageView:
+        with self._engine.layers.layer(container) as layer:
+            return self._commit(image, stage, note, layer)
 
     def _run_args(self, stage: Stage) -> dict[str, str]:
         proxies = {name: value for name, value in self._given.items() if name in PREDEFINED_ARGS}
@@ -220,12 +224,11 @@ class Builder:
             "Env": environment,
             "Healthcheck": {"Test": ["NONE"]},
         }
-        config["Labels"] = {**(stage.config.get("Labels") or {}), BUILD_LABEL: "step"}
         config.pop("OnBuild", None)
-        host = {**self._options.host, "LogConfig": {"Type": "json-file", "Config": {"max-size": "-1"}}}
+        host = {**self._options.host, "LogConfig": {"Type": "none"}}
         if self._options.network:
             host["NetworkMode"] = self._options.network
-        made, _ = await self._engine.containers.create({**config, "HostConfig": host}, "", "")
+        made, _ = await self._engine.containers.create({**config, "HostConfig": host}, "", "", step=True)
         if not self._options.quiet:
             await self._line(f" ---> Running in {made.short}")
         return made
@@ -235,29 +238,24 @@ class Builder:
         containers = self._engine.containers
         container = containers.find(key)
         waiting = asyncio.ensure_future(containers.wait(container, "next-exit"))
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
         try:
-            await containers.start(container)
-            await self._pass_on(container)
+            with ours:
+                await containers.attach(container, theirs, b"", Ends(False, True, True, True, False, False))
+                await containers.start(container)
+                await self._pass_on(ours)
             code, _ = await waiting
         finally:
             waiting.cancel()
         if code:
             raise BuildError(f"The command '{' '.join(command)}' returned a non-zero code: {code}", code)
 
-    async def _pass_on(self, container: Any) -> None:
-        from gasang.daemon.containers.streams import LogRequest
-
-        wanted = LogRequest(True, True, True, 0, 0, False, False, -1, False)
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        with ours, theirs:
-            showing = asyncio.ensure_future(self._engine.containers.show_log(container, wanted, theirs.fileno()))
-            showing.add_done_callback(lambda _: theirs.shutdown(socket.SHUT_WR))
-            decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-            while piece := await asyncio.get_running_loop().sock_recv(ours, 65536):
-                if not self._options.quiet:
-                    await self._say({"stream": decoder.decode(piece)})
-            await showing
+    async def _pass_on(self, output: socket.socket) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        while piece := await asyncio.get_running_loop().sock_recv(output, 65536):
+            if not self._options.quiet:
+                await self._say({"stream": decoder.decode(piece)})
 
     async def _workdir(self, image: ImageView, stage: Stage, note: str) -> ImageView:
         if found := self._cached(image, stage, note):

@@ -130,7 +130,7 @@ class Sources:
             made.update(path.name.encode() + path.read_bytes())
         with self._root() as root:
             for found in self._found(root):
-                place = open_within(root, found.path or "/", os.O_PATH)
+                place = self._open(root, found)
                 try:
                     _digest(place, found.name, made)
                 finally:
@@ -179,13 +179,20 @@ class Sources:
                 with path.open("rb") as file:
                     self._put_file(extraction, file, self._name(path.name, target, single=single), os.stat(path), 0o600)
             for entry in found:
-                place = open_within(root, entry.path or "/", os.O_PATH)
+                place = self._open(root, entry)
                 try:
                     self._put(extraction, place, entry, target, single=single and not entry.wildcard)
                 finally:
                     os.close(place)
             extraction.finish()
         return layer
+
+    def _open(self, root: int, found: Found) -> int:
+        """A path descriptor of a source. Raises BuildError where a link of the context leads nowhere in it."""
+        try:
+            return open_within(root, found.path or "/", os.O_PATH)
+        except OSError as error:
+            raise BuildError(f"{self._copying.step.name} failed: stat {found.path[:200]}: {(error.strerror or '').lower()}") from error
 
     def _name(self, base: str, target: int, *, single: bool) -> str:
         """Where a file goes: into the target if that is a folder, else it is the target."""
@@ -216,6 +223,8 @@ class Sources:
                 extraction.one(top, None)
             self._put_children(extraction, place, self._copying.target)
             return
+        if not stat.S_ISREG(found.st_mode):
+            raise BuildError(f"{self._copying.step.name} failed: {entry.name[:200]} is neither a file nor a folder")
         with open(os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             if self._copying.unpacks and _is_archive(file):
                 self._unpack(extraction, file)

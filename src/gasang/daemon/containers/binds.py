@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from typing import Any, Final
 
-from gasang.core.errors import UsageError
+from gasang.core.errors import UnsupportedError, UsageError
 from gasang.daemon.containers.record import Mount
+from gasang.host.trees import absolute
 
 VOLUME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _PROPAGATIONS: Final = frozenset({"private", "rprivate", "shared", "rshared", "slave", "rslave"})
@@ -23,8 +23,8 @@ _TMPFS_VALUES: Final = frozenset({"size", "mode", "uid", "gid", "nr_inodes", "nr
 def _target(path: Any, subject: str) -> str:
     if not isinstance(path, str) or not path.startswith("/") or "\0" in path:
         raise UsageError(subject, "its target is not an absolute path", "begin it with /")
-    clean = posixpath.normpath(path)
-    if clean in ("/", "//"):
+    clean = absolute(path)
+    if clean == "/":
         raise UsageError(subject, "its target can't be '/'", "choose a folder in the container")
     return clean
 
@@ -39,7 +39,7 @@ def of_bind(text: str) -> Mount:
     mode = parts[2] if len(parts) == 3 else ""
     target = _target(parts[1], subject)
     if parts[0].startswith("/"):
-        return Mount("bind", posixpath.normpath(parts[0]), target, writable, "", propagation or "rprivate", mode=mode)
+        return Mount("bind", absolute(parts[0]), target, writable, "", propagation or "rprivate", mode=mode)
     return Mount("volume", "", target, writable, _volume(parts[0], subject), mode=mode or "z")
 
 
@@ -78,13 +78,15 @@ def of_mount(document: dict[str, Any]) -> Mount:
         propagation = options.get("Propagation") or "rprivate"
         if propagation not in _PROPAGATIONS:
             raise UsageError(subject, f"{str(propagation)[:40]!r} is no propagation", f"use one of {', '.join(sorted(_PROPAGATIONS))}")
-        made = Mount("bind", posixpath.normpath(source), where, writable, "", propagation)
+        made = Mount("bind", absolute(source), where, writable, "", propagation)
         if options.get("NonRecursive"):
             made.options.append("bind-nonrecursive")
         if options.get("CreateMountpoint"):
             made.mode = "create"
         return made
     if kind == "volume":
+        if isinstance(document.get("VolumeOptions"), dict) and document["VolumeOptions"].get("Subpath"):
+            raise UnsupportedError(subject, "only whole volumes are mounted, no folders of them", "leave volume-subpath out")
         return Mount("volume", "", where, writable, _volume(source, subject) if source else "", mode="z")
     if kind == "tmpfs":
         options = document.get("TmpfsOptions") or {}

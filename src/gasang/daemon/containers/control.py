@@ -46,6 +46,10 @@ class GroupControl:
         else:
             group.thaw()
 
+    def is_frozen(self, container: Container) -> bool:
+        """Whether its processes are stopped."""
+        return self.group(container).frozen()
+
     def update(self, container: Container) -> None:
         """Apply changed limits. Raises UsageError."""
         import json

@@ -9,24 +9,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gasang.core.errors import GasangError, StateError, UsageError
+from gasang.core.errors import GasangError, NotFoundError, StateError, UsageError
 from gasang.daemon.containers import oci, settings, signals
 from gasang.daemon.containers.binds import mounts_of
-from gasang.daemon.containers.fields import mapping, read, text, texts
+from gasang.daemon.containers.details import details
 from gasang.daemon.containers.names import find, new_id, new_name, now
 from gasang.daemon.containers.record import Container, Mount
+from gasang.daemon.networks.endpoints import asked_of_all
+from gasang.daemon.records import Table
 from gasang.daemon.services import Services
 from gasang.daemon.views import ImageView
 
-ENDPOINT = {"IPAMConfig": mapping(), "Links": texts(), "Aliases": texts(), "MacAddress": text(), "DriverOpts": mapping()}
-
 
 class Creation:
-    """Makes containers. `existing` are those that are there."""
+    """Makes containers. `existing` are those that are there; `table` keeps the record of one under way, should we be killed."""
 
-    def __init__(self, services: Services, existing: Callable[[], list[Container]]) -> None:
+    def __init__(self, services: Services, existing: Callable[[], list[Container]], table: Table) -> None:
         self._services = services
         self._existing = existing
+        self._table = table
         self._reserved: set[str] = set()
 
     def check_free(self, name: str) -> None:
@@ -40,10 +41,11 @@ class Creation:
         if name in self._reserved:
             raise StateError(f'Conflict. The container name "/{name}" is already in use', "a container of this name is being made")
 
-    async def create(self, document: dict[str, Any], name: str, platform: str) -> tuple[Container, list[str]]:
+    async def create(self, document: dict[str, Any], name: str, platform: str, step: bool) -> tuple[Container, list[str]]:
         """A new container, its folder on disk, and warnings. Raises GasangError; then nothing is left behind."""
         config = settings.config_of(document)
         host = settings.host_config_of(document.get("HostConfig"))
+        settings.check_reservation(host)
         if not config["Image"]:
             raise UsageError("container", "no image is named", "give the name of an image")
         image = self._services.images.view(config["Image"], platform)
@@ -52,39 +54,54 @@ class Creation:
         self.check_free(chosen)
         self._reserved.add(chosen)
         try:
-            return await self._make(config, host, document, image, chosen)
+            return await self._make(config, host, document, image, chosen, step)
+        except NotFoundError as error:  # "not found" is the image alone: clients pull it when they are told so
+            raise UsageError(error.subject, error.cause, error.hint) from error
         finally:
             self._reserved.discard(chosen)
 
     async def _make(
-        self, config: dict[str, Any], host: dict[str, Any], document: dict[str, Any], image: ImageView, name: str
+        self, config: dict[str, Any], host: dict[str, Any], document: dict[str, Any], image: ImageView, name: str, step: bool
     ) -> tuple[Container, list[str]]:
         merged = settings.merged(config, image.config)
         key = new_id()
         if not merged["Hostname"] and host["NetworkMode"] != "host" and host["UTSMode"] != "host":
-            mode = host["NetworkMode"]
-            other = self._services.find(mode.removeprefix("container:")) if mode.startswith("container:") else None
-            merged["Hostname"] = other.config["Hostname"] if other else key[:12]
+            merged["Hostname"] = key[:12]
         for field, paths in (("MaskedPaths", oci.MASKED), ("ReadonlyPaths", oci.READONLY)):
             if host[field] is None:
                 host[field] = [] if host["Privileged"] else list(paths)
-        container = Container(key, name, now(), config["Image"], image.id, merged, host, endpoints=_endpoints(document, host))
+        endpoints = asked_of_all(document, host)
+        container = Container(key, name, now(), config["Image"], image.id, merged, host, endpoints=endpoints, step=step)
         if not container.command():
             raise UsageError("No command specified", "neither the client nor the image names one", "give a command")
         signals.number_of(merged["StopSignal"] or "TERM")
+        details(container)
         oci.capabilities(host, host["Privileged"])
         container.mounts = mounts_of(merged, host, self._inherited(host["VolumesFrom"] or []))
+        self._services.networks.settle(container)
         self._services.networks.check(container)
-        folder = self._services.folders.container(key)
+        await self._make_files(container, image)
+        return container, _warnings(host)
+
+    async def _make_files(self, container: Container, image: ImageView) -> None:
+        """Its layer, its hold on the image, its volumes. Where it fails all is as before; the next daemon sees to that if we are killed."""
+        own = [mount for mount in container.mounts if mount.kind == "volume" and not mount.name]
+        for mount in own:
+            mount.name = new_id()
+        container.status.status = "creating"
+        self._table.put(container.id, container.as_record())
         try:
             await asyncio.to_thread(self._services.layers.prepare, container, image)
-            self._services.images.pin(key, image.id)
-            await asyncio.to_thread(self._make_volumes, container, image)
+            self._services.images.pin(container.id, image.id)
+            await asyncio.to_thread(self._make_volumes, container, image, {mount.name for mount in own})
         except (GasangError, OSError):
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-            self._services.images.unpin(key)
+            await asyncio.to_thread(shutil.rmtree, self._services.folders.container(container.id), ignore_errors=True)
+            self._services.images.unpin(container.id)
+            for mount in own:
+                self._services.volumes.remove(mount.name, [], force=True)
+            self._table.drop(container.id)
             raise
-        return container, _warnings(host)
+        container.status.status = "created"
 
     def _inherited(self, sources: list[str]) -> list[Mount]:
         """What --volumes-from brings. Raises NotFoundError, UsageError."""
@@ -101,45 +118,23 @@ class Creation:
                     result.append(Mount(mount.kind, mount.source, mount.target, writable, mount.name, mount.propagation, mode=mode))
         return result
 
-    def _make_volumes(self, container: Container, image: ImageView) -> None:
+    def _make_volumes(self, container: Container, image: ImageView, anonymous: set[str]) -> None:
         """Volumes that are not there are made; an empty one gets what the image has in its place."""
         for mount in container.mounts:
             if mount.kind == "volume":
-                made = self._services.volumes.create(mount.name, {})
+                made = self._services.volumes.create(mount.name, {}, anonymous=mount.name in anonymous)
                 mount.name, mount.source = made["Name"], made["Mountpoint"]
                 if image.layers and "nocopy" not in mount.mode and not os.listdir(mount.source):
                     self._services.layers.fill(Path(mount.source), image, mount.target)
 
 
-def _endpoints(document: dict[str, Any], host: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """What is asked of each network, by its name; the mode's own network is always among them."""
-    networking = document.get("NetworkingConfig") or {}
-    asked = networking.get("EndpointsConfig") if isinstance(networking, dict) else None
-    if asked is not None and not isinstance(asked, dict):
-        raise UsageError("networking config", "EndpointsConfig is not an object", "correct it")
-    mode = host["NetworkMode"]
-    own = "bridge" if mode == "default" else mode
-    result = {name: read(settings_ or {}, ENDPOINT, f"endpoint of network {name[:40]}") for name, settings_ in (asked or {}).items()}
-    if "default" in result:
-        result["bridge"] = result.pop("default")
-    if not own.startswith("container:") and own not in result:
-        result[own] = read({}, ENDPOINT, "endpoint")
-    if own.startswith("container:"):
-        if result:
-            raise UsageError("network mode", "a container that shares another's network has none of its own", "name no network")
-        if host["PortBindings"] or host["PublishAllPorts"]:
-            raise UsageError(
-                "conflicting options", "port publishing and the container type network mode", "publish them on the other container"
-            )
-    return result
-
-
 def _warnings(host: dict[str, Any]) -> list[str]:
     ignored = {
-        "Isolation": "isolation is for Windows and is ignored",
         "VolumeDriver": "there is only the local volume driver",
     }
     warnings = [words for name, words in ignored.items() if host[name] not in ("", "default", "local")]
+    if host["NetworkMode"] == "host" and (host["PortBindings"] or host["PublishAllPorts"]):
+        warnings.append("Published ports are discarded when using host network mode")
     if any(option.startswith(("apparmor=", "label=", "label:", "apparmor:")) for option in host["SecurityOpt"] or []):
         warnings.append("this host has neither AppArmor nor SELinux in use; their options are ignored")
     return warnings

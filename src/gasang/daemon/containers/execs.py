@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import shutil
 import socket
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from gasang.core.errors import GasangError, NotFoundError, StateError, UsageError
@@ -14,7 +17,7 @@ from gasang.daemon.containers.fields import Field, read, text, text_or_texts, te
 from gasang.daemon.containers.lives import Lives
 from gasang.daemon.containers.names import new_id
 from gasang.daemon.containers.preparation import Preparation, seccomp_of
-from gasang.daemon.containers.process import CANNOT_START, Exit, Launch, Process, StartError
+from gasang.daemon.containers.process import CANNOT_EXECUTE, NOT_FOUND, Exit, Launch, Process, StartError
 from gasang.daemon.containers.record import Container
 from gasang.daemon.containers.streams import Ends, detach_keys
 from gasang.daemon.services import Services
@@ -33,6 +36,9 @@ EXEC: Final[dict[str, Field]] = {
     "ConsoleSize": Field("two whole numbers", lambda value: isinstance(value, list), None),
 }
 """Docker Engine API, ExecConfig."""
+NOTE: Final = "exec.json"
+KILLED: Final = 137
+"""The exit code of one whose end nobody saw."""
 KEPT_AFTER_END: Final = 300.0
 """Seconds in which an exec's exit code can still be asked for."""
 
@@ -85,6 +91,7 @@ class Execs:
         if not config["Cmd"]:
             raise UsageError("exec", "No exec command specified", "give a command")
         self._check(container)
+        self._execs = {key: entry for key, entry in self._execs.items() if entry.started or entry.container.status.alive}
         made = Exec(new_id(), container, config)
         self._execs[made.id] = made
         self._services.tell(container, f"exec_create: {' '.join(config['Cmd'])}", {"execID": made.id})
@@ -109,14 +116,18 @@ class Execs:
         config = found.config
         try:
             launch = await asyncio.to_thread(self._launch, found, size)
+            await asyncio.to_thread(self._note, found)
             found.process = await self._services.runtime.launch(launch)
             if stream is not None:
                 keys = detach_keys(config["DetachKeys"]) if found.terminal else b""
-                ends = Ends(config["AttachStdin"], config["AttachStdout"], config["AttachStderr"], True, False, not found.terminal, keys)
+                ends = Ends(
+                    config["AttachStdin"], config["AttachStdout"], config["AttachStderr"], True, False, not found.terminal, keys, True
+                )
                 await found.process.attach(stream, early, ends)
             found.pid = await found.process.start()
         except (GasangError, OSError) as error:
-            self._end(found, Exit(error.guest_code if isinstance(error, StartError) else CANNOT_START, 0, error=str(error)))
+            not_found = isinstance(error, StartError) and error.guest_code == NOT_FOUND
+            self._end(found, Exit(NOT_FOUND if not_found else CANNOT_EXECUTE, 0, error=str(error)))
             if stream is None:
                 raise
             await asyncio.to_thread(_tell_client, stream, f"OCI runtime exec failed: {error}", found.terminal)
@@ -125,6 +136,43 @@ class Execs:
             if stream is not None:
                 stream.close()
         self._services.tell(found.container, f"exec_start: {' '.join(config['Cmd'])}", {"execID": found.id})
+        self._follow(found)
+
+    def _note(self, found: Exec) -> None:
+        """For the next daemon: what runs in the supervisor's folder."""
+        folder = self._services.folders.machine(found.id)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o710)
+        (folder / NOTE).write_text(json.dumps({"container": found.container.id, "config": found.config}))
+
+    async def recover(self) -> None:
+        """Take over what a former daemon started: those that run go on, of the others the exit code is known for a while."""
+        machines = self._services.folders.machine("")
+        for folder in sorted(machines.iterdir()) if machines.is_dir() else ():
+            process = await self._services.runtime.find(folder)
+            made = self._noted(folder)
+            if made is None:
+                if process is not None:
+                    with suppress(StateError):
+                        await process.process.signal(9)
+                    process.process.close()
+                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+                continue
+            self._execs[made.id] = made
+            if process is not None:
+                made.process, made.pid = process.process, process.pid
+                self._follow(made)
+            else:
+                self._end(made, self._services.runtime.exit_of(folder) or Exit(KILLED, 0))
+
+    def _noted(self, folder: Path) -> Exec | None:
+        """The exec of a supervisor's folder; None where its container is gone or the note was not written whole."""
+        try:
+            note = json.loads((folder / NOTE).read_text())
+            return Exec(folder.name, self._services.find(note["container"]), read(note["config"], EXEC, "exec config"), started=True)
+        except (OSError, ValueError, KeyError, TypeError, GasangError):
+            return None
+
+    def _follow(self, found: Exec) -> None:
         task = asyncio.ensure_future(self._watch(found))
         self._watchers.add(task)
         task.add_done_callback(self._watchers.discard)
@@ -149,7 +197,6 @@ class Execs:
             specification=oci.exec_specification(container, around, process),
             inside=container.status.pid,
             stdin=config["AttachStdin"],
-            stdin_once=True,
             terminal=found.terminal,
             size=(int(rows), int(columns)),
             seccomp="unconfined" if config["Privileged"] else seccomp_of(container.host),
@@ -166,7 +213,11 @@ class Execs:
             found.process.close()
             found.process = None
         self._services.tell(found.container, "exec_die", {"execID": found.id, "exitCode": exit_.code})
-        asyncio.get_running_loop().call_later(KEPT_AFTER_END, self._execs.pop, found.id, None)
+        asyncio.get_running_loop().call_later(KEPT_AFTER_END, self._forget, found)
+
+    def _forget(self, found: Exec) -> None:
+        self._execs.pop(found.id, None)
+        shutil.rmtree(self._services.folders.machine(found.id), ignore_errors=True)
 
     async def run(self, container: Container, config: dict[str, Any]) -> tuple[Exec, socket.socket]:
         """Start an exec for ourselves; our end of its output."""

@@ -1,7 +1,11 @@
-"""A tar archive into a running or resting container's files. Links of the container are followed, and never lead out of its root."""
+"""A tar archive into a running or resting container's files. Links of the container are followed, and never lead out of its root.
+
+The container may exchange anything for a link while we work: nothing is named a second time but by a descriptor that does not follow one.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
 import shutil
@@ -13,20 +17,23 @@ from typing import BinaryIO, Final
 
 from gasang.core.errors import BadInputError, UsageError
 from gasang.daemon.containers.packing import pack
-from gasang.host.trees import open_within
+from gasang.host.trees import absolute, open_within
+from gasang.images.layers.overlay import white_out
 
 BLOCK: Final = 1 << 20
 _FOLDER: Final = os.O_PATH | os.O_DIRECTORY
+_OF_NAMES: Final = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.ENOENT})
 _NODES: Final = {tarfile.CHRTYPE: stat.S_IFCHR, tarfile.BLKTYPE: stat.S_IFBLK, tarfile.FIFOTYPE: stat.S_IFIFO}
 
 
 class Extraction:
     """Puts an archive's entries below `root`. `keeps_kind` refuses to put a folder in a file's place and the other way round.
 
-    `owner` replaces the owner of every entry; None keeps what the archive says.
+    `owner` replaces the owner of every entry; None keeps what the archive says. Without `devices` their nodes are left out.
     """
 
-    def __init__(self, root: int, *, keeps_kind: bool = False, owner: tuple[int, int] | None = None) -> None:
+    def __init__(self, root: int, *, keeps_kind: bool = False, owner: tuple[int, int] | None = None, devices: bool = True) -> None:
+        self._devices = devices
         self._root = root
         self._keeps_kind = keeps_kind
         self._owner = owner
@@ -39,20 +46,25 @@ class Extraction:
                 for entry in archive:
                     self.one(entry, archive.extractfile(entry) if entry.isreg() else None)
         except (tarfile.TarError, EOFError) as error:
-            raise BadInputError("archive", f"it is damaged ({error})", "send it again") from error
+            raise BadInputError("archive", f"it is damaged ({str(error).partition(chr(10))[0].rstrip(':')})", "send it again") from error
         self.finish()
 
     def one(self, entry: tarfile.TarInfo, content: object) -> None:
         """Unpack one entry."""
-        name = posixpath.normpath("/" + entry.name)
-        if name == "/":
+        name = absolute(entry.name)
+        if name == "/" or (entry.isdev() and not self._devices):
             return
         parent, base = posixpath.split(name)
-        folder = self._folder(parent)
         try:
-            self._make(entry, folder, base, content, name)
-        finally:
-            os.close(folder)
+            folder = self._folder(parent)
+            try:
+                self._make(entry, folder, base, content, name)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            if error.errno not in _OF_NAMES:
+                raise
+            raise BadInputError("archive", f"{entry.name[:200]!r} cannot be unpacked ({error.strerror})", "correct it") from error
 
     def _folder(self, path: str) -> int:
         """A descriptor of a folder below the root, made with those above it if need be."""
@@ -80,7 +92,7 @@ class Extraction:
                 os.mkdir(base, 0o700, dir_fd=folder)
             self._folders.append((name, entry))
             self._own(entry, folder, base)
-            os.chmod(base, entry.mode & 0o7777, dir_fd=folder)
+            _set_mode(folder, base, entry.mode)
             return
         if there is not None:
             self._clear(folder, base, there, name)
@@ -94,13 +106,16 @@ class Extraction:
         elif entry.islnk():
             self._link(entry, folder, base)
             return
+        elif entry.ischr() and not (entry.devmajor or entry.devminor):
+            white_out(folder, base)
+            return
         elif entry.type in _NODES:
             os.mknod(base, _NODES[entry.type] | 0o600, os.makedev(entry.devmajor, entry.devminor), dir_fd=folder)
         else:
             return
         self._own(entry, folder, base)
         if not entry.issym():
-            os.chmod(base, entry.mode & 0o7777, dir_fd=folder)
+            _set_mode(folder, base, entry.mode)
         os.utime(base, (entry.mtime, entry.mtime), dir_fd=folder, follow_symlinks=False)
 
     def _there(self, folder: int, base: str) -> os.stat_result | None:
@@ -121,7 +136,7 @@ class Extraction:
             os.unlink(base, dir_fd=folder)
 
     def _link(self, entry: tarfile.TarInfo, folder: int, base: str) -> None:
-        parent, target = posixpath.split(posixpath.normpath("/" + entry.linkname))
+        parent, target = posixpath.split(absolute(entry.linkname))
         try:
             source = open_within(self._root, parent, _FOLDER)
         except OSError as error:
@@ -145,6 +160,16 @@ class Extraction:
                     os.utime(base, (entry.mtime, entry.mtime), dir_fd=folder, follow_symlinks=False)
                 finally:
                     os.close(folder)
+
+
+def _set_mode(folder: int, base: str, mode: int) -> None:
+    """chmod(2) follows links, also one that has taken the place of what we made: out of a running container into the host."""
+    place = os.open(base, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        if not stat.S_ISLNK(os.fstat(place).st_mode):
+            os.chmod(f"/proc/self/fd/{place}", mode & 0o7777)
+    finally:
+        os.close(place)
 
 
 def copy_tree(source: int, target: int) -> None:

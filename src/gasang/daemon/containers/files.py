@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import posixpath
@@ -17,7 +18,7 @@ from gasang.daemon.containers.extract import Extraction
 from gasang.daemon.containers.packing import BLOCK, Packer, pack
 from gasang.daemon.containers.record import Container, Mount
 from gasang.daemon.services import Services
-from gasang.host.trees import open_within
+from gasang.host.trees import absolute, open_within
 
 
 class ContainerFiles:
@@ -42,7 +43,7 @@ class ContainerFiles:
     @contextmanager
     def _place(self, container: Container, path: str) -> Iterator[tuple[int, str, bool]]:
         """A descriptor of a root, the path below it, and whether it may be written: of the container's own root, or a mount's source."""
-        clean = posixpath.normpath("/" + path)
+        clean = absolute(path)
         with self.root(container) as (root, unseen):
             fits = [mount for mount in unseen if clean == mount.target or clean.startswith(mount.target.rstrip("/") + "/")]
             if not fits:
@@ -68,7 +69,7 @@ class ContainerFiles:
             found, link = _look(root, inside, container, path)
         mode = stat.S_IMODE(found.st_mode) & 0o777 | _GO_TYPES.get(stat.S_IFMT(found.st_mode), 0)
         document = {
-            "name": posixpath.basename(posixpath.normpath("/" + path)) or "/",
+            "name": posixpath.basename(absolute(path)) or "/",
             "size": found.st_size,
             "mode": mode,
             "mtime": _time(found.st_mtime),
@@ -78,7 +79,7 @@ class ContainerFiles:
 
     def read(self, container: Container, path: str, target: BinaryIO) -> None:
         """Write a tar of what is at `path`, named by its last part. Raises NotFoundError."""
-        name = posixpath.basename(posixpath.normpath("/" + path)) or "/"
+        name = posixpath.basename(absolute(path)) or "/"
         follows = path.endswith("/.")
         with self._place(container, path) as (root, inside, _):
             _look(root, inside, container, path)
@@ -86,7 +87,7 @@ class ContainerFiles:
             place = open_within(root, inside, flags)
             try:
                 with tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT, bufsize=BLOCK) as archive:
-                    Packer(archive).add(place, "." if name == "/" or follows else name)
+                    Packer(archive).add(place, "." if follows else name)
             finally:
                 os.close(place)
 
@@ -108,8 +109,12 @@ class ContainerFiles:
                 raise _missing(container, path) from None
             except NotADirectoryError:
                 raise UsageError("extraction point", "it is not a directory", "name a folder") from None
+            except OSError as error:
+                raise _unusable(path, error) from error
             try:
                 Extraction(place, keeps_kind=keeps_kind, owner=owner).all(source)
+            except OSError as error:
+                raise GasangError(f"path {path[:200]}", f"it cannot be written to ({error.strerror})", "copy to another folder") from error
             finally:
                 os.close(place)
 
@@ -133,8 +138,13 @@ def _time(seconds: float) -> str:
 
 def _missing(container: Container, path: str) -> NotFoundError:
     return NotFoundError(
-        f"Could not find the file {path[:200]} in container {container.name}", "it is not there", "docker exec ls tells what is"
+        f"Could not find the file {path[:200]} in container {container.name}", "it is not there", "gasang exec ls tells what is"
     )
+
+
+def _unusable(path: str, error: OSError) -> GasangError:
+    kind = UsageError if error.errno in (errno.ENAMETOOLONG, errno.ELOOP) else GasangError
+    return kind(f"path {path[:200]}", f"it cannot be looked at ({error.strerror})", "name another")
 
 
 def _look(root: int, inside: str, container: Container, path: str) -> tuple[os.stat_result, str]:
@@ -143,7 +153,7 @@ def _look(root: int, inside: str, container: Container, path: str) -> tuple[os.s
     except (FileNotFoundError, NotADirectoryError):
         raise _missing(container, path) from None
     except OSError as error:
-        raise GasangError(f"path {path[:200]}", f"it cannot be looked at ({error.strerror})") from error
+        raise _unusable(path, error) from error
     try:
         found = os.fstat(place)
         if not stat.S_ISLNK(found.st_mode):

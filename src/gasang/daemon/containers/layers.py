@@ -9,10 +9,13 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
+from gasang.daemon.containers.copied import ADDED, DELETED, MODIFIED, copy, differences, takes_changes, write_layer
 from gasang.daemon.containers.extract import copy_tree
+from gasang.daemon.containers.ground import fits, make_ground
 from gasang.daemon.containers.record import Container
 from gasang.daemon.containers.user import identify
 from gasang.daemon.folders import Folders
@@ -22,9 +25,8 @@ from gasang.daemon.volumes import size_of
 from gasang.host.trees import open_within, overlay
 
 TEXT_MAX: Final = 1 << 20
-MODIFIED, ADDED, DELETED = 0, 1, 2
-FILES: Final = frozenset(("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/console"))
-"""What the daemon mounts into every container."""
+MOUNTED: Final = frozenset(("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/console"))
+"""What the daemon mounts into every container: no change of it where there is no ground beneath either."""
 
 
 class ContainerLayers:
@@ -33,16 +35,53 @@ class ContainerLayers:
     def __init__(self, folders: Folders, images: DaemonImages) -> None:
         self._folders = folders
         self._images = images
+        self._grounded: dict[str, bool] = {}
+        make_ground(self._ground)
+
+    @property
+    def _ground(self) -> Path:
+        return self._folders.state / "ground"
 
     # places
 
     def upper(self, container: Container) -> Path:
-        """Its own layer."""
-        return self._folders.container(container.id) / "upper"
+        """Its own layer, or all of its files where they are a copy."""
+        return self.copied(container) or self._folders.container(container.id) / "upper"
+
+    def copied(self, container: Container) -> Path | None:
+        """Where all of its files are, if overlayfs takes no changes here."""
+        folder = self._folders.container(container.id) / "copy"
+        return folder if folder.is_dir() else None
+
+    @cached_property
+    def _copies(self) -> bool:
+        self._folders.state.mkdir(parents=True, exist_ok=True)
+        return not takes_changes(self._folders.state)
+
+    @contextmanager
+    def layer(self, container: Container) -> Iterator[Path]:
+        """What it has changed, as a layer. Raises OSError."""
+        copied = self.copied(container)
+        if copied is None:
+            yield self.upper(container)
+            return
+        with self.stopped_root(container) as root, self.root_of(self.lowers(container)) as image, self._written(root, image) as upper:
+            yield upper
+
+    @contextmanager
+    def _written(self, root: int, image: int) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="layer-", dir=self._folders.scratch()) as place:
+            upper = Path(place) / "upper"
+            upper.mkdir()
+            self._compare(root, image, upper)
+            yield upper
 
     def lowers(self, container: Container) -> tuple[Path, ...]:
-        """Its image's layers, the uppermost first."""
-        return self._images.view(container.image_id).layers
+        """What is below its own layer, the uppermost first: the ground of all containers, and its image's layers."""
+        layers = self._images.view(container.image_id).layers
+        if container.image_id not in self._grounded:
+            self._grounded[container.image_id] = fits(layers)
+        return (self._ground, *layers) if self._grounded[container.image_id] else layers
 
     def graph(self, container: Container) -> dict[str, str]:
         """Where its layers are, as inspect names them."""
@@ -59,6 +98,8 @@ class ContainerLayers:
             found = os.stat(image.layers[0])
             os.chown(folder / "upper", found.st_uid, found.st_gid)
             os.chmod(folder / "upper", stat.S_IMODE(found.st_mode))
+        if self._copies:
+            copy(self.lowers(container), folder / "copy")
 
     def filesystem(self) -> str:
         """The kind of file system that the layers are on."""
@@ -85,8 +126,9 @@ class ContainerLayers:
 
     def changes(self, container: Container) -> list[tuple[str, int]]:
         """Every path that differs from the image: what is in the container's own layer, and the folders that lead there."""
+        if self.copied(container):
+            return self._compared(container)
         upper = self.upper(container)
-        mounted = {mount.target for mount in container.mounts} | FILES
         result: list[tuple[str, int]] = []
         with self.root_of(self.lowers(container)) as image:
             for parent, folders, files in os.walk(upper):
@@ -96,7 +138,7 @@ class ContainerLayers:
                     found = os.lstat(full)
                     if stat.S_ISCHR(found.st_mode) and found.st_rdev == 0:
                         result.append((path, DELETED))
-                    elif path not in mounted:
+                    elif path not in MOUNTED:
                         result.append((path, MODIFIED if _exists(image, path) else ADDED))
         return sorted(result)
 
@@ -106,7 +148,11 @@ class ContainerLayers:
     def stopped_root(self, container: Container) -> Iterator[int]:
         """A descriptor of a container's files while nothing of it runs; what is written goes to its own layer."""
         folder = self._folders.container(container.id)
-        root = overlay(self.lowers(container), folder / "upper", folder / "work")
+        copied = self.copied(container)
+        if copied:
+            root = os.open(copied, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        else:
+            root = overlay(self.lowers(container), folder / "upper", folder / "work")
         try:
             yield root
         finally:
@@ -115,8 +161,31 @@ class ContainerLayers:
     @contextmanager
     def reading_root(self, container: Container) -> Iterator[int]:
         """A descriptor of a container's files for reading, mounts of it left out, whether it runs or not."""
+        if self.copied(container):
+            with self.stopped_root(container) as root:
+                yield root
+            return
         with self.root_of((self.upper(container), *self.lowers(container))) as root:
             yield root
+
+    def _compare(self, root: int, image: int, upper: Path) -> None:
+        own, old = _readable(root), _readable(image)
+        try:
+            write_layer(own, old, upper)
+        finally:
+            os.close(own)
+            os.close(old)
+
+    def _compared(self, container: Container) -> list[tuple[str, int]]:
+        hidden = {mount.target for mount in container.mounts} | MOUNTED
+        with self.stopped_root(container) as root, self.root_of(self.lowers(container)) as image:
+            own, old = _readable(root), _readable(image)
+            try:
+                found = differences(own, old)
+            finally:
+                os.close(own)
+                os.close(old)
+        return sorted((entry.path, entry.kind) for entry in found if entry.path not in hidden)
 
     @contextmanager
     def root_of(self, layers: tuple[Path, ...]) -> Iterator[int]:
@@ -141,6 +210,9 @@ class ContainerLayers:
         folder = Path(tempfile.mkdtemp(prefix="build-", dir=self._folders.state))
         (folder / "upper").mkdir(mode=0o755)
         (folder / "work").mkdir()
+        if self._copies:
+            yield from self._new_copied_layer(image, folder)
+            return
         if image.layers:
             shutil.copystat(image.layers[0], folder / "upper")
         root = overlay(image.layers or (self._empty(),), folder / "upper", folder / "work")
@@ -151,6 +223,20 @@ class ContainerLayers:
             raise
         finally:
             os.close(root)
+
+    def _new_copied_layer(self, image: ImageView, folder: Path) -> Iterator[tuple[Path, int]]:
+        try:
+            copy(image.layers or (self._empty(),), folder / "copy")
+            root = os.open(folder / "copy", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                yield folder / "upper", root
+                with self.root_of(image.layers) as old:
+                    self._compare(root, old, folder / "upper")
+            finally:
+                os.close(root)
+        except BaseException:
+            self.discard(folder / "upper")
+            raise
 
     def with_folder(self, image: ImageView, path: str, user: str) -> Path | None:
         """A layer in which `path` is a folder; None where the image has it."""
@@ -216,6 +302,11 @@ def read_text(root: int, path: str) -> str:
         return ""
     with open(descriptor, "rb") as file:
         return file.read(TEXT_MAX).decode(errors="replace") if stat.S_ISREG(os.fstat(descriptor).st_mode) else ""
+
+
+def _readable(place: int) -> int:
+    """A descriptor of the same folder whose entries can be listed."""
+    return os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def _exists(root: int, path: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from gasang.core.errors import GasangError, NotFoundError, StateError, UsageError
 from gasang.daemon.containers import processes, statistics
 from gasang.daemon.containers.creation import Creation
+from gasang.daemon.containers.details import details
 from gasang.daemon.containers.life import Life, Waiting
 from gasang.daemon.containers.names import find
 from gasang.daemon.containers.process import Exit
@@ -22,7 +23,7 @@ from gasang.daemon.containers.showing import show
 from gasang.daemon.containers.signals import number_of
 from gasang.daemon.containers.streams import Ends, LogRequest
 from gasang.daemon.containers.user import identify
-from gasang.daemon.records import Table
+from gasang.daemon.records import Table, damaged
 from gasang.daemon.services import Services
 
 STOP_TIMEOUT = 10
@@ -40,9 +41,9 @@ class Lives:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._table = Table(services.database, "container")
-        self._lives = {key: Life(Container.of_record(self._table[key])) for key in self._table}
+        self._lives = {key: Life(_container_of(key, self._table[key])) for key in self._table}
         self.running = Running(services, self.save, self._vanish)
-        self._creation = Creation(services, self.all)
+        self._creation = Creation(services, self.all, self._table)
 
     # finding
 
@@ -68,9 +69,9 @@ class Lives:
 
     # making and removing
 
-    async def create(self, document: dict[str, Any], name: str, platform: str) -> tuple[Container, list[str]]:
-        """A new container and warnings. Raises GasangError."""
-        container, warnings = await self._creation.create(document, name, platform)
+    async def create(self, document: dict[str, Any], name: str, platform: str, *, step: bool = False) -> tuple[Container, list[str]]:
+        """A new container and warnings; `step` is one that goes with its build. Raises GasangError."""
+        container, warnings = await self._creation.create(document, name, platform, step)
         self._lives[container.id] = Life(container)
         self.save(container)
         self._services.tell(container, "create")
@@ -83,27 +84,28 @@ class Lives:
             if not force:
                 state = container.status.status
                 raise StateError(
-                    f'cannot remove container "{container.name}"',
+                    f'cannot remove container "/{container.name}"',
                     f"container is {state}: stop the container before removing or force remove",
                 )
             await self.running.kill(life, 9, final=True)
         async with life.lock:
             if container.id in self._lives:
-                await self._put_away(life, volumes=volumes)
+                await self.put_away(life, volumes=volumes)
 
     async def _vanish(self, life: Life) -> None:
         """What --rm asks for when a container has ended."""
         async with life.lock:
             if life.container.id in self._lives:
-                await self._put_away(life, volumes=True)
+                await self.put_away(life, volumes=True)
 
-    async def _put_away(self, life: Life, *, volumes: bool) -> None:
+    async def put_away(self, life: Life, *, volumes: bool) -> None:
+        """Remove what belongs to a container that does not run, and its record last: who is killed meanwhile goes on where he was."""
         container = life.container
-        container.status.status = "removing"
+        container.status.status, container.status.takes_volumes = "removing", volumes
+        self.save(container)
         folder = self._services.folders.container(container.id)
         life.drop_waiting()
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-        self._table.drop(container.id)
         self._lives.pop(container.id, None)
         self._services.images.unpin(container.id)
         if volumes:
@@ -111,6 +113,7 @@ class Lives:
                 users = self.users_of_volume(mount.name) if mount.name else ["-"]
                 if mount.kind == "volume" and self._services.volumes.is_anonymous(mount.name) and not users:
                     await asyncio.to_thread(self._services.volumes.remove, mount.name, [])
+        self._table.drop(container.id)
         self._services.tell(container, "destroy")
         life.tell_removed()
 
@@ -147,7 +150,7 @@ class Lives:
                 await self.running.start(life)
             except GasangError:
                 if container.host["AutoRemove"]:
-                    await self._put_away(life, volumes=True)
+                    await self.put_away(life, volumes=True)
                 raise
         return True
 
@@ -247,7 +250,7 @@ class Lives:
         """Write its log to a descriptor, and go on while it runs if that is wanted. Raises StateError where it keeps none."""
         log = self.check_log(container)
         life = self.life(container)
-        await show(log, wanted, output, life.ended if container.status.alive else None)
+        await show(log, wanted, output, details(container) if wanted.details else b"", life.ended if container.status.alive else None)
 
     def check_log(self, container: Container) -> Path:
         """Its log. Raises StateError where it keeps none."""
@@ -256,8 +259,10 @@ class Lives:
             raise StateError(container.subject, "configured logging driver does not support reading", "start it with another log driver")
         return log
 
-    def owner(self, container: Container) -> tuple[int, int]:
-        """The numbers of the user that its command runs as. Raises UsageError."""
+    def owner(self, container: Container) -> tuple[int, int] | None:
+        """The numbers of the user that its command runs as, None where none is set: then Docker keeps owners. Raises UsageError."""
+        if not container.config["User"]:
+            return None
         passwd, group = (self._services.layers.text(container, f"etc/{name}") for name in ("passwd", "group"))
         found = identify(container.config["User"], passwd, group, [])
         return found.uid, found.gid
@@ -303,3 +308,10 @@ class Lives:
     def graph(self, container: Container) -> dict[str, str]:
         """Where its layers are."""
         return self._services.layers.graph(container)
+
+
+def _container_of(key: str, record: dict[str, Any]) -> Container:
+    try:
+        return Container.of_record(record)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise damaged("container", key) from error

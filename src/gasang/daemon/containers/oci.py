@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gasang.core.errors import UsageError
+from gasang.daemon.containers.process import NOT_FOUND, StartError
 from gasang.daemon.containers.record import Container, Mount
 
 PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -65,6 +66,8 @@ class Surroundings:
     """The program of an init, for a container that asks for one."""
     host_devices: tuple[dict[str, Any], ...] = ()
     hostname: str = ""
+    variables: tuple[str, ...] = ()
+    """NAME=value, what links tell; the container's own go before them."""
     uid_map: tuple[tuple[int, int, int], ...] = ()
 
 
@@ -114,6 +117,8 @@ def process(container: Container, around: Surroundings, command: list[str], term
     names = sorted(capabilities(host, privileged))
     full = [f"CAP_{name}" for name in names]
     held = full if around.uid == 0 else []
+    if not command[0]:
+        raise StartError('exec: ""', "executable file not found in $PATH", "give a command", guest_code=NOT_FOUND)
     words = [*([INIT, "--"] if around.init and not changes else []), *command]
     return {
         "terminal": terminal,
@@ -131,12 +136,20 @@ def process(container: Container, around: Surroundings, command: list[str], term
 
 
 def environment(container: Container, around: Surroundings, terminal: bool, more: list[str]) -> list[str]:
-    """The variables: PATH, HOSTNAME, TERM and HOME unless they are set, those of the container, those given on top."""
-    given = [*container.config["Env"], *more]
-    names = {entry.partition("=")[0] for entry in given}
-    basic = [PATH, f"HOSTNAME={around.hostname}", *(["TERM=xterm"] if terminal else []), f"HOME={around.home}"]
-    last = {entry.partition("=")[0]: entry for entry in [*(entry for entry in basic if entry.partition("=")[0] not in names), *given]}
-    return [entry for entry in last.values() if "=" in entry]  # a bare name takes a variable away
+    """PATH, HOSTNAME and TERM, those of the container, those given on top, and HOME where none of them says it."""
+    result = [PATH, f"HOSTNAME={around.hostname}", *(["TERM=xterm"] if terminal else []), *around.variables]
+    for given in (container.config["Env"], more):
+        result = _with_variables(result, given)
+    at_home = any(entry.startswith("HOME=") and entry != "HOME=" for entry in result)
+    return result if at_home else [*(entry for entry in result if entry != "HOME="), f"HOME={around.home}"]
+
+
+def _with_variables(before: list[str], given: list[str]) -> list[str]:
+    """`given` in the places of those of the same name, the rest behind; a bare name takes away what was there `before` (Docker's rule)."""
+    bare = {entry for entry in given if "=" not in entry}
+    last = {entry.partition("=")[0]: entry for entry in before if entry.partition("=")[0] not in bare}
+    last.update({entry.partition("=")[0]: entry for entry in given if "=" in entry})
+    return list(last.values())
 
 
 def capabilities(host: dict[str, Any], privileged: bool) -> set[str]:

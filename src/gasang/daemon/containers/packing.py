@@ -1,4 +1,7 @@
-"""Trees of files into tar archives, by descriptors only: nobody can put a link in the way."""
+"""Trees of files into tar archives, by descriptors only: nobody can put a link in the way.
+
+What runs may change the tree meanwhile: a file that goes is left out, one that shrinks is filled up with zeros.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,8 @@ class Packer:
         self._archive = archive
         self._seen: dict[tuple[int, int], str] = {}
 
-    def add(self, place: int, name: str) -> None:
-        """Add what the path descriptor `place` is, and all below it."""
+    def add(self, place: int, name: str, *, deep: bool = True) -> None:
+        """Add what the path descriptor `place` is, and all below it if `deep`."""
         found = os.fstat(place)
         entry = self._entry(place, name, found)
         if entry is None:
@@ -27,21 +30,28 @@ class Packer:
             self._archive.addfile(entry)
         else:
             with open(os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-                self._archive.addfile(entry, file)
-        if entry.isdir():
+                self._archive.addfile(entry, _Filled(file))
+        if entry.isdir() and deep:
             self._add_children(place, name)
 
     def _add_children(self, place: int, name: str) -> None:
         folder = os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            for child in sorted(os.listdir(folder)):
-                inner = os.open(child, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-                try:
-                    self.add(inner, f"{name}/{child}")
-                finally:
-                    os.close(inner)
+            self.add_all(folder, f"{name.rstrip('/')}/")
         finally:
             os.close(folder)
+
+    def add_all(self, folder: int, prefix: str) -> None:
+        """Add what is in a folder, each name after `prefix`."""
+        for child in sorted(os.listdir(folder)):
+            try:
+                inner = os.open(child, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            except FileNotFoundError:
+                continue
+            try:
+                self.add(inner, f"{prefix}{child}")
+            finally:
+                os.close(inner)
 
     def _entry(self, place: int, name: str, found: os.stat_result) -> tarfile.TarInfo | None:
         entry = tarfile.TarInfo(name)
@@ -58,12 +68,26 @@ class Packer:
                 return entry
             self._seen[key] = name
         if kind == tarfile.SYMTYPE:
-            entry.linkname = os.readlink("", dir_fd=place)
+            try:
+                entry.linkname = os.readlink("", dir_fd=place)
+            except FileNotFoundError:  # of a process that has ended
+                return None
         elif kind == tarfile.REGTYPE:
             entry.size = found.st_size
         elif kind in (tarfile.CHRTYPE, tarfile.BLKTYPE):
             entry.devmajor, entry.devminor = os.major(found.st_rdev), os.minor(found.st_rdev)
         return entry
+
+
+class _Filled:
+    """A file that never ends too soon: its size has been written already."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._file.read(size)
+        return data + bytes(max(0, size - len(data)))
 
 
 _TAR_TYPES: Final = {
@@ -82,11 +106,6 @@ def pack(root: int, target: BinaryIO) -> None:
         packer = Packer(archive)
         folder = os.open(f"/proc/self/fd/{root}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            for child in sorted(os.listdir(folder)):
-                inner = os.open(child, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-                try:
-                    packer.add(inner, child)
-                finally:
-                    os.close(inner)
+            packer.add_all(folder, "")
         finally:
             os.close(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,8 @@ class Preparation:
         for mount in container.mounts:
             self._check_source(container, mount.kind, Path(mount.source), mount.mode)
         self._write_files(container, folder)
-        around = self.surroundings(container, namespaces)
+        variables = tuple(self._services.networks.environment(container))
+        around = replace(self.surroundings(container, namespaces), variables=variables)
         size, files = log_limits(host["LogConfig"]["Config"])
         return Launch(
             folder=folder,
@@ -63,9 +65,9 @@ class Preparation:
             specification=oci.specification(container, around),
             layers=self._services.layers.lowers(container),
             upper=folder / "upper",
+            copied=self._services.layers.copied(container),
             work=folder / "work",
             stdin=config["OpenStdin"],
-            stdin_once=config["StdinOnce"],
             terminal=config["Tty"],
             log=self._services.log(container),
             log_size=size,
@@ -81,7 +83,7 @@ class Preparation:
         wanted = config["User"] if user is None else user
         passwd, group = (layers.text(container, f"etc/{name}") for name in ("passwd", "group"))
         identity = identify(wanted, passwd, group, host["GroupAdd"] or [])
-        folder = self._services.folders.container(container.id)
+        folder = self._services.folders.container(self._services.networks.owner(container))
         return oci.Surroundings(
             uid=identity.uid,
             gid=identity.gid,
@@ -121,6 +123,8 @@ class Preparation:
         source.mkdir(parents=True, exist_ok=True)
 
     def _write_files(self, container: Container, folder: Path) -> None:
+        if self._services.networks.owner(container) != container.id:
+            return
         hostname = container.config["Hostname"] or os.uname().nodename
         texts: dict[str, Any] = {"hostname": f"{hostname}\n", **self._services.networks.files(container)}
         for name, text in texts.items():

@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gasang.core.errors import GasangError
 from gasang.daemon.containers.streams import Ends
 
 CANNOT_START = 128
+CANNOT_EXECUTE, NOT_FOUND = 126, 127
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Exit:
     oom_killed: bool = False
     error: str = ""
     """Why it never started, where it did not."""
+    started: int = 0
+    """When it had started, in nanoseconds since 1970, where that is known."""
 
 
 class StartError(GasangError):
@@ -69,6 +72,14 @@ class Process(Protocol):
         ...
 
 
+class Found(NamedTuple):
+    """A process that a former daemon started. `started` is in nanoseconds since 1970."""
+
+    process: Process
+    pid: int
+    started: int
+
+
 class Runtime(Protocol):
     """Makes and finds supervised processes."""
 
@@ -76,8 +87,8 @@ class Runtime(Protocol):
         """A supervisor with its process made and waiting for `start`."""
         ...
 
-    async def find(self, folder: Path) -> Process | None:
-        """The supervisor that a former daemon launched with `folder`, None where it is gone."""
+    async def find(self, folder: Path) -> Found | None:
+        """The supervisor that a former daemon launched with `folder`; None where it is gone, or had not been told to start anything."""
         ...
 
     def exit_of(self, folder: Path) -> Exit | None:
@@ -96,9 +107,10 @@ class Launch:
     """Lower directories, the uppermost first; none for an exec."""
     upper: Path | None = None
     work: Path | None = None
+    copied: Path | None = None
+    """The container's whole root, instead of layers."""
     inside: int = 0
     stdin: bool = False
-    stdin_once: bool = False
     terminal: bool = False
     log: Path | None = None
     log_size: int = 0

@@ -13,7 +13,7 @@ NEVER = "0001-01-01T00:00:00Z"
 class Status:
     """Where a container's life stands. Times are RFC 3339 with nanoseconds."""
 
-    status: str = "created"  # created, running, paused, restarting, exited, removing, dead
+    status: str = "created"  # creating (not known to anyone yet), created, running, paused, restarting, exited, removing, dead
     pid: int = 0
     exit_code: int = 0
     error: str = ""
@@ -23,6 +23,8 @@ class Status:
     restarts: int = 0
     stopped_by_user: bool = False
     health: dict[str, Any] | None = None
+    takes_volumes: bool = False
+    """Of one that is being removed: whether its anonymous volumes go with it."""
 
     @property
     def alive(self) -> bool:
@@ -63,6 +65,8 @@ class Container:
     start_args: list[str] = field(default_factory=list)
     ports: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     """What is published now, as the API writes it."""
+    step: bool = False
+    """Whether it is a step of a build, which nobody wants when the build is over."""
 
     def as_record(self) -> dict[str, Any]:
         """The record as JSON has it."""
@@ -70,7 +74,7 @@ class Container:
 
     @classmethod
     def of_record(cls, record: dict[str, Any]) -> Container:
-        """The container of a record that this or an older gasang wrote."""
+        """The container of a record that this or an older gasang wrote. Raises TypeError, KeyError or AttributeError for no such record."""
         known = {entry.name: record[entry.name] for entry in fields(cls) if entry.name in record}
         known["mounts"] = [Mount(**mount) for mount in record.get("mounts", [])]
         known["status"] = Status(**record.get("status", {}))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
+from functools import partial
 
 from gasang.core.errors import GasangError, StateError
 from gasang.daemon.containers.life import Life
@@ -17,6 +19,7 @@ from gasang.daemon.containers.restart import next_delay, wants_restart
 from gasang.daemon.services import Services
 
 KILL = 9
+_log = logging.getLogger(__name__)
 
 
 class Running:
@@ -36,20 +39,15 @@ class Running:
         if life.restart_timer:
             life.restart_timer.cancel()
             life.restart_timer = None
-        process: Process | None = None
-        try:
+        async with AsyncExitStack() as failing:  # whatever happens: who waits for this start must hear of it
+            failing.push_async_exit(partial(self._start_failed, life))
             namespaces = await self._services.networks.join(container)
             launch = await asyncio.to_thread(self._preparation.launch, container, namespaces)
-            process = await self._services.runtime.launch(launch)
-            for client in life.waiting:
-                await process.attach(client.stream, client.early, client.ends)
-                client.stream.close()
-            life.waiting.clear()
+            life.process = process = await self._services.runtime.launch(launch)
+            await _attach_waiting(life, process)
             pid = await process.start()
-        except Exception as error:  # whatever it was: who waits for this start must hear of it
-            await self._start_failed(life, process, error)
-            raise
-        life.process = process
+            await _attach_waiting(life, process)  # who came meanwhile
+            failing.pop_all()
         self._started(life, pid)
 
     def _started(self, life: Life, pid: int) -> None:
@@ -58,23 +56,41 @@ class Running:
         status.status, status.pid, status.started = "running", pid, now()
         status.error, status.exit_code, status.oom_killed = "", 0, False
         life.ended = asyncio.get_running_loop().create_future()
-        self._save(container)
+        self._note(container)
         self._services.tell(container, "start")
         life.watcher = asyncio.ensure_future(self._watch(life))
         self.on_start(life)
 
-    async def _start_failed(self, life: Life, process: Process | None, error: Exception) -> None:
+    async def _start_failed(self, life: Life, _kind: object, error: BaseException | None, _trace: object) -> None:
         container = life.container
         life.drop_waiting()
-        if process:
-            process.close()
-        await self._services.networks.leave(container)
-        await asyncio.to_thread(self._services.control.remove, container)
+        if life.process:
+            life.process.close()
+            life.process = None
+        await self._give_back(container)
         code = error.guest_code if isinstance(error, StartError) else CANNOT_START
         container.status.status = "created" if container.status.started.startswith("0001") else "exited"
         container.status.exit_code, container.status.error = code, str(error)
-        self._save(container)
+        self._note(container)
         life.tell_exit(Exit(code, time.time_ns()))  # the sentence is the answer to the start
+
+    async def _give_back(self, container: Container) -> None:
+        """Its network and its groups. What cannot be put away now is no reason not to tell that it has ended."""
+        try:
+            await self._services.networks.leave(container)
+        except GasangError as error:
+            _log.warning("%s: %s", container.subject, error)
+        try:
+            await asyncio.to_thread(self._services.control.remove, container)
+        except GasangError as error:
+            _log.warning("%s: %s", container.subject, error)
+
+    def _note(self, container: Container) -> None:
+        """Keep what has happened already; where that fails the supervisor's own record tells the next daemon."""
+        try:
+            self._save(container)
+        except GasangError as error:
+            _log.warning("%s: %s", container.subject, error)
 
     def adopt(self, life: Life, process: Process) -> None:
         """Take over a process that a former daemon started."""
@@ -100,9 +116,8 @@ class Running:
         status.pid, status.exit_code, status.oom_killed, status.finished = 0, exit_.code, exit_.oom_killed, stamp(exit_.time)
         again = wants_restart(container, exit_.code)
         status.status = "restarting" if again else "exited"
-        await self._services.networks.leave(container)
-        await asyncio.to_thread(self._services.control.remove, container)
-        self._save(container)
+        await self._give_back(container)
+        self._note(container)
         self._services.tell(container, "die", {"exitCode": exit_.code, "execDuration": int(ran)})
         if exit_.oom_killed:
             self._services.tell(container, "oom")
@@ -136,16 +151,17 @@ class Running:
     async def stop(self, life: Life, signal: int, timeout: float | None) -> bool:
         """Send `signal`, then KILL after `timeout` seconds (None: never); False where it does not run."""
         container = life.container
-        container.status.stopped_by_user = True
-        if self._cancel_restart(life):
-            return True
-        if not container.status.alive or life.process is None or life.ended is None:
-            self._save(container)
-            return False
-        if container.status.status == "paused":
-            await self.freeze(life, frozen=False)
-        ended = life.ended
-        await self._send(life, signal)
+        async with life.lock:  # not in the middle of a start, which would go on
+            container.status.stopped_by_user = True
+            if self._cancel_restart(life):
+                return True
+            if not container.status.alive or life.process is None or life.ended is None:
+                self._save(container)
+                return False
+            if container.status.status == "paused":
+                await self.freeze(life, frozen=False)
+            ended = life.ended
+            await self._send(life, signal)
         try:
             await asyncio.wait_for(asyncio.shield(ended), timeout)
         except TimeoutError:
@@ -157,16 +173,17 @@ class Running:
     async def kill(self, life: Life, signal: int, *, final: bool = False) -> None:
         """Send a signal; KILL ends a paused container as well. `final` waits for the end and lets no policy start it again."""
         container = life.container
-        if final or signal == KILL:
-            container.status.stopped_by_user = True
-            if self._cancel_restart(life) and final:
-                return
-        if not container.status.alive or life.process is None or life.ended is None:
-            if final:
-                return
-            raise StateError(f"cannot kill container: {container.name}", f"container {container.id} is not running", "start it first")
-        ended = life.ended
-        await self._send(life, signal)
+        async with life.lock:
+            if final or signal == KILL:
+                container.status.stopped_by_user = True
+                if self._cancel_restart(life) and final:
+                    return
+            if not container.status.alive or life.process is None or life.ended is None:
+                if final:
+                    return
+                raise StateError(f"cannot kill container: {container.name}", f"container {container.id} is not running", "start it first")
+            ended = life.ended
+            await self._send(life, signal)
         self._services.tell(container, "kill", {"signal": signal})
         if signal == KILL and container.status.status == "paused":
             await asyncio.to_thread(self._services.control.freeze, container, False)
@@ -194,11 +211,18 @@ class Running:
         wanted = "running" if frozen else "paused"
         if container.status.status != wanted:
             state = f"Container {container.id} is {'already paused' if container.status.status == 'paused' else 'not ' + wanted}"
-            raise StateError(container.subject, state, "docker ps -a tells its state")
+            raise StateError(container.subject, state, "gasang ps -a tells its state")
         await asyncio.to_thread(self._services.control.freeze, container, frozen)
         container.status.status = "paused" if frozen else "running"
         self._save(container)
         self._services.tell(container, "pause" if frozen else "unpause")
+
+
+async def _attach_waiting(life: Life, process: Process) -> None:
+    while life.waiting:
+        client = life.waiting.pop(0)
+        await process.attach(client.stream, client.early, client.ends)
+        client.stream.close()
 
 
 def _seconds(stamp_: str) -> float:

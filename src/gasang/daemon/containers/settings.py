@@ -125,6 +125,12 @@ LOG_OPTIONS: Final = frozenset(
 )
 SHM_SIZE: Final = 64 << 20
 MEMORY_MIN: Final = 6 << 20
+CPU_PERIOD_MIN, CPU_PERIOD_MAX = 1000, 1_000_000
+RUNTIMES: Final = ("gasang", "runc", "io.containerd.runc.v2")
+"""Names of the one runtime that there is: clients ask for Docker's by its names."""
+SECURITY: Final = frozenset({"label", "apparmor", "seccomp", "no-new-privileges"})
+SHORTEST_CHECK: Final = 1_000_000
+"""Nanoseconds: Docker's least for the times of a health check."""
 NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 
 
@@ -141,7 +147,16 @@ def config_of(document: Any) -> dict[str, Any]:
         raise UsageError(f"working directory {config['WorkingDir'][:80]!r}", "it is not absolute", "begin it with /")
     if config["Healthcheck"] is not None:
         config["Healthcheck"] = read(config["Healthcheck"], HEALTHCHECK, "health check")
+        _check_health(config["Healthcheck"])
     return config
+
+
+def _check_health(check: dict[str, Any]) -> None:
+    for name in ("Interval", "Timeout", "StartPeriod", "StartInterval"):
+        if check[name] and check[name] < SHORTEST_CHECK:
+            raise UsageError(f"{name} in Healthcheck cannot be less than 1ms", f"it is {check[name]} ns", "give more, or 0 for the default")
+    if check["Retries"] < 0:
+        raise UsageError("Retries in Healthcheck cannot be negative", f"they are {check['Retries']}", "give more, or 0 for the default")
 
 
 def host_config_of(document: Any) -> dict[str, Any]:
@@ -153,16 +168,25 @@ def host_config_of(document: Any) -> dict[str, Any]:
     host["IpcMode"] = host["IpcMode"] or "private"
     host["CgroupnsMode"] = host["CgroupnsMode"] or "private"
     host["ShmSize"] = host["ShmSize"] or SHM_SIZE
-    host["Runtime"] = host["Runtime"] or "gasang"
+    host["Runtime"] = host["Runtime"] or RUNTIMES[0]
     host["LogConfig"]["Type"] = host["LogConfig"]["Type"] or "json-file"
     if host["LogConfig"]["Type"] == "json-file":
         host["LogConfig"]["Config"] = {**LOG_DEFAULTS, **host["LogConfig"]["Config"]}
+    if host["UsernsMode"] not in ("", "host"):
+        mode = host["UsernsMode"][:40]
+        raise UsageError(f"user namespace mode {mode!r}", "users of containers are not mapped", "leave it out, or use host")
     _check_host(host)
     return host
 
 
 def _check_host(host: dict[str, Any]) -> None:
     """What a type alone does not say. Raises UsageError with Docker's meaning."""
+    _check_policy(host)
+    _check_names(host)
+    _check_limits(host)
+
+
+def _check_policy(host: dict[str, Any]) -> None:
     policy = host["RestartPolicy"]
     if policy["Name"] not in RESTART_NAMES:
         raise UsageError(
@@ -172,12 +196,29 @@ def _check_host(host: dict[str, Any]) -> None:
         raise UsageError(f"restart policy {policy['Name']!r}", "a count of retries belongs to on-failure", "leave the count out")
     if host["AutoRemove"] and policy["Name"] not in ("", "no"):
         raise UsageError("container", "it can't be removed when it ends and restarted as well", "choose --rm or --restart")
+
+
+def _check_names(host: dict[str, Any]) -> None:
+    if host["Runtime"] not in RUNTIMES:
+        raise UsageError("unknown or invalid runtime name", host["Runtime"][:40], f"use one of {', '.join(RUNTIMES)}")
+    if host["Isolation"] not in ("", "default"):
+        raise UsageError(f"Invalid isolation {host['Isolation'][:40]!r}", "linux only supports 'default'", "leave it out")
+    if host["DeviceRequests"]:
+        raise UsageError("could not select device driver", "there is none for what --gpus asks", "pass a device with --device")
+    if host["StorageOpt"]:
+        raise UsageError("storage options", "--storage-opt needs a file system that counts what each container has", "leave it out")
+    for option in host["SecurityOpt"] or []:
+        if re.split("[=:]", option)[0] not in SECURITY:
+            raise UsageError(f"invalid --security-opt {option[:60]!r}", "there is none of this name", f"use {', '.join(sorted(SECURITY))}")
     log = host["LogConfig"]
     if log["Type"] not in ("json-file", "none", "local"):
         raise UsageError(f"log driver {log['Type'][:40]!r}", "there is none of this name", "use json-file, local or none")
     for name in log["Config"]:
         if name not in LOG_OPTIONS:
             raise UsageError(f"log option {name[:40]!r}", f"the {log['Type']} driver has none of this name", "leave it out")
+
+
+def _check_limits(host: dict[str, Any]) -> None:
     if 0 < host["Memory"] < MEMORY_MIN:
         raise UsageError("Minimum memory limit allowed is 6MB", f"{host['Memory']} bytes are less", "give at least 6m")
     if host["Memory"] < 0 or host["NanoCpus"] < 0 or host["ShmSize"] < 0:
@@ -188,6 +229,10 @@ def _check_host(host: dict[str, Any]) -> None:
         raise UsageError(
             "Minimum memoryswap limit should be larger than memory limit", "it is both of them together", "give more, or -1 for no limit"
         )
+    if host["CpuPeriod"] and not CPU_PERIOD_MIN <= host["CpuPeriod"] <= CPU_PERIOD_MAX:
+        raise UsageError("CPU cfs period can not be less than 1ms or larger than 1s", f"it is {host['CpuPeriod']} us", "give another")
+    if 0 < host["CpuQuota"] < CPU_PERIOD_MIN:
+        raise UsageError("CPU cfs quota can not be less than 1ms", f"it is {host['CpuQuota']} us", "give more")
     processors = os.cpu_count() or 1
     if host["NanoCpus"] and not 10_000_000 <= host["NanoCpus"] <= processors * 1_000_000_000:
         least = "Range of CPUs is from 0.01 to"
@@ -196,6 +241,12 @@ def _check_host(host: dict[str, Any]) -> None:
         _check_set(host[name], processors if kind == "CPUs" else 1, kind)
     if host["NanoCpus"] and (host["CpuQuota"] or host["CpuPeriod"]):
         raise UsageError("cpu limit", "--cpus and --cpu-quota or --cpu-period say the same thing twice", "give one of them")
+
+
+def check_reservation(host: dict[str, Any]) -> None:
+    """What Docker looks at where a container is made, and not where its limits change. Raises UsageError."""
+    if host["Memory"] and host["MemoryReservation"] > host["Memory"]:
+        raise UsageError("Minimum memory limit can not be less than memory reservation limit", "it is the greater of both", "give more")
 
 
 def _check_set(text: str, count: int, kind: str) -> None:

@@ -13,10 +13,11 @@ from gasang.daemon.containers.streams import LogRequest
 from gasang.kinds.container.supervisor.logs import LogReader, OutputGone
 
 
-async def show(log: Path, wanted: LogRequest, output: int, ended: asyncio.Future[Exit] | None) -> None:
-    """Write what is wanted of a log to `output`; one that is followed ends when `ended` is done, and at once where that is None.
+async def show(log: Path, wanted: LogRequest, output: int, prefix: bytes, ended: asyncio.Future[Exit] | None) -> None:
+    """Write what is wanted of a log to `output`, `prefix` before each entry.
 
-    A log that is not there shows nothing; an output that goes away ends it.
+    One that is followed ends when `ended` is done, and at once where that is None. A log that is not there shows nothing; an output that
+    goes away ends it.
     """
     loop = asyncio.get_running_loop()
     follows = wanted.follow and ended is not None
@@ -33,6 +34,7 @@ async def show(log: Path, wanted: LogRequest, output: int, ended: asyncio.Future
             until=wanted.until,
             tail=wanted.tail if wanted.tail >= 0 else None,
             follow=follows,
+            prefix=prefix,
         )
     except NotFoundError:
         return

@@ -22,6 +22,8 @@ class Ends:
     multiplexed: bool
     keys: bytes = b""
     """The keys that detach, on a terminal."""
+    ends_stdin: bool = False
+    """The end of the client's input is the end of the process's; else it is where the client leaves (Docker's StdinOnce)."""
 
 
 @dataclass(frozen=True)

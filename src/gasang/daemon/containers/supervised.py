@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 from typing import Final
 
-from gasang.core.errors import GasangError, NotFoundError, StateError
+from gasang.core.errors import GasangError, NotFoundError, StateError, TimedOutError
 from gasang.daemon.containers.control import GroupControl
-from gasang.daemon.containers.process import CANNOT_START, Exit, Launch, Process, StartError
+from gasang.daemon.containers.process import CANNOT_START, Exit, Found, Launch, Process, StartError
 from gasang.daemon.containers.streams import Ends
 from gasang.kinds.container.supervising import Supervised, Wish, launch
 from gasang.kinds.container.supervisor import protocol
@@ -26,7 +26,7 @@ BLOCK: Final = 65536
 
 def exit_of(status: Status) -> Exit:
     """A record of an end as the daemon counts."""
-    return Exit(status.code, status.finished, status.oom)
+    return Exit(status.code, status.finished, status.oom, started=status.started)
 
 
 class SupervisedProcess:
@@ -112,7 +112,7 @@ class SupervisedProcess:
             stdout=ends.stdout,
             stderr=ends.stderr,
             multiplexed=ends.multiplexed,
-            ends_stdin=ends.stdin,
+            ends_stdin=ends.ends_stdin,
             keys=ends.keys,
             held=replays,
         )
@@ -205,6 +205,7 @@ class SupervisedRuntime:
             configuration=request.specification,
             layers=request.layers,
             upper=request.upper,
+            copied=request.copied,
             work=request.work,
             seccomp=request.seccomp,
             stdin=request.stdin,
@@ -217,13 +218,23 @@ class SupervisedRuntime:
         made = await asyncio.to_thread(launch, wish, self._control.hierarchies)
         return SupervisedProcess(made.supervisor, made)
 
-    async def find(self, folder: Path) -> Process | None:
-        """The supervisor that a former daemon launched, None where it is gone."""
+    async def find(self, folder: Path) -> Found | None:
+        """The supervisor that a former daemon launched; None where it is gone. One that waits for its start ends: nobody will ask."""
         try:
             supervisor = await asyncio.to_thread(Supervisor.connect, folder)
         except (NotFoundError, StateError):
             return None
-        return SupervisedProcess(supervisor)
+        try:
+            status = supervisor.status()
+            if status.state == "waiting":
+                supervisor.leave()
+            if status.state in ("waiting", "exited"):
+                supervisor.close()
+                return None
+            return Found(SupervisedProcess(supervisor), status.pid, status.started)
+        except (StateError, TimedOutError):
+            supervisor.close()
+            return None
 
     def exit_of(self, folder: Path) -> Exit | None:
         """What a supervisor wrote at its process's end, None where it did not."""

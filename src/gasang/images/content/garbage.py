@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gasang.core.errors import BadInputError
@@ -22,6 +22,16 @@ def collect(content: Content) -> int:
     """Remove garbage; how many bytes of blobs that were. Where the index is damaged nothing is removed: nobody knows what is needed."""
     with locked(content.lock):
         return collect_locked(content)
+
+
+@contextmanager
+def tidied(content: Content) -> Iterator[None]:
+    """What is begun within and fails leaves no garbage: often it failed because the disk is full. Leases are taken inside."""
+    try:
+        yield
+    except BaseException:
+        collect(content)
+        raise
 
 
 def collect_locked(content: Content) -> int:

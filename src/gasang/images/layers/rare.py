@@ -10,10 +10,10 @@ import stat
 from gasang.images.layers import advance as loop
 from gasang.images.layers import state as s
 from gasang.images.layers.header_fields import decode_number
-from gasang.images.layers.overlay import INTERNAL, OPAQUE_NAME, WHITEOUT, Form
+from gasang.images.layers.library import load
+from gasang.images.layers.overlay import INTERNAL, OPAQUE_NAME, WHITEOUT, Form, white_out
 from gasang.images.layers.place import Place
 from gasang.images.layers.sparse import SparseContent, old_map, pax_map
-from gasang.images.layers.walk import forget
 
 _DEVICES = {loop.CHARACTER: stat.S_IFCHR, loop.BLOCK_DEVICE: stat.S_IFBLK, loop.FIFO: stat.S_IFIFO}
 _NO_XATTRS = (errno.ENOTSUP, errno.EPERM, errno.ENODATA, errno.ENOENT)
@@ -58,7 +58,7 @@ class RareEntries:
         if hidden in (b"", b".", b".."):
             raise place.refusal(s.CLIMBS)
         try:
-            os.mknod(hidden, stat.S_IFCHR, 0, dir_fd=parent)
+            white_out(parent, hidden)
         except FileExistsError:
             # The layer itself has it: only what lies below a directory is left to hide.
             if stat.S_ISDIR(os.stat(hidden, dir_fd=parent, follow_symlinks=False).st_mode):
@@ -169,7 +169,7 @@ class RareEntries:
         if not stat.S_ISDIR(found.st_mode):
             os.unlink(name, dir_fd=parent)
             return
-        forget(self._place.state, 0)  # directories below it may be open
+        load().functions["forget"](self._place.state, 0)  # directories below it may be open
         shutil.rmtree(os.fsdecode(name), dir_fd=self._place.parent())
 
 

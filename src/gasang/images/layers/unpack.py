@@ -15,12 +15,11 @@ from pathlib import Path
 from gasang.core.errors import BadInputError
 from gasang.images.layers import advance as loop
 from gasang.images.layers import state as s
-from gasang.images.layers.finish import finish_folders
+from gasang.images.layers.library import load
 from gasang.images.layers.overlay import Form, our_form
 from gasang.images.layers.pax import Extension, parse_extension
 from gasang.images.layers.place import Place
 from gasang.images.layers.rare import RareEntries
-from gasang.images.layers.walk import forget
 from gasang.images.spool import out_of_space
 from gasang.native import ctype_of
 
@@ -34,6 +33,7 @@ class Unpacker:
 
     def __init__(self, folder: Path, subject: str, form: Form | None = None) -> None:
         chosen = form or our_form()
+        self._native = load().functions
         self._state = ctype_of(s.Unpacking)()
         self._place = Place(self._state, folder, subject)
         self._rare = RareEntries(self._place, chosen)
@@ -79,7 +79,8 @@ class Unpacker:
         self._state.position = 0
         address = ctypes.cast(ctypes.c_char_p(piece), ctypes.c_void_p).value
         try:
-            while (event := loop.advance(self._state, address, len(piece))) != s.MORE:
+            advance = self._native["advance"]
+            while (event := advance(self._state, address, len(piece))) != s.MORE:
                 self._handlers[event]()
         except OSError as fault:
             raise self._place.host_error(fault) from fault
@@ -92,7 +93,7 @@ class Unpacker:
             raise BadInputError(self._place.subject, "its archive ends early", "pull it again")
         try:
             self._rare.mark_opaque()
-            event = finish_folders(state)
+            event = self._native["finish_folders"](state)
             if event != s.MORE:
                 self._handlers[event]()
         except OSError as fault:
@@ -101,7 +102,7 @@ class Unpacker:
 
     def close(self) -> None:
         """Close what is open."""
-        forget(self._state, 0)
+        self._native["forget"](self._state, 0)
         for field in ("file", "root"):
             if getattr(self._state, field) >= 0:
                 os.close(getattr(self._state, field))

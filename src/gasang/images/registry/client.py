@@ -6,14 +6,13 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from gasang.core.errors import BadInputError, GasangError, NotFoundError, PermissionDeniedError
 from gasang.images.descriptors import DOCUMENT_MAX, Blob
 from gasang.images.registry.credentials import Credentials
 from gasang.images.registry.manifests import ACCEPTED, media_type_of
-from gasang.images.registry.settings import Endpoint, Registries
+from gasang.images.registry.settings import Endpoint, Patience, Registries
 from gasang.images.registry.tokens import Access
 from gasang.images.registry.transport import FAULTS, Answer, Body, Transport, drain, explain, is_temporary, wait_before
 
@@ -36,7 +35,7 @@ class Client:
         self._access = Access(self._transport, credentials, (f"repository:{repository}:{action}", *scopes))
 
     @property
-    def patience(self) -> Any:
+    def patience(self) -> Patience:
         """How long to wait and how often to try."""
         return self._patience
 
@@ -125,7 +124,8 @@ class Client:
         said = _said(drain(answer))
         where = self.endpoint.host
         if answer.status in (401, 403):
-            raise PermissionDeniedError(subject, f"access is denied by {where}{said}", f"check its name, or try gasang login {where}")
+            refusal = "unauthorized" if answer.status == 401 else "denied"
+            raise PermissionDeniedError(subject, f"{refusal}: access is denied by {where}{said}", f"check its name, or log in to {where}")
         if answer.status == 404:
             raise NotFoundError(subject, f"it is not in the registry {where}{said}", "check its name and tag")
         if answer.status == 429:

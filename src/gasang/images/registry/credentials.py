@@ -48,15 +48,28 @@ NOBODY = Credentials()
 
 def from_registry_auth(header: str) -> Credentials:
     """The credentials in an X-Registry-Auth header: base64url of a JSON object. Raises UsageError."""
+    return _of(_decoded(header, "X-Registry-Auth"))
+
+
+def _decoded(header: str, name: str) -> dict[str, Any]:
+    """The object in a header, an empty one where there is none. Raises UsageError."""
     if not header:
-        return NOBODY
+        return {}
     try:
         document = json.loads(base64.b64decode(header + "=" * (-len(header) % 4), altchars=b"-_"))
     except (ValueError, RecursionError) as fault:
-        raise UsageError("X-Registry-Auth", "it is no base64url of a JSON object", "log in again") from fault
+        raise UsageError(name, "it is no base64url of a JSON object", "log in again") from fault
     if not isinstance(document, dict):
-        raise UsageError("X-Registry-Auth", "it is no base64url of a JSON object", "log in again")
-    return _of(document)
+        raise UsageError(name, "it is no base64url of a JSON object", "log in again")
+    return document
+
+
+def from_registry_config(header: str) -> dict[str, Credentials]:
+    """The credentials in an X-Registry-Config header, which a build may need several of, by registry. Raises UsageError."""
+    from gasang.images.registry.login import registry_of
+
+    document = _decoded(header, "X-Registry-Config")
+    return {registry_of(key): _of(entry) for key, entry in document.items() if isinstance(entry, dict)}
 
 
 def _of(document: dict[str, Any]) -> Credentials:
@@ -76,6 +89,12 @@ def _unpacked(packed: str) -> tuple[str, str]:
     return username, password.rstrip("\0")
 
 
+def config_file(environment: Mapping[str, str]) -> Path:
+    """Docker's configuration file: in $DOCKER_CONFIG, or in ~/.docker."""
+    folder = environment.get("DOCKER_CONFIG") or str(Path(environment.get("HOME", "~")).expanduser() / ".docker")
+    return Path(folder) / "config.json"
+
+
 class Keyring:
     """Credentials by registry."""
 
@@ -86,8 +105,7 @@ class Keyring:
     @classmethod
     def of_user(cls, environment: Mapping[str, str]) -> Keyring:
         """That of Docker's configuration ($DOCKER_CONFIG, or ~/.docker); an empty one where there is none. Raises BadInputError."""
-        folder = environment.get("DOCKER_CONFIG") or str(Path(environment.get("HOME", "~")).expanduser() / ".docker")
-        path = Path(folder) / "config.json"
+        path = config_file(environment)
         try:
             document = json.loads(path.read_bytes())
         except FileNotFoundError:

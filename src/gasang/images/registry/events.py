@@ -29,12 +29,16 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Event:
-    """A layer (the first twelve digits of its digest; "" for the whole image), its status, and how much of how many bytes is done."""
+    """A layer (the first twelve digits of its digest; "" for the whole image), its status, and how much of how many bytes is done.
+
+    `unit` says what is counted where the status is none of those above, but a step's title.
+    """
 
     layer: str
     status: str
     current: int = 0
     total: int = 0
+    unit: str = ""
 
 
 Listener = Callable[[Event], None]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gasang.images.reference import DOCKER_HUB
+from gasang.core.errors import UsageError
+from gasang.images.reference import DOCKER_HUB, REGISTRY
 from gasang.images.registry.client import Client
 from gasang.images.registry.credentials import Credentials
 from gasang.images.registry.push import check_api
@@ -23,7 +24,11 @@ def log_in(server: str, credentials: Credentials, registries: Registries | None 
 
 
 def registry_of(server: str) -> str:
-    """The registry of an address as ``docker login`` sends it: with or without a scheme and a path."""
+    """The registry of an address as ``docker login`` sends it: with or without a scheme and a path. Raises UsageError."""
     host = server.partition("://")[2] or server
     host = host.partition("/")[0]
-    return DOCKER_HUB if host in ("", "index.docker.io", "registry-1.docker.io", DOCKER_HUB) else host
+    if host in ("", "index.docker.io", "registry-1.docker.io", DOCKER_HUB):
+        return DOCKER_HUB
+    if REGISTRY.fullmatch(host) is None:
+        raise UsageError(f"registry {host[:80]!r}", "it is no host", "write HOST or HOST:PORT")
+    return host

@@ -92,8 +92,9 @@ class Container:
         start_fifo: int = -1,
         may_pivot: bool = True,
         new_keyring: bool = True,
+        dies_with_us: bool = False,
     ) -> Container:
-        """Make a container whose program waits to be started.
+        """Make a container whose program waits to be started; `dies_with_us` ends it when the thread that calls this ends.
 
         Raises LaunchError for what the host refuses, its subclasses ProgramMissingError and ProgramRefusedError for the program, and what
         hooks, control groups and the planner raise. Nothing is left behind then.
@@ -103,10 +104,10 @@ class Container:
         if config.process.terminal and (streams is None or streams.console_socket < 0):
             raise UnsupportedError(f"container {identity}", "its process wants a terminal, and there is no console socket", "give one")
         container = cls(config, root, identity, cgroup or _cgroup_for(config, identity), bundle)
-        container._make(streams or Streams(), start_fifo, may_pivot, new_keyring)
+        container._make(streams or Streams(), start_fifo, may_pivot, new_keyring, dies_with_us)
         return container
 
-    def _make(self, streams: Streams, start_fifo: int, may_pivot: bool, new_keyring: bool) -> None:
+    def _make(self, streams: Streams, start_fifo: int, may_pivot: bool, new_keyring: bool, dies_with_us: bool) -> None:
         process = clamp(self._checked_process(), self.warnings, in_user_namespace=has_user_namespace(self.config))
         hooks = self.config.hooks
         use = CgroupUse()
@@ -118,7 +119,7 @@ class Container:
             program, flags = filter_of(self.config.linux.seccomp)
             order = Order(
                 self.config, self.root, self.identity, use, streams.stdio, streams.preserved, streams.console_socket, start_fifo, True,
-                any(hooks.get(point) for point in HOOK_POINTS), may_pivot, new_keyring, not is_rootless(), program, flags,
+                any(hooks.get(point) for point in HOOK_POINTS), may_pivot, new_keyring, not is_rootless(), program, flags, dies_with_us,
             )  # fmt: skip
             self._launch(order, process)
             self._reach(START_STOP)

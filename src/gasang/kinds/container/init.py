@@ -7,9 +7,11 @@ import signal
 from pathlib import Path
 from typing import Final
 
+import gasang.host
 from gasang.host.processes import TIOCSPGRP
 from gasang.host.syscalls import native_table
-from gasang.native import boolean, cast, i32, i64, native, null, ptr, syscall, u8, u64
+from gasang.native import NativeFunction, boolean, cast, i32, i64, native, null, ptr, syscall, u8, u64
+from gasang.native.kept_program import kept_program
 
 _NR: Final = native_table()
 NR_MMAP: Final = _NR["mmap"]
@@ -152,13 +154,14 @@ def init(stack: ptr[u64]) -> i32:
             syscall(NR_KILL, u64(command), u64(number))
 
 
+def _entry() -> NativeFunction:
+    return init
+
+
 def init_file(folder: Path) -> Path:
     """The program as a file in `folder`, made there if need be. Raises OSError."""
-    from gasang.host import _generated_syscalls
-    from gasang.native.program import program
-
     path = folder / "gasang-init"
-    image = program(init, sources=[Path(__file__), Path(str(_generated_syscalls.__file__))])
+    image = kept_program("init", [os.path.dirname(__file__), os.path.dirname(str(gasang.host.__file__))], _entry)
     if not path.is_file() or path.read_bytes() != image:
         folder.mkdir(parents=True, exist_ok=True)
         fresh = path.with_name(f".{path.name}.{os.getpid()}")

@@ -1,6 +1,7 @@
 """The layers of a root file system copied into one folder: for hosts whose kernel does not give us overlayfs.
 
-A layer is as overlayfs has it: a character device 0:0 removes what is below, a folder with the attribute `overlay.opaque` hides it.
+A layer is as overlayfs has it: a character device 0:0, or an empty file with the attribute `overlay.whiteout`, removes what is below, a
+folder with the attribute `overlay.opaque` hides it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Final
 from gasang.core.errors import OutOfSpaceError
 from gasang.kinds.container.planning.order import FolderRoot, OverlayRoot
 
+WHITEOUT: Final = ("trusted.overlay.whiteout", "user.overlay.whiteout")
 OPAQUE: Final = ("trusted.overlay.opaque", "user.overlay.opaque")
 
 
@@ -46,7 +48,7 @@ def _copy_entry(source: Path, target: Path, status: os.stat_result, links: dict[
         _copy_folder(source, target, links)
         return
     _remove(target)
-    if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
+    if _is_whiteout(source, status):
         return
     first = links.setdefault((status.st_dev, status.st_ino), target)
     if first is not target:
@@ -59,6 +61,14 @@ def _copy_entry(source: Path, target: Path, status: os.stat_result, links: dict[
     else:
         os.mknod(target, status.st_mode, status.st_rdev)
     _copy_metadata(source, target, status)
+
+
+def _is_whiteout(source: Path, status: os.stat_result) -> bool:
+    if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
+        return True
+    if not stat.S_ISREG(status.st_mode) or status.st_size:
+        return False
+    return any(name in WHITEOUT for name in os.listxattr(source, follow_symlinks=False))
 
 
 def _is_opaque(folder: Path) -> bool:

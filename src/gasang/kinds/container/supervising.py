@@ -21,7 +21,7 @@ from gasang.kinds.container.config.process import Process
 from gasang.kinds.container.launching import launch_error
 from gasang.kinds.container.plan import Built
 from gasang.kinds.container.planning.entering import EnteringPlanner
-from gasang.kinds.container.planning.order import Order, OverlayRoot
+from gasang.kinds.container.planning.order import FolderRoot, Order, OverlayRoot
 from gasang.kinds.container.planning.planner import Planner
 from gasang.kinds.container.privileges import clamp, is_rootless
 from gasang.kinds.container.seccomp.compiler import compile_filter
@@ -49,6 +49,8 @@ class Wish:
     layers: tuple[Path, ...] = ()
     upper: Path | None = None
     work: Path | None = None
+    copied: Path | None = None
+    """The whole root in a folder, where there is no overlayfs for the layers."""
     seccomp: str = DEFAULT
     stdin: bool = False
     log: str = ""
@@ -141,7 +143,9 @@ def _launch(wish: Wish, config: Config, process: Process, group: Cgroup, warning
     return Supervised(Supervisor.launch(settings, built.data, wish.folder, descriptors=descriptors), wish.identity, built, warnings)
 
 
-def _root(wish: Wish) -> OverlayRoot:
+def _root(wish: Wish) -> FolderRoot | OverlayRoot:
+    if wish.copied is not None:
+        return FolderRoot(str(wish.copied))
     target = wish.folder / "rootfs"
     if not wish.inside:
         target.mkdir(parents=True, exist_ok=True)

@@ -25,6 +25,7 @@ from gasang.devices.virtio.device import VirtioDevice
 from gasang.devices.virtio.rng import VirtioRng
 from gasang.devices.worker import Worker
 from gasang.host.memory import drop_code_pages
+from gasang.images.control import ControlPort
 from gasang.kinds.vm.board import RAM_BASE
 from gasang.kinds.vm.loader import load_kernel
 from gasang.kinds.vm.machine import Parts, VirtualMachine
@@ -36,6 +37,7 @@ if TYPE_CHECKING:  # a kernel of the user's needs nothing of this, and a start h
     from gasang.images.initramfs import GuestSettings
     from gasang.images.origin import Origin
     from gasang.images.ready import BootFiles
+    from gasang.kinds.vm.disks import Disk
 
 CONSOLE_PORT = "console"
 DIED = 125
@@ -63,44 +65,9 @@ class VmSpec:
     command: tuple[str, ...]
     environment: tuple[str, ...]
     tty: bool
-    disks: tuple[Path, ...]
+    disks: tuple[Disk, ...]
     origin: Origin | None = None
     watch: Callable[[VirtualMachine], None] = lambda vm: None
-    read_only_disks: tuple[Path, ...] = ()
-    """They come behind `disks`."""
-
-
-class ControlPort:
-    """Reads the lines guest/init writes: "stage NAME", "progress DONE TOTAL", "exit CODE", "error TEXT"."""
-
-    LONGEST = 4096
-
-    def __init__(self, on_stage: Callable[[str], None], on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
-        self._pending = b""
-        self._on_stage = on_stage
-        self._on_progress = on_progress
-        self.code: int | None = None
-        self.error = ""
-
-    def take(self, data: bytes) -> None:
-        """More bytes from the guest, which may be anything."""
-        *lines, rest = (self._pending + data).split(b"\n")
-        self._pending = rest[-self.LONGEST :]
-        for line in lines:
-            self._line(line.decode("utf-8", "replace"))
-
-    def _line(self, line: str) -> None:
-        word, _, rest = line.partition(" ")
-        if word == "stage":
-            self._on_stage(rest[:64])
-        elif word == "exit" and rest.isdecimal() and len(rest) < 4 and int(rest) < 256:
-            self.code = int(rest)
-        elif word == "error":
-            self.error = rest[:256]
-        elif word == "progress":
-            numbers = rest.split()
-            if len(numbers) == 2 and all(number.isdecimal() and len(number) < 9 for number in numbers):
-                self._on_progress(int(numbers[0]), int(numbers[1]))
 
 
 def run_vm(spec: VmSpec, console: Console, progress: Progress) -> int:
@@ -148,12 +115,11 @@ def _warnings(spec: VmSpec, console: Console) -> Warnings:
 
 def _disks(spec: VmSpec, worker: Worker, warn: Warnings, cleanup: ExitStack) -> list[VirtioBlock]:
     """The user's own; `cleanup` closes them."""
-    if not spec.disks and not spec.read_only_disks:
+    if not spec.disks:
         return []
-    from gasang.kinds.vm.disks import Disk, attach
+    from gasang.kinds.vm.disks import attach
 
-    disks = [*map(Disk, spec.disks), *(Disk(path, read_only=True) for path in spec.read_only_disks)]
-    return attach(disks, worker, warn, cleanup)
+    return attach(spec.disks, worker, warn, cleanup)
 
 
 def _run_kernel(spec: VmSpec, console: Console, progress: Progress) -> int:

@@ -1,41 +1,45 @@
-"""Images of virtual machines: found in the store, or made: built from packages, then configured inside a machine of our own."""
+"""Images of virtual machines: found in the store, or made: built from packages that are configured by programs of their own architecture.
+
+Those run in a container where this host has that architecture, else inside a machine of our own, at the image's first boot.
+"""
 
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from gasang.core.console import WindowSize
-from gasang.core.errors import BadInputError, MachineDiedError, NotFoundError
+from gasang.core.errors import BadInputError, MachineDiedError, NotFoundError, UnsupportedError
 from gasang.core.paths import cache_folder, data_folder
-from gasang.core.progress import Progress, Step
+from gasang.core.progress import Progress
 from gasang.images import store as parts
 from gasang.images.build import Built, build_debian
+from gasang.images.configuring import Configurer, host_architecture, workplace
+from gasang.images.control import ControlPort, Counter, last_line
 from gasang.images.initramfs import BASE_APPEND, GuestSettings
 from gasang.images.origin import Origin
 from gasang.images.ready import BootFiles, forward, ready_files, ready_folder
 from gasang.images.reference import Reference, parse_reference
 from gasang.images.spool import out_of_space
-from gasang.images.store import Image, Store
-from gasang.kinds.vm.launch import ControlPort, VmSpec, boot_guest
+from gasang.images.store import ARCHITECTURE, Image, Store
+from gasang.kinds.vm.launch import VmSpec, boot_guest
 from gasang.storage.made import FULL
 from gasang.storage.raw import Raw
 from gasang.storage.sparse import pack
 
-ARCHITECTURE = "riscv64"
+MACHINES = ("riscv64",)
+"""Architectures of which there are machines here."""
 CONFIGURING_MEMORY = 1 << 30
 DISTRIBUTION = "debian"
 _WORK = "pull-"
 
 
-def open_store() -> Store:
-    """The user's store."""
-    return Store(data_folder(os.environ) / "images")
+def open_store(architecture: str = ARCHITECTURE) -> Store:
+    """The user's store of images of an architecture."""
+    return Store(data_folder(os.environ) / "images", architecture)
 
 
 def boot_files(text: str, progress: Progress, origin: Origin | None = None) -> BootFiles:
@@ -43,31 +47,50 @@ def boot_files(text: str, progress: Progress, origin: Origin | None = None) -> B
     return ready_files(open_store(), cache_folder(os.environ), ensure(text, progress, origin=origin), progress)
 
 
-def ensure(text: str, progress: Progress, *, again: bool = False, origin: Origin | None = None) -> Image:
-    """The image of a reference, pulled from `origin` if it is not here (or anyway, with `again`). Raises NotFoundError."""
+def ensure(text: str, progress: Progress, *, again: bool = False, origin: Origin | None = None, architecture: str = ARCHITECTURE) -> Image:
+    """The image of a reference, pulled from `origin` if it is not here (or anyway, with `again`).
+
+    Raises NotFoundError, and UnsupportedError or PermissionDeniedError where one of that architecture cannot be made here.
+    """
     reference = parse_reference(text)
-    store = open_store()
+    store = open_store(architecture)
     if not again:
         with suppress(NotFoundError):
             return store.resolve(str(reference))
     if reference.registry or reference.name != DISTRIBUTION or reference.tag == "latest" or reference.digest:
         raise NotFoundError(f"image {reference}", "it is not here, and only Debian suites are made", "try gasang pull debian:trixie")
+    configurer = _configurer(str(reference), architecture)
     with store.changing():
-        return _pull(store, reference, progress, origin or Origin())
+        return _pull(store, reference, progress, origin or Origin(), configurer)
 
 
-def _pull(store: Store, reference: Reference, progress: Progress, origin: Origin) -> Image:
+def _configurer(reference: str, architecture: str) -> Configurer | None:
+    """What configures packages outside a machine; None where a machine does it."""
+    if architecture in MACHINES and (architecture != host_architecture() or os.geteuid() != 0):
+        return None
+    if architecture != host_architecture():
+        cause = f"its packages are configured by programs of {architecture}, and this host runs none"
+        raise UnsupportedError(f"image {reference} for {architecture}", cause, f"pull it on a host of that architecture, or {MACHINES[0]}")
+    from gasang.kinds.container.configuring import ContainerConfigurer
+
+    configurer = ContainerConfigurer()
+    configurer.check(f"image {reference} for {architecture}")
+    return configurer
+
+
+def _forget(folder: Path) -> None:
+    from gasang.kinds.container.configuring import ContainerConfigurer
+
+    ContainerConfigurer().forget(folder)
+
+
+def _pull(store: Store, reference: Reference, progress: Progress, origin: Origin, configurer: Configurer | None) -> Image:
     cache = cache_folder(os.environ)
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        for left in cache.glob(f"{_WORK}*"):  # by a pull that was killed: none else is going on, the store is locked
-            shutil.rmtree(left, ignore_errors=True)
-        work = tempfile.TemporaryDirectory(prefix=_WORK, dir=cache)
-    except OSError as error:
-        raise out_of_space(error, cache) from error
-    with work as folder:
-        built = build_debian(reference.tag, ARCHITECTURE, cache, Path(folder), progress, origin)
-        _configure(built, reference, progress)
+    # What a killed pull has left goes: no other is going on, the store is locked.
+    with workplace(cache, _WORK, _forget) as folder:
+        built = build_debian(reference.tag, store.architecture, cache, folder, progress, origin, configurer=configurer)
+        if configurer is None:
+            _configure(built, reference, progress)
         return _keep(store, cache, reference, built, progress)
 
 
@@ -104,7 +127,7 @@ def _configure(built: Built, reference: Reference, progress: Progress) -> None:
         step = cleanup.enter_context(progress.step("configuring packages inside the machine", len(built.packages), "packages"))
         disk = _Watched.open(built.disk)
         cleanup.callback(disk.close)
-        control = ControlPort(lambda stage: None, _Counter(step).reached)
+        control = ControlPort(lambda stage: None, Counter(step).reached)
         try:
             boot_guest(spec, files, disk, GuestSettings("configure"), console, control)
         except MachineDiedError as fault:
@@ -113,8 +136,7 @@ def _configure(built: Built, reference: Reference, progress: Progress) -> None:
             raise out_of_space(disk.full, built.disk.parent)
         disk.flush()
     if control.code != 0:
-        last = console.said.decode("utf-8", "replace").strip().splitlines()[-1:] or ["it said nothing"]
-        cause = control.error or f"its packages were not configured (code {control.code}: {last[0][:200]})"
+        cause = control.error or f"its packages were not configured (code {control.code}: {last_line(bytes(console.said))})"
         raise BadInputError(f"image {reference}", cause, "pull it again, or report this")
 
 
@@ -132,20 +154,6 @@ class _Watched(Raw):
             raise
 
 
-class _Counter:
-    """Turns "so many are done" into steps forward."""
-
-    def __init__(self, step: Step) -> None:
-        self._step = step
-        self._done = 0
-
-    def reached(self, done: int, total: int) -> None:
-        """The guest says how far it is."""
-        if done > self._done:
-            self._step.advance(done - self._done)
-            self._done = done
-
-
 def _keep(store: Store, cache: Path, reference: Reference, built: Built, progress: Progress) -> Image:
     """Into the store, and the disk itself into the cache, so that the first run need not unpack it."""
     size = built.disk.stat().st_size
@@ -157,7 +165,7 @@ def _keep(store: Store, cache: Path, reference: Reference, built: Built, progres
         store.add_bytes(built.initrd.read_bytes(), parts.INITRD),
     ]
     config = {
-        "kind": "vm", "architecture": ARCHITECTURE, "suite": reference.tag, "disk_size": size, "append": BASE_APPEND,
+        "kind": "vm", "architecture": store.architecture, "suite": reference.tag, "disk_size": size, "append": BASE_APPEND,
         "packages": [list(package) for package in built.packages],
     }  # fmt: skip
     image = store.tag(str(reference), layers, config)

@@ -143,9 +143,9 @@ class Sbi:
         return SUCCESS, HART_STARTED if self._machine.harts[number].running else HART_STOPPED
 
     def reset(self, hart: Hart, kind: int, reason: int, *_: int) -> Answer:
-        """SRST 0: power off (0), cold (1) or warm (2) reboot; a reason other than 0 is a failure."""
+        """SRST 0: power off (0), cold (1) or warm (2) reboot, without a reason (0) or for a failure (1); the other numbers are reserved."""
         actions = {0: PowerAction.OFF, 1: PowerAction.RESET, 2: PowerAction.RESET}
-        if kind not in actions:
+        if kind not in actions or reason not in (0, 1):
             return INVALID_PARAMETER, 0
         failed = kind == 0 and reason == 1
         self._power(PowerRequest(PowerAction.FAIL if failed else actions[kind], 1 if failed else 0))

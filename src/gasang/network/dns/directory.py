@@ -1,7 +1,8 @@
 """Who is called what, seen by whom: a machine knows the names of those in its networks, and no others.
 
 An endpoint answers to its machine's name, its aliases, the first twelve digits of the machine's id, and each of these with its network's
-name behind a dot. Several endpoints may share a name; then all are answers.
+name behind a dot. Several endpoints may share a name; then all are answers. Links are names that one machine alone has for another; they
+lead to a name, so that they hold when the other comes later or comes back under another address.
 """
 
 from __future__ import annotations
@@ -21,12 +22,18 @@ class _Net:
     by_address: dict[str, Endpoint] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    network: str
+    links: dict[str, str]
+
+
 class Directory:
     """Names and addresses by network. Not thread-safe: its owner locks."""
 
     def __init__(self) -> None:
         self._nets: dict[str, _Net] = {}
-        self._machines: dict[str, dict[str, str]] = {}
+        self._machines: dict[str, dict[str, _Place]] = {}
 
     def add(self, endpoint: Endpoint, network: str, *, internal: bool, named: bool = True) -> None:
         """An endpoint is there, in the network of that name; `named`: others there may know it by name."""
@@ -36,7 +43,9 @@ class Directory:
             for name in _names(endpoint):
                 net.by_name.setdefault(name, {})[endpoint.id] = endpoint
             net.by_address |= {address: endpoint for family in (4, 6) if (address := endpoint.address(family))}
-        self._machines.setdefault(endpoint.machine, {})[endpoint.id] = endpoint.network
+        pairs = (link.lower().partition("=") for link in endpoint.links)
+        place = _Place(endpoint.network, {alias: name for alias, _, name in pairs})
+        self._machines.setdefault(endpoint.machine, {})[endpoint.id] = place
 
     def remove(self, endpoint: Endpoint) -> None:
         """It is gone."""
@@ -61,9 +70,11 @@ class Directory:
     def find(self, machine: str, name: str) -> Sequence[Endpoint]:
         """Those whom `machine` knows by that name (in lower case)."""
         found: dict[str, Endpoint] = {}
-        for net in self._of(machine):
-            found |= net.by_name.get(name, {})
-            found |= net.by_name.get(name.removesuffix(f".{net.name}"), {})
+        for place in self._machines.get(machine, {}).values():
+            net = self._nets[place.network]
+            bare = name.removesuffix(f".{net.name}")
+            for called in (place.links.get(name, name), place.links.get(bare, bare)):
+                found |= net.by_name.get(called, {})
         return list(found.values())
 
     def name_of(self, machine: str, address: str) -> str:
@@ -80,7 +91,8 @@ class Directory:
         return not places or not all(net.internal for net in places)
 
     def _of(self, machine: str) -> Iterable[_Net]:
-        return (self._nets[network] for network in dict.fromkeys(self._machines.get(machine, {}).values()) if network in self._nets)
+        networks = dict.fromkeys(place.network for place in self._machines.get(machine, {}).values())
+        return (self._nets[network] for network in networks)
 
 
 def _names(endpoint: Endpoint) -> Iterable[str]:

@@ -10,6 +10,8 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import groupby, pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gasang.core.errors import BadInputError, NotFoundError
+from gasang.kinds.container.supervisor import decode
 from gasang.kinds.container.supervisor.decode import IN_SIZE
 from gasang.kinds.container.supervisor.logs import LogReader, OutputGone, Progress
 from gasang.kinds.container.supervisor.times import NO_TIME, read_time
 from gasang.kinds.container.supervisor.unescape import NO_END, unescape
-from support.supervised import LOG, Client, Folder, eventually, frames, python, shell
+from support.supervised import LOG, Client, Folder, eventually, frames, joined, python, shell
 
 NAME = "x.log"
 START = 1_700_000_000 * 10**9
@@ -56,6 +59,11 @@ def write(folder: Path, *files: bytes) -> None:
         (folder / (f"{NAME}.{number}" if number else NAME)).write_bytes(content)
 
 
+def runs(frames: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    """Successive frames of one stream as one."""
+    return [(number, b"".join(text for _, text in group)) for number, group in groupby(frames, itemgetter(0))]
+
+
 TEXTS = st.one_of(
     st.text(max_size=60),
     st.sampled_from(['"', "\\", "\\n", "\n", "\u2028\u2029", "😀é\ufffd\0", '","stream":"stderr","time":"', "a" * 5000, ""]),
@@ -73,7 +81,9 @@ def test_every_entry(tmp_path: Path, entries: list[tuple[str, str]], out: bool, 
         for i, (text, stream) in enumerate(entries)
         if (out if stream == "stdout" else err)
     ]
-    assert frames(shown(tmp_path, multiplexed=True, stdout=out, stderr=err, timestamps=stamped)) == wanted
+    got = frames(shown(tmp_path, multiplexed=True, stdout=out, stderr=err, timestamps=stamped))
+    assert runs(got) == runs(wanted)
+    assert all(len(one) >= 32_000 for (stream, one), (after, _) in pairwise(got) if stream == after)
     assert shown(tmp_path, stdout=out, stderr=err, timestamps=stamped) == b"".join(text for _, text in wanted)
 
 
@@ -205,6 +215,19 @@ def test_tails_across_blocks(tmp_path: Path) -> None:
     write(tmp_path, numbered(range(20_000)))
     for tail in (1, 2, 2621, 5000, 19_999, 20_000, 20_001):
         assert numbers(shown(tmp_path, tail=tail)) == list(range(max(0, 20_000 - tail), 20_000))
+
+
+@pytest.mark.parametrize("size", [1, 9, decode.PREFIX_SIZE])
+def test_something_before_each_entry(tmp_path: Path, size: int) -> None:
+    texts = ["one\n", "two\n", "x" * 100_000 + "\n", *(f"{number}\n" for number in range(20))]
+    write(tmp_path, b"".join(entry(text) for text in texts))
+    prefix = b"p" * (size - 1) + b" "
+    expected = b"".join(prefix + text.encode() for text in texts)
+    assert shown(tmp_path, prefix=prefix) == expected
+    assert joined(shown(tmp_path, prefix=prefix, multiplexed=True), 1) == expected
+    assert shown(tmp_path, prefix=prefix, timestamps=True, tail=1) == f"{stamp(START)[:-1]}.000000000Z ".encode() + prefix + b"19\n"
+    with pytest.raises(BadInputError, match="before each entry"):
+        shown(tmp_path, prefix=bytes(decode.PREFIX_SIZE + 1))
 
 
 def test_a_limit(tmp_path: Path) -> None:
@@ -366,6 +389,29 @@ def test_following_one_file_that_is_emptied(tmp_path: Path) -> None:
     assert numbers(made.end()) == list(range(103))
 
 
+def test_following_a_log_that_is_removed(tmp_path: Path) -> None:
+    """As when a container is removed by force: it is shown to its end, and the reader neither waits nor spins."""
+    write(tmp_path, entry("old\n"), entry("new\n"))
+    made = os.memfd_create("shown")
+    with LogReader(tmp_path, NAME, made, follow=True) as reader:
+        for path in tmp_path.iterdir():
+            path.unlink()
+        while (progress := reader.step()) is Progress.MORE:
+            continue
+        assert progress is Progress.WAITING
+        reader.finish()
+        assert reader.step() is Progress.DONE
+    assert os.pread(made, 100, 0) == b"old\nnew\n"
+    os.close(made)
+
+
+def test_a_frame_for_each_entry_that_is_followed(tmp_path: Path) -> None:
+    """Clients that follow take a frame for a line."""
+    write(tmp_path, numbered(range(50)))
+    made = Following(tmp_path, multiplexed=True)
+    assert frames(made.end()) == [(1, b"%d\n" % number) for number in range(50)]
+
+
 def test_following_a_supervisor(folder: Folder) -> None:
     """What it logs is what is shown, through its rotations."""
     count = 30_000
@@ -380,7 +426,7 @@ def test_following_a_supervisor(folder: Folder) -> None:
     for stream in (1, 2):
         assert [int(text) for number, text in shown_frames if number == stream] == list(range(stream - 1, count, 2))
     again = frames(shown(folder.path, LOG, multiplexed=True))
-    assert again == shown_frames
+    assert runs(again) == runs(shown_frames)
 
 
 def test_replay_and_attach_leave_no_gap(folder: Folder) -> None:

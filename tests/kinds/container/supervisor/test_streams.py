@@ -125,11 +125,31 @@ def test_input_that_ends_only_when_it_should(folder: Folder) -> None:
     made = folder.launch(plan_of("/bin/cat"), open_stdin=True)
     client = Client(made, stdin=True)
     made.start()
+    client.socket.sendall(b"last")
+    assert client.until(b"last") == b"last"
     client.socket.shutdown(socket.SHUT_WR)
+    assert client.rest() == b""
     other = Client(made, stdin=True)
     other.socket.sendall(b"still")
-    assert client.until(b"still") == b"still"
+    assert other.until(b"still") == b"still"
     made.close_stdin()
+    assert made.wait(10).code == 0
+
+
+def test_input_at_a_terminal_has_no_end(folder: Folder) -> None:
+    """Whoever leaves, by its end of input or for good, others type on."""
+    made = folder.launch(plan_of("/bin/cat"), terminal=True)
+    first = Client(made, stdin=True, ends_stdin=True)
+    made.start()
+    first.socket.shutdown(socket.SHUT_WR)
+    assert first.rest() == b""
+    second = Client(made, stdin=True, ends_stdin=True)
+    second.socket.sendall(b"two\n")
+    assert second.until(b"two\r\ntwo\r\n")
+    second.socket.close()
+    third = Client(made, stdin=True, ends_stdin=True)
+    third.socket.sendall(b"three\n\x04")
+    assert third.rest() == b"three\r\nthree\r\n"
     assert made.wait(10).code == 0
 
 

@@ -171,6 +171,12 @@ def rename_in(folder: i64, old: ptr[u8], new: ptr[u8]) -> i64:
 
 
 @native
+def unlink_in(folder: i64, name: ptr[u8]) -> i64:
+    """Remove a name of a folder."""
+    return syscall(Call.unlinkat, u64(folder), u64(name), 0)
+
+
+@native
 def make_nonblocking(fd: i64) -> None:
     """Reads and writes that would wait give EAGAIN."""
     syscall(Call.fcntl, u64(fd), _F_SETFL, O_NONBLOCK)

@@ -218,6 +218,17 @@ def through_keys(client: ptr[Client], data: ptr[u8], count: u64, to: ptr[u8]) ->
     return out
 
 
+@native
+def end_input(s: ptr[State], client: ptr[Client]) -> None:
+    """A client types no more. Where that may not end the process's input (a terminal has no end) the client leaves, as Docker has it."""
+    client.input_over = 1
+    if client.flags & ENDS_STDIN != 0 and s.terminal == 0:
+        s.input_ending = 1
+        send_input(s)
+    else:
+        finish(s, client, GONE)
+
+
 @native(inline=False)
 def take_input(s: ptr[State], client: ptr[Client]) -> None:
     """Read what a client has typed. The buffer is empty: nobody is asked before."""
@@ -226,13 +237,11 @@ def take_input(s: ptr[State], client: ptr[Client]) -> None:
     n = read(client.fd, raw, INPUT_BUFFER // 2)
     if n == EAGAIN or n == EINTR:
         return
-    if n <= 0:
-        client.input_over = 1
-        if client.flags & ENDS_STDIN != 0:
-            s.input_ending = 1
-            send_input(s)
-        if n < 0:
-            let_go(s, client, GONE)
+    if n < 0:
+        let_go(s, client, GONE)
+        return
+    if n == 0:
+        end_input(s, client)
         return
     if client.key_count == 0:
         copy(room, raw, u64(n))

@@ -37,6 +37,7 @@ from gasang.native import (
 IN_SIZE: Final = 256 * 1024
 OUT_SIZE: Final = 512 * 1024
 _OUT_FULL: Final = 128 * 1024
+PREFIX_SIZE: Final = 64 * 1024
 STEP: Final = 2 * 1024 * 1024
 """Bytes of log that one call reads at most."""
 
@@ -44,6 +45,10 @@ OUT: Final = 1
 ERR: Final = 2
 FRAMED: Final = 4
 STAMPED: Final = 8
+JOINED: Final = 16
+"""Entries of one stream that follow each other share a frame: for each a client takes a system call, for short lines all its time."""
+_FRAME_FULL: Final = 32 * 1024
+"""A frame of so many bytes gets no more: clients have room for as much from the start."""
 
 AT_END: Final = 0
 BLOCKED: Final = 1
@@ -80,10 +85,13 @@ class Decoder:
     flags: u32
     skipping: u32  # in the middle of a line that is longer than the buffer
     over: u32
-    reserved: u32
+    frame_stream: u32  # of the last frame in the output, 0 if nothing may be added to it
+    frame_at: u64  # where it begins
     stream: u64  # of the line at hand: 1 or 2, 0 if it is no entry
     time: u64  # address of its time's text
     time_size: u64
+    prefix: u64  # address of what is shown before each entry
+    prefix_size: u64
     room: array[u64] = length(2)
 
 
@@ -150,29 +158,46 @@ def is_wanted(d: ptr[Decoder]) -> boolean:
 
 
 @native
+def end_frame(d: ptr[Decoder]) -> None:
+    """Write the head of the last frame, which goes to the end of what has been made."""
+    count = u32(d.out_filled - d.frame_at - FRAME)
+    store_unaligned(cast(ptr[u64], cast(ptr[u8], d.out_buffer) + d.frame_at), d.stream | u64(bswap(count)) << 32)
+
+
+@native
 def take_line(d: ptr[Decoder], text: ptr[u8], count: u64) -> None:
     """Put an entry's text into the output, if it is one that is wanted."""
     if count < 10 or load_unaligned(cast(ptr[u64], text)) != _HEAD:
         return
-    frame: u64 = FRAME if d.flags & FRAMED != 0 else 0
+    adding = d.frame_stream != 0 and d.out_filled - d.frame_at < _FRAME_FULL
+    frame: u64 = FRAME if d.flags & FRAMED != 0 and not adding else 0
     stamp: u64 = FIXED_SIZE if d.flags & STAMPED != 0 else 0
+    head = stamp + d.prefix_size
     to = cast(ptr[u8], d.out_buffer) + d.out_filled
-    size = unescape(to + (frame + stamp), text + 8, count - 8, ref(d.room))
+    size = unescape(to + (frame + head), text + 8, count - 8, ref(d.room))
     if d.room[0] == NO_END:
         return
     read_rest(d, text, count, 8 + d.room[0])
     if not is_wanted(d):
         return
-    if frame != 0:
-        store_unaligned(cast(ptr[u64], to), d.stream | u64(bswap(u32(size + stamp))) << 32)
+    if adding and d.stream != u64(d.frame_stream):
+        copy(to + (FRAME + head), to + head, size)
+        frame = FRAME
     if stamp != 0:
         put_fixed_time(to + frame, cast(ptr[u8], d.time), d.time_size)
-    d.out_filled += frame + stamp + size
+    copy(to + (frame + stamp), cast(ptr[u8], d.prefix), d.prefix_size)
+    if frame != 0:
+        d.frame_at = d.out_filled
+        d.frame_stream = u32(d.stream) if d.flags & JOINED != 0 else 0
+    d.out_filled += frame + head + size
+    if d.flags & FRAMED != 0:
+        end_frame(d)
 
 
 @native
 def send_out(d: ptr[Decoder]) -> i64:
     """Send what has been made; 0, BLOCKED or an error."""
+    d.frame_stream = 0  # its head may be on its way
     while d.out_sent < d.out_filled:
         n = write(d.output, cast(ptr[u8], d.out_buffer) + d.out_sent, d.out_filled - d.out_sent)
         if n == EINTR:
@@ -195,7 +220,7 @@ def take_lines(d: ptr[Decoder]) -> i64:
         size = find_newline(text + d.taken, d.filled - d.taken)
         if d.taken + size == d.filled:
             return 0
-        if d.out_filled + size + 64 > OUT_SIZE or d.out_filled >= _OUT_FULL:
+        if d.out_filled + d.prefix_size + size + 64 > OUT_SIZE or d.out_filled >= _OUT_FULL:
             result = send_out(d)
             if result != 0:
                 return result

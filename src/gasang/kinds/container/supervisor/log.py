@@ -18,6 +18,7 @@ from gasang.kinds.container.supervisor.calls import (
     file_size,
     open_in,
     rename_in,
+    unlink_in,
     word,
     write,
 )
@@ -80,6 +81,8 @@ def rotate(s: ptr[State]) -> None:
         s.log.size = 0
         return
     number = count - 1
+    # Its name is made free first: ext4 writes a file that is renamed over another to the disk at once, and output would wait.
+    unlink_in(s.folder, name_of(s, number, ref(s.text)))
     while number > 0:
         rename_in(s.folder, name_of(s, number - 1, ref(s.text)), name_of(s, number, ref(s.text) + 256))
         number -= 1

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from gasang.core.errors import BadInputError, GasangError, NotFoundError, OutOfSpaceError
 from gasang.kinds.container.supervisor import decode as decoder
-from gasang.kinds.container.supervisor.follow import drain, watch_folder
+from gasang.kinds.container.supervisor.library import load
 from gasang.native import ctype_of
 
 _DECODER: Final = ctype_of(decoder.Decoder)
@@ -47,7 +47,8 @@ class LogReader:
     """Shows the log `name` of `folder` to the descriptor `output`, which stays the caller's.
 
     `since` and `until` are nanoseconds since 1970 (0: none), `tail` how many entries at most (before these are applied, as Docker has it),
-    `limit` how much of the newest file at most. Raises NotFoundError where there is no log.
+    `limit` how much of the newest file at most, `prefix` what is shown before each entry's text. One that follows gives each entry a frame
+    of its own, as Docker does: some clients take a frame for a line there. Raises NotFoundError where there is no log.
     """
 
     def __init__(
@@ -65,15 +66,22 @@ class LogReader:
         tail: int | None = None,
         follow: bool = False,
         limit: int | None = None,
+        prefix: bytes = b"",
     ) -> None:
+        self._native = load().functions
         self._folder = folder
         self._name = name
         self._buffers = [ctypes.create_string_buffer(size + _SLACK) for size in (decoder.IN_SIZE, decoder.OUT_SIZE)]
+        if len(prefix) > decoder.PREFIX_SIZE:
+            raise BadInputError(f"log {name}", f"{len(prefix)} bytes before each entry, {decoder.PREFIX_SIZE} are the most", "show fewer")
+        self._prefix = ctypes.create_string_buffer(prefix)
         self._news = ctypes.create_string_buffer(_EVENTS)
         self._decoder: Any = _DECODER(
             input=-1, output=output, since=max(since, 0), until=max(until, 0),
+            prefix=ctypes.addressof(self._prefix), prefix_size=len(prefix),
             buffer=ctypes.addressof(self._buffers[0]), out_buffer=ctypes.addressof(self._buffers[1]),
-            flags=decoder.OUT * stdout | decoder.ERR * stderr | decoder.FRAMED * multiplexed | decoder.STAMPED * timestamps,
+            flags=decoder.OUT * stdout | decoder.ERR * stderr | decoder.FRAMED * multiplexed
+            | decoder.STAMPED * timestamps | decoder.JOINED * (multiplexed and not follow),
         )  # fmt: skip
         self._follow = follow
         self._finishing = False
@@ -88,7 +96,7 @@ class LogReader:
             raise
 
     def _watch(self) -> int:
-        made: int = watch_folder(ctypes.create_string_buffer(os.fsencode(self._folder)))
+        made: int = self._native["watch_folder"](ctypes.create_string_buffer(os.fsencode(self._folder)))
         if made < 0:
             raise OutOfSpaceError(f"log {self._name}", f"it cannot be followed ({os.strerror(-made)})", "follow fewer logs at a time")
         return made
@@ -117,7 +125,7 @@ class LogReader:
         for index, descriptor in enumerate(self._files):
             size = self._limit if index == 0 else os.fstat(descriptor).st_size
             self._decoder.input = descriptor
-            offset = decoder.find_tail(self._decoder, size, tail)
+            offset = self._native["find_tail"](self._decoder, size, tail)
             self._check(offset)
             tail -= self._decoder.stream
             if tail <= 0:
@@ -151,7 +159,7 @@ class LogReader:
 
     def step(self) -> Progress:
         """Go on without waiting (as far as `output` does not wait). Raises OutputGone where it takes nothing any more."""
-        result = self._check(decoder.decode(self._decoder))
+        result = self._check(self._native["decode"](self._decoder))
         if result == decoder.BLOCKED:
             return Progress.BLOCKED
         if result == decoder.MORE:
@@ -166,7 +174,7 @@ class LogReader:
 
     def _at_end(self) -> Progress:
         """The newest file known has no more: look whether it has grown meanwhile, was emptied, or is not the newest any more."""
-        while drain(self._inotify, self._news, _EVENTS):  # before looking, so that no news is missed
+        while self._native["drain"](self._inotify, self._news, _EVENTS):  # before looking, so that no news is missed
             continue
         made = self._decoder
         newer = self._newer_than(made.input)
@@ -196,6 +204,8 @@ class LogReader:
             if number < 0:
                 return None
             made = self._open_file(number)
+            if made is None and not numbers:
+                return None  # the log was removed, and its container with it
             if made is None:
                 continue
             if self._numbers().get(made[1]) == number and (place is None or self._numbers().get(status.st_ino) == place):

@@ -11,6 +11,7 @@ from gasang.kinds.container.supervisor.calls import (
     file_size,
     map_file,
     map_memory,
+    unlink_in,
     word,
 )
 from gasang.kinds.container.supervisor.control import add_connection
@@ -134,5 +135,5 @@ def supervise(stack: ptr[u64]) -> i32:
     if s.config.flags & START_AT_ONCE != 0:
         start(s)
     run(s)
-    syscall(Call.unlinkat, FD_FOLDER, u64(name_at(s, 0, CONTROL_WORD)), 0)
+    unlink_in(FD_FOLDER, name_at(s, 0, CONTROL_WORD))
     return 0

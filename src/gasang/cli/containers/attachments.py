@@ -1,0 +1,66 @@
+"""Networks that a new machine joins: ``--network`` in both its forms, and what is asked of the first one by options of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+from gasang.cli.options import plain_text
+from gasang.core.errors import UsageError
+
+_NAMES: Final = ("name", "alias", "ip", "ip6", "mac-address")
+
+
+class Attachment(NamedTuple):
+    """A network and what is asked of it."""
+
+    network: str
+    aliases: tuple[str, ...] = ()
+    ip: str = ""
+    ip6: str = ""
+    mac: str = ""
+
+    def endpoint(self) -> dict[str, Any]:
+        """An EndpointSettings of the Docker Engine API; empty where nothing is asked."""
+        addresses = {name: text for name, text in (("IPv4Address", self.ip), ("IPv6Address", self.ip6)) if text}
+        made: dict[str, Any] = {"IPAMConfig": addresses} if addresses else {}
+        if self.aliases:
+            made["Aliases"] = list(self.aliases)
+        if self.mac:
+            made["MacAddress"] = self.mac
+        return made
+
+    def with_more(self, more: Attachment) -> Attachment:
+        """Both together; what `more` says wins."""
+        return Attachment(self.network, (*self.aliases, *more.aliases), more.ip or self.ip, more.ip6 or self.ip6, more.mac or self.mac)
+
+
+def attachment(text: str, subject: str) -> Attachment:
+    """``NETWORK``, or ``name=NETWORK[,alias=NAME][,ip=IP][,ip6=IP][,mac-address=MAC]``. Raises UsageError."""
+    if "=" not in plain_text(text, subject):
+        return Attachment(text)
+    found: dict[str, list[str]] = {}
+    for part in text.split(","):
+        name, _, word = part.partition("=")
+        if name not in _NAMES or not word:
+            raise UsageError(f"{subject} {part!r}", "a network takes no such word", f"write NAME=VALUE, of {', '.join(_NAMES)}")
+        found.setdefault(name, []).append(word)
+    if "name" not in found:
+        raise UsageError(f"{subject} {text!r}", "it names no network", f"write it as in {subject} name=app,alias=db")
+    last = {name: words[-1] for name, words in found.items()}
+    return Attachment(last["name"], tuple(found.get("alias", ())), last.get("ip", ""), last.get("ip6", ""), last.get("mac-address", ""))
+
+
+def joined(networks: Iterable[Attachment], more: Attachment) -> tuple[str | None, dict[str, dict[str, Any]]]:
+    """HostConfig.NetworkMode (None: the default one) and EndpointsConfig. `more` is asked of the first network. Raises UsageError."""
+    found = list(networks)
+    if not found:
+        if more != Attachment(""):
+            raise UsageError("option --network", "an alias or an address belongs to a network of your own", "add --network NETWORK")
+        return None, {}
+    found[0] = found[0].with_more(more)
+    names = [one.network for one in found]
+    if len(set(names)) < len(names):
+        raise UsageError(f"option --network {names[0]}", "it is named twice", "name each network once")
+    asked = {one.network: one.endpoint() for one in found}
+    return names[0], asked if len(found) > 1 or asked[names[0]] else {}
