@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 
 from gasang.core.protocols import MmioDevice
 from gasang.devices.aclint import Mtimer, Sswi
+from gasang.devices.acpi_power import AcpiPower
+from gasang.devices.cmos import Cmos
 from gasang.devices.goldfish_rtc import GoldfishRtc
+from gasang.devices.i8042 import I8042
 from gasang.devices.plic import Plic
 from gasang.devices.serial16550 import Serial16550
 from gasang.devices.syscon import Syscon
@@ -53,7 +56,10 @@ VIRTIO_MAKERS: dict[str, Callable[[Surroundings], VirtioDevice]] = {
 MAKERS: dict[str, Callable[[Surroundings], MmioDevice]] = {
     "aclint-mtimer": lambda around: Mtimer(lambda: 12345),
     "aclint-sswi": lambda around: Sswi([around.irq.set] * 2),
+    "acpi-power": lambda around: AcpiPower(5, 1, around.events.append),
+    "cmos": lambda around: Cmos(lambda: 1_700_000_000.0),
     "goldfish-rtc": _rtc,
+    "i8042": lambda around: I8042(around.events.append),
     "plic": lambda around: Plic(40, [around.irq.set, None]),
     "serial-16550a": lambda around: Serial16550(around.irq, around.output.extend),
     "syscon": lambda around: Syscon(around.events.append),

@@ -9,7 +9,10 @@ from collections.abc import Callable, Mapping
 
 from gasang.core.protocols import MmioDevice
 from gasang.devices.aclint import MTIME, Mtimer, Sswi
+from gasang.devices.acpi_power import RESET, SLEEP_CONTROL, SLEEP_STATUS, AcpiPower
+from gasang.devices.cmos import DATA, INDEX, Cmos
 from gasang.devices.goldfish_rtc import GoldfishRtc
+from gasang.devices.i8042 import COMMAND, I8042
 from gasang.devices.plic import CONTEXT, CONTEXT_STRIDE, ENABLE, ENABLE_STRIDE, PENDING, Plic
 from gasang.devices.serial16550 import Serial16550
 from gasang.devices.syscon import Syscon
@@ -65,7 +68,10 @@ def _fixed(names: Mapping[int, str]) -> Namer:
 
 
 REGISTERS: dict[type[MmioDevice], Namer] = {
+    AcpiPower: _fixed({SLEEP_CONTROL: "SLEEP_CONTROL_REG", SLEEP_STATUS: "SLEEP_STATUS_REG", RESET: "RESET_REG"}),
+    Cmos: _fixed({INDEX: "index", DATA: "data"}),
     GoldfishRtc: _fixed(_RTC),
+    I8042: _fixed({0: "data", COMMAND: "command/status"}),
     Mtimer: _mtimer,
     Plic: _plic,
     Serial16550: _serial,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from gasang.core.protocols import MmioDevice
 from gasang.devices.aclint import Mtimer, Sswi
+from gasang.devices.acpi_power import AcpiPower
+from gasang.devices.cmos import Cmos
 from gasang.devices.goldfish_rtc import GoldfishRtc
+from gasang.devices.i8042 import I8042
 from gasang.devices.plic import Plic
 from gasang.devices.serial16550 import Serial16550
 from gasang.devices.syscon import Syscon
@@ -17,13 +20,16 @@ from gasang.devices.virtio.rng import VirtioRng
 DEVICES: dict[str, type[MmioDevice]] = {
     "aclint-mtimer": Mtimer,
     "aclint-sswi": Sswi,
+    "acpi-power": AcpiPower,
+    "cmos": Cmos,
     "goldfish-rtc": GoldfishRtc,
+    "i8042": I8042,
     "plic": Plic,
     "serial-16550a": Serial16550,
     "syscon": Syscon,
     "virtio-mmio": VirtioMmio,
 }
-"""Devices on the physical address bus."""
+"""Devices on the physical address bus, and on a PC's ports."""
 
 VIRTIO_DEVICES: dict[str, type[VirtioDevice]] = {
     "block": VirtioBlock,

@@ -34,16 +34,13 @@ def check_kvm(host: Host) -> Finding:
 
 
 def _measured(device: Path, host: Host) -> Finding:
-    from gasang.host.kvm_speed import kernel_mode_speed  # only Linux has the modules it needs
+    from gasang.accel.kvm.speed import kernel_mode_speed  # only Linux has the modules it needs
 
     try:
         speed = kernel_mode_speed(device)
-    except OSError as error:
-        cause = error.strerror or str(error)
-        remedy = "look for another hypervisor that holds the processor's virtualization, and into the kernel's log (dmesg)"
-        return Finding(Status.WARNING, f"/dev/kvm is there but starts no guest ({cause}); {_HERE}", remedy)
     except GasangError as error:
-        return Finding(Status.WARNING, f"/dev/kvm is there but does not work: {error.cause}; {_HERE}", "look into the kernel's log (dmesg)")
+        remedy = "look for another hypervisor that holds the processor's virtualization, and into the kernel's log (dmesg)"
+        return Finding(Status.WARNING, f"/dev/kvm is there but runs no guest: {error.cause}; {_HERE}", remedy)
     return verdict(speed, next((name for name in _EMULATORS if host.path(f"/sys/module/{name}").exists()), ""))
 
 

@@ -1,0 +1,1 @@
+"""The accelerator of hosts with /dev/kvm: the processor itself runs the vCPUs."""

@@ -1,0 +1,102 @@
+"""A vCPU: its descriptor, the page it shares with us, and the thread that runs it.
+
+Who wants a running vCPU's attention sets `immediate_exit` and sends its thread the signal KICK, which is blocked everywhere but in
+KVM_RUN: so it is seen however late it comes, and no handler is needed (KVM_SET_SIGNAL_MASK in api.rst).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import signal
+import struct
+import threading
+from typing import Any, Final
+
+from gasang.host.kvm import ioctls
+from gasang.host.kvm import structures as s
+from gasang.host.kvm.ioctls import Ioctl, RefusedError, call
+
+KICK: Final = signal.SIGRTMIN + 4
+_SIGNALS: Final = 64
+REASON_OFFSET: Final = s.Run.exit_reason.offset
+
+
+class Vcpu:
+    """One vCPU of a virtual machine; made by `number`, as the kernel orders them."""
+
+    def __init__(self, machine: int, number: int, run_size: int) -> None:
+        self.number = number
+        self.descriptor = call(machine, ioctls.CREATE_VCPU, number)
+        try:
+            self.page = mmap.mmap(self.descriptor, run_size)
+        except BaseException:
+            os.close(self.descriptor)
+            raise
+        self.run_page = s.Run.from_buffer(self.page)
+        self._reason = struct.Struct("<I")
+        self._run_number = ioctls.RUN.number
+        self._thread: int | None = None
+        self._lock = threading.Lock()
+
+    def get(self, ioctl: Ioctl) -> Any:
+        """The structure that the ioctl fills in."""
+        assert ioctl.argument is not None
+        record = ioctl.argument()
+        call(self.descriptor, ioctl, record)
+        return record
+
+    def set(self, ioctl: Ioctl, record: s.Record | int) -> None:
+        """Give the vCPU a structure."""
+        call(self.descriptor, ioctl, record)
+
+    def enter(self) -> None:
+        """Make the calling thread the one that runs this vCPU."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, {KICK})
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, set())
+        bits = sum(1 << (number - 1) for number in blocked if number != KICK)
+        mask = s.listed(s.SignalMask, ctypes.c_uint8, _SIGNALS // 8)()
+        mask.len = _SIGNALS // 8
+        ctypes.memmove(ctypes.addressof(mask) + ctypes.sizeof(s.SignalMask), bits.to_bytes(8, "little"), 8)
+        self.set(ioctls.SET_SIGNAL_MASK, mask)
+        with self._lock:
+            self._thread = threading.get_ident()
+
+    def leave(self) -> None:
+        """The calling thread runs it no longer."""
+        with self._lock:
+            self._thread = None
+        self._consume_kick()
+
+    def kick(self) -> None:
+        """Have KVM_RUN return soon: now, or as soon as it is called next. From any thread."""
+        self.run_page.immediate_exit = 1
+        with self._lock:
+            if self._thread is not None:
+                signal.pthread_kill(self._thread, KICK)
+
+    def run(self) -> int | None:
+        """Run the guest until it needs something; the reason (exits.py), None where it was kicked. Raises RefusedError."""
+        import fcntl
+
+        try:
+            fcntl.ioctl(self.descriptor, self._run_number, 0)
+        except InterruptedError:
+            self.run_page.immediate_exit = 0
+            self._consume_kick()
+            return None
+        except OSError as error:
+            raise RefusedError(ioctls.RUN, error.errno or 0) from error
+        return int(self._reason.unpack_from(self.page, REASON_OFFSET)[0])
+
+    @staticmethod
+    def _consume_kick() -> None:
+        while signal.sigtimedwait({KICK}, 0) is not None:
+            pass
+
+    def close(self) -> None:
+        """Let go of it; no thread runs it."""
+        del self.run_page
+        self.page.close()
+        os.close(self.descriptor)

@@ -1,0 +1,78 @@
+"""The x86-64 board: what is on its ports and in its physical address space, and how the kernel is told.
+
+Interrupt lines are those of the I/O APIC, which the accelerator has: `wire` makes one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from gasang.core.errors import UsageError
+from gasang.core.protocols import CharacterSink, GuestMemory, IrqLine
+from gasang.devices.acpi_power import AcpiPower
+from gasang.devices.bus import Bus
+from gasang.devices.cmos import Cmos
+from gasang.devices.i8042 import I8042
+from gasang.devices.serial16550 import Serial16550
+from gasang.devices.syscon import PowerRequest
+from gasang.devices.virtio.device import KINDS, VirtioDevice
+from gasang.devices.virtio.mmio import VirtioMmio
+from gasang.kinds.vm.x86 import layout
+from gasang.kinds.vm.x86.acpi import Described, Window
+
+VIRTIO_IRQS: Final = (5, 6, 7, 9, 10, 11, 12, 13, 14, 15, *range(16, 24))
+"""Pins of the I/O APIC that nothing else has."""
+
+
+@dataclass(frozen=True)
+class Wires:
+    """What the board is connected to. `wire` gives the line to a pin of the I/O APIC."""
+
+    wire: Callable[[int], IrqLine]
+    on_power: Callable[[PowerRequest], None]
+    serial_sink: CharacterSink
+    on_fault: Callable[[str], None] = field(default=lambda sentence: None)
+
+
+class PcBoard:
+    """Two buses full of devices. `virtio` devices get their windows in the order given. Raises UsageError for more than have room."""
+
+    def __init__(self, bus: Bus, ports: Bus, memory: GuestMemory, wires: Wires, virtio: Sequence[VirtioDevice] = ()) -> None:
+        if len(virtio) > len(VIRTIO_IRQS):
+            raise UsageError(f"{len(virtio)} devices", f"this board has room for {len(VIRTIO_IRQS)}", "leave some out")
+        self.bus, self.ports = bus, ports
+        self.serial = Serial16550(wires.wire(layout.SERIAL_IRQ), wires.serial_sink)
+        self.serial.size = 8
+        ports.attach("serial", layout.SERIAL_PORT, self.serial)
+        ports.attach("cmos", layout.RTC_PORT, Cmos())
+        ports.attach("i8042", layout.I8042_PORT, I8042(wires.on_power))
+        ports.attach("power", layout.SLEEP_PORT, AcpiPower(layout.SLEEP_TYPE_OFF, layout.RESET_VALUE, wires.on_power))
+        self.virtio: list[VirtioMmio] = []
+        self.windows: list[Window] = []
+        for slot, device in enumerate(virtio):
+            self._plug(slot, device, memory, wires)
+
+    def _plug(self, slot: int, device: VirtioDevice, memory: GuestMemory, wires: Wires) -> None:
+        irq = VIRTIO_IRQS[slot]
+        name = KINDS.get(device.device_id, f"virtio device {device.device_id}")
+        transport = VirtioMmio(device, memory, wires.wire(irq), self.bus.lock, partial(_tell, wires.on_fault, name))
+        window = Window(layout.VIRTIO_BASE + slot * VirtioMmio.size, VirtioMmio.size, irq)
+        self.bus.attach(f"virtio{slot}", window.base, transport)
+        self.virtio.append(transport)
+        self.windows.append(window)
+
+    def described(self, cpus: int) -> Described:
+        """What the ACPI tables tell."""
+        return Described(cpus, tuple(self.windows))
+
+    def reset(self) -> None:
+        """Return every device to its power-on state."""
+        self.bus.reset()
+        self.ports.reset()
+
+
+def _tell(on_fault: Callable[[str], None], name: str, cause: str) -> None:
+    on_fault(f"{name}: {cause}")

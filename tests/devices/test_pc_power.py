@@ -1,0 +1,39 @@
+"""Power-off and reset of a PC: by ACPI's registers and by the keyboard controller."""
+
+from __future__ import annotations
+
+import pytest
+
+from gasang.devices.acpi_power import AcpiPower
+from gasang.devices.i8042 import I8042
+from gasang.devices.syscon import PowerAction, PowerRequest
+
+OFF, RESET = PowerRequest(PowerAction.OFF), PowerRequest(PowerAction.RESET)
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "asked"),
+    [
+        (0, 5 << 2 | 1 << 5, [OFF]),
+        (0, 5 << 2, []),
+        (0, 3 << 2 | 1 << 5, []),
+        (1, 0xFF, []),
+        (2, 1, [RESET]),
+        (2, 2, []),
+    ],
+)
+def test_acpi(offset: int, value: int, asked: list[PowerRequest]) -> None:
+    heard: list[PowerRequest] = []
+    device = AcpiPower(5, 1, heard.append)
+    device.write(offset, 1, value)
+    assert heard == asked
+    assert [device.read(number, 1) for number in range(3)] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("offset", "value", "asked"), [(4, 0xFE, [RESET]), (4, 0xAA, []), (0, 0xFE, [])])
+def test_keyboard_controller(offset: int, value: int, asked: list[PowerRequest]) -> None:
+    heard: list[PowerRequest] = []
+    device = I8042(heard.append)
+    device.write(offset, 1, value)
+    assert heard == asked
+    assert (device.read(4, 1), device.read(0, 1)) == (0, 0xFF)

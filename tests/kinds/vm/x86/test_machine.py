@@ -1,0 +1,111 @@
+"""A whole x86-64 machine with a kernel of a few instructions: what it finds at its entry, and how it ends."""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from gasang.accel.kvm.system import Kvm
+from gasang.core.errors import UsageError
+from gasang.devices.syscon import PowerAction, PowerRequest
+from gasang.devices.virtio.device import VirtioDevice
+from gasang.devices.virtio.rng import VirtioRng
+from gasang.host.kvm.structures import CpuidEntry
+from gasang.kinds.vm.x86 import layout
+from gasang.kinds.vm.x86.bzimage import ENTRY_64, parse_bzimage
+from gasang.kinds.vm.x86.cpuid import cpuid_for
+from gasang.kinds.vm.x86.machine import Parts, PcMachine
+from support.bzimages import bzimage
+from support.kvm_guests import DEVICE, needs_kvm
+
+MIB = 1 << 20
+OFF = bytes.fromhex("66ba0006 b034 ee f4")  # mov dx, 0x600; mov al, SLP_EN | 5 << 2; out dx, al; hlt
+RESET = bytes.fromhex("66ba6400 b0fe ee f4")  # mov dx, 0x64; mov al, 0xfe; out dx, al; hlt
+
+
+def say(register: str) -> bytes:
+    """Send a register's low byte to the serial line."""
+    loads = {"text": "b068", "e820": "8a86e8010000", "magic": "8a8602020000", "rsi": "4088f0"}
+    return bytes.fromhex("66baf803" + loads[register] + "ee")  # mov dx, 0x3f8; mov al, …; out dx, al
+
+
+@contextmanager
+def booted(
+    code: bytes, memory: int = 64 * MIB, initrd: bytes = b"", virtio: Sequence[VirtioDevice] = (), cpus: int = 1
+) -> Iterator[tuple[PcMachine, bytearray]]:
+    data = bytearray(bzimage())
+    data[4 * 512 + ENTRY_64 : 4 * 512 + ENTRY_64 + len(code)] = code
+    shown = bytearray()
+    with Kvm(DEVICE) as kvm:
+        made = PcMachine(kvm, Parts(cpus, memory, parse_bzimage(bytes(data), "kernel"), initrd, "quiet", shown.extend, virtio))
+    try:
+        yield made, shown
+    finally:
+        made.stop()
+        made.join()
+        made.close()
+
+
+def run(made: PcMachine) -> None:
+    watchdog = threading.Timer(20, made.stop)
+    watchdog.start()
+    made.start()
+    made.join()
+    watchdog.cancel()
+
+
+@needs_kvm
+@pytest.mark.parametrize(("end", "asked"), [(OFF, PowerAction.OFF), (RESET, PowerAction.RESET)])
+def test_a_kernel_speaks_and_ends(end: bytes, asked: PowerAction) -> None:
+    with booted(say("text") + say("e820") + say("magic") + end) as (made, shown):
+        run(made)
+        assert bytes(shown) == b"h\x04H"
+        assert made.power == PowerRequest(asked)
+
+
+@needs_kvm
+def test_what_lies_in_memory() -> None:
+    initrd = b"\x1f\x8b" + bytes(5000)
+    with booted(OFF, initrd=initrd, virtio=(VirtioRng(), VirtioRng()), cpus=2) as (made, _):
+        ram = made.machine.ram
+        page = ram.read(layout.BOOT_PARAMETERS, 4096)
+        address, size = struct.unpack_from("<II", page, 0x218)
+        assert ram.read(address, size) == initrd
+        assert address % 4096 == 0
+        assert ram.read(layout.COMMAND_LINE, 6) == b"quiet\0"
+        (rsdp,) = struct.unpack_from("<Q", page, 0x70)
+        assert ram.read(rsdp, 8) == b"RSD PTR "
+        assert ram.read(layout.ACPI_TABLES, 0x600).count(b"LNRO0005") == 2
+        assert made.machine.bus.read(layout.VIRTIO_BASE + 0x1000, 4) == 0x74726976
+        run(made)
+        assert made.power == PowerRequest(PowerAction.OFF)
+
+
+@needs_kvm
+def test_too_little_memory_and_too_many_devices() -> None:
+    with pytest.raises(UsageError, match="kernel and initrd do not fit; give at least --memory"), booted(OFF, memory=16 * MIB):
+        pass
+    with pytest.raises(UsageError, match="40 devices: this board has room for"), booted(OFF, virtio=[VirtioRng() for _ in range(40)]):
+        pass
+
+
+def leaf(function: int, index: int = 0, **registers: int) -> CpuidEntry:
+    return CpuidEntry(function=function, index=index, **registers)
+
+
+def test_every_vcpu_has_its_own_number() -> None:
+    caches = [leaf(4, 0, eax=0x21), leaf(4, 3, eax=0x63)]
+    host = [leaf(1, ebx=0x1122_0800, ecx=1, edx=0), *caches, leaf(0xB, 0), leaf(0xB, 1), leaf(0x8000_0001, edx=7)]
+    made = cpuid_for(host, 3, 6)
+    assert made[0].ebx == 0x0306_0800
+    assert made[0].ecx == 1 | 1 << 31
+    assert made[0].edx == 1 << 28
+    assert (made[1].eax >> 14 & 0xFFF, made[2].eax >> 14 & 0xFFF, made[2].eax >> 26) == (0, 5, 5)
+    assert [(entry.eax, entry.ebx, entry.ecx, entry.edx) for entry in made[3:5]] == [(0, 1, 0x100, 3), (3, 6, 0x201, 3)]
+    assert made[5].edx == 7
+    assert host[0].ebx == 0x1122_0800
+    assert cpuid_for(host, 0, 1)[0].edx == 0
