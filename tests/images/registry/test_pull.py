@@ -395,7 +395,7 @@ def test_basic(fake: FakeRegistry, get: Callable[..., object]) -> None:
     name = fake.add("app", "1", image(b"one"))
     get(name, keyring=Keyring.only(fake.address, right))
     for wrong in (NOBODY, Keyring.only(fake.address, Credentials("me", "guess"))):
-        with pytest.raises(PermissionDeniedError, match=r"access is denied by 127.0.0.1:\d+; check its name, or try gasang login"):
+        with pytest.raises(PermissionDeniedError, match=r"unauthorized: access is denied by 127.0.0.1:\d+; check its name, or log in to"):
             get(name, keyring=wrong)
 
 

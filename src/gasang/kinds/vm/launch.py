@@ -25,7 +25,6 @@ from gasang.devices.virtio.device import VirtioDevice
 from gasang.devices.virtio.rng import VirtioRng
 from gasang.devices.worker import Worker
 from gasang.host.memory import drop_code_pages
-from gasang.images.control import ControlPort
 from gasang.kinds.vm.board import RAM_BASE
 from gasang.kinds.vm.loader import load_kernel
 from gasang.kinds.vm.machine import Parts, VirtualMachine
@@ -34,6 +33,7 @@ from gasang.kinds.vm.warnings import Warnings
 
 if TYPE_CHECKING:  # a kernel of the user's needs nothing of this, and a start has no time for it
     from gasang.devices.virtio.block import VirtioBlock
+    from gasang.images.control import ControlPort
     from gasang.images.initramfs import GuestSettings
     from gasang.images.origin import Origin
     from gasang.images.ready import BootFiles
@@ -150,6 +150,7 @@ def _run_kernel(spec: VmSpec, console: Console, progress: Progress) -> int:
 
 def _run_image(spec: VmSpec, files: BootFiles, console: Console) -> int:
     """An image: the disk is shared and never changed, what the guest writes is gone with it."""
+    from gasang.images.control import ControlPort
     from gasang.images.initramfs import GuestSettings
     from gasang.kinds.vm.disks import throw_away
 
