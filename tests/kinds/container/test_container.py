@@ -366,6 +366,7 @@ def test_deleting_ends_what_was_executed_and_nobody_waited_for(host: Host) -> No
     container = host.create(script("exec sleep 100"), output.write)
     container.start()
     running, ended = container.execute(Process(("sleep", "100"))), container.execute(Process(("true",)))
+    os.waitid(os.P_PIDFD, ended.pidfd, os.WEXITED | os.WNOWAIT)  # it has ended by itself
     container.delete(force=True)
     assert (running.wait(), ended.wait(), ended.wait()) == (-signal.SIGKILL, 0, 0)
     running.close()
