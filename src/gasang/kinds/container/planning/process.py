@@ -21,8 +21,10 @@ from gasang.host.processes import (
 )
 from gasang.kinds.container.config.process import Process
 from gasang.kinds.container.home import LONGEST_HOME
+from gasang.kinds.container.idmap import root_outside
 from gasang.kinds.container.layout import BOUNDING, EXECUTE, FIND, HOME, NOTIFY, REPORT, WAIT, WRITE
 from gasang.kinds.container.plan import Offset, Operations, Plan, Slot
+from gasang.kinds.container.planning.order import Order
 
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _KEYCTL_JOIN_SESSION_KEYRING: Final = 1
@@ -60,6 +62,19 @@ def add_keyring(plan: Plan, identity: str) -> None:
     """A session keyring of its own: the caller's keys are not the container's."""
     name = plan.text(f"_ses.{identity}")
     plan.child.call("keyctl", _KEYCTL_JOIN_SESSION_KEYRING, name, ignore=[errno.ENOSYS, errno.EPERM], what="make a session keyring")
+
+
+def own(plan: Plan, order: Order) -> None:
+    """Give standard descriptors to the container's root, so that it can open /dev/stdout."""
+    uid, gid = root_outside(order.config.linux)
+    for number in order.owned:
+        plan.before.call("fchown", number, uid, gid, what="give the standard streams to the container's root")
+
+
+def become_root(plan: Plan) -> None:
+    """Be the root of the user namespace that this process is in."""
+    plan.child.call("setresgid", 0, 0, 0, what="become the container's root")
+    plan.child.call("setresuid", 0, 0, 0, what="become the container's root")
 
 
 def add_seccomp(plan: Plan, program: bytes, flags: int, control: int) -> None:
