@@ -93,6 +93,12 @@ def test_devices_and_kernel_file_systems(docker, image):
     assert docker("run", "--rm", "-i", image, "sh", "-c", "cat /dev/stdin", typed=b"typed").text == "typed"
 
 
+def test_a_device_of_the_host_under_another_name(docker, image):
+    text = "stat -c '%t:%T %F' /dev/mine; head -c 3 /dev/mine | wc -c"
+    done = docker("run", "--rm", "--device", "/dev/zero:/dev/mine", image, "sh", "-c", text)
+    assert done.lines == ["1:5 character special file", "3"]
+
+
 def test_users_who_are_not_root(docker, image, running):
     assert docker("run", "--rm", "-u", "1000", image, "sh", "-c", "id -u; id -g").lines == ["1000", "1000"]
     assert docker("exec", "-u", "1000:1000", running, "sh", "-c", "id -u; touch /mine", code=1).lines == ["1000"]
@@ -218,6 +224,24 @@ def test_terminals(docker, image, running):
             assert terminal.expect(rb"owner (\d+) character special file")[1] == b"0"
             terminal.expect(rb"/dev/")
             assert terminal.end() == 0
+
+
+def test_the_next_daemon_knows_whose_they_are(docker, engine, running):
+    engine.kill()
+    engine.start()
+    seen = docker("exec", running, "sh", "-c", "cat /proc/self/uid_map; touch /made; stat -c %u /made").text.split()
+    assert seen == ["0", str(BASE), str(SIZE), "0"]
+    (engine.home / "daemon.json").rename(engine.home / "kept")
+    try:
+        engine.stop()
+        engine.start()
+        assert docker("exec", running, "stat", "-c", "%u", "/made").text == "0"
+        docker("restart", "-t", "0", running)
+        assert (host_owner(docker, running), docker("exec", running, "stat", "-c", "%u", "/made").text) == (0, "0")
+    finally:
+        (engine.home / "kept").rename(engine.home / "daemon.json")
+        engine.stop()
+        engine.start()
 
 
 def test_limits_and_health(docker, image, name):

@@ -83,7 +83,7 @@ def specification(container: Container, around: Surroundings) -> dict[str, Any]:
         "sysctl": _sysctls(container, around),
         "maskedPaths": [] if host["Privileged"] else list(MASKED if host["MaskedPaths"] is None else host["MaskedPaths"]),
         "readonlyPaths": [] if host["Privileged"] else list(READONLY if host["ReadonlyPaths"] is None else host["ReadonlyPaths"]),
-        "devices": [*around.host_devices, *_devices(host)],
+        "devices": [*around.host_devices, *([] if around.users else _devices(host))],
         "rootfsPropagation": "rslave" if any("slave" in mount.propagation for mount in container.mounts) else "private",
     }
     linux["resources"]["devices"] = _device_rules(host)
@@ -343,6 +343,11 @@ def _mounts(container: Container, around: Surroundings) -> list[dict[str, Any]]:
         for inside, outside in around.files.items()
         if not _covered(container, inside)
     ]
+    if around.users:  # who is not the host's root makes no device nodes: the host's own are bound
+        result += [
+            {"destination": device["path"], "type": "bind", "source": entry["PathOnHost"], "options": ["bind"]}
+            for device, entry in zip(_devices(host), host["Devices"] or [], strict=True)
+        ]
     if around.init is not None:
         result.append({"destination": INIT, "type": "bind", "source": str(around.init), "options": ["bind", "ro"]})
     ordered = sorted(container.mounts, key=lambda mount: mount.target.count("/"))

@@ -110,6 +110,8 @@ class Users:
         """Raise UnsupportedError where this host cannot give layers below `scratch` other owners."""
         if self.remap is None:
             return
+        if os.geteuid():
+            raise UnsupportedError("userns-remap", "only root may map users of containers", "leave it out of daemon.json, or run as root")
         users = user_namespace(self.remap.uids, self.remap.gids)
         place = scratch / "userns-probe"
         try:
