@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gasang.core.errors import NotFoundError, StateError, UsageError
+from gasang.core.errors import NotFoundError, StateError, UnsupportedError, UsageError
 from gasang.daemon.containers.record import Container
 from gasang.daemon.containers.users import Mapped, Users
 from gasang.daemon.remap import Remap
+from gasang.host.trees import overlay
 from gasang.kinds.container.config.linux import IdMapping
 from support.privileges import needs_root
 
@@ -65,6 +67,29 @@ def test_who_shares_a_namespace_shares_the_users() -> None:
     other.status.pid = 1 << 22
     with pytest.raises(NotFoundError, match="has ended"):
         users(REMAP, other).of(other)
+
+
+@needs_root
+def test_a_host_that_cannot_is_told_at_the_start(tmp_path: Path) -> None:
+    users().probe(tmp_path)
+    assert not list(tmp_path.iterdir())
+    layers = [tmp_path / name for name in ("one", "two", "upper", "work")]
+    for folder in layers:
+        folder.mkdir()
+    root = overlay(layers[:2], layers[2], layers[3])  # overlayfs itself knows nothing of other owners
+    try:
+        with pytest.raises(UnsupportedError, match=r"userns-remap: this host cannot .*; it takes Linux 6\.15"):
+            users().probe(Path(f"/proc/self/fd/{root}"))
+        users(None).probe(Path(f"/proc/self/fd/{root}"))
+        assert not os.listdir(f"/proc/self/fd/{root}")
+    finally:
+        os.close(root)
+
+
+def test_only_root_maps_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(UnsupportedError, match="only root may map users"):
+        users().probe(tmp_path)
 
 
 def test_numbers_inside_and_outside() -> None:

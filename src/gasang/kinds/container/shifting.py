@@ -19,7 +19,7 @@ from gasang.kinds.container.planning.mounting import sort_options
 from gasang.kinds.container.planning.order import MadeRoot
 from gasang.kinds.container.planning.tree import has_mapping
 
-MOST: Final = 40
+MOST: Final = 45
 """Bound folders and files of one container: each takes a descriptor of its supervisor."""
 _HINT: Final = "use Linux 6.15 or newer with the images on ext4, xfs, btrfs or tmpfs, or --userns=host"
 

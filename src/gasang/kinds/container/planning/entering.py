@@ -16,7 +16,7 @@ from gasang.kinds.container.plan import Built
 from gasang.kinds.container.planning.base import PlanBase
 from gasang.kinds.container.planning.devices import send_master, take_terminal
 from gasang.kinds.container.planning.order import Order
-from gasang.kinds.container.planning.process import add_keyring, add_priorities, become_root, own
+from gasang.kinds.container.planning.process import add_keyring, add_priorities, become_root, prepare_to_join
 
 _OPEN_TERMINAL: Final = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
 
@@ -39,7 +39,7 @@ class EnteringPlanner(PlanBase):
             plan.cgroup, flags = self.hand(order.cgroup.descriptor), CLONE_INTO_CGROUP
         # Priorities are inherited: they are set while /proc is still the host's.
         add_priorities(plan, plan.before, self.process)
-        own(plan, order)
+        prepare_to_join(plan, order)
         plan.before.call("setns", self.target, self.namespaces, what="join the container's namespaces")
         plan.child.do(SIGNALS, plan.blob(bytes(32)), what="reset signals")
         plan.child.call("setsid", what="start a session", ignore=[errno.EPERM])

@@ -20,7 +20,7 @@ from gasang.kinds.container.plan import Built, Operations, Slot
 from gasang.kinds.container.planning.base import PlanBase
 from gasang.kinds.container.planning.devices import add_devices, add_terminal, has_own_dev
 from gasang.kinds.container.planning.order import RUNTIME_STOP, MadeRoot, Order
-from gasang.kinds.container.planning.process import add_keyring, add_priorities, become_root, own
+from gasang.kinds.container.planning.process import add_keyring, add_priorities, become_root, prepare_to_join
 from gasang.kinds.container.planning.root import enter_root, finish_root, put_root
 from gasang.kinds.container.planning.tree import add_mounts, hide_paths
 
@@ -107,8 +107,8 @@ class Planner(PlanBase):
 
     def _as_host_root(self) -> None:
         """What only the host's root may do, before the container's users are joined."""
-        own(self.plan, self.order)
         add_priorities(self.plan, self.plan.before, self.process)
+        prepare_to_join(self.plan, self.order)
         if isinstance(self.order.root, MadeRoot):
             path = self.order.root.path
             self.plan.before.call("chdir", self.plan.text(path), what=f"change to the root folder {path}")

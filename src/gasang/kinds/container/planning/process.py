@@ -14,6 +14,7 @@ from gasang.host.processes import (
     PR_CAP_AMBIENT,
     PR_CAP_AMBIENT_CLEAR_ALL,
     PR_CAP_AMBIENT_RAISE,
+    PR_SET_DUMPABLE,
     PR_SET_KEEPCAPS,
     PR_SET_NO_NEW_PRIVS,
     SECCOMP_FILTER_FLAG_NEW_LISTENER,
@@ -64,8 +65,11 @@ def add_keyring(plan: Plan, identity: str) -> None:
     plan.child.call("keyctl", _KEYCTL_JOIN_SESSION_KEYRING, name, ignore=[errno.ENOSYS, errno.EPERM], what="make a session keyring")
 
 
-def own(plan: Plan, order: Order) -> None:
-    """Give standard descriptors to the container's root, so that it can open /dev/stdout."""
+def prepare_to_join(plan: Plan, order: Order) -> None:
+    """Before users of a container are joined: who has rights among them may not look into us, and may open /dev/stdout later."""
+    if not any(use.kind == "user" for use in order.config.linux.namespaces):
+        return
+    plan.before.call("prctl", PR_SET_DUMPABLE, 0, 0, 0, 0, what="keep the container from looking into us")
     uid, gid = root_outside(order.config.linux)
     for number in order.owned:
         plan.before.call("fchown", number, uid, gid, what="give the standard streams to the container's root")
