@@ -36,9 +36,10 @@ async def serve(folders: Folders, ready: int | None = None, origin: Origin | Non
     from gasang.api.docker.application import HEADERS, Application
     from gasang.api.http.server import Server
     from gasang.daemon.engine import Engine
-    from gasang.daemon.registries import read_registries, settings_folder
+    from gasang.daemon.registries import read_registries, read_users, settings_folder
 
-    engine = Engine(folders, read_registries(settings_folder(os.environ)), origin)
+    settings = settings_folder(os.environ)
+    engine = Engine(folders, read_registries(settings), origin, read_users(settings))
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -13,12 +13,14 @@ from gasang.daemon.containers.lives import Lives
 from gasang.daemon.containers.names import new_id
 from gasang.daemon.containers.record import Container
 from gasang.daemon.containers.supervised import SupervisedRuntime
+from gasang.daemon.containers.users import Users
 from gasang.daemon.events import Events
 from gasang.daemon.folders import Folders
 from gasang.daemon.images import DaemonImages
 from gasang.daemon.networks.joining import ContainerNetworks
 from gasang.daemon.records import Database, Table
 from gasang.daemon.recovery import Recovery
+from gasang.daemon.remap import Remap
 from gasang.daemon.services import Services
 from gasang.daemon.volumes import Volumes
 from gasang.images.origin import Origin
@@ -29,19 +31,24 @@ from gasang.kinds.container.supervisor.executable import program_descriptor
 class Engine:
     """Everything a daemon has. Made before its event loop serves anyone."""
 
-    def __init__(self, folders: Folders, registries: Registries | None = None, origin: Origin | None = None) -> None:
+    def __init__(
+        self, folders: Folders, registries: Registries | None = None, origin: Origin | None = None, remap: Remap | None = None
+    ) -> None:
         """Open the state in `folders`; images of Debian come from `origin`. Raises StateError where another daemon uses it.
 
-        `registries` are the settings about them.
+        `registries` are the settings about them; `remap` says whose users containers have, and raises UnsupportedError where the host
+        cannot do that.
         """
         self.folders = folders
+        self.users = Users(remap, self._find)
         self.database = Database(folders.state)
         self.identity = self._identity()
         self.events = Events()
         self.volumes = Volumes(self.database, folders, self.events)
         self.images = DaemonImages(folders, self.events, Table(self.database, "build"), registries or Registries(), origin or Origin())
-        self.networks = ContainerNetworks(self.database, self.events, folders, self.identity, self._find)
+        self.networks = ContainerNetworks(self.database, self.events, folders, self.identity, self._find, self.users.network)
         self.layers = ContainerLayers(folders, self.images)
+        self.users.probe(folders.scratch())
         self.control = GroupControl()
         services = Services(
             database=self.database,
@@ -52,6 +59,7 @@ class Engine:
             layers=self.layers,
             networks=self.networks,
             control=self.control,
+            users=self.users,
             runtime=SupervisedRuntime(self.control),
             find=self._find,
         )

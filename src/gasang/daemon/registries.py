@@ -1,4 +1,4 @@
-"""The daemon's settings about registries: a file of JSON with the names that Docker's daemon.json has for them."""
+"""The daemon's settings, about registries and users: a file of JSON with the names that Docker's daemon.json has for them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from gasang.core.errors import UsageError
-from gasang.daemon.containers.fields import Field, read, texts, whole
+from gasang.daemon.containers.fields import Field, read, text, texts, whole
+from gasang.daemon.remap import Remap, read_remap
 from gasang.images.reference import DOCKER_HUB
 from gasang.images.registry.settings import Patience, Registries
 
@@ -22,6 +23,7 @@ _FIELDS: Final[dict[str, Field]] = {
     "max-concurrent-downloads": whole(Registries.parallel),
     "max-download-attempts": whole(Patience.attempts),
     "registry-timeout": whole(int(Patience.stall)),
+    "userns-remap": text(),
 }
 _BOUNDS: Final = {"max-concurrent-downloads": 64, "max-download-attempts": 100, "registry-timeout": 3600}
 
@@ -39,12 +41,7 @@ def settings_folder(environment: Mapping[str, str]) -> Path:
 
 def read_registries(folder: Path) -> Registries:
     """The settings in a folder; without a file, the usual ones. Raises UsageError for a file that is wrong."""
-    path = folder / FILE
-    document = _document(path)
-    unknown = sorted(set(document) - set(_FIELDS))
-    if unknown:
-        raise UsageError(f"file {path}", f"there is no setting {unknown[0][:60]!r}", f"use {', '.join(_FIELDS)}")
-    values = read(document, _FIELDS, f"file {path}")
+    path, values = folder / FILE, _values(folder)
     for name, most in _BOUNDS.items():
         if not 1 <= values[name] <= most:
             raise UsageError(f"file {path}", f"{name} is not between 1 and {most}", "correct it")
@@ -58,6 +55,20 @@ def read_registries(folder: Path) -> Registries:
     settings.mirrors_of(DOCKER_HUB)  # a wrong address is told now, not at the first pull
     settings.is_insecure("192.0.2.1")
     return settings
+
+
+def read_users(folder: Path) -> Remap | None:
+    """Whose users containers have, as the file says. Raises UsageError."""
+    return read_remap(_values(folder)["userns-remap"])
+
+
+def _values(folder: Path) -> dict[str, Any]:
+    path = folder / FILE
+    document = _document(path)
+    unknown = sorted(set(document) - set(_FIELDS))
+    if unknown:
+        raise UsageError(f"file {path}", f"there is no setting {unknown[0][:60]!r}", f"use {', '.join(_FIELDS)}")
+    return read(document, _FIELDS, f"file {path}")
 
 
 def _document(path: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from gasang.daemon.containers.control import GroupControl
 from gasang.daemon.containers.layers import ContainerLayers
 from gasang.daemon.containers.process import Runtime
 from gasang.daemon.containers.record import Container
+from gasang.daemon.containers.users import Users
 from gasang.daemon.events import Events
 from gasang.daemon.folders import Folders
 from gasang.daemon.images import DaemonImages
@@ -33,6 +34,7 @@ class Services:
     layers: ContainerLayers
     networks: ContainerNetworks
     control: GroupControl
+    users: Users
     runtime: Runtime
     find: Callable[[str], Container]
 

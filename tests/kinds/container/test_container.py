@@ -16,6 +16,7 @@ from gasang.core.errors import BadInputError, NotFoundError, StateError, Unsuppo
 from gasang.kinds.container.config.process import SETS, Process
 from gasang.kinds.container.container import Streams
 from gasang.kinds.container.launching import LaunchError, ProgramMissingError, ProgramRefusedError
+from gasang.kinds.container.planning.order import FolderRoot
 from gasang.kinds.container.privileges import has_capability
 from support.containers import Host, Output, children_of_ours, configuration, groups_of_host, mounts_of_host, needs_containers, script
 
@@ -412,12 +413,18 @@ def test_pause_and_resume(host: Host) -> None:
     output.text()
 
 
-def test_user_namespaces_map_root_to_nobody_of_the_host(host: Host) -> None:
+def root_of_others(host: Host) -> FolderRoot:
+    """A root file system of user 100000, who can get there."""
     root = host.plain()
     for path in [Path(root.path), *Path(root.path).rglob("*")]:
         os.chown(path, 100000, 100000, follow_symlinks=False)
     for path in [Path(root.path), *Path(root.path).parents]:
         path.chmod(stat.S_IMODE(path.stat().st_mode) | 0o111)
+    return root
+
+
+def test_user_namespaces_map_root_to_nobody_of_the_host(host: Host) -> None:
+    root = root_of_others(host)
     text = "id -u; cat /proc/self/uid_map /proc/self/gid_map; echo x > /made; stat -c %u /made; echo y > /dev/null && echo null"
     data = script(f"{text}; id -G")
     data["linux"]["namespaces"].append({"type": "user"})
@@ -426,6 +433,26 @@ def test_user_namespaces_map_root_to_nobody_of_the_host(host: Host) -> None:
     ran = host.run(data, root)
     assert [" ".join(line.split()) for line in ran.lines] == ["0", "0 100000 65536", "0 100000 65536", "0", "null", "0"]
     assert (Path(root.path) / "made").stat().st_uid == 100000
+
+
+def test_user_namespaces_are_joined_by_path(host: Host) -> None:
+    output = Output()
+    data = script("exec sleep 100")
+    data["linux"]["namespaces"].append({"type": "user"})
+    mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    data["linux"]["uidMappings"] = data["linux"]["gidMappings"] = mapping
+    first = host.create(data, output.write, root_of_others(host))
+    first.start()
+    data = script("readlink /proc/self/ns/user; readlink /proc/self/ns/pid; id -u; echo $$; touch /dev/shm/x && stat -c %u /dev/shm/x")
+    namespaces = data["linux"]["namespaces"]
+    namespaces.append({"type": "user", "path": f"/proc/{first.pid}/ns/user"})
+    next(entry for entry in namespaces if entry["type"] == "pid")["path"] = f"/proc/{first.pid}/ns/pid"
+    lines = host.run(data, root_of_others(host)).lines
+    assert lines[:2] == [os.readlink(f"/proc/{first.pid}/ns/{name}") for name in ("user", "pid")]
+    assert (lines[2], lines[4]) == ("0", "0")
+    assert int(lines[3]) > 1
+    first.delete(force=True)
+    output.text()
 
 
 def test_time_namespaces_shift_clocks(host: Host) -> None:

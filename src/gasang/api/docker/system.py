@@ -170,7 +170,7 @@ class System:
                 "ContainerdCommit": {"ID": ""},
                 "RuncCommit": {"ID": ""},
                 "InitCommit": {"ID": ""},
-                "SecurityOptions": ["name=seccomp,profile=builtin"],
+                "SecurityOptions": ["name=seccomp,profile=builtin", *(["name=userns"] if engine.users.remap else [])],
                 "Warnings": None,
             }
         )

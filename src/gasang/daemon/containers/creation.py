@@ -76,6 +76,7 @@ class Creation:
             raise UsageError("No command specified", "neither the client nor the image names one", "give a command")
         signals.number_of(merged["StopSignal"] or "TERM")
         details(container)
+        self._services.users.check(container)
         oci.capabilities(host, host["Privileged"])
         container.mounts = mounts_of(merged, host, self._inherited(host["VolumesFrom"] or []))
         self._services.networks.settle(container)

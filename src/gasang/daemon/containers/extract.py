@@ -12,6 +12,7 @@ import shutil
 import stat
 import tarfile
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from typing import BinaryIO, Final
 
@@ -30,13 +31,18 @@ class Extraction:
     """Puts an archive's entries below `root`. `keeps_kind` refuses to put a folder in a file's place and the other way round.
 
     `owner` replaces the owner of every entry; None keeps what the archive says. Without `devices` their nodes are left out.
+    `outside` gives the numbers that the owners of entries have here.
     """
 
-    def __init__(self, root: int, *, keeps_kind: bool = False, owner: tuple[int, int] | None = None, devices: bool = True) -> None:
+    def __init__(
+        self, root: int, *, keeps_kind: bool = False, owner: tuple[int, int] | None = None, devices: bool = True,
+        outside: Callable[[int, int], tuple[int, int]] | None = None,
+    ) -> None:  # fmt: skip
         self._devices = devices
         self._root = root
         self._keeps_kind = keeps_kind
         self._owner = owner
+        self._outside = outside
         self._folders: list[tuple[str, tarfile.TarInfo]] = []
 
     def all(self, source: BinaryIO) -> None:
@@ -147,7 +153,7 @@ class Extraction:
             os.close(source)
 
     def _own(self, entry: tarfile.TarInfo, folder: int, base: str) -> None:
-        uid, gid = self._owner or (entry.uid, entry.gid)
+        uid, gid = self._owner or (self._outside(entry.uid, entry.gid) if self._outside else (entry.uid, entry.gid))
         os.chown(base, uid, gid, dir_fd=folder, follow_symlinks=False)
 
     def finish(self) -> None:

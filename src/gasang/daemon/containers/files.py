@@ -17,7 +17,9 @@ from gasang.core.errors import GasangError, NotFoundError, PermissionDeniedError
 from gasang.daemon.containers.extract import Extraction
 from gasang.daemon.containers.packing import BLOCK, Packer, pack
 from gasang.daemon.containers.record import Container, Mount
+from gasang.daemon.containers.users import Mapped
 from gasang.daemon.services import Services
+from gasang.host.idmapped import as_owner
 from gasang.host.trees import absolute, open_within
 
 
@@ -87,7 +89,7 @@ class ContainerFiles:
             place = open_within(root, inside, flags)
             try:
                 with tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT, bufsize=BLOCK) as archive:
-                    Packer(archive).add(place, "." if follows else name)
+                    Packer(archive, self._mapped(container)).add(place, "." if follows else name)
             finally:
                 os.close(place)
 
@@ -112,11 +114,24 @@ class ContainerFiles:
             except OSError as error:
                 raise _unusable(path, error) from error
             try:
-                Extraction(place, keeps_kind=keeps_kind, owner=owner).all(source)
+                self._extract(container, place, source, keeps_kind, owner)
             except OSError as error:
                 raise GasangError(f"path {path[:200]}", f"it cannot be written to ({error.strerror})", "copy to another folder") from error
             finally:
                 os.close(place)
+
+
+    def _mapped(self, container: Container) -> Mapped | None:
+        """How the files of one that runs are seen from here; those of one at rest are as on the disk."""
+        return self._services.users.of(container) if container.status.alive else None
+
+    def _extract(self, container: Container, place: int, source: BinaryIO, keeps_kind: bool, owner: tuple[int, int] | None) -> None:
+        mapped = self._mapped(container)
+        if mapped is None:
+            Extraction(place, keeps_kind=keeps_kind, owner=owner).all(source)
+            return
+        extraction = Extraction(place, keeps_kind=keeps_kind, owner=owner and mapped.outside(*owner), outside=mapped.outside)
+        as_owner(*mapped.outside(0, 0), lambda: extraction.all(source))
 
 
 _GO_TYPES: Final = {

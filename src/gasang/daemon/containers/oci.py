@@ -13,6 +13,7 @@ from typing import Any, Final
 from gasang.core.errors import UsageError
 from gasang.daemon.containers.process import NOT_FOUND, StartError
 from gasang.daemon.containers.record import Container, Mount
+from gasang.daemon.containers.users import Mapped
 
 PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CAPABILITIES_TEXT: Final = """
@@ -68,7 +69,8 @@ class Surroundings:
     hostname: str = ""
     variables: tuple[str, ...] = ()
     """NAME=value, what links tell; the container's own go before them."""
-    uid_map: tuple[tuple[int, int, int], ...] = ()
+    users: Mapped | None = None
+    """Those of the container, where they are not the host's."""
 
 
 def specification(container: Container, around: Surroundings) -> dict[str, Any]:
@@ -81,14 +83,11 @@ def specification(container: Container, around: Surroundings) -> dict[str, Any]:
         "sysctl": _sysctls(container, around),
         "maskedPaths": [] if host["Privileged"] else list(MASKED if host["MaskedPaths"] is None else host["MaskedPaths"]),
         "readonlyPaths": [] if host["Privileged"] else list(READONLY if host["ReadonlyPaths"] is None else host["ReadonlyPaths"]),
-        "devices": [*around.host_devices, *_devices(host)],
+        "devices": [*around.host_devices, *([] if around.users else _devices(host))],
         "rootfsPropagation": "rslave" if any("slave" in mount.propagation for mount in container.mounts) else "private",
     }
     linux["resources"]["devices"] = _device_rules(host)
-    if around.uid_map:
-        linux["uidMappings"] = linux["gidMappings"] = [
-            {"containerID": inside, "hostID": outside, "size": size} for inside, outside, size in around.uid_map
-        ]
+    linux.update(_mappings(around))
     return {
         "ociVersion": VERSION,
         "process": process(container, around, container.command(), container.config["Tty"]),
@@ -106,7 +105,16 @@ def exec_specification(container: Container, around: Surroundings, process_: dic
     return {
         "ociVersion": VERSION,
         "process": process_,
-        "linux": {"namespaces": _namespaces(container, around), "cgroupsPath": around.cgroup},
+        "linux": {"namespaces": _namespaces(container, around), "cgroupsPath": around.cgroup, **_mappings(around)},
+    }
+
+
+def _mappings(around: Surroundings) -> dict[str, Any]:
+    if around.users is None:
+        return {}
+    sides = {"uidMappings": around.users.uids, "gidMappings": around.users.gids}
+    return {
+        name: [{"containerID": line.inside, "hostID": line.outside, "size": line.size} for line in lines] for name, lines in sides.items()
     }
 
 
@@ -233,8 +241,8 @@ def _namespaces(container: Container, around: Surroundings) -> list[dict[str, st
     host = container.host
     made = ["mount"]
     made += ["cgroup"] if host["CgroupnsMode"] != "host" and not host["Privileged"] else []
-    made += ["user"] if around.uid_map else []
     result = [{"type": name} for name in made]
+    result += [{"type": "user", "path": around.users.path}] if around.users else []
     for name in ("pid", "ipc", "uts", "network"):
         path = around.namespaces.get(name)
         if path is None:
@@ -248,7 +256,7 @@ def _sysctls(container: Container, around: Surroundings) -> dict[str, str]:
     own_network = around.namespaces.get("network") != ""
     own_pid = around.namespaces.get("pid") != ""
     basic: dict[str, str] = {}
-    if own_network and not around.uid_map:
+    if own_network and around.users is None:
         basic["net.ipv4.ip_unprivileged_port_start"] = "0"
         if own_pid:
             basic["net.ipv4.ping_group_range"] = "0 2147483647"
@@ -326,24 +334,31 @@ def _mounts(container: Container, around: Surroundings) -> list[dict[str, Any]]:
         {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": sys_options},
         {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": ["nosuid", "noexec", "nodev"]},
     ]
+    shift = ["idmap"] if around.users else []
     if host["IpcMode"] != "none" and not _covered(container, "/dev/shm"):  # noqa: S108  the container's own
         source = {"destination": "/dev/shm", "type": "tmpfs", "source": "shm"}  # noqa: S108
         result.append({**source, "options": ["nosuid", "noexec", "nodev", "mode=1777", f"size={host['ShmSize']}"]})
     result += [
-        {"destination": inside, "type": "bind", "source": str(outside), "options": ["rbind", "rprivate"]}
+        {"destination": inside, "type": "bind", "source": str(outside), "options": ["rbind", "rprivate", *shift]}
         for inside, outside in around.files.items()
         if not _covered(container, inside)
     ]
+    if around.users:  # who is not the host's root makes no device nodes: the host's own are bound
+        result += [
+            {"destination": device["path"], "type": "bind", "source": entry["PathOnHost"], "options": ["bind"]}
+            for device, entry in zip(_devices(host), host["Devices"] or [], strict=True)
+        ]
     if around.init is not None:
         result.append({"destination": INIT, "type": "bind", "source": str(around.init), "options": ["bind", "ro"]})
-    return [*result, *(_mount(mount) for mount in sorted(container.mounts, key=lambda mount: mount.target.count("/")))]
+    ordered = sorted(container.mounts, key=lambda mount: mount.target.count("/"))
+    return [*result, *(_mount(mount, shift if mount.kind == "volume" else []) for mount in ordered)]
 
 
 def _covered(container: Container, path: str) -> bool:
     return any(mount.target.rstrip("/") == path for mount in container.mounts)
 
 
-def _mount(mount: Mount) -> dict[str, Any]:
+def _mount(mount: Mount, more: list[str]) -> dict[str, Any]:
     access = "rw" if mount.writable else "ro"
     if mount.kind == "tmpfs":
         return {
@@ -358,5 +373,5 @@ def _mount(mount: Mount) -> dict[str, Any]:
         "destination": mount.target,
         "type": "bind",
         "source": mount.source,
-        "options": [*(recursion or ["bind"]), access, mount.propagation or "rprivate", *options],
+        "options": [*(recursion or ["bind"]), access, mount.propagation or "rprivate", *options, *more],
     }

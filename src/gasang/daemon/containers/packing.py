@@ -8,16 +8,26 @@ from __future__ import annotations
 import os
 import stat
 import tarfile
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Protocol
 
 BLOCK: Final = 1 << 20
+
+
+class Owners(Protocol):
+    """Knows the numbers of users inside a container."""
+
+    def inside(self, uid: int, gid: int) -> tuple[int, int]:
+        """The container's numbers of a user and a group of the host."""
+        ...
 
 
 class Packer:
     """Adds trees to a tar archive, by descriptors only: nobody can put a link in the way."""
 
-    def __init__(self, archive: tarfile.TarFile) -> None:
+    def __init__(self, archive: tarfile.TarFile, users: Owners | None = None) -> None:
+        """`users` tells how a container calls the owners of files."""
         self._archive = archive
+        self._users = users
         self._seen: dict[tuple[int, int], str] = {}
 
     def add(self, place: int, name: str, *, deep: bool = True) -> None:
@@ -56,6 +66,8 @@ class Packer:
     def _entry(self, place: int, name: str, found: os.stat_result) -> tarfile.TarInfo | None:
         entry = tarfile.TarInfo(name)
         entry.mode, entry.uid, entry.gid = stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid
+        if self._users is not None:
+            entry.uid, entry.gid = self._users.inside(entry.uid, entry.gid)
         entry.mtime = found.st_mtime
         kind = _TAR_TYPES.get(stat.S_IFMT(found.st_mode))
         if kind is None:

@@ -12,6 +12,7 @@ from gasang.daemon.containers import oci
 from gasang.daemon.containers.process import Launch
 from gasang.daemon.containers.record import Container
 from gasang.daemon.containers.user import identify
+from gasang.daemon.containers.users import Mapped
 from gasang.daemon.services import Services, host_devices
 from gasang.kinds.container.init import init_file
 
@@ -49,7 +50,7 @@ class Preparation:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    def launch(self, container: Container, namespaces: dict[str, str]) -> Launch:
+    def launch(self, container: Container, namespaces: dict[str, str], users: Mapped | None) -> Launch:
         """What to launch. `namespaces` are those of the network. Raises GasangError."""
         config, host = container.config, container.host
         folder = self._services.folders.container(container.id)
@@ -57,7 +58,7 @@ class Preparation:
             self._check_source(container, mount.kind, Path(mount.source), mount.mode)
         self._write_files(container, folder)
         variables = tuple(self._services.networks.environment(container))
-        around = replace(self.surroundings(container, namespaces), variables=variables)
+        around = replace(self.surroundings(container, namespaces, users), variables=variables)
         size, files = log_limits(host["LogConfig"]["Config"])
         return Launch(
             folder=folder,
@@ -76,7 +77,9 @@ class Preparation:
             seccomp=seccomp_of(host),
         )
 
-    def surroundings(self, container: Container, namespaces: dict[str, str], user: str | None = None) -> oci.Surroundings:
+    def surroundings(
+        self, container: Container, namespaces: dict[str, str], users: Mapped | None, user: str | None = None
+    ) -> oci.Surroundings:
         """What the host and the image give for a process of `container`, of its own user or another. Raises UsageError."""
         config, host = container.config, container.host
         layers = self._services.layers
@@ -95,6 +98,7 @@ class Preparation:
             init=init_file(self._services.folders.state) if host["Init"] else None,
             host_devices=host_devices() if host["Privileged"] else (),
             hostname=config["Hostname"] if host["UTSMode"] != "host" else "",
+            users=users,
         )
 
     def _namespaces(self, container: Container) -> dict[str, str]:

@@ -41,8 +41,9 @@ class Running:
             life.restart_timer = None
         async with AsyncExitStack() as failing:  # whatever happens: who waits for this start must hear of it
             failing.push_async_exit(partial(self._start_failed, life))
+            users = await asyncio.to_thread(self._services.users.begin, container)
             namespaces = await self._services.networks.join(container)
-            launch = await asyncio.to_thread(self._preparation.launch, container, namespaces)
+            launch = await asyncio.to_thread(self._preparation.launch, container, namespaces, users)
             life.process = process = await self._services.runtime.launch(launch)
             await _attach_waiting(life, process)
             pid = await process.start()
@@ -52,6 +53,7 @@ class Running:
 
     def _started(self, life: Life, pid: int) -> None:
         container = life.container
+        self._services.users.end(container)
         status = container.status
         status.status, status.pid, status.started = "running", pid, now()
         status.error, status.exit_code, status.oom_killed = "", 0, False
@@ -76,6 +78,7 @@ class Running:
 
     async def _give_back(self, container: Container) -> None:
         """Its network and its groups. What cannot be put away now is no reason not to tell that it has ended."""
+        self._services.users.end(container)
         try:
             await self._services.networks.leave(container)
         except GasangError as error:

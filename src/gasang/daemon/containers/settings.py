@@ -174,7 +174,7 @@ def host_config_of(document: Any) -> dict[str, Any]:
         host["LogConfig"]["Config"] = {**LOG_DEFAULTS, **host["LogConfig"]["Config"]}
     if host["UsernsMode"] not in ("", "host"):
         mode = host["UsernsMode"][:40]
-        raise UsageError(f"user namespace mode {mode!r}", "users of containers are not mapped", "leave it out, or use host")
+        raise UsageError(f"user namespace mode {mode!r}", "there is none of this name", "leave it out, or use host")
     _check_host(host)
     return host
 

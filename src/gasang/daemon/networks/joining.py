@@ -29,8 +29,17 @@ _HOSTS: Final = "container cannot be disconnected from host network or connected
 class ContainerNetworks:
     """The containers' places in the networks of a daemon."""
 
-    def __init__(self, database: Database, events: Events, folders: Folders, identity: str, find: Callable[[str], Container]) -> None:
-        """`identity` is the state's: by it the daemon knows on the host what is its own."""
+    def __init__(
+        self,
+        database: Database,
+        events: Events,
+        folders: Folders,
+        identity: str,
+        find: Callable[[str], Container],
+        make: Callable[[Container], int],
+    ) -> None:
+        """`identity` is the state's: by it the daemon knows on the host what is its own. `make` gives a new namespace for a container."""
+        self._make = make
         self._table = Table(database, "network")
         self._events = events
         self._folders = folders
@@ -130,7 +139,7 @@ class ContainerNetworks:
         order = endpoints.first_to_last(container.endpoints, self._own(container))
         networks = [self.catalogue.find(name) for name in order if name != NONE]
         way_out = endpoints.way_out(container.endpoints, networks)
-        namespace = netns.create()
+        namespace = self._make(container)
         self._held[container.id] = namespace
         try:
             for network in networks:

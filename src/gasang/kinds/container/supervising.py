@@ -21,11 +21,12 @@ from gasang.kinds.container.config.process import Process
 from gasang.kinds.container.launching import launch_error
 from gasang.kinds.container.plan import Built
 from gasang.kinds.container.planning.entering import EnteringPlanner
-from gasang.kinds.container.planning.order import FolderRoot, Order, OverlayRoot
+from gasang.kinds.container.planning.order import FolderRoot, MadeRoot, Order, OverlayRoot, Root
 from gasang.kinds.container.planning.planner import Planner
 from gasang.kinds.container.privileges import clamp, is_rootless
 from gasang.kinds.container.seccomp.compiler import compile_filter
 from gasang.kinds.container.seccomp.profile import default_profile
+from gasang.kinds.container.shifting import Shifting, has_users, joined_users
 from gasang.kinds.container.supervisor import protocol
 from gasang.kinds.container.supervisor.launch import Supervisor, forget_records
 from gasang.kinds.container.supervisor.settings import Settings
@@ -82,7 +83,7 @@ def launch(wish: Wish, hierarchies: Hierarchies) -> Supervised:
     if config.process is None:
         raise UsageError(f"container {wish.identity}", "it has no process", "give a command")
     warnings: list[str] = []
-    process = clamp(config.process, warnings)
+    process = clamp(config.process, warnings, in_user_namespace=has_users(config))
     group = Cgroup.at(config.linux.cgroups_path, wish.identity, hierarchies)
     with contextlib.ExitStack() as stack:
         if not wish.inside:
@@ -108,9 +109,15 @@ def _launch(wish: Wish, config: Config, process: Process, group: Cgroup, warning
 
     if use.descriptor >= 0:
         use = replace(use, descriptor=hand(use.descriptor))
+    users = joined_users(config) if not wish.inside else ""
+    root: Root = _root(wish)
+    made: dict[int, int] = {}
+    if users:
+        shifting = Shifting(config, wish.identity, users, hand)
+        root, made = _shifted_root(wish, shifting, root.path), shifting.binds()
     order = Order(
         config,
-        _root(wish),
+        root,
         wish.identity,
         use,
         console_socket=protocol.FD_CONSOLE if process.terminal else -1,
@@ -118,6 +125,8 @@ def _launch(wish: Wish, config: Config, process: Process, group: Cgroup, warning
         privileged_limits=not is_rootless(),
         filter=_filter(wish.seccomp, process),
         dies_with_us=True,
+        made=made,
+        owned=((0, 1, 2) if wish.stdin else (1, 2)) if has_users(config) and not process.terminal else (),
     )
     if wish.inside:
         target = hand(_pidfd(wish))
@@ -150,6 +159,14 @@ def _root(wish: Wish) -> FolderRoot | OverlayRoot:
     if not wish.inside:
         target.mkdir(parents=True, exist_ok=True)
     return OverlayRoot([str(layer) for layer in wish.layers], str(wish.upper or ""), str(wish.work or ""), str(target), PLAIN)
+
+
+def _shifted_root(wish: Wish, shifting: Shifting, target: str) -> MadeRoot:
+    if wish.copied is not None:
+        return shifting.folder(wish.copied, target)
+    assert wish.upper is not None, "a container has a layer of its own"
+    assert wish.work is not None, "and where overlayfs works on it"
+    return shifting.overlay(wish.layers, wish.upper, wish.work, target, PLAIN)
 
 
 def _pidfd(wish: Wish) -> int:

@@ -72,7 +72,7 @@ def _add_node(plan: Plan, root: Slot, folder: Slot, device: Device) -> None:
     call("move_mount", mount, empty, place, empty, MOVE, what=what)
     call("close", mount, what=what)
     if owned:
-        call("fchownat", folder, name, device.uid, device.gid, 0, ignore=[errno.EPERM], what=what)
+        call("fchownat", folder, name, device.uid, device.gid, 0, ignore=[errno.EPERM, errno.EINVAL], what=what)
 
 
 def add_terminal(plan: Plan, order: Order, root: Slot, user: int, socket: int) -> None:

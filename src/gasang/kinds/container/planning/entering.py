@@ -16,7 +16,7 @@ from gasang.kinds.container.plan import Built
 from gasang.kinds.container.planning.base import PlanBase
 from gasang.kinds.container.planning.devices import send_master, take_terminal
 from gasang.kinds.container.planning.order import Order
-from gasang.kinds.container.planning.process import add_keyring, add_priorities
+from gasang.kinds.container.planning.process import add_keyring, add_priorities, become_root, prepare_to_join
 
 _OPEN_TERMINAL: Final = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
 
@@ -39,9 +39,12 @@ class EnteringPlanner(PlanBase):
             plan.cgroup, flags = self.hand(order.cgroup.descriptor), CLONE_INTO_CGROUP
         # Priorities are inherited: they are set while /proc is still the host's.
         add_priorities(plan, plan.before, self.process)
+        prepare_to_join(plan, order)
         plan.before.call("setns", self.target, self.namespaces, what="join the container's namespaces")
         plan.child.do(SIGNALS, plan.blob(bytes(32)), what="reset signals")
         plan.child.call("setsid", what="start a session", ignore=[errno.EPERM])
+        if any(use.kind == "user" for use in self.config.linux.namespaces):
+            become_root(plan)
         if self.config.linux.personality is not None:
             plan.child.call("personality", self.config.linux.personality, what="set the personality")
         if order.new_keyring:

@@ -39,6 +39,7 @@ ENOENT: Final = 2
 ENOTDIR: Final = 20
 EINVAL: Final = 22
 _MS_REC: Final = 0x4000
+_F_DUPFD_CLOEXEC: Final = 1030
 _ATTR: Final = struct.Struct("<QQQQ")
 
 
@@ -113,6 +114,14 @@ def clone_tree(plan: Plan, directory: int | Slot, path: str, recursive: bool, wh
     mount = plan.slot()
     flags = CLONE | (AT_RECURSIVE if recursive else 0) | (0 if path else AT_EMPTY_PATH)
     plan.child.call("open_tree", directory, plan.text(path), flags, into=mount, what=what)
+    return mount
+
+
+def take(plan: Plan, descriptor: int, what: str) -> Slot:
+    """A detached mount that the caller has made."""
+    mount = plan.slot()
+    number = plan.hand(descriptor, len(plan.descriptors))
+    plan.child.call("fcntl", number, _F_DUPFD_CLOEXEC, number, into=mount, what=what)
     return mount
 
 

@@ -34,7 +34,15 @@ class OverlayRoot:
         return self.target
 
 
-Root = FolderRoot | OverlayRoot
+@dataclass(frozen=True)
+class MadeRoot:
+    """A root file system that is mounted already, detached: `descriptor` is the caller's; it is to be seen at the folder `path`."""
+
+    descriptor: int
+    path: str
+
+
+Root = FolderRoot | OverlayRoot | MadeRoot
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,10 @@ class Order:
     filter: bytes = b""
     filter_flags: int = 0
     dies_with_us: bool = False
+    made: Mapping[int, int] = field(default_factory=dict)
+    """Mounts made beforehand, because the container's root may not make them: the index of a mount → the caller's descriptor of it."""
+    owned: Sequence[int] = ()
+    """Standard descriptors that are to belong to the container's root, in a user namespace that is joined."""
 
 
 RUNTIME_STOP = 1

@@ -19,8 +19,8 @@ from gasang.kinds.container.layout import PROC, REPORT, SIGNALS, STOPPED, TARGET
 from gasang.kinds.container.plan import Built, Operations, Slot
 from gasang.kinds.container.planning.base import PlanBase
 from gasang.kinds.container.planning.devices import add_devices, add_terminal, has_own_dev
-from gasang.kinds.container.planning.order import RUNTIME_STOP, Order
-from gasang.kinds.container.planning.process import add_keyring, add_priorities
+from gasang.kinds.container.planning.order import RUNTIME_STOP, MadeRoot, Order
+from gasang.kinds.container.planning.process import add_keyring, add_priorities, become_root, prepare_to_join
 from gasang.kinds.container.planning.root import enter_root, finish_root, put_root
 from gasang.kinds.container.planning.tree import add_mounts, hide_paths
 
@@ -35,6 +35,7 @@ class Planner(PlanBase):
         super().__init__(order, process, launcher, memory)
         self.own = {use.kind: use for use in order.config.linux.namespaces}
         self.new = {kind for kind, use in self.own.items() if not use.path}
+        self.joins_users = "user" in self.own and "user" not in self.new
 
     def build(self) -> Built:
         """The plan."""
@@ -51,7 +52,8 @@ class Planner(PlanBase):
         hide_paths(self.plan, self.order, root, nothing)
         if self.process.terminal:
             add_terminal(self.plan, self.order, root, self.process.user.uid, self.console)
-        add_priorities(self.plan, self.plan.child, self.process)
+        if not self.joins_users:
+            add_priorities(self.plan, self.plan.child, self.process)
         self._make_cwd(root)
         self._runtime_hooks()
         enter_root(self.plan, self.order, root)
@@ -73,6 +75,7 @@ class Planner(PlanBase):
     def _namespaces(self) -> int:
         """Which are made by the clone, and which are joined before it."""
         plan, flags = self.plan, 0
+        joined: list[tuple[Slot, int, str]] = []
         for kind, namespace in NAMESPACES.items():
             use = self.own.get(kind)
             if use is None:
@@ -81,9 +84,13 @@ class Planner(PlanBase):
                 what = f"join the {kind} namespace {use.path}"
                 found = plan.slot()
                 plan.before.call("openat", AT_FDCWD, plan.text(use.path), os.O_RDONLY | os.O_CLOEXEC, 0, into=found, what=what)
-                plan.before.call("setns", found, namespace.flag, what=what)
+                joined.append((found, namespace.flag, what))
             elif kind not in ("cgroup", "time"):
                 flags |= namespace.flag
+        if self.joins_users:
+            self._as_host_root()
+        for found, flag, what in joined:  # once all are open: who has joined other users may look at nobody's
+            plan.before.call("setns", found, flag, what=what)
         if "time" in self.new:
             self._time()
         if "user" in self.new and not plan.before.phrases:
@@ -97,6 +104,14 @@ class Planner(PlanBase):
             else:
                 plan.cgroup = self.order.cgroup.descriptor
         return flags
+
+    def _as_host_root(self) -> None:
+        """What only the host's root may do, before the container's users are joined."""
+        add_priorities(self.plan, self.plan.before, self.process)
+        prepare_to_join(self.plan, self.order)
+        if isinstance(self.order.root, MadeRoot):
+            path = self.order.root.path
+            self.plan.before.call("chdir", self.plan.text(path), what=f"change to the root folder {path}")
 
     def _time(self) -> None:
         plan = self.plan
@@ -119,6 +134,8 @@ class Planner(PlanBase):
         call("setsid", what="start a session", ignore=[1])
         if "user" in self.new:
             self._map_users()
+        if self.joins_users or "user" in self.new:
+            become_root(plan)
         if "cgroup" in self.new:
             call("unshare", CLONE_NEWCGROUP, what="make a control group namespace")
         call("umask", 0, what="clear the umask")
@@ -131,7 +148,7 @@ class Planner(PlanBase):
             add_keyring(plan, self.order.identity)
 
     def _map_users(self) -> None:
-        """The parent writes the mappings while the child waits; then the child is the namespace's root."""
+        """The parent writes the mappings while the child waits."""
         plan = self.plan
         linux = self.config.linux
         plan.child.do(WAIT, self.control, plan.blob(bytes(8)), 1, what="wait for the user mappings")
@@ -143,8 +160,6 @@ class Planner(PlanBase):
                 data = plan.bytes_of(mapping_lines(mappings))
                 plan.parent.do(PROC, plan.pid_slot, plan.text(f"/{name}_map"), *data, what=f"map the {name}s")
         plan.parent.call("write", plan.control_slot, plan.text("u"), 1, what="let the child go on")
-        plan.child.call("setresgid", 0, 0, 0, what="become the container's root")
-        plan.child.call("setresuid", 0, 0, 0, what="become the container's root")
 
     def _network(self) -> None:
         """A new network namespace has its loopback down."""

@@ -14,6 +14,7 @@ from gasang.host.processes import (
     PR_CAP_AMBIENT,
     PR_CAP_AMBIENT_CLEAR_ALL,
     PR_CAP_AMBIENT_RAISE,
+    PR_SET_DUMPABLE,
     PR_SET_KEEPCAPS,
     PR_SET_NO_NEW_PRIVS,
     SECCOMP_FILTER_FLAG_NEW_LISTENER,
@@ -21,8 +22,10 @@ from gasang.host.processes import (
 )
 from gasang.kinds.container.config.process import Process
 from gasang.kinds.container.home import LONGEST_HOME
+from gasang.kinds.container.idmap import root_outside
 from gasang.kinds.container.layout import BOUNDING, EXECUTE, FIND, HOME, NOTIFY, REPORT, WAIT, WRITE
 from gasang.kinds.container.plan import Offset, Operations, Plan, Slot
+from gasang.kinds.container.planning.order import Order
 
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _KEYCTL_JOIN_SESSION_KEYRING: Final = 1
@@ -60,6 +63,22 @@ def add_keyring(plan: Plan, identity: str) -> None:
     """A session keyring of its own: the caller's keys are not the container's."""
     name = plan.text(f"_ses.{identity}")
     plan.child.call("keyctl", _KEYCTL_JOIN_SESSION_KEYRING, name, ignore=[errno.ENOSYS, errno.EPERM], what="make a session keyring")
+
+
+def prepare_to_join(plan: Plan, order: Order) -> None:
+    """Before users of a container are joined: who has rights among them may not look into us, and may open /dev/stdout later."""
+    if not any(use.kind == "user" for use in order.config.linux.namespaces):
+        return
+    plan.before.call("prctl", PR_SET_DUMPABLE, 0, 0, 0, 0, what="keep the container from looking into us")
+    uid, gid = root_outside(order.config.linux)
+    for number in order.owned:
+        plan.before.call("fchown", number, uid, gid, what="give the standard streams to the container's root")
+
+
+def become_root(plan: Plan) -> None:
+    """Be the root of the user namespace that this process is in."""
+    plan.child.call("setresgid", 0, 0, 0, what="become the container's root")
+    plan.child.call("setresuid", 0, 0, 0, what="become the container's root")
 
 
 def add_seccomp(plan: Plan, program: bytes, flags: int, control: int) -> None:

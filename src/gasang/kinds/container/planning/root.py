@@ -24,8 +24,9 @@ from gasang.kinds.container.planning.mounting import (
     clone_tree,
     make_filesystem,
     set_attributes,
+    take,
 )
-from gasang.kinds.container.planning.order import FolderRoot, Order, OverlayRoot
+from gasang.kinds.container.planning.order import FolderRoot, MadeRoot, Order, OverlayRoot
 
 FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _PAGE: Final = 4095
@@ -34,20 +35,23 @@ _FSCONFIG_LONGEST: Final = 255
 
 def put_root(plan: Plan, order: Order) -> tuple[Slot, Slot]:
     """Mount the root; a descriptor of it, and one of an empty read-only folder that is mounted beneath it, out of sight."""
-    path = order.root.path
+    # Where the root is made already, its folder is the working folder: the container's root could not get there.
+    path = "." if isinstance(order.root, MadeRoot) else order.root.path
     propagation = order.config.linux.rootfs_propagation or MS_SLAVE | MS_REC
     plan.child.call("mount", 0, plan.text("/"), 0, propagation, 0, what="say how mounts of the host are handed on")
     if propagation & MS_SHARED:
         # pivot_root refuses while the mount that holds the new root is shared.
-        parent = mount_point_of(path)
+        parent = mount_point_of(order.root.path)
         plan.child.call("mount", 0, plan.text(parent), 0, MS_PRIVATE, 0, what=f"keep mounts under {parent} to ourselves")
-    what = f"mount the root file system {path}"
+    what = f"mount the root file system {order.root.path}"
     if isinstance(order.root, FolderRoot):
         root = clone_tree(plan, AT_FDCWD, path, True, what)
     nothing = make_filesystem(plan, "tmpfs", "tmpfs", Options(set=MOUNT_ATTR_RDONLY, data=("size=0k", "mode=755")), "make an empty folder")
     attach_at_path(plan, nothing, path, "make an empty folder")
     if isinstance(order.root, OverlayRoot):
         root = make_overlay(plan, order.root, what)
+    if isinstance(order.root, MadeRoot):
+        root = take(plan, order.root.descriptor, what)
     attach_at_path(plan, root, path, what)
     return root, nothing
 

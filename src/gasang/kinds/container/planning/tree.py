@@ -24,6 +24,7 @@ from gasang.kinds.container.planning.mounting import (
     set_mapping,
     set_propagation,
     sort_options,
+    take,
 )
 from gasang.kinds.container.planning.order import Order
 
@@ -42,13 +43,17 @@ LOOK: Final = os.O_PATH | os.O_CLOEXEC
 
 def add_mounts(plan: Plan, order: Order, root: Slot, mapped: Callable[[Mount], int]) -> None:
     """All mounts, in order. `mapped` gives the number, in the child, of a user namespace with a mount's mappings."""
-    for mount in order.config.mounts:
+    for index, mount in enumerate(order.config.mounts):
         options = sort_options(mount.options)
         check_destination(mount)
         if mount.kind in ("cgroup", "cgroup2"):
             _add_cgroups(plan, order, root, mount, options)
         elif options.is_bind or mount.kind == "bind":
-            _add_bind(plan, root, mount, options, mapped)
+            made = order.made.get(index, -1)
+            if made < 0:
+                _add_bind(plan, root, mount, options, mapped)
+            else:
+                _add_made(plan, root, mount, options, made)
         else:
             _add_filesystem(plan, root, mount, options)
 
@@ -95,6 +100,16 @@ def _add_bind(plan: Plan, root: Slot, mount: Mount, options: Options, mapped: Ca
         set_mapping(plan, made, mapped(mount), "ridmap" in mount.options, f"{what} with other owners")
     place = open_place(plan, root, mount.destination, target.FOLDER if is_folder else target.FILE, what)
     attach(plan, made, place, what)
+    _finish(plan, made, options, what)
+
+
+def _add_made(plan: Plan, root: Slot, mount: Mount, options: Options, descriptor: int) -> None:
+    """One that the caller has made; its attributes are ours to set once it is in our tree."""
+    what = f"mount {mount.source} on {mount.destination}"
+    is_folder = os.path.isdir(mount.source)
+    made = take(plan, descriptor, what)
+    attach(plan, made, open_place(plan, root, mount.destination, target.FOLDER if is_folder else target.FILE, what), what)
+    set_attributes(plan, made, options.set, options.clear, False, what)
     _finish(plan, made, options, what)
 
 
