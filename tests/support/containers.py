@@ -74,7 +74,7 @@ class Output:
     def __init__(self) -> None:
         self._read, self.write = os.pipe()
         self._data = b""
-        self._thread = threading.Thread(target=self._collect)
+        self._thread = threading.Thread(target=self._collect, daemon=True)
         self._thread.start()
 
     def _collect(self) -> None:

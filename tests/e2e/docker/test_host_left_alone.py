@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +45,7 @@ SETTINGS = {
     "net/ipv6/conf/up0/accept_ra": "1",
 }
 PARAMETERS = ("net/ipv4/conf", "net/ipv6/conf", "net/bridge", "net/netfilter")
-CHANGE_BY_THEMSELVES = ("nf_conntrack_count", "stable_secret")
+CHANGE_BY_THEMSELVES = {"nf_conntrack_count", "stable_secret"}
 
 
 def run(*words: str, typed: str | None = None) -> str:
@@ -54,9 +55,13 @@ def run(*words: str, typed: str | None = None) -> str:
 
 def parameters() -> dict[str, str]:
     """Every parameter of the network that forwarding, bridges and rules may touch."""
-    files = [Path("/proc/sys/net/ipv4/ip_forward")]
-    files += [path for folder in PARAMETERS for path in Path("/proc/sys", folder).rglob("*") if path.is_file()]
-    return {str(path): path.read_text() for path in files if path.name not in CHANGE_BY_THEMSELVES and os.access(path, os.R_OK)}
+    found = {"/proc/sys/net/ipv4/ip_forward": Path("/proc/sys/net/ipv4/ip_forward").read_text()}
+    for top in PARAMETERS:
+        for parent, _, names in os.walk(f"/proc/sys/{top}"):  # an interface may go meanwhile
+            for name in set(names) - CHANGE_BY_THEMSELVES:
+                with suppress(FileNotFoundError, PermissionError):
+                    found[f"{parent}/{name}"] = Path(parent, name).read_text()
+    return found
 
 
 def rules() -> dict[str, object]:

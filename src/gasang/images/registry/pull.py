@@ -14,6 +14,7 @@ from gasang.core.errors import BadInputError, GasangError, OutOfSpaceError
 from gasang.core.progress import Progress, Silent
 from gasang.images.containers import ContainerImage, Containers
 from gasang.images.content.content import Content
+from gasang.images.content.garbage import collect
 from gasang.images.content.ingest import Follower, GivenUp, Ingest, ingesting
 from gasang.images.content.leases import Lease
 from gasang.images.content.settling import mark_durable, recover, settle
@@ -39,17 +40,22 @@ def pull(
     """Have an image of a registry in the store, named and unpacked. `platform` is this host's unless given.
 
     Raises GasangError: NotFoundError for what the registry has not, PermissionDeniedError where it does not let us, TimedOutError for one
-    that stalls, BadInputError for what is damaged or forged, OutOfSpaceError. What was downloaded by then is gone on with next time.
+    that stalls, BadInputError for what is damaged or forged, OutOfSpaceError. What was downloaded by then is gone on with next
+    time, but for a disk that was full: what was whole is removed then.
     """
     wanted = (parse_reference(reference) if isinstance(reference, str) else reference).qualified()
     settings = registries or Registries()
     content.prepare()
     recover(content)
-    with content.leases.take(lasting=True) as lease, ExitStack() as cleanup:
-        mark_durable(lease.path)
-        found = find(wanted, settings, keyring or Keyring.of_user(os.environ), platform or host_platform())
-        cleanup.callback(found.client.close)
-        image = _Pull(content, lease, found, wanted, settings).run(listener, progress or Silent())
+    try:
+        with content.leases.take(lasting=True) as lease, ExitStack() as cleanup:
+            mark_durable(lease.path)
+            found = find(wanted, settings, keyring or Keyring.of_user(os.environ), platform or host_platform())
+            cleanup.callback(found.client.close)
+            image = _Pull(content, lease, found, wanted, settings).run(listener, progress or Silent())
+    except OutOfSpaceError:
+        collect(content)  # whole layers of it would only keep the disk full
+        raise
     threading.Thread(target=settle, args=(content,), name="settle").start()
     return image
 
