@@ -90,13 +90,13 @@ class Recovery:
 
     async def _settle(self, container: Container) -> None:
         """Put away what is no container any more, and what a start that was broken off has left."""
+        if not container.status.alive:
+            await asyncio.to_thread(self._services.control.remove, container)
         if container.status.status in HALF or (container.step and not container.status.alive):
             volumes = container.status.status == "creating" or container.step or container.status.takes_volumes
             await self._lives.put_away(self._lives.life(container), volumes=volumes)
         elif container.step:
             await self._lives.remove(container, force=True, volumes=True)
-        elif not container.status.alive:
-            await asyncio.to_thread(self._services.control.remove, container)
 
     async def _start_again(self, container: Container) -> None:
         if self._lives.life(container).restart_timer is not None:  # it has ended just now, and its policy has seen to that
