@@ -88,7 +88,7 @@ def test_a_wrong_command_line_is_one_sentence_and_code_2(words: list[str], sente
 
 
 def test_options_before_the_verb_mean_the_same() -> None:
-    assert gasang("--progress", "none", "--debug", "kinds", "--format", "name").stdout == "vm\n"
+    assert gasang("--progress", "none", "--debug", "kinds", "--format", "name").stdout == "vm\ncontainer\n"
 
 
 def test_debug_shows_the_traceback() -> None:

@@ -24,7 +24,7 @@ def _mark(value: bool) -> str:
 
 COLUMNS = (
     Column("name", "KIND"),
-    *(Column(capability.verb, capability.verb.upper(), _mark) for capability in CAPABILITIES),
+    *(Column(verb, verb.upper(), _mark) for verb in CAPABILITIES),
     Column("starts_from", "STARTS FROM"),
     Column("summary", "WHAT IT IS"),
 )
@@ -37,7 +37,7 @@ def run(parsed: Parsed, context: Context) -> int:
             "name": kind.name,
             "starts_from": kind.starts_from,
             "summary": kind.summary,
-            **{capability.verb: can(kind, capability) for capability in CAPABILITIES},
+            **{verb: can(kind, verb) for verb in CAPABILITIES},
         }
         for kind in KINDS
     ]
