@@ -150,7 +150,10 @@ def test_a_signal_unwinds_and_has_its_code(number: int, code: int, tmp_path: Pat
         assert process.stdout is not None
         assert process.stdout.readline() == "waiting\n"
         process.send_signal(number)
-        output, errors = process.communicate(timeout=20)
+        try:
+            output, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert output == "cleaned\n"
     assert errors == "gasang: interrupted\n"
     assert process.returncode == code
