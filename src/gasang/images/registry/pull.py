@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Callable, Generator, Iterator
@@ -19,6 +20,7 @@ from gasang.images.content.ingest import Follower, GivenUp, Ingest, ingesting
 from gasang.images.content.leases import Lease
 from gasang.images.content.settling import mark_durable, recover, settle
 from gasang.images.descriptors import Blob, parse_document
+from gasang.images.digests.together import NewDigest, hashing
 from gasang.images.layers.stream import inflate
 from gasang.images.reference import Reference, parse_reference
 from gasang.images.registry.client import Client
@@ -31,6 +33,9 @@ from gasang.images.registry.reach import reach
 from gasang.images.registry.settings import Registries
 
 READ = 1 << 19
+UNPACKERS = 4
+"""Layers unpacked at the same time: more than most hosts' free processors, for their digests are taken together, and few enough that they
+do not wait for each other in the file system (measured on two processors: 4 take three quarters of the time of 2, and less than 6 or 10)."""
 
 
 def pull(
@@ -111,6 +116,7 @@ class _Pull:
         self._cancelled = threading.Event()
         self._faults: list[Exception] = []
         self._tell: Callable[..., None] = lambda *facts: None
+        self._new_digest: NewDigest = hashlib.sha256
 
     def run(self, listener: Listener, progress: Progress) -> ContainerImage:
         """Bring everything, then give it its name."""
@@ -134,8 +140,10 @@ class _Pull:
         """All layers, the largest first: so the last to be ready is a small one."""
         for _, blob in layers:
             self._tell(blob.digest, Status.PULLING)
+        missing = [blob.size for diff_id, blob in layers if not self._containers.layers.has(diff_id)]
+        self._new_digest = hashing(2 * len(missing), sum(missing))
         order = sorted(layers, key=lambda item: item[1].size, reverse=True)
-        unpackers = min(len(order), max(2, os.cpu_count() or 2)) or 1
+        unpackers = min(len(order), UNPACKERS) or 1
         with ThreadPoolExecutor(unpackers, "unpack") as unpacking, ThreadPoolExecutor(self._settings.parallel, "download") as downloading:
             try:
                 first = [downloading.submit(self._guarded, self._layer, blob, diff_id, unpacking) for diff_id, blob in order]
@@ -163,7 +171,7 @@ class _Pull:
         """Download a layer while it is unpacked; the future of its being unpacked, if there is anything to unpack."""
         if self._content.has(blob):
             return self._have(blob, diff_id, unpacking)
-        with ingesting(self._content.ingests, blob) as ingest:
+        with ingesting(self._content.ingests, blob, self._new_digest) as ingest:
             if self._content.has(blob):  # another pull has brought it meanwhile
                 return self._have(blob, diff_id, unpacking)
             ingest.adopt()
@@ -216,7 +224,7 @@ class _Pull:
             self._tell(blob.digest, Status.EXTRACTING, done, blob.size)
             return piece
 
-        self._containers.layers.unpack(diff_id, inflate(counted, subject), subject)
+        self._containers.layers.unpack(diff_id, inflate(counted, subject), subject, self._new_digest)
         for _ in pieces:  # what is behind the compressed stream's end still belongs to the blob, and its digest must be right
             pass
         self._tell(blob.digest, Status.PULLED)
