@@ -34,8 +34,8 @@ from gasang.images.registry.settings import Registries
 
 READ = 1 << 19
 UNPACKERS = 4
-"""Layers unpacked at the same time: more than most hosts' free processors, for their digests are taken together, and few enough that they
-do not wait for each other in the file system (measured on two processors: 4 take three quarters of the time of 2, and less than 6 or 10)."""
+"""Layers unpacked at the same time: more than most hosts' free processors, for their digests are taken together; few enough not to wait for
+each other in the file system (measured on two processors: four take three quarters of the time of two, six and ten more again)."""
 
 
 def pull(
