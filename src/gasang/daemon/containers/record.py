@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 NEVER = "0001-01-01T00:00:00Z"
@@ -69,8 +69,8 @@ class Container:
     """Whether it is a step of a build, which nobody wants when the build is over."""
 
     def as_record(self) -> dict[str, Any]:
-        """The record as JSON has it."""
-        return asdict(self)
+        """The record as JSON has it. Its parts are the container's own, to be written and not kept: copies would cost more than writing."""
+        return {**vars(self), "mounts": [vars(mount) for mount in self.mounts], "status": vars(self.status)}
 
     @classmethod
     def of_record(cls, record: dict[str, Any]) -> Container:
