@@ -19,6 +19,8 @@ from gasang.devices.virtio.block import VirtioBlock
 from gasang.devices.virtio.console import Port, VirtioConsole
 from gasang.devices.virtio.device import VirtioDevice
 from gasang.devices.virtio.rng import VirtioRng
+from gasang.devices.virtio.vsock import VirtioVsock
+from gasang.devices.virtio.vsock_stream import Peer, Stream
 from support.board_parts import FakeIrq, MemoryBlock
 from support.virtio_driver import Driver
 
@@ -47,10 +49,44 @@ def _console(around: Surroundings) -> VirtioConsole:
     )
 
 
+class Echo(Peer):
+    """A host's end of a connection that sends everything back."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.left = bytearray()
+        self.ends = False
+
+    def opened(self) -> None:
+        """Nothing."""
+
+    def received(self, data: bytes) -> None:
+        """Back with it, as far as there is room."""
+        self.left += data
+        self.room()
+
+    def room(self) -> None:
+        """More of it."""
+        taken = self.stream.send(bytes(self.left))
+        del self.left[:taken]
+        self.stream.consumed(taken)
+        if self.ends and not self.left:
+            self.stream.finish()
+
+    def finished(self) -> None:
+        """So are we, when all is sent."""
+        self.ends = True
+        self.room()
+
+    def closed(self) -> None:
+        """Nothing."""
+
+
 VIRTIO_MAKERS: dict[str, Callable[[Surroundings], VirtioDevice]] = {
     "block": lambda around: VirtioBlock(MemoryBlock(), around.jobs.append, serial="disk"),
     "console": _console,
     "rng": lambda around: VirtioRng(bytes),
+    "vsock": lambda around: VirtioVsock(3, lambda stream: Echo(stream)),
 }
 
 MAKERS: dict[str, Callable[[Surroundings], MmioDevice]] = {

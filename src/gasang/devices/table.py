@@ -16,6 +16,7 @@ from gasang.devices.virtio.console import VirtioConsole
 from gasang.devices.virtio.device import VirtioDevice
 from gasang.devices.virtio.mmio import VirtioMmio
 from gasang.devices.virtio.rng import VirtioRng
+from gasang.devices.virtio.vsock import VirtioVsock
 
 DEVICES: dict[str, type[MmioDevice]] = {
     "aclint-mtimer": Mtimer,
@@ -35,5 +36,6 @@ VIRTIO_DEVICES: dict[str, type[VirtioDevice]] = {
     "block": VirtioBlock,
     "console": VirtioConsole,
     "rng": VirtioRng,
+    "vsock": VirtioVsock,
 }
 """Devices behind a virtio transport."""

@@ -21,7 +21,7 @@ TRANSPORT_FEATURES = VERSION_1 | INDIRECT_DESC | EVENT_IDX
 """What every device here offers beside its own bits (virtio 1.2, chapter 6)."""
 
 
-KINDS = {1: "network card", 2: "disk", 3: "console", 4: "entropy source"}
+KINDS = {1: "network card", 2: "disk", 3: "console", 4: "entropy source", 19: "socket device"}
 """What people call a device, by its id (virtio 1.2, chapter 5)."""
 
 
