@@ -166,6 +166,11 @@ def _has_more(woken: Woken, than: int) -> bool:
     return len(woken.content()) > than
 
 
+def _may_send(woken: Woken, up_to: int) -> bool:
+    last = woken.came[-1][0]
+    return up_to - last.taken <= last.room
+
+
 def test_much_goes_both_ways(tmp_path: Path, woken: Woken) -> None:
     made, port = connected(tmp_path, woken)
     data = os.urandom(3 << 20)
@@ -180,6 +185,7 @@ def test_much_goes_both_ways(tmp_path: Path, woken: Woken) -> None:
             woken.until(partial(_has_more, woken, sent))
             content = woken.content()
             for start in range(sent, len(content), 4096):
+                woken.until(partial(_may_send, woken, start + 4096))
                 woken.say(Operation.RW, content[start : start + 4096], ports=(1024, port), taken=len(content))
             sent = len(content)
         writer.join()
