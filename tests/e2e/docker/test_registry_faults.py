@@ -7,7 +7,10 @@ import os
 import random
 import re
 import signal
+import subprocess
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -201,6 +204,62 @@ def test_a_client_that_leaves_in_the_middle(hasty: Docker, fake: FakeRegistry) -
     client.send_signal(signal.SIGKILL)
     client.wait()
     until(lambda: files(hasty.engine) <= before + 2)
+
+
+class Stall:
+    """A rule of the registry: the first request that fits is answered in part, or not at all, and `gone` is set when its sender goes."""
+
+    def __init__(self, method: str, part: str, sent: int | None) -> None:
+        self._method, self._part, self._sent = method, part, sent
+        self.reached = threading.Event()
+        self.gone = threading.Event()
+
+    def __call__(self, handler: Handler) -> bool:
+        if handler.command != self._method or self._part not in handler.path or self.reached.is_set():
+            return False
+        if self._sent is not None:
+            handler.answer(200, NOISE[: self._sent], Content_Length=str(len(NOISE)))
+            handler.wfile.flush()
+        self.reached.set()
+        handler.connection.settimeout(60)
+        with suppress(ConnectionError):
+            while handler.connection.recv(1 << 16):
+                pass  # the rest of what is sent to us
+        self.gone.set()
+        handler.close_connection = True
+        return True
+
+    def ends_with(self, client: subprocess.Popen[bytes]) -> None:
+        """See that the engine's connection goes when its client does."""
+        assert self.reached.wait(30)
+        assert not self.gone.is_set()
+        client.send_signal(signal.SIGKILL)
+        client.wait()
+        assert self.gone.wait(10), "it goes on"
+
+
+@pytest.mark.parametrize("sent", [None, 1000])
+def test_a_pull_ends_with_its_client(docker: Docker, fake: FakeRegistry, sent: int | None) -> None:
+    image = made()
+    stall = Stall("GET", image.layer(0), sent)
+    fake.rules.append(stall)
+    reference = fake.add("left", "2", image)
+    stall.ends_with(docker.open("pull", reference))
+    docker("image", "inspect", reference, code=1)
+    docker("pull", reference)
+    docker("rmi", reference)
+
+
+@pytest.mark.parametrize(("method", "part"), [("HEAD", "/blobs/"), ("POST", "/blobs/uploads/")])
+def test_a_push_ends_with_its_client(docker: Docker, fake: FakeRegistry, image: str, method: str, part: str) -> None:
+    reference = f"{fake.address}/left:3"
+    docker("tag", image, reference)
+    stall = Stall(method, part, None)
+    fake.rules.append(stall)
+    stall.ends_with(docker.open("push", reference))
+    assert ("left", "3") not in fake.manifests
+    docker("push", reference)
+    docker("rmi", reference)
 
 
 def test_a_mirror_is_asked_first(engine: Engine, fake: FakeRegistry, tmp_path: Path) -> None:

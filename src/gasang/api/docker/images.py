@@ -179,10 +179,10 @@ class Images:
         if not name:
             raise UsageError("image", "no name is given", "give fromImage")
         if not tag and "@" not in name and ":" not in name.rpartition("/")[2]:
-            await lines.run(self._images.pull_all(name, request.text("platform"), _auth(request), lines.say))
+            await lines.run_while_there(self._images.pull_all(name, request.text("platform"), _auth(request), lines.say))
             return
         full = name if not tag else f"{name}@{tag}" if tag.startswith("sha256:") else f"{name}:{tag}"
-        await lines.run(self._images.pull(full, request.text("platform"), _auth(request), lines.say))
+        await lines.run_while_there(self._images.pull(full, request.text("platform"), _auth(request), lines.say))
 
     async def _import(self, request: Request, lines: Lines) -> None:
         if request.text("fromSrc") != "-":
@@ -203,7 +203,7 @@ class Images:
         """POST /images/NAME/push."""
         name, tag = request.arguments["name"], request.text("tag")
         lines = Lines(reply)
-        await lines.run(self._images.push(f"{name}:{tag}" if tag else name, _auth(request), lines.say))
+        await lines.run_while_there(self._images.push(f"{name}:{tag}" if tag else name, _auth(request), lines.say))
 
     async def tag(self, request: Request, reply: Reply) -> None:
         """POST /images/NAME/tag."""
