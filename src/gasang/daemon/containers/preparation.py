@@ -9,12 +9,12 @@ from typing import Any
 
 from gasang.core.errors import StateError, UsageError
 from gasang.daemon.containers import oci
-from gasang.daemon.containers.process import Launch
 from gasang.daemon.containers.record import Container
 from gasang.daemon.containers.user import identify
 from gasang.daemon.containers.users import Mapped
 from gasang.daemon.services import Services, host_devices
 from gasang.kinds.container.init import init_file
+from gasang.kinds.container.supervising import Wish
 
 SIZES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
@@ -50,7 +50,7 @@ class Preparation:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    def launch(self, container: Container, namespaces: dict[str, str], users: Mapped | None) -> Launch:
+    def launch(self, container: Container, namespaces: dict[str, str], users: Mapped | None) -> Wish:
         """What to launch. `namespaces` are those of the network. Raises GasangError."""
         config, host = container.config, container.host
         folder = self._services.folders.container(container.id)
@@ -60,17 +60,17 @@ class Preparation:
         variables = tuple(self._services.networks.environment(container))
         around = replace(self.surroundings(container, namespaces, users), variables=variables)
         size, files = log_limits(host["LogConfig"]["Config"])
-        return Launch(
+        log = self._services.log(container)
+        return Wish(
             folder=folder,
             identity=container.id,
-            specification=oci.specification(container, around),
+            configuration=oci.specification(container, around),
             layers=self._services.layers.lowers(container),
             upper=folder / "upper",
             copied=self._services.layers.copied(container),
             work=folder / "work",
             stdin=config["OpenStdin"],
-            terminal=config["Tty"],
-            log=self._services.log(container),
+            log=log.name if log else "",
             log_size=size,
             log_files=files,
             size=_console_size(host["ConsoleSize"]),

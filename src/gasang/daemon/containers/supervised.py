@@ -12,7 +12,7 @@ from typing import Final
 
 from gasang.core.errors import GasangError, NotFoundError, StateError, TimedOutError
 from gasang.daemon.containers.control import GroupControl
-from gasang.daemon.containers.process import CANNOT_START, Exit, Found, Launch, Process, StartError
+from gasang.daemon.containers.process import CANNOT_START, Exit, Found, Process, StartError
 from gasang.daemon.containers.streams import Ends
 from gasang.kinds.container.supervising import Supervised, Wish, launch
 from gasang.kinds.container.supervisor import protocol
@@ -197,24 +197,8 @@ class SupervisedRuntime:
     def __init__(self, control: GroupControl) -> None:
         self._control = control
 
-    async def launch(self, request: Launch) -> Process:
+    async def launch(self, wish: Wish) -> Process:
         """A supervisor whose process waits for `start`. Raises GasangError."""
-        wish = Wish(
-            folder=request.folder,
-            identity=request.identity,
-            configuration=request.specification,
-            layers=request.layers,
-            upper=request.upper,
-            copied=request.copied,
-            work=request.work,
-            seccomp=request.seccomp,
-            stdin=request.stdin,
-            log=request.log.name if request.log else "",
-            log_size=request.log_size,
-            log_files=request.log_files,
-            size=request.size,
-            inside=request.inside,
-        )
         made = await asyncio.to_thread(launch, wish, self._control.hierarchies)
         return SupervisedProcess(made.supervisor, made)
 
