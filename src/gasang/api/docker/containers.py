@@ -34,6 +34,7 @@ FILTERS = frozenset(
     ]
 )
 STATES = frozenset(["created", "running", "paused", "restarting", "removing", "exited", "dead"])
+SUBPATH_SINCE = (1, 45)
 WAIT_CONDITIONS = ("not-running", "next-exit", "removed")
 
 
@@ -110,7 +111,10 @@ class Containers:
 
     async def create(self, request: Request, reply: Reply) -> None:
         """POST /containers/create."""
-        made, warnings = await self._lives.create(await request.json(), request.text("name"), request.text("platform"))
+        document = await request.json()
+        if request.version is not None and request.version < SUBPATH_SINCE:
+            document = _without_subpaths(document)
+        made, warnings = await self._lives.create(document, request.text("name"), request.text("platform"))
         await reply.json({"Id": made.id, "Warnings": warnings}, 201)
 
     async def inspect(self, request: Request, reply: Reply) -> None:
@@ -247,3 +251,15 @@ def _matches(pattern: str, name: str) -> bool:
         return bool(re.search(pattern, name) or re.search(pattern, f"/{name}"))
     except re.error:
         return pattern in name
+
+
+def _without_subpaths(document: dict[str, Any]) -> dict[str, Any]:
+    """What clients of an older API ask for: Docker passes these over there. What is of a wrong type is told of later."""
+    host = document.get("HostConfig")
+    if not isinstance(host, dict) or not isinstance(host.get("Mounts"), list):
+        return document
+    mounts = []
+    for mount in host["Mounts"]:
+        options = mount.get("VolumeOptions") if isinstance(mount, dict) else None
+        mounts.append({**mount, "VolumeOptions": {**options, "Subpath": ""}} if isinstance(options, dict) else mount)
+    return {**document, "HostConfig": {**host, "Mounts": mounts}}

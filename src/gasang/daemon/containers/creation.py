@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import stat
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +118,7 @@ class Creation:
             for mount in entries[find(word, names, entries, "container")].mounts:
                 if mount.kind != "tmpfs":
                     writable = mount.writable and mode != "ro"
-                    result.append(Mount(mount.kind, mount.source, mount.target, writable, mount.name, mount.propagation, mode=mode))
+                    result.append(replace(mount, writable=writable, mode=mode, copies=False))
         return result
 
     def _make_volumes(self, container: Container, image: ImageView, anonymous: set[str]) -> None:
@@ -125,8 +127,20 @@ class Creation:
             if mount.kind == "volume":
                 made = self._services.volumes.create(mount.name, {}, anonymous=mount.name in anonymous)
                 mount.name, mount.source = made["Name"], made["Mountpoint"]
-                if image.layers and "nocopy" not in mount.mode and not os.listdir(mount.source):
-                    self._services.layers.fill(Path(mount.source), image, mount.target)
+                if image.layers and mount.copies:
+                    self._fill(mount, image)
+
+    def _fill(self, mount: Mount, image: ImageView) -> None:
+        """Give an empty volume, or a folder of it, what the image has in its place; one that is not there is missed at the start."""
+        try:
+            place = mount.part.open()
+        except NotFoundError:
+            return
+        try:
+            if stat.S_ISDIR(os.fstat(place).st_mode) and not os.listdir(held := f"/proc/self/fd/{place}"):
+                self._services.layers.fill(Path(held), image, mount.target)
+        finally:
+            os.close(place)
 
 
 def _warnings(host: dict[str, Any]) -> list[str]:

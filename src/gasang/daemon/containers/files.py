@@ -21,6 +21,7 @@ from gasang.daemon.containers.users import Mapped
 from gasang.daemon.services import Services
 from gasang.host.idmapped import as_owner
 from gasang.host.trees import absolute, open_within
+from gasang.kinds.container.parts import Part
 
 
 class ContainerFiles:
@@ -52,18 +53,12 @@ class ContainerFiles:
                 yield root, clean, not container.host["ReadonlyRootfs"]
                 return
             mount = max(fits, key=lambda entry: len(entry.target))
-            source = os.open(mount.source, os.O_PATH | os.O_CLOEXEC)
-            try:
+            with _opened(mount.part) as source:
                 if stat.S_ISDIR(os.fstat(source).st_mode):
                     yield source, clean[len(mount.target.rstrip("/")) :] or "/", mount.writable
-                else:
-                    folder = os.open(os.path.dirname(mount.source), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-                    try:
-                        yield folder, "/" + os.path.basename(mount.source), mount.writable
-                    finally:
-                        os.close(folder)
-            finally:
-                os.close(source)
+                    return
+            with _opened(mount.part.above()) as folder:
+                yield folder, f"/{mount.part.name}", mount.writable
 
     def facts(self, container: Container, path: str) -> str:
         """What is at a path, as the header X-Docker-Container-Path-Stat has it. Raises NotFoundError."""
@@ -132,6 +127,15 @@ class ContainerFiles:
             return
         extraction = Extraction(place, keeps_kind=keeps_kind, owner=owner and mapped.outside(*owner), outside=mapped.outside)
         as_owner(*mapped.outside(0, 0), lambda: extraction.all(source))
+
+
+@contextmanager
+def _opened(part: Part) -> Iterator[int]:
+    place = part.open()
+    try:
+        yield place
+    finally:
+        os.close(place)
 
 
 _GO_TYPES: Final = {

@@ -372,6 +372,6 @@ def _mount(mount: Mount, more: list[str]) -> dict[str, Any]:
     return {
         "destination": mount.target,
         "type": "bind",
-        "source": mount.source,
+        "source": str(mount.part.folder / mount.part.path),
         "options": [*(recursion or ["bind"]), access, mount.propagation or "rprivate", *options, *more],
     }

@@ -65,6 +65,7 @@ class Preparation:
             folder=folder,
             identity=container.id,
             configuration=oci.specification(container, around),
+            parts={mount.target: mount.part for mount in container.mounts if mount.subpath},
             layers=self._services.layers.lowers(container),
             upper=folder / "upper",
             copied=self._services.layers.copied(container),
