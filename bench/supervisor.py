@@ -144,10 +144,11 @@ def memory(count: int) -> float:
     """Kilobytes of an idle supervisor's own share (PSS) among `count`."""
     folders = [fresh() for _ in range(count)]
     plan = plan_of("/bin/sleep", "1000")
-    made = [Supervisor.launch(Settings(log="log", start_at_once=True, ephemeral=True), plan, folder) for folder in folders]
+    made = [Supervisor.launch(Settings(log="log", ephemeral=True), plan, folder) for folder in folders]
     for one in made:
-        one.status()
-    time.sleep(1.5)
+        one.start()  # answers when the program runs: what was borrowed for its start has been given back
+    for one in made:
+        one.status()  # and by this answer it waits again
     text = Path(f"/proc/{made[0].process}/smaps_rollup").read_text()
     for one, folder in zip(made, folders, strict=True):
         os.kill(one.process or 0, signal.SIGKILL)
