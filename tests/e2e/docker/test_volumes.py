@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 
 import pytest
 
@@ -128,25 +127,25 @@ def test_a_file_of_a_volume(docker, image, parted):
 
 
 @pytest.mark.parametrize(
-    ("path", "words"),
+    ("path", "code", "words"),
     [
-        ("missing", "no such file or directory"),
-        ("out", "escapes|lead out"),
-        ("etc", "escapes|lead out"),
-        ("/a", "subpath must be a relative path within the volume"),
-        ("..", "subpath must be a relative path within the volume"),
+        ("missing", 127, "no such file or directory"),
+        ("file/x", 125, "not a directory"),
+        ("out", 125, "escapes"),
+        ("etc", 125, "escapes"),
+        ("/a", 125, "subpath must be a relative path within the volume"),
+        ("..", 125, "subpath must be a relative path within the volume"),
     ],
 )
-def test_folders_that_a_volume_does_not_have(docker, image, parted, path, words):
-    said = docker("run", "--rm", *part(parted, path), image, "true", code=125).said
-    assert re.search(words, said, re.IGNORECASE), said
+def test_folders_that_a_volume_does_not_have(docker, image, parted, path, code, words):
+    assert words in docker("run", "--rm", *part(parted, path), image, "true", code=code).said
 
 
 def test_a_link_out_that_comes_later(docker, image, name, parted):
     """The path is looked at when the container starts."""
     docker("create", "--name", name, *part(parted, "a/b"), image, "ls", "/x")
     docker("run", "--rm", "-v", f"{parted}:/v", image, "sh", "-c", "rm -r /v/a/b && ln -s /etc /v/a/b")
-    assert re.search("escapes|lead out", docker("start", name, code=1).said)
+    assert "escapes" in docker("start", name, code=1).said
 
 
 def test_a_folder_of_a_volume_without_a_name(docker, image):
@@ -169,12 +168,19 @@ def test_a_folder_of_a_volume_in_a_stopped_container(docker, image, name, parted
     assert docker("run", "--rm", "-v", f"{parted}:/v", image, "cat", "/v/a/copied").text == "deep"
 
 
-def test_older_apis_have_whole_volumes(engine, docker, image, name, parted):
+def test_older_apis_have_whole_volumes(engine, image, parted):
     mount = {"Type": "volume", "Source": parted, "Target": "/x", "VolumeOptions": {"Subpath": "a/b"}}
     body = {"Image": image, "Cmd": ["ls", "/x"], "HostConfig": {"Mounts": [mount]}}
-    status, _, _ = call(engine, "POST", f"/v1.44/containers/create?name={name}", body)
-    assert status == 201
-    assert "file" in docker("start", "-a", name).lines
+    status, _, answer = call(engine, "POST", "/v1.44/containers/create", body)
+    assert status == 400
+    assert b"VolumeOptions.Subpath needs API v1.45 or newer" in answer
+
+
+def test_options_of_another_kind(engine, image):
+    mount = {"Type": "bind", "Source": "/tmp", "Target": "/x", "VolumeOptions": {"NoCopy": True}}
+    status, _, answer = call(engine, "POST", "/containers/create", {"Image": image, "HostConfig": {"Mounts": [mount]}})
+    assert status == 400
+    assert "VolumeOptions must not be specified on mount type" in answer.decode()
 
 
 @pytest.mark.parametrize("inherited", [False, True])

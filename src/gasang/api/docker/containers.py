@@ -35,6 +35,8 @@ FILTERS = frozenset(
 )
 STATES = frozenset(["created", "running", "paused", "restarting", "removing", "exited", "dead"])
 SUBPATH_SINCE = (1, 45)
+ADDRESS_OF_ENDPOINT_SINCE = (1, 44)
+ADDRESS_WARNING = "The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead."
 WAIT_CONDITIONS = ("not-running", "next-exit", "removed")
 
 
@@ -113,8 +115,10 @@ class Containers:
         """POST /containers/create."""
         document = await request.json()
         if request.version is not None and request.version < SUBPATH_SINCE:
-            document = _without_subpaths(document)
+            _check_older(document)
         made, warnings = await self._lives.create(document, request.text("name"), request.text("platform"))
+        if document.get("MacAddress") and (request.version is None or request.version >= ADDRESS_OF_ENDPOINT_SINCE):
+            warnings.append(ADDRESS_WARNING)
         await reply.json({"Id": made.id, "Warnings": warnings}, 201)
 
     async def inspect(self, request: Request, reply: Reply) -> None:
@@ -253,13 +257,11 @@ def _matches(pattern: str, name: str) -> bool:
         return pattern in name
 
 
-def _without_subpaths(document: dict[str, Any]) -> dict[str, Any]:
-    """What clients of an older API ask for: Docker passes these over there. What is of a wrong type is told of later."""
+def _check_older(document: dict[str, Any]) -> None:
+    """Raise UsageError for what an older API does not have. What is of a wrong type is told of later."""
     host = document.get("HostConfig")
-    if not isinstance(host, dict) or not isinstance(host.get("Mounts"), list):
-        return document
-    mounts = []
-    for mount in host["Mounts"]:
+    mounts = host.get("Mounts") if isinstance(host, dict) else None
+    for mount in mounts if isinstance(mounts, list) else []:
         options = mount.get("VolumeOptions") if isinstance(mount, dict) else None
-        mounts.append({**mount, "VolumeOptions": {**options, "Subpath": ""}} if isinstance(options, dict) else mount)
-    return {**document, "HostConfig": {**host, "Mounts": mounts}}
+        if isinstance(options, dict) and options.get("Subpath"):
+            raise UsageError("VolumeOptions.Subpath needs API v1.45 or newer", "the request is of an older one", "leave it out")

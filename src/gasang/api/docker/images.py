@@ -15,7 +15,7 @@ from gasang.api.docker.lines import Lines
 from gasang.api.http.connection import Reply
 from gasang.api.http.request import Request
 from gasang.api.http.router import Route
-from gasang.core.errors import UnsupportedError, UsageError
+from gasang.core.errors import PermissionDeniedError, UnsupportedError, UsageError
 from gasang.daemon.build.config import changed
 from gasang.daemon.containers.fields import read, text
 from gasang.daemon.containers.moments import before
@@ -32,6 +32,12 @@ LIST_FILTERS = ("dangling", "label", "before", "since", "reference", "until")
 LOGIN = {name: text() for name in ("username", "password", "identitytoken", "serveraddress")}
 """Docker Engine API, AuthConfig."""
 PRUNE_FILTERS = ("dangling", "label", "label!", "until")
+
+
+class UnauthorizedError(PermissionDeniedError):
+    """A registry does not let the user in (RFC 9110, section 15.5.2)."""
+
+    http_status = 401
 
 
 def familiar(name: str) -> str:
@@ -260,10 +266,13 @@ class Images:
             self._engine.events.tell("image", "load", image.id)
 
     async def auth(self, request: Request, reply: Reply) -> None:
-        """POST /auth: whether a registry lets a user in."""
+        """POST /auth: whether a registry lets a user in. Raises UnauthorizedError."""
         document = read(await request.json(), LOGIN, "login")
         credentials = Credentials(document["username"], document["password"], document["identitytoken"])
-        await asyncio.to_thread(log_in, document["serveraddress"] or "docker.io", credentials, self._images.registries)
+        try:
+            await asyncio.to_thread(log_in, document["serveraddress"] or "docker.io", credentials, self._images.registries)
+        except PermissionDeniedError as error:
+            raise UnauthorizedError(error.subject, error.cause, error.hint) from error
         await reply.json({"Status": "Login Succeeded", "IdentityToken": ""})
 
     async def distribution(self, request: Request, reply: Reply) -> None:

@@ -12,6 +12,8 @@ from gasang.daemon.containers.record import Mount
 from gasang.host.trees import absolute
 
 VOLUME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+OPTIONS: Final = {"bind": "BindOptions", "volume": "VolumeOptions", "tmpfs": "TmpfsOptions"}
+"""Which of a mount's members say more of each kind."""
 VOLUME_OPTIONS: Final[dict[str, Field]] = {"Subpath": text(), "NoCopy": truth()}
 """Docker Engine API, Mount.VolumeOptions."""
 _PROPAGATIONS: Final = frozenset({"private", "rprivate", "shared", "rshared", "slave", "rslave"})
@@ -74,6 +76,9 @@ def of_mount(document: dict[str, Any]) -> Mount:
     subject = f"mount of {str(target)[:80]!r}"
     if not isinstance(source, str) or "\0" in source:
         raise UsageError(subject, "its source is not a text", "correct it")
+    for other, name in OPTIONS.items():
+        if other != kind and document.get(name) is not None and kind in OPTIONS:
+            raise UsageError(f'{name} must not be specified on mount type "{kind}"', "they are another kind's", "leave them out")
     writable = not document.get("ReadOnly")
     where = _target(target, subject)
     if kind == "bind":

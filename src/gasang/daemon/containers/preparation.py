@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from gasang.core.errors import StateError, UsageError
-from gasang.daemon.containers import oci
+from gasang.daemon.containers import devices, oci
 from gasang.daemon.containers.record import Container
 from gasang.daemon.containers.user import identify
 from gasang.daemon.containers.users import Mapped
-from gasang.daemon.services import Services, host_devices
+from gasang.daemon.services import Services
 from gasang.kinds.container.init import init_file
 from gasang.kinds.container.supervising import Wish
 
@@ -53,6 +53,7 @@ class Preparation:
     def launch(self, container: Container, namespaces: dict[str, str], users: Mapped | None) -> Wish:
         """What to launch. `namespaces` are those of the network. Raises GasangError."""
         config, host = container.config, container.host
+        devices.check_requests(host)
         folder = self._services.folders.container(container.id)
         for mount in container.mounts:
             self._check_source(container, mount.kind, Path(mount.source), mount.mode)
@@ -97,7 +98,7 @@ class Preparation:
             namespaces={**self._namespaces(container), **namespaces},
             files={f"/etc/{name}": folder / name for name in ("resolv.conf", "hostname", "hosts")},
             init=init_file(self._services.folders.state) if host["Init"] else None,
-            host_devices=host_devices() if host["Privileged"] else (),
+            host_devices=devices.host_devices() if host["Privileged"] else (),
             hostname=config["Hostname"] if host["UTSMode"] != "host" else "",
             users=users,
         )

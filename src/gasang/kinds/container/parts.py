@@ -25,10 +25,10 @@ class Part(NamedTuple):
                 return os.open(self.folder, os.O_PATH | os.O_CLOEXEC)
             return self._beneath()
         except OSError as error:
-            subject = f"cannot access path {self.folder / self.path}"
+            place = self.folder / self.path
             if error.errno == errno.EXDEV:
-                raise GasangError(subject, "a link or dots lead out of the volume", "name a folder in it") from error
-            raise NotFoundError(subject, (error.strerror or "").lower(), "make it first") from error
+                raise GasangError(f"path {place}", f"it escapes {self.folder} by a link or dots", "name a folder in it") from error
+            raise NotFoundError(f"cannot access path {place}", (error.strerror or "").lower(), "make it first") from error
 
     def _beneath(self) -> int:
         root = os.open(self.folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
