@@ -49,9 +49,10 @@ def test_a_folder_with_nodes(tmp_path: Path) -> None:
 
 
 def test_what_is_none(tmp_path: Path) -> None:
-    for path, words in {"/dev/nope": "no such file or directory", "/etc/passwd": "not a device node", tmp_path: "not a device node"}.items():
+    missing, none = "no such file or directory", "not a device node"
+    for path, words in {"/dev/nope": missing, "/etc/passwd": none, str(tmp_path): none}.items():
         with pytest.raises(GasangError, match=f'custom device "{path}": {words}'):
-            asked(host({"PathOnHost": str(path)}))
+            asked(host({"PathOnHost": path}))
     with pytest.raises(GasangError, match="null"):
         asked(host({"PathOnHost": "/dev/\0"}))
     for wrong in ({}, {"PathOnHost": 1}, {"PathOnHost": "/dev/null", "PathInContainer": 1}):

@@ -61,7 +61,7 @@ def test_in_the_middle_of_a_build(own: tuple[Engine, Docker]) -> None:
     client.stdin.close()
     output_of(client, b"begun")
     stops(engine)
-    assert client.wait(10) == 1
+    assert client.wait(10) in (1, 137)  # as which end of it comes first: dockerd's step ends with its container
     engine.start()
     assert docker("ps", "-q").lines == []
     if engine.name == "gasang":  # dockerd keeps the container of a step that was broken off
