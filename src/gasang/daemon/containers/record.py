@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
+
+from gasang.kinds.container.parts import Part
 
 NEVER = "0001-01-01T00:00:00Z"
 """How the Docker API writes a time that has not been."""
@@ -44,6 +47,15 @@ class Mount:
     propagation: str = ""
     options: list[str] = field(default_factory=list)
     mode: str = ""
+    subpath: str = ""
+    """The folder or file of a volume that is mounted; "" for all of it."""
+    copies: bool = True
+    """Whether an empty volume gets what the image has in its place."""
+
+    @property
+    def part(self) -> Part:
+        """What is mounted."""
+        return Part(Path(self.source), self.subpath)
 
 
 @dataclass

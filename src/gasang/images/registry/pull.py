@@ -25,7 +25,8 @@ from gasang.images.layers.stream import inflate
 from gasang.images.reference import Reference, parse_reference
 from gasang.images.registry.client import Client
 from gasang.images.registry.credentials import NOBODY, Keyring
-from gasang.images.registry.download import Cancelled, download
+from gasang.images.registry.download import download
+from gasang.images.registry.ending import Cancelled
 from gasang.images.registry.events import AsSteps, Listener, Status, Teller, both, nobody
 from gasang.images.registry.manifests import INDEXES, Manifest, choose, diff_ids_of, parse_image_manifest, parse_offers
 from gasang.images.registry.platform import Platform, host_platform
@@ -46,7 +47,7 @@ def pull(
 
     Raises GasangError: NotFoundError for what the registry has not, PermissionDeniedError where it does not let us, TimedOutError for one
     that stalls, BadInputError for what is damaged or forged, OutOfSpaceError. What was downloaded by then is gone on with next
-    time, but for a disk that was full: what was whole is removed then.
+    time, but for a disk that was full: what was whole is removed then. Cancelled where the settings' `patience.ending` says so.
     """
     wanted = (parse_reference(reference) if isinstance(reference, str) else reference).qualified()
     settings = registries or Registries()
@@ -86,7 +87,7 @@ def find(wanted: Reference, settings: Registries, keyring: Keyring, platform: Pl
 def _found(client: Client, wanted: Reference, platform: Platform) -> Found:
     try:
         return _chosen(client, wanted, platform)
-    except GasangError:
+    except (GasangError, Cancelled):
         client.close()
         raise
 
@@ -129,7 +130,11 @@ class _Pull:
         layers = list({blob.digest: (diff_id, blob) for diff_id, blob in zip(diff_ids, manifest.layers, strict=True)}.values())
         with progress.step(f"pulling {self._wanted.familiar()}", sum(blob.size for _, blob in layers), "bytes") as step:
             self._tell = Teller(both(listener, AsSteps(step))).tell
-            self._bring(layers)
+            self._settings.patience.ending.add(self._cancelled.set)
+            try:
+                self._bring(layers)
+            finally:
+                self._settings.patience.ending.discard(self._cancelled.set)
         self._containers.keep(manifest, raw_config, self._lease.hold)
         return self._containers.tag(manifest.blob, self._wanted, f"{self._wanted.repository}@{self._found.named}")
 
@@ -154,6 +159,8 @@ class _Pull:
                 raise
         if self._faults:
             raise self._faults[0]
+        if self._cancelled.is_set():
+            raise Cancelled
 
     def _guarded(self, work: Callable[..., Future[Any] | None], *arguments: object) -> Future[Any] | None:
         """Do part of the work in a thread: what fails is noted, and ends the other parts."""
