@@ -233,6 +233,13 @@ def test_the_kernels_devices_are_data_too() -> None:
             load_chips(second.descriptor, {**state, "ioapic": b""})
 
 
+def test_a_message_that_leads_nowhere_is_lost() -> None:
+    """Address and data are the guest's to choose."""
+    with machine(Shape(ram=((0, SIZE),))) as made:
+        for address, data in ((0, 0), (0xFEE0_0000, 0), (0xFEEF_F00C, 0xFFFF_FFFF), ((1 << 64) - 1, 0x41), (0xFF << 32, 0x4041)):
+            made.message(address, data)
+
+
 def test_everything_is_given_back() -> None:
     before = set(os.listdir("/proc/self/fd"))
     for shape in (Shape(ram=((0, SIZE),)), Shape(ram=((0, SIZE), (1 << 32, SIZE)), vcpus=2, irqchip=True)):

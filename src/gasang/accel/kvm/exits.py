@@ -24,6 +24,8 @@ _WHY: Final = Run.why.offset
 _IO: Final = struct.Struct("<BBHIQ")
 _MMIO: Final = struct.Struct("<Q8sIB")
 _OUT: Final = 1
+_ACCESS, _DATA = _WHY // 8, _WHY // 8 + 1
+"""Where, in parts of eight bytes, an access to a port is described, and where its data's place."""
 _SHAPE: Final = 0xFFFF_FFFF_0000_FFFF
 """In the first eight bytes of an access to a port: all but the port."""
 _BYTE_OUT: Final = 1 << 32 | 1 << 8 | _OUT
@@ -36,9 +38,11 @@ Handler = Callable[["KvmMachine", "Vcpu"], None]
 
 
 def _io(machine: KvmMachine, vcpu: Vcpu) -> None:
-    if vcpu.quads[_WHY // 8] & _SHAPE == _BYTE_OUT:  # nearly all of them, and so the way without a detour
+    quads = vcpu.quads
+    access = quads[_ACCESS]
+    if access & _SHAPE == _BYTE_OUT:  # nearly all of them, and so the way without a detour
         try:
-            machine.ports.write(vcpu.quads[_WHY // 8] >> 16 & 0xFFFF, 1, vcpu.page[vcpu.quads[_WHY // 8 + 1]])
+            machine.ports.write(access >> 16 & 0xFFFF, 1, vcpu.page[quads[_DATA]])
         except BusError:
             machine.unanswered += 1
         return
