@@ -12,16 +12,19 @@ from gasang.devices.acpi_power import AcpiPower
 from gasang.devices.cmos import Cmos
 from gasang.devices.goldfish_rtc import GoldfishRtc
 from gasang.devices.i8042 import I8042
+from gasang.devices.pci.config import COMMAND, MEMORY_SPACE
+from gasang.devices.pci.host import ConfigPorts, Ecam, PciBus, Window
 from gasang.devices.plic import Plic
 from gasang.devices.serial16550 import Serial16550
 from gasang.devices.syscon import Syscon
 from gasang.devices.virtio.block import VirtioBlock
 from gasang.devices.virtio.console import Port, VirtioConsole
 from gasang.devices.virtio.device import VirtioDevice
+from gasang.devices.virtio.pci import WINDOW, VirtioPci
 from gasang.devices.virtio.rng import VirtioRng
 from gasang.devices.virtio.vsock import VirtioVsock
 from gasang.devices.virtio.vsock_stream import Peer, Stream
-from support.board_parts import FakeIrq, MemoryBlock
+from support.board_parts import FakeIrq, FakeMemory, MemoryBlock
 from support.virtio_driver import Driver
 
 
@@ -82,6 +85,23 @@ class Echo(Peer):
         """Nothing."""
 
 
+PCI_BASE = 0xC100_0000
+
+
+def pci_bus(around: Surroundings) -> PciBus:
+    """A bus with one of every virtio device, whose windows lie one behind the other from PCI_BASE on and can be reached."""
+    bus, memory = PciBus(), FakeMemory()
+    for number, make in enumerate(VIRTIO_MAKERS.values()):
+
+        def send(address: int, data: int) -> None:
+            around.events.append((address, data))
+
+        made = VirtioPci(make(around), memory, send, around.lock, PCI_BASE + number * WINDOW)
+        made.write_config(COMMAND, 2, MEMORY_SPACE)
+        bus.plug(made)
+    return bus
+
+
 VIRTIO_MAKERS: dict[str, Callable[[Surroundings], VirtioDevice]] = {
     "block": lambda around: VirtioBlock(MemoryBlock(), around.jobs.append, serial="disk"),
     "console": _console,
@@ -96,6 +116,9 @@ MAKERS: dict[str, Callable[[Surroundings], MmioDevice]] = {
     "cmos": lambda around: Cmos(lambda: 1_700_000_000.0),
     "goldfish-rtc": _rtc,
     "i8042": lambda around: I8042(around.events.append),
+    "pci-ecam": lambda around: Ecam(pci_bus(around)),
+    "pci-ports": lambda around: ConfigPorts(pci_bus(around)),
+    "pci-window": lambda around: Window(pci_bus(around), PCI_BASE, 0x10_0000),
     "plic": lambda around: Plic(40, [around.irq.set, None]),
     "serial-16550a": lambda around: Serial16550(around.irq, around.output.extend),
     "syscon": lambda around: Syscon(around.events.append),

@@ -13,6 +13,8 @@ from gasang.devices.acpi_power import RESET, SLEEP_CONTROL, SLEEP_STATUS, AcpiPo
 from gasang.devices.cmos import DATA, INDEX, Cmos
 from gasang.devices.goldfish_rtc import GoldfishRtc
 from gasang.devices.i8042 import COMMAND, I8042
+from gasang.devices.pci.config import SIZE
+from gasang.devices.pci.host import ConfigPorts, Ecam, Window
 from gasang.devices.plic import CONTEXT, CONTEXT_STRIDE, ENABLE, ENABLE_STRIDE, PENDING, Plic
 from gasang.devices.serial16550 import Serial16550
 from gasang.devices.syscon import Syscon
@@ -73,6 +75,9 @@ REGISTERS: dict[type[MmioDevice], Namer] = {
     GoldfishRtc: _fixed(_RTC),
     I8042: _fixed({0: "data", COMMAND: "command/status"}),
     Mtimer: _mtimer,
+    Ecam: lambda offset, is_write: f"slot {offset // (8 * SIZE)}, function {offset // SIZE % 8}, register {offset % SIZE:#x}",
+    ConfigPorts: lambda offset, is_write: "CONFIG_ADDRESS" if offset < 4 else "CONFIG_DATA",
+    Window: lambda offset, is_write: "",
     Plic: _plic,
     Serial16550: _serial,
     Sswi: lambda offset, is_write: f"SETSSIP of hart {offset // 4}",

@@ -8,6 +8,7 @@ from gasang.devices.acpi_power import AcpiPower
 from gasang.devices.cmos import Cmos
 from gasang.devices.goldfish_rtc import GoldfishRtc
 from gasang.devices.i8042 import I8042
+from gasang.devices.pci.host import ConfigPorts, Ecam, Window
 from gasang.devices.plic import Plic
 from gasang.devices.serial16550 import Serial16550
 from gasang.devices.syscon import Syscon
@@ -25,6 +26,9 @@ DEVICES: dict[str, type[MmioDevice]] = {
     "cmos": Cmos,
     "goldfish-rtc": GoldfishRtc,
     "i8042": I8042,
+    "pci-ecam": Ecam,
+    "pci-ports": ConfigPorts,
+    "pci-window": Window,
     "plic": Plic,
     "serial-16550a": Serial16550,
     "syscon": Syscon,

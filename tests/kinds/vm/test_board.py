@@ -93,7 +93,7 @@ def test_every_virtio_window_has_its_own_interrupt() -> None:
     assert len({*irqs, 10, 11}) == 34
     for slot, transport in enumerate(computer.board.virtio):
         computer.enable(0, irqs[slot])
-        transport._raise(1)
+        transport._tell(1, None)
         assert computer.claim(0) == irqs[slot]
 
 
