@@ -161,6 +161,25 @@ class Hart:
             self.watch = Watch(self)
         self.watch.look()
 
+    def last_one(self) -> None:
+        """Have the run loop end behind the instruction whose device access is done; its thread then finds a request to stop."""
+        cpu = self.cpu
+        spare = cpu.budget - 1  # an instruction that asks a device has one of the budget (cpus/riscv64/execute.py)
+        cpu.quantum -= spare
+        cpu.remaining += spare
+        cpu.budget = 1
+        self.request(exits.REQUEST_STOP)
+
+    def renew(self) -> None:
+        """In a forked process, whose only thread is the caller's: what the parent's threads held is free."""
+        self.wakeup = threading.Event()
+        self.thread = None
+
+    def make_private(self) -> None:
+        """Have the decoded code copied on write by a fork from now on. Raises what LazyMemory.make_private raises."""
+        self._blocks.make_private()
+        self._code_map.make_private()
+
     def single(self) -> int:
         """Execute one instruction, or take one trap, and what it asks of devices on the way. exits.LIMIT if nothing else came between."""
         cpu = self.cpu
