@@ -17,12 +17,13 @@ import re
 import stat
 import struct
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from gasang.core.errors import BadInputError, PermissionDeniedError, StateError
 from gasang.core.protocols import Block
-from gasang.host.files import lock_file, open_file, punch_hole, read_at, sync, write_at
+from gasang.host.files import data_runs, lock_file, open_file, punch_hole, read_at, sync, write_at
 from gasang.storage.bounds import check_range
 
 CLUSTER = 4096
@@ -136,12 +137,20 @@ class Overlay:
             raise BadInputError(f"overlay {path}", "it is no overlay, or a damaged one", "delete it or choose another path")
         if info.st_size != place + _HEADER_SIZE or read_at(descriptor, _HEADER_SIZE, place) != self._header(identity):
             raise BadInputError(f"overlay {path}", "it belongs to another base disk", "open it over the disk it was made for")
-        for page in range(0, len(self._map), _PAGE):
+        for page in self._pages_of_map(descriptor, place):
             stored = read_at(descriptor, min(_PAGE, len(self._map) - page), self._map_offset + page)
             if stored.strip(_HOLE + _OWN):
                 raise BadInputError(f"overlay {path}", "its map is damaged", "delete it: what was written to it is lost")
             if _OWN in stored:
                 self._map[page : page + len(stored)] = stored
+
+    def _pages_of_map(self, descriptor: int, end: int) -> Iterator[int]:
+        """Where the pieces of a stored map begin in it that are no holes: most of a map is, and a restore has no time to read it."""
+        done = 0
+        for start, length in data_runs(descriptor, end):
+            first = max(start - self._map_offset, done) // _PAGE * _PAGE
+            done = max(start + length - self._map_offset, done)
+            yield from range(max(first, 0), done, _PAGE)
 
     def _runs(self, offset: int, length: int) -> list[tuple[int, int, int]]:
         """The range as (offset, length, layer) pieces, neighbours of one layer joined."""

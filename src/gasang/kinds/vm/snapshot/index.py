@@ -83,14 +83,22 @@ def runs(index: Index, last: int, gap: int = 16) -> list[Run]:
     A run of that one may have up to `gap` chunks within it that have no entry: they are holes in its file. Older layers may have
     there what was given up since.
     """
-    while True:
-        found: list[Run] = []
-        for number in sorted(index):
-            layer = index[number].layer
-            if found and found[-1].layer == layer and number - found[-1].end <= (gap if layer == last else 0):
-                found[-1] = found[-1]._replace(end=number + 1)
-            else:
-                found.append(Run(layer, number, number + 1))
-        if len(found) <= MAPS_MAX or gap > 1 << 20:
-            return found
+    found = _runs(index, last, gap)
+    while len(found) > MAPS_MAX and gap <= 1 << 20:
         gap *= 4
+        found = _runs(index, last, gap)
+    return found
+
+
+def _runs(index: Index, last: int, gap: int) -> list[Run]:
+    found: list[Run] = []
+    first = end = -1
+    present = -1
+    for number in sorted(index):
+        layer = index[number].layer
+        if layer != present or number - end > (gap if layer == last else 0):
+            if present >= 0:
+                found.append(Run(present, first, end))
+            present, first = layer, number
+        end = number + 1
+    return [*found, Run(present, first, end)] if present >= 0 else found
