@@ -41,7 +41,8 @@ class LazyMemory:
 
     def __init__(self, size: int, name: str) -> None:
         self.size = size
-        self._private = False
+        self.is_private = False
+        """Whether it is copy-on-write."""
         self._files: tuple[tuple[int, int], ...] = ()
         try:
             self._map, self._descriptor = _map_named(size, name)
@@ -54,7 +55,7 @@ class LazyMemory:
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Store `data` at `offset`; all of it lies inside."""
-        if self._descriptor < 0 or self._private or len(data) < _LARGE:
+        if self._descriptor < 0 or self.is_private or len(data) < _LARGE:
             self.view[offset : offset + len(data)] = data
             return
         # The host then need not make pages of zeroes first, and does not stumble over every one of them.
@@ -81,27 +82,27 @@ class LazyMemory:
         self._files = tuple((run.offset, run.length) for run in runs)
         for run in runs:
             _map_fixed(self.address + run.offset, run.length, run.descriptor, run.offset)
-        self._private = True
+        self.is_private = True
 
     def make_private(self) -> None:
-        """Keep the content, and be copied on write by a fork from now on; nobody may use the memory meanwhile.
+        """Keep the content, and be copied on write by a fork from now on; nobody may be in `write` meanwhile.
 
         Raises as `map_files` does.
         """
-        if self._private:
+        if self.is_private:
             return
         if self._descriptor < 0:
             raise UnsupportedError("guest memory", "this host has none that a fork copies on write", "use a host with memfd_create")
         self._replace(self._descriptor)
         self._files = tuple(data_runs(self._descriptor, self.size))
-        self._private = True
+        self.is_private = True
 
     def _replace(self, descriptor: int) -> None:
         _map_fixed(self.address, self.size, descriptor, 0)
 
     def content(self) -> Iterator[tuple[int, int]]:
         """(offset, length) of what may be other than zero, some of it more than once; whole pages."""
-        if not self._private and self._descriptor >= 0:
+        if not self.is_private and self._descriptor >= 0:
             yield from data_runs(self._descriptor, self.size)
             return
         from gasang.host.pages import page_runs
@@ -127,7 +128,7 @@ class LazyMemory:
 
     def release(self) -> None:
         """Give what was touched back to the host; it reads as zeroes again (where the host cannot, it stays as it is)."""
-        if self._private:
+        if self.is_private:
             self._replace(-1)
             self._files = ()
         elif hasattr(mmap, "MADV_REMOVE"):

@@ -148,8 +148,11 @@ class Hart:
             self.wakeup.wait(None if seconds is None else seconds - IDLE_SECONDS)
 
     def _forget_decoded(self) -> None:
-        """A hart that has nothing to do needs no decoded code; it is decoded anew when it goes on."""
-        if self.cpu.blocks_used > FEW_BLOCKS:
+        """A hart that has nothing to do needs no decoded code; it is decoded anew when it goes on.
+
+        What forked processes share stays: each would have its own in its place, for what it does now and then.
+        """
+        if self.cpu.blocks_used > FEW_BLOCKS and not self._blocks.is_private:
             self._forget(self.address)
             self._blocks.release()
 

@@ -97,6 +97,11 @@ class SoftMachine:
             hart.thread.start()
 
     @property
+    def is_begun(self) -> bool:
+        """Whether it has been started."""
+        return self.harts[0].thread is not None
+
+    @property
     def paused(self) -> bool:
         """Whether the harts stand still, or are to."""
         return self.gate.closed
@@ -107,7 +112,7 @@ class SoftMachine:
         The bus lock is not held. Raises StateError for a machine that has ended or not begun, is paused already, or where a hart asks;
         TimedOutError if a hart does not stop within `patience` seconds: all go on then.
         """
-        if self.stopping.is_set() or self.harts[0].thread is None:
+        if self.stopping.is_set() or not self.is_begun:
             raise StateError("machine", "it does not run", "start it first")
         if any(hart.thread is threading.current_thread() for hart in self.harts):
             raise StateError("machine", "it cannot be paused by one of its own processors", "ask from another thread")
@@ -209,7 +214,10 @@ class SoftMachine:
             load_hart(hart, saved)
 
     def make_private(self) -> None:
-        """Have a fork of this process copy the machine's memory when it is written; it is paused.
+        """Have a fork of this process copy the machine's memory when it is written. The bus lock is held; the harts may run.
+
+        A store of theirs goes to the memory as it was or as it is then, which begins with the content of the former: the host puts the
+        one in the other's place at once (mmap(2), MAP_FIXED). Only `LazyMemory.write` must not be under way: who calls it has the lock.
 
         Raises UnsupportedError or OutOfSpaceError where the host cannot.
         """

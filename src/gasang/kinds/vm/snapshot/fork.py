@@ -1,9 +1,9 @@
 """Running twins of a machine, by fork(2) of its process.
 
-The machine stands still; its memory and its decoded code become copy-on-write where they are, its disks are split so that what was written
-is shared and never changes again; then the process forks. In the child there is no thread but the caller's: locks are made anew, the
-harts get new threads and go on at the next instruction, in the same address space, so that the soft TLB and the decoded code stay valid.
-The parent goes on as soon as it has forked.
+Its memory and its decoded code become copy-on-write where they are, while it runs. Then it stands still; its disks are split so that what
+was written is shared and never changes again; and the process forks. In the child there is no thread but the caller's: locks are made anew,
+the harts get new threads and go on at the next instruction, in the same address space, so that the soft TLB and the decoded code stay
+valid. The parent goes on as soon as it has forked.
 
 What the twin's devices are connected to outside (the parent's console, its files and sockets) is the parent's: `body` runs in the twin's
 process, before its guest goes on, and connects it to its own.
@@ -73,8 +73,10 @@ def fork(vm: VirtualMachine, body: Callable[[VirtualMachine], int], identity: Id
         raise UnsupportedError("fork of a machine", "this host has no fork", "use a Linux host")
     own = identity or Identity.fresh()
     overlays = _overlays(vm)
+    if vm.machine.is_begun:
+        with vm.board.bus.lock:
+            vm.machine.make_private()
     with vm.standing_still(), vm.board.bus.lock:
-        vm.machine.make_private()
         for overlay in overlays:
             overlay.split()
         pid = _fork()
