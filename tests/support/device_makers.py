@@ -10,6 +10,7 @@ from gasang.core.protocols import MmioDevice
 from gasang.devices.aclint import Mtimer, Sswi
 from gasang.devices.acpi_power import AcpiPower
 from gasang.devices.cmos import Cmos
+from gasang.devices.generation_id import GenerationId
 from gasang.devices.goldfish_rtc import GoldfishRtc
 from gasang.devices.i8042 import I8042
 from gasang.devices.pci.config import COMMAND, MEMORY_SPACE
@@ -114,6 +115,7 @@ MAKERS: dict[str, Callable[[Surroundings], MmioDevice]] = {
     "aclint-sswi": lambda around: Sswi([around.irq.set] * 2),
     "acpi-power": lambda around: AcpiPower(5, 1, around.events.append),
     "cmos": lambda around: Cmos(lambda: 1_700_000_000.0),
+    "generation-id": lambda around: GenerationId(around.irq),
     "goldfish-rtc": _rtc,
     "i8042": lambda around: I8042(around.events.append),
     "pci-ecam": lambda around: Ecam(pci_bus(around)),

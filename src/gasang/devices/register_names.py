@@ -11,6 +11,7 @@ from gasang.core.protocols import MmioDevice
 from gasang.devices.aclint import MTIME, Mtimer, Sswi
 from gasang.devices.acpi_power import RESET, SLEEP_CONTROL, SLEEP_STATUS, AcpiPower
 from gasang.devices.cmos import DATA, INDEX, Cmos
+from gasang.devices.generation_id import LENGTH, GenerationId
 from gasang.devices.goldfish_rtc import GoldfishRtc
 from gasang.devices.i8042 import COMMAND, I8042
 from gasang.devices.pci.config import SIZE
@@ -72,6 +73,7 @@ def _fixed(names: Mapping[int, str]) -> Namer:
 REGISTERS: dict[type[MmioDevice], Namer] = {
     AcpiPower: _fixed({SLEEP_CONTROL: "SLEEP_CONTROL_REG", SLEEP_STATUS: "SLEEP_STATUS_REG", RESET: "RESET_REG"}),
     Cmos: _fixed({INDEX: "index", DATA: "data"}),
+    GenerationId: lambda offset, is_write: f"byte {offset}" if offset < LENGTH else "",
     GoldfishRtc: _fixed(_RTC),
     I8042: _fixed({0: "data", COMMAND: "command/status"}),
     Mtimer: _mtimer,

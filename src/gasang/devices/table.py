@@ -6,6 +6,7 @@ from gasang.core.protocols import MmioDevice
 from gasang.devices.aclint import Mtimer, Sswi
 from gasang.devices.acpi_power import AcpiPower
 from gasang.devices.cmos import Cmos
+from gasang.devices.generation_id import GenerationId
 from gasang.devices.goldfish_rtc import GoldfishRtc
 from gasang.devices.i8042 import I8042
 from gasang.devices.pci.host import ConfigPorts, Ecam, Window
@@ -24,6 +25,7 @@ DEVICES: dict[str, type[MmioDevice]] = {
     "aclint-sswi": Sswi,
     "acpi-power": AcpiPower,
     "cmos": Cmos,
+    "generation-id": GenerationId,
     "goldfish-rtc": GoldfishRtc,
     "i8042": I8042,
     "pci-ecam": Ecam,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gasang.core.protocols import GuestMemory, State
 from gasang.devices.virtio.queue import Virtqueue
@@ -75,4 +75,13 @@ class VirtioDevice(Protocol):
 
     def load(self, state: State) -> None:
         """Become what `save` described. Where the device was running `start` follows, and it goes on where it stopped."""
+        ...
+
+
+@runtime_checkable
+class Renewable(Protocol):
+    """A device with locks of its own."""
+
+    def renew(self) -> None:
+        """In a forked process, whose only thread is the caller's: nobody holds its locks here."""
         ...
