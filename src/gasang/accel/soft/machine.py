@@ -121,6 +121,7 @@ class SoftMachine:
             hart.request(exits.REQUEST_STOP)
         everybody = self.gate.wait_for_all(self.stopping, patience)
         if self.stopping.is_set():
+            self._open()
             raise StateError("machine", "it has ended", "start it first")
         if not everybody:
             self._open()

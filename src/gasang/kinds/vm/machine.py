@@ -69,6 +69,8 @@ class VirtualMachine:
         self._begin: Callable[[], None] = self._boot
         self._workers = tuple(parts.workers)
         self._beside: list[threading.Thread] = []
+        self._still = threading.RLock()
+        """Held by who needs the machine to stand still for a while, so that nobody lets it go on meanwhile."""
         self._closed = False
         try:
             self._entry, self._tree = self._assemble(parts)
@@ -134,29 +136,32 @@ class VirtualMachine:
 
         Raises StateError where its state does not allow that, TimedOutError where a processor or a device does not come to a stop.
         """
-        if self.ended.is_set():
-            raise StateError("machine", "it has ended", "start another")
-        self.machine.pause()
-        for worker in self._workers:
-            worker.hold()
+        with self._still:
+            if self.ended.is_set():
+                raise StateError("machine", "it has ended", "start another")
+            self.machine.pause()
+            for worker in self._workers:
+                worker.hold()
 
     def resume(self) -> None:
-        """Go on as if nothing had been. Raises StateError where it is not paused."""
-        for worker in self._workers:
-            worker.release()
-        self.machine.resume()
+        """Go on as if nothing had been, behind a snapshot or a fork under way. Raises StateError where it is not paused."""
+        with self._still:
+            for worker in self._workers:
+                worker.release()
+            self.machine.resume()
 
     @contextmanager
     def standing_still(self) -> Iterator[None]:
-        """The machine is paused in the block, and goes on after it if it ran before. Raises as `pause` does."""
-        if self.paused:
-            yield
-            return
-        self.pause()
-        try:
-            yield
-        finally:
-            self.resume()
+        """The machine is paused in the block, one such block at a time, and goes on after it if it ran before. Raises as `pause` does."""
+        with self._still:
+            if self.paused and not self.ended.is_set():
+                yield
+                return
+            self.pause()
+            try:
+                yield
+            finally:
+                self.resume()
 
     def disks(self) -> list[VirtioBlock]:
         """Its disks, in the order of its devices."""
@@ -198,6 +203,7 @@ class VirtualMachine:
     def revive(self, identity: Identity) -> None:
         """In a process forked while it stood still, the bus lock held: a machine of its own, which `start` lets go on."""
         self.ended = threading.Event()
+        self._still = threading.RLock()
         self._beside = []
         for transport in self.board.virtio:
             if isinstance(transport.device, Renewable):

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,14 @@ import gasang
 from gasang.core.errors import StateError
 from gasang.core.protocols import Forkable, Pausable, Snapshottable
 from gasang.kinds.vm.machine import VirtualMachine
+from gasang.kinds.vm.snapshot.folder import names
 from gasang.kinds.vm.snapshot.snapshot import Snapshot, Wiring
 from support import restoring
+from support.assembler import T0, addi, assemble, jump
 from support.computing import BUFFER, MIB, counting, letters, mixed, mixing, parts_of
 
 ROUNDS = 60_000
+KEPT_ROUNDS = 2_000_000
 COUNT = 20_000
 
 
@@ -84,8 +88,8 @@ def test_it_is_what_the_protocols_ask_for() -> None:
         assert isinstance(vm, Forkable)
 
 
-def test_a_paused_machine_stays_paused_and_one_that_runs_goes_on(kept: Snapshot, store: Path) -> None:
-    with kept.restore(Wiring(bytearray().extend)) as vm:
+def test_a_paused_machine_stays_paused_and_one_that_runs_goes_on(store: Path) -> None:
+    with VirtualMachine(parts_of(assemble(addi(T0, T0, 1), jump(-4)), bytearray())) as vm:
         vm.start()
         vm.snapshot(store, "running")
         assert not vm.paused
@@ -100,10 +104,24 @@ def test_a_paused_machine_stays_paused_and_one_that_runs_goes_on(kept: Snapshot,
     assert sorted(path.name for path in store.iterdir()) == ["paused", "running"]
 
 
+def test_a_machine_that_ended_while_it_stood_still_is_not_kept(kept: Snapshot, store: Path) -> None:
+    with kept.restore(Wiring(bytearray().extend)) as vm:
+        vm.start()
+        vm.pause()
+        vm.stop()
+        vm.join()
+        with pytest.raises(StateError, match="it has ended"):
+            vm.snapshot(store, "ended")
+        with pytest.raises(StateError, match="it has ended"):
+            vm.fork(lambda twin: 0)
+    assert list(store.iterdir()) == []
+
+
 def test_what_did_not_change_is_shared_with_the_one_before(kept: Snapshot) -> None:
     store = kept.path.parent
     with kept.restore(Wiring(bytearray().extend)) as vm:
         vm.start()
+        vm.pause()
         vm.machine.ram.write(BUFFER + MIB, b"of the child")
         child = vm.snapshot(store, "child")
         grandchild = vm.snapshot(store, "grandchild")
@@ -119,10 +137,21 @@ def test_what_did_not_change_is_shared_with_the_one_before(kept: Snapshot) -> No
         assert vm.machine.ram.read(BUFFER + MIB, 12) == b"of the child"
 
 
-def test_snapshots_are_taken_from_any_thread(kept: Snapshot, store: Path) -> None:
-    with kept.restore(Wiring(bytearray().extend)) as vm:
+def test_snapshots_are_taken_from_any_threads_at_once(kept: Snapshot, store: Path) -> None:
+    said = bytearray()
+    with kept.restore(Wiring(said.extend)) as vm:
         vm.start()
-        thread = threading.Thread(target=vm.snapshot, args=(store, "other"))
-        thread.start()
-        thread.join()
-    Snapshot.open(store / "other").verify()
+        def take(name: str) -> None:
+            with suppress(StateError):  # it may have ended before
+                vm.snapshot(store, name)
+
+        threads = [threading.Thread(target=take, args=(f"of-{number}",)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        vm.join()
+    assert said == mixed(KEPT_ROUNDS)
+    for name in names(store):
+        Snapshot.open(store / name).verify()
+        assert restoring.restored(store / name) == f"{mixed(KEPT_ROUNDS).decode()} OFF"

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,7 @@ WHERE = ("disks.capture", "memory.settle", "take.encode", "folder._settle", "fol
 def test_a_process_killed_in_the_middle_leaves_the_former_intact(where: str, kept: Snapshot, store: Path) -> None:
     with kept.restore(Wiring(bytearray().extend)) as vm:
         vm.start()
+        vm.pause()
         first = vm.snapshot(store, "first")
     places = Path(gasang.__file__).parent.parent, Path(small.__file__).parent.parent
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, places))}
@@ -53,6 +55,7 @@ def test_a_process_killed_in_the_middle_leaves_the_former_intact(where: str, kep
     first.verify()
     with kept.restore(Wiring(bytearray().extend)) as vm:
         vm.start()
+        vm.pause()
         vm.snapshot(store, "second").verify()
     left = sorted(path.name for path in store.iterdir())
     assert left == ["first", "second"]
@@ -125,9 +128,31 @@ def test_somebody_elses_work_is_left_alone(store: Path) -> None:
     (store / ".new-just-begun").rmdir()
 
 
+def test_many_begin_at_once(store: Path) -> None:
+    """None takes what another has just begun for abandoned."""
+    failed: list[BaseException] = []
+
+    def make(name: str) -> None:
+        try:
+            for number in range(20):
+                with new_folder(store, f"{name}-{number}") as made:
+                    (made / "snapshot.json").write_bytes(b"x")
+        except (GasangError, OSError) as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=make, args=(name,)) for name in "abcdef"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert len(names(store)) == 120
+
+
 def test_removed_snapshots_are_gone_and_those_that_shared_with_them_stay(kept: Snapshot, store: Path) -> None:
     with kept.restore(Wiring(bytearray().extend)) as vm:
         vm.start()
+        vm.pause()
         vm.snapshot(store, "first")
         second = vm.snapshot(store, "second")
     remove(store, "first")

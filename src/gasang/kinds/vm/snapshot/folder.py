@@ -27,6 +27,7 @@ MEMORY: Final = "memory-"
 DISK: Final = "disk-"
 _NEW: Final = ".new-"
 _LOCK: Final = "lock"
+_UNLOCKED: Final = "lock-to-be"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _ABANDONED: Final = 60.0
 """Seconds after which a folder without a lock is nobody's: it is locked as soon as it is made."""
@@ -53,8 +54,9 @@ def new_folder(store: Path, name: str) -> Iterator[Path]:
         folder = store / f"{_NEW}{name}-{secrets.token_hex(8)}"
         folder.mkdir(mode=0o700)
         try:
-            with open(folder / _LOCK, "wb") as lock:
+            with open(folder / _UNLOCKED, "wb") as lock:
                 lock_file(lock.fileno(), shared=False)
+                os.rename(folder / _UNLOCKED, folder / _LOCK)  # nobody finds a lock that is not held yet
                 yield folder
                 _settle(folder)
                 _check_free(place)
