@@ -175,6 +175,23 @@ def test_input_that_comes_with_the_request(engine, docker, image, name, size):
         sender.join()
 
 
+def test_input_that_comes_with_the_request_of_an_exec(engine, docker, image, name):
+    if engine.name == "dockerd":
+        pytest.skip("dockerd forgets what it has read of it")
+    docker("run", "-d", "--name", name, image, "sleep", "60")
+    wanted = {"AttachStdin": True, "AttachStdout": True, "Cmd": ["cat"]}
+    key = json.loads(call(engine, "POST", f"/containers/{name}/exec", wanted)[2])["Id"]
+    body = b"{}"
+    lines = [f"POST /v1.42/exec/{key}/start HTTP/1.1", "Host: docker", "Connection: Upgrade", "Upgrade: tcp"]
+    lines += ["Content-Type: application/json", f"Content-Length: {len(body)}", "", ""]
+    with connected(engine) as stream:
+        stream.sendall("\r\n".join(lines).encode() + body + b"early\n")
+        assert head(stream)[0] == 101
+        stream.sendall(b"late\n")
+        stream.shutdown(socket.SHUT_WR)
+        assert frames(stream)[1] == b"early\nlate\n"
+
+
 def test_attach_with_what_was_said_before(engine, docker, image, name):
     key = docker("run", "-d", "-i", "--name", name, image, "sh", "-c", "echo early; cat").text
     until(lambda: docker("logs", name).text == "early")

@@ -15,7 +15,7 @@ from support.engines.engine import ENGINES, Engine, remove, short_home
 from support.engines.rootfs import layer
 from support.fake_registry import Handler, make_image, serving
 
-SOON = {"gasang": 5.0, "dockerd": 30.0}
+SOON = {"gasang": 15.0, "dockerd": 30.0}
 """Seconds in which a daemon stops, dockerd with its containers; what it is in the middle of would take much longer."""
 
 
@@ -28,6 +28,7 @@ def own(engine: Engine, base: bytes, tmp_path: Path) -> Iterator[tuple[Engine, D
     client = Docker(made, tmp_path / "config")
     try:
         client("import", "--change", "ENV PATH=/bin", "-", "own", typed=base)
+        client("run", "--rm", "own", "true")  # what a daemon makes ready for the first one, it has made then
         yield made, client
     finally:
         client.close()
