@@ -17,7 +17,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from gasang.core.errors import OutOfSpaceError, UnsupportedError
-from gasang.host.files import data_runs
+from gasang.host.holes import data_runs
 
 _LARGE = 1 << 18
 """Bytes from which it pays to have the host do the copying."""

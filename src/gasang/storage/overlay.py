@@ -23,7 +23,8 @@ from typing import IO
 
 from gasang.core.errors import BadInputError, PermissionDeniedError, StateError
 from gasang.core.protocols import Block
-from gasang.host.files import data_runs, lock_file, open_file, punch_hole, read_at, sync, write_at
+from gasang.host.files import lock_file, open_file, read_at, sync, write_at
+from gasang.host.holes import data_runs, punch_hole
 from gasang.storage.bounds import check_range
 
 CLUSTER = 4096

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Self
 
 from gasang.core.errors import BadInputError, NotFoundError, PermissionDeniedError, StateError
-from gasang.host.files import data_runs, lock_file, open_file, punch_hole, read_at, sync, write_at
+from gasang.host.files import lock_file, open_file, read_at, sync, write_at
+from gasang.host.holes import data_runs, punch_hole
 from gasang.storage.bounds import check_range
 
 SECTOR = 512

@@ -17,7 +17,8 @@ from typing import IO, Final
 from gasang.core.errors import BadInputError, NotFoundError, UnsupportedError
 from gasang.core.protocols import Block
 from gasang.devices.virtio.block import VirtioBlock
-from gasang.host.files import data_runs, open_file, read_at, write_at
+from gasang.host.files import open_file, read_at, write_at
+from gasang.host.holes import data_runs
 from gasang.kinds.vm.snapshot.document import AGAIN, DiskRecord
 from gasang.kinds.vm.snapshot.folder import DISK, DOCUMENT
 from gasang.storage.overlay import Overlay

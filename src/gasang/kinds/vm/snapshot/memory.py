@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gasang.core.errors import BadInputError
-from gasang.host.files import data_runs, open_file, punch_hole, read_at, write_at
+from gasang.host.files import open_file, read_at, write_at
+from gasang.host.holes import data_runs, punch_hole
 from gasang.host.memory import FileRun, LazyMemory
 from gasang.kinds.vm.snapshot.document import AGAIN
 from gasang.kinds.vm.snapshot.index import CHUNK, Index, Place, digest_of, runs
