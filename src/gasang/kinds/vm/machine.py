@@ -67,7 +67,8 @@ class VirtualMachine:
         """What the next snapshot shares its unchanged parts with."""
         self.is_restored = False
         self._begin: Callable[[], None] = self._boot
-        self._workers = tuple(parts.workers)
+        self.workers = tuple(parts.workers)
+        """What does the devices' slow work."""
         self._beside: list[threading.Thread] = []
         self._still = threading.RLock()
         """Held by who needs the machine to stand still for a while, so that nobody lets it go on meanwhile."""
@@ -140,13 +141,13 @@ class VirtualMachine:
             if self.ended.is_set():
                 raise StateError("machine", "it has ended", "start another")
             self.machine.pause()
-            for worker in self._workers:
+            for worker in self.workers:
                 worker.hold()
 
     def resume(self) -> None:
         """Go on as if nothing had been, behind a snapshot or a fork under way. Raises StateError where it is not paused."""
         with self._still:
-            for worker in self._workers:
+            for worker in self.workers:
                 worker.release()
             self.machine.resume()
 
@@ -209,7 +210,7 @@ class VirtualMachine:
             if isinstance(transport.device, Renewable):
                 transport.device.renew()
         self.board.rtc.renew()
-        for worker in self._workers:
+        for worker in self.workers:
             worker.renew()
         self.become(identity)
         self._begin = self.machine.revive
