@@ -33,7 +33,8 @@ from gasang.storage.raw import Raw
 
 LAYERS: Final = "disk"
 """The folder of a machine's own layers, in the machine's."""
-_FILES: Final = "boot.json"
+FILES: Final = "boot.json"
+"""Which files a machine was booted from, in the machine's folder."""
 DEFAULT_HOSTNAME: Final = GuestSettings().hostname
 
 
@@ -93,7 +94,7 @@ def _image(birth: Birth) -> int:
 
 def _boot_files(birth: Birth) -> BootFiles:
     """Those that the machine has booted from before, or those of its image. Raises what `boot_files` raises."""
-    note = birth.folder / _FILES
+    note = birth.folder / FILES
     if note.exists():
         kept = _noted(note)
         if all(path.exists() for path in (kept.kernel, kept.initrd, kept.disk)):
