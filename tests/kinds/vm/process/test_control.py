@@ -101,7 +101,7 @@ def test_an_error_of_the_host_is_told(server: Path) -> None:
 
 
 def test_a_verb_that_there_is_not_is_refused_by_name(server: Path) -> None:
-    with pytest.raises(UsageError, match="'dance'.*use one of echo, refuse"):
+    with pytest.raises(UsageError, match=r"'dance'.*use one of echo, refuse"):
         ask(server, "dance")
 
 

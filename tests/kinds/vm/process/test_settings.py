@@ -62,7 +62,13 @@ def test_a_damaged_file_is_told(tmp_path: Path, content: bytes) -> None:
 @given(
     document=st.dictionaries(
         st.sampled_from([*WHOLE, "kernel", "initrd", "append", "stdin", "snapshot", "odd"]),
-        st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5), st.lists(st.one_of(st.text(max_size=3), st.integers()), max_size=3)),
+        st.one_of(
+            st.none(),
+            st.booleans(),
+            st.integers(),
+            st.text(max_size=5),
+            st.lists(st.one_of(st.text(max_size=3), st.integers()), max_size=3),
+        ),
         max_size=5,
     )
 )
