@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from gasang.api.client import Client, path_of
 from gasang.native.cache import default_directory
 from support.engines.verbs import IMAGE, Gasang, serving
+from support.seat import Seat
 from support.supervised import eventually
 from support.talking import talking
 
@@ -32,35 +32,6 @@ def gasang() -> Iterator[Gasang]:
             yield command
 
 
-class Seat:
-    """Somebody at a machine's console."""
-
-    def __init__(self, gasang: Gasang, name: str) -> None:
-        self._answer = Client(os.fspath(gasang.home / "run" / "docker.sock")).upgrade(
-            path_of("containers", name, "attach"), {"stream": 1, "stdin": 1, "stdout": 1}
-        )
-        self.socket, self._held = self._answer.take_over()
-        self.socket.settimeout(30)
-
-    def line(self) -> bytes:
-        """What the guest says next."""
-        while b"\n" not in self._held:
-            part = self.socket.recv(4096)
-            assert part, self._held
-            self._held += part
-        found, _, self._held = self._held.partition(b"\n")
-        return found.strip(b"\r")
-
-    def type(self, key: bytes) -> bytes:
-        """What it says to a key."""
-        self.socket.sendall(key)
-        return self.line()
-
-    def close(self) -> None:
-        """Leave."""
-        self.socket.close()
-
-
 class Room:
     """A machine, and seats at it and its twins."""
 
@@ -69,7 +40,7 @@ class Room:
         self.seats: list[Seat] = []
 
     def seat(self, name: str = "web") -> Seat:
-        made = Seat(self.gasang, name)
+        made = Seat(self.gasang.home, name)
         self.seats.append(made)
         return made
 

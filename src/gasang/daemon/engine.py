@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from gasang.daemon.containers.container_ways import ContainerWays
 from gasang.daemon.containers.control import GroupControl
 from gasang.daemon.containers.execs import Execs
 from gasang.daemon.containers.files import ContainerFiles
@@ -14,7 +15,6 @@ from gasang.daemon.containers.names import new_id
 from gasang.daemon.containers.record import CONTAINER, VM, Container
 from gasang.daemon.containers.supervised import SupervisedRuntime
 from gasang.daemon.containers.users import Users
-from gasang.daemon.containers.ways import ContainerWays
 from gasang.daemon.events import Events
 from gasang.daemon.folders import Folders
 from gasang.daemon.images import DaemonImages
