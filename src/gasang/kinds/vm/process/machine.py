@@ -169,9 +169,11 @@ class MachineProcess:
             run(vm, self.console)
             code = code_of(vm, self.control) if self.console.left is None else SIGNALLED + self.console.left
         except (GasangError, OSError) as error:
-            print(f"gasang: {error}", file=sys.stderr, flush=True)
-            with suppress(OSError):
-                telling.sendall(FAILED + str(error).encode("utf-8", "backslashreplace")[:2000])
+            sentence = str(error).encode("utf-8", "backslashreplace")[:2000]
+            if telling.fileno() >= 0:  # until then the streams may be the parent's
+                telling.sendall(FAILED + sentence)
+            else:
+                self.console.write_error(b"gasang: " + sentence + b"\n")
         finally:
             _put_down(vm)
             if self._server is not None:
