@@ -38,6 +38,11 @@ class SupervisedConsole:
         self._begin()
 
     def _begin(self) -> None:
+        if self._tty:
+            import termios
+            import tty
+
+            tty.setraw(0, termios.TCSANOW)  # what has been typed already is the guest's
         self._lock = threading.Lock()
         self._wake, wakes = os.pipe()
         os.set_blocking(wakes, False)
@@ -90,10 +95,6 @@ class SupervisedConsole:
     def on_input(self, callback: Callable[[bytes], None]) -> None:
         """Call `callback` with what is typed; b"" once when the input has ended."""
         self._typed = callback
-        if self._tty:
-            import tty
-
-            tty.setraw(0)
         if not self._reads_input:
             callback(b"")
             return
