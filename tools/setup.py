@@ -43,6 +43,7 @@ TEST = (
     "qemu-user-static",
     "skopeo",
     "sqv",
+    "uidmap",
     "zsh",
 )
 BENCH = (*TEST, "docker.io", "runc")

@@ -1,7 +1,8 @@
-"""Constants for processes on Linux: prctl(2), capabilities(7), rlimits, pidfd and ioctl numbers used between clone3 and execve."""
+"""Processes on Linux: prctl(2), capabilities(7), rlimits, pidfd and ioctl numbers used between clone3 and execve; when one was started."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 PR_SET_PDEATHSIG: Final = 1
@@ -50,3 +51,13 @@ CLOSE_RANGE_CLOEXEC: Final = 4
 WNOHANG: Final = 1
 WEXITED: Final = 4
 P_PIDFD: Final = 3
+
+
+def start_of(pid: int) -> int | None:
+    """When a process started, in ticks since the host's start; None if it has ended (also if nobody has asked for its exit code yet)."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = text[text.rindex(")") + 2 :].split()
+    return None if fields[0] in "ZX" else int(fields[19])

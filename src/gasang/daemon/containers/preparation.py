@@ -11,9 +11,11 @@ from gasang.core.errors import StateError, UsageError
 from gasang.daemon.containers import oci
 from gasang.daemon.containers.process import Launch
 from gasang.daemon.containers.record import Container
-from gasang.daemon.containers.user import identify
+from gasang.daemon.containers.user import fitting, identify
 from gasang.daemon.containers.users import Mapped
 from gasang.daemon.services import Services, host_devices
+from gasang.host.namespaces import elsewhere
+from gasang.host.users import numbers
 from gasang.kinds.container.init import init_file
 
 SIZES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -85,7 +87,7 @@ class Preparation:
         layers = self._services.layers
         wanted = config["User"] if user is None else user
         passwd, group = (layers.text(container, f"etc/{name}") for name in ("passwd", "group"))
-        identity = identify(wanted, passwd, group, host["GroupAdd"] or [])
+        identity = fitting(identify(wanted, passwd, group, host["GroupAdd"] or []))
         folder = self._services.folders.container(self._services.networks.owner(container))
         return oci.Surroundings(
             uid=identity.uid,
@@ -99,6 +101,8 @@ class Preparation:
             host_devices=host_devices() if host["Privileged"] else (),
             hostname=config["Hostname"] if host["UTSMode"] != "host" else "",
             users=users,
+            is_rootless=self._services.users.is_rootless,
+            groups_known=sum(map(len, numbers("gid"))),
         )
 
     def _namespaces(self, container: Container) -> dict[str, str]:
@@ -112,10 +116,19 @@ class Preparation:
                 other = self._services.find(mode.removeprefix("container:"))
                 if not other.status.alive:
                     raise StateError(f"{kind} namespace of {container.subject}", f"container {other.name} is not running", "start it first")
-                result[kind] = f"/proc/{other.status.pid}/ns/{kind}"
+                result[kind] = self._shared(other, kind)
             elif mode not in ("", "private", "shareable", "none"):
                 raise UsageError(f"{kind} mode {mode[:40]!r}", "there is none of this name", "use host or container:NAME")
         return result
+
+    def _shared(self, other: Container, kind: str) -> str:
+        """The path of another container's namespace, "" where it is the host's, which only the host's root may join."""
+        if not self._services.users.is_rootless:
+            return f"/proc/{other.status.pid}/ns/{kind}"
+        try:
+            return elsewhere(other.status.pid, kind)
+        except FileNotFoundError:
+            raise StateError(f"{kind} namespace of container {other.name}", "it has just ended", "start it again") from None
 
     def _check_source(self, container: Container, kind: str, source: Path, mode: str) -> None:
         """A bind whose source is not there is made where it came as -v, as Docker does; refused where it came as --mount."""
