@@ -59,7 +59,7 @@ def host_devices() -> tuple[dict[str, Any], ...]:
             path = os.path.join(parent, name)
             node = os.lstat(path)
             kind = "c" if stat.S_ISCHR(node.st_mode) else "b" if stat.S_ISBLK(node.st_mode) else ""
-            if kind and path != "/dev/console":
+            if kind and path not in ("/dev/console", "/dev/ptmx"):  # the container has its own
                 entry = {"path": path, "type": kind, "major": os.major(node.st_rdev), "minor": os.minor(node.st_rdev)}
                 found.append({**entry, "fileMode": stat.S_IMODE(node.st_mode), "uid": node.st_uid, "gid": node.st_gid})
     return tuple(found)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from gasang.host.processes import start_of
 from support.engines.client import Docker, until
 from support.engines.engine import EngineError, remove, short_home
 from support.engines.registry import Registry
@@ -308,7 +309,7 @@ def test_nothing_is_left(docker, engine, image):
     engine.stop()
     try:
         assert processes_of(USER) == []
-        assert not Path(f"/proc/{held}").exists()
+        assert start_of(held) is None
         assert not (engine.runtime / "gasang/keeper").exists()
         assert Path("/proc/self/mountinfo").read_text() == mounts
     finally:

@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from gasang.host.processes import start_of
 from support.engines.engine import ROOT, Engine, dies_with_us
 
 USER = 4242
@@ -102,11 +103,11 @@ def _closed(path: Path) -> Path | None:
 
 
 def processes_of(user: int) -> list[int]:
-    """Those of a user."""
+    """Those of a user that have not ended (who has may wait to be buried)."""
     found = []
-    for entry in os.listdir("/proc"):
+    for entry in filter(str.isdecimal, os.listdir("/proc")):
         try:
-            if entry.isdecimal() and os.stat(f"/proc/{entry}").st_uid == user:
+            if os.stat(f"/proc/{entry}").st_uid == user and start_of(int(entry)) is not None:
                 found.append(int(entry))
         except FileNotFoundError:
             continue

@@ -334,8 +334,9 @@ def _mounts(container: Container, around: Surroundings) -> list[dict[str, Any]]:
         {"destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": terminals},
         _kernels("/sys", "sysfs", sys_options, shown=not own_network),
         {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": sys_options},
-        _kernels("/dev/mqueue", "mqueue", plain, shown=around.is_rootless and around.namespaces.get("ipc") == ""),
     ]
+    if not (around.is_rootless and around.namespaces.get("ipc") == ""):  # else the host's message queues, which only its root mounts
+        result.append({"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": plain})
     shift = ["idmap"] if around.users else []
     if host["IpcMode"] != "none" and not _covered(container, "/dev/shm"):  # noqa: S108  the container's own
         source = {"destination": "/dev/shm", "type": "tmpfs", "source": "shm"}  # noqa: S108
