@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gasang.core.errors import GasangError
+from gasang.core.errors import GasangError, StateError
 from gasang.daemon.folders import Folders
 from gasang.daemon.registries import settings_folder
 from gasang.images.origin import Origin
@@ -50,8 +50,8 @@ async def serve(
 
     try:
         engine = Engine(folders, read_registries(settings), origin, read_users(settings), rootless)
-    except GasangError:
-        if rootless is not None:
+    except (GasangError, OSError) as error:
+        if rootless is not None and not isinstance(error, StateError):  # then another daemon has the state, and these namespaces
             rootless.give_up()
         raise
     stopping = asyncio.Event()

@@ -55,9 +55,20 @@ P_PIDFD: Final = 3
 
 def start_of(pid: int) -> int | None:
     """When a process started, in ticks since the host's start; None if it has ended (also if nobody has asked for its exit code yet)."""
+    fields = _fields(pid)
+    return None if not fields or fields[0] in "ZX" else int(fields[19])
+
+
+def parent_of(pid: int) -> int:
+    """The process id of a process's parent; 0 if it has ended, or nobody is."""
+    fields = _fields(pid)
+    return int(fields[1]) if fields else 0
+
+
+def _fields(pid: int) -> list[str]:
+    """What /proc/PID/stat says behind the name, from the state on; nothing of a process that is gone."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
-        return None
-    fields = text[text.rindex(")") + 2 :].split()
-    return None if fields[0] in "ZX" else int(fields[19])
+        return []
+    return text[text.rindex(")") + 2 :].split()

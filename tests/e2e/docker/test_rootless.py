@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -280,6 +281,44 @@ def test_networks(docker, image, box, fresh):
     docker("rm", "-f", one, other, host)
 
 
+def answer_names(server, address):
+    """Answer one question for an IPv4 address (RFC 1035, section 4)."""
+    with contextlib.suppress(OSError):
+        question, asker = server.recvfrom(512)
+        record = b"\xc0\x0c\0\1\0\1\0\0\0\x05\0\4" + socket.inet_aton(address)
+        end = question.index(b"\0", 12) + 5
+        server.sendto(question[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + question[12:end] + record, asker)
+
+
+def test_names_of_the_outside_are_asked_from_the_host(docker, image):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.53", 53))
+        server.settimeout(10)
+        asked = threading.Thread(target=answer_names, args=(server, "192.0.2.7"))
+        asked.start()
+        done = docker("run", "--rm", "--dns", "127.0.0.53", image, "sh", "-c", "cat /etc/resolv.conf; nslookup -type=a outside.example")
+        asked.join()
+    assert "nameserver 127.0.0.11" in done.lines[0]
+    assert "192.0.2.7" in done.text
+
+
+def test_published_datagrams_and_the_other_family(docker, image, name):
+    serve = "while true; do echo hello | nc -l -p 80; done & while true; do nc -u -l -p 90 -e cat; done"
+    docker("run", "-d", "--name", name, "-p", "18083:80", "-p", "18084:90/udp", image, "sh", "-c", serve)
+
+    def echoed():
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(0.5)
+            client.sendto(b"echo", ("127.0.0.1", 18084))
+            with contextlib.suppress(OSError):
+                return client.recv(10)
+        return b""
+
+    assert until(echoed) == b"echo"
+    with socket.create_connection(("::1", 18083), 5) as client:
+        assert client.recv(10) == b"hello\n"
+
+
 def test_the_next_daemon_takes_over(docker, engine, image, box):
     serving, ending = box(), box()
     text = "while true; do echo hello | nc -l -p 80; done"
@@ -303,6 +342,26 @@ def test_the_next_daemon_takes_over(docker, engine, image, box):
     docker("rm", "-f", serving, ending)
 
 
+def test_a_second_daemon_is_refused(engine):
+    held = keeper(engine)
+    said = as_user(engine, "daemon", "run", code=4, output="stderr")
+    assert "another daemon" in said or "in use" in said, said
+    assert keeper(engine) == held
+    assert start_of(held) is not None
+
+
+def test_a_keeper_that_was_killed(docker, engine, running):
+    os.kill(keeper(engine), signal.SIGKILL)
+    docker("exec", running, "true")
+    engine.kill()
+    engine.start()
+    assert docker.format(running, "{{.State.Status}}") == "running"
+    docker("stop", "-t", "0", running)
+    assert docker.format(running, "{{.State.ExitCode}}") == "137"
+    docker("start", running)
+    docker("exec", running, "true")
+
+
 def test_nothing_is_left(docker, engine, image):
     docker("run", "--rm", "-p", "18082:80", image, "true")
     held, mounts = keeper(engine), Path("/proc/self/mountinfo").read_text()
@@ -318,14 +377,14 @@ def test_nothing_is_left(docker, engine, image):
     docker("run", "--rm", image, "true")
 
 
-def as_user(engine, *words, code=0):
+def as_user(engine, *words, code=0, output="stdout"):
     """The command of gasang itself, typed by that user; what it prints."""
     command = (*engine.command[:-1], *words)
     environment = {**os.environ, **engine.environment}
     given = {"env": environment, "stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "timeout": 60}
     done = subprocess.run(command, preexec_fn=engine.become, check=False, **given)
     assert done.returncode == code, done.stderr
-    return done.stdout
+    return getattr(done, output)
 
 
 def test_the_users_own_command(docker, engine, image):
@@ -350,6 +409,20 @@ def refusal(home: Path, compiled: Path, **environment: str) -> str:
         engine.start()
     assert not (engine.runtime / "gasang/keeper").exists()
     return str(caught.value)
+
+
+def test_settings_that_cannot_be_are_refused(compiled, engine):
+    if not engine.ranges:
+        pytest.skip("once is enough")
+    home = short_home("no")
+    try:
+        (home / "config/gasang").mkdir(parents=True)
+        (home / "config/gasang/daemon.json").write_text('{"userns-remap": "root"}')
+        said = refusal(home, compiled, XDG_CONFIG_HOME=str(home / "config"))
+        assert "userns-remap" in said
+        assert until(lambda: len(processes_of(USER)) == 2)  # the engine's own daemon and keeper
+    finally:
+        remove(home)
 
 
 def test_what_cannot_be_is_refused(compiled, engine):

@@ -20,9 +20,10 @@ from gasang.core.errors import GasangError, PermissionDeniedError, UnsupportedEr
 from gasang.daemon.folders import Folders
 from gasang.daemon.rootless.keeper import Beginning, Keeper, find
 from gasang.daemon.rootless.mapping import map_users
+from gasang.daemon.rootless.survivors import survivor
 from gasang.host import users
 from gasang.host.namespaces import CLONE_NEWNS, CLONE_NEWUSER
-from gasang.images.content.locks import is_free, locked
+from gasang.images.content.locks import locked
 
 _SUBJECT: Final = "containers without root"
 _MOST: Final = Path("/proc/sys/user/max_user_namespaces")
@@ -48,8 +49,8 @@ class Rootless:
             self.keeper.end(self.folders.run)
 
     def give_up(self) -> None:
-        """The daemon did not start: what was made for it goes, unless another daemon uses it already."""
-        if self.is_new and is_free(self.folders.state / "lock"):
+        """The daemon did not start, and no other has: what was made for it goes."""
+        if self.is_new:
             self.leave(in_use=False)
 
 
@@ -62,10 +63,14 @@ def enter(folders: Folders) -> Rootless:
     _own(folders.run)
     with locked(folders.run / "keeper.lock"):
         found = find(folders.run)
-        keeper = found or _made(folders.run)
-    _join(keeper)
+        left = None if found else survivor(folders)
+        if left is not None:
+            keeper = _renewed(folders.run, left)
+        else:
+            keeper = found or _made(folders.run)
+            _join(keeper.descriptor)
     users.forget()
-    return Rootless(keeper, keeper.namespace("net"), found is None, folders)
+    return Rootless(keeper, keeper.namespace("net"), found is None and left is None, folders)
 
 
 def _home() -> str:
@@ -108,6 +113,17 @@ def _made(folder: Path) -> Keeper:
     return beginning.confirm(folder)
 
 
+def _renewed(folder: Path, left: int) -> Keeper:
+    """Another keeper for the namespaces of a process that is left in them; their network has gone with the one that was killed."""
+    try:
+        _join(left)
+        return Beginning(within=True).confirm(folder)
+    except OSError as error:
+        raise _refused(error) from error
+    finally:
+        os.close(left)
+
+
 def _refused(error: OSError) -> UnsupportedError:
     """Why the kernel gives no namespaces, and who could change that."""
     for path, (value, change) in _SWITCHES.items():
@@ -121,11 +137,12 @@ def _refused(error: OSError) -> UnsupportedError:
     return UnsupportedError(_SUBJECT, f"the host gives this user no namespaces ({error.strerror})", "have root allow it, or run it as root")
 
 
-def _join(keeper: Keeper) -> None:
+def _join(process: int) -> None:
+    """Enter the namespaces of the process of a pidfd."""
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.setns(keeper.descriptor, CLONE_NEWUSER | CLONE_NEWNS):
+    if libc.setns(process, CLONE_NEWUSER | CLONE_NEWNS):
         cause = f"they cannot be entered ({os.strerror(ctypes.get_errno())})"
-        raise PermissionDeniedError(f"namespaces of process {keeper.pid}", cause, "end that process, and start the daemon again")
+        raise PermissionDeniedError("namespaces of a former daemon", cause, "end what it has left, and start the daemon again")
 
 
 def _text(path: Path) -> str:

@@ -78,12 +78,12 @@ def find(folder: Path) -> Keeper | None:
 class Beginning:
     """A keeper that has made its namespaces and waits: nobody is mapped into them yet. Without `confirm` it ends."""
 
-    def __init__(self) -> None:
-        """Start it. Raises OSError where the kernel gives no such namespaces."""
+    def __init__(self, *, within: bool = False) -> None:
+        """Start it; `within`: we are in the namespaces of users and mounts already. Raises OSError where the kernel gives none."""
         told, tell = os.pipe()
         hear, self._say = os.pipe()
         try:
-            self.pid = _spawn(tell, hear)
+            self.pid = _spawn(tell, hear, ["within"] if within else [])
         except OSError:
             os.close(self._say)
             raise
@@ -126,14 +126,14 @@ def keeper_program() -> bytes:
     return kept_program("keeper", _SOURCES, _entry)
 
 
-def _spawn(tell: int, hear: int) -> int:
+def _spawn(tell: int, hear: int, words: list[str]) -> int:
     image = sealed_program("gasang-keeper", keeper_program())
     wanted = {program.TELL: tell, program.HEAR: hear}
     moved = {number: fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, FREE) for number, source in wanted.items()}
     actions: list[Any] = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
     actions += [(os.POSIX_SPAWN_DUP2, source, number) for number, source in moved.items()]
     try:  # in a session of its own: Ctrl-C is the daemon's, not the keeper's
-        return os.posix_spawn(f"/proc/self/fd/{image}", ["gasang-keeper"], {}, file_actions=actions, setsid=True)
+        return os.posix_spawn(f"/proc/self/fd/{image}", ["gasang-keeper", *words], {}, file_actions=actions, setsid=True)
     finally:
         for descriptor in (image, *moved.values()):
             os.close(descriptor)

@@ -2,7 +2,7 @@
 
 It is asked to make them before anybody is in them, because only from outside can users be mapped into them (newuidmap(1)). What it is
 given: a pipe to tell how that went, an error number in 8 bytes, and one to be let go on by a byte. Where that ends without one, whoever
-started it is gone, and so is it.
+started it is gone, and so is it. One more word says that it is in the others already, and makes the network alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ HEAR: Final = 4
 @native
 def keep(stack: ptr[u64]) -> i32:
     """The program."""
-    result = syscall(NR_UNSHARE, MADE)
+    flags: u64 = MADE
+    if stack[0] > 1:
+        flags = CLONE_NEWNET
+    result = syscall(NR_UNSHARE, flags)
     stack[0] = u64(0 - result)  # its arguments are nothing it needs
     syscall(NR_WRITE, TELL, u64(stack), 8)
     syscall(NR_CLOSE, TELL)
