@@ -20,6 +20,7 @@ import pytest
 
 from gasang.host.processes import start_of
 from support.engines.client import Docker, until
+from support.engines.echo import ECHO
 from support.engines.engine import EngineError, remove, short_home
 from support.engines.registry import Registry
 from support.engines.rootfs import Image, layer
@@ -303,18 +304,15 @@ def test_names_of_the_outside_are_asked_from_the_host(docker, image):
 
 
 def test_published_datagrams_and_the_other_family(docker, image, name):
-    serve = "while true; do echo hello | nc -l -p 80; done & while true; do nc -u -l -p 90 -e cat; done"
+    serve = "while true; do echo hello | nc -l -p 80; done"
     docker("run", "-d", "--name", name, "-p", "18083:80", "-p", "18084:90/udp", image, "sh", "-c", serve)
-
-    def echoed():
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.settimeout(0.5)
-            client.sendto(b"echo", ("127.0.0.1", 18084))
-            with contextlib.suppress(OSError):
-                return client.recv(10)
-        return b""
-
-    assert until(echoed) == b"echo"
+    until(lambda: answer(18083))
+    command = (sys.executable, "-c", ECHO, docker.format(name, "{{.State.Pid}}"), "90")
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as server, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        assert server.stdout.readline() == b"ready\n"
+        client.settimeout(10)
+        client.sendto(b"hello", ("127.0.0.1", 18084))
+        assert client.recv(10) == b"HELLO"
     with socket.create_connection(("::1", 18083), 5) as client:
         assert client.recv(10) == b"hello\n"
 
@@ -401,9 +399,9 @@ def test_the_users_own_command(docker, engine, image):
         engine.start()
 
 
-def refusal(home: Path, compiled: Path, **environment: str) -> str:
-    """What the daemon of a user with ranges says instead of starting."""
-    engine = users_gasang(home, compiled, ranges=True)
+def refusal(home: Path, compiled: Path, *, ranges: bool, **environment: str) -> str:
+    """What the daemon of a user says instead of starting."""
+    engine = users_gasang(home, compiled, ranges=ranges)
     engine.environment |= environment
     with pytest.raises(EngineError) as caught:
         engine.start()
@@ -412,13 +410,11 @@ def refusal(home: Path, compiled: Path, **environment: str) -> str:
 
 
 def test_settings_that_cannot_be_are_refused(compiled, engine):
-    if not engine.ranges:
-        pytest.skip("once is enough")
     home = short_home("no")
     try:
         (home / "config/gasang").mkdir(parents=True)
         (home / "config/gasang/daemon.json").write_text('{"userns-remap": "root"}')
-        said = refusal(home, compiled, XDG_CONFIG_HOME=str(home / "config"))
+        said = refusal(home, compiled, ranges=engine.ranges, XDG_CONFIG_HOME=str(home / "config"))
         assert "userns-remap" in said
         assert until(lambda: len(processes_of(USER)) == 2)  # the engine's own daemon and keeper
     finally:
@@ -426,21 +422,20 @@ def test_settings_that_cannot_be_are_refused(compiled, engine):
 
 
 def test_what_cannot_be_is_refused(compiled, engine):
-    if not engine.ranges:
-        pytest.skip("once is enough")
     home = short_home("no")
     try:
         (theirs := home / "theirs").mkdir(mode=0o755)
-        said = refusal(home, compiled, XDG_RUNTIME_DIR=str(theirs))
+        said = refusal(home, compiled, ranges=engine.ranges, XDG_RUNTIME_DIR=str(theirs))
         assert re.search(r"folder .*/theirs: it is not this user's alone; XDG_RUNTIME_DIR names it", said)
     finally:
         remove(home)
     home = short_home("no")
     try:
         (tools := home / "tools").mkdir(mode=0o755)
-        (tools / "newuidmap").write_text("#!/bin/sh\necho 'newuidmap: no such range' >&2\nexit 1\n")
-        (tools / "newuidmap").chmod(0o755)
-        said = refusal(home, compiled, PATH=f"{tools}:/usr/bin:/bin")
+        for tool in ("newuidmap", "newgidmap"):
+            (tools / tool).write_text(f"#!/bin/sh\necho '{tool}: no such range' >&2\nexit 1\n")
+            (tools / tool).chmod(0o755)
+        said = refusal(home, compiled, ranges=True, PATH=f"{tools}:/usr/bin:/bin")
         assert "newuidmap: it does not map this user's ranges (newuidmap: no such range); see that it is installed" in said
     finally:
         remove(home)
