@@ -1,6 +1,7 @@
 # Every target sets up what it needs and says so; where all is present that takes a moment and no network.
 #   make demo     boot Debian, and run a container           make test     all checks and tests
 #   make lint     ruff, mypy, the order of the rooms         make bench    side by side with QEMU
+#   make test-kvm  our machines on a real KVM, inside QEMU: the last part of make test
 #   make conformance [COUNT=10000000] [SEED=N]               random programs on our processor and on Spike, in lock-step
 #   make acceptance  the docker client against our daemon, expectations taken from dockerd
 #   make clean    forget the virtual environment and caches  PYTHON=python3.12 chooses another Python
@@ -9,7 +10,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
 BIN := .venv/bin
 COUNT ?= 10000000
 
-.PHONY: demo test acceptance lint bench conformance clean setup-demo setup-test setup-bench
+.PHONY: demo test test-kvm acceptance lint bench conformance clean setup-demo setup-test setup-bench
 
 demo: setup-demo
 	@echo "Booting Debian in a machine made of Python, to run tools/demo-inside.sh there"
@@ -18,9 +19,15 @@ demo: setup-demo
 
 test: lint
 	@echo "pytest …"
-	@$(BIN)/python -m pytest -q --ignore=tests/e2e/docker
+	@$(BIN)/python -m pytest -q --ignore=tests/e2e/docker --ignore=tests/nested
 	@echo "pytest tests/e2e/docker …"
 	@$(BIN)/python -m pytest -q tests/e2e/docker
+	@echo "pytest tests/nested …"
+	@$(BIN)/python -m pytest -q tests/nested
+
+# On a KVM that is real wherever this runs: AMD-V as QEMU's TCG has it. What it boots is fetched once.
+test-kvm: setup-test
+	@$(BIN)/python -m pytest -q tests/nested
 
 # Takes a network namespace for itself, so it is a run of its own; needs root and a docker client.
 acceptance: setup-test

@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 from bench import figures, peers, readme
 from bench.figures import Figure, Target
 
+from gasang.host.syscalls import number
 from gasang.kinds.container.supervisor.launch import Supervisor
 from gasang.kinds.container.supervisor.logs import LogReader
 from gasang.kinds.container.supervisor.settings import Settings
@@ -140,14 +141,23 @@ def plain_start() -> float:
     return taken
 
 
+def rests(process: int) -> None:
+    """Wait until a supervisor waits without a limit: what it needed for the start has been given back then, and no event tells of it."""
+    while True:
+        call, *arguments = Path(f"/proc/{process}/syscall").read_text().split()
+        if call == str(number("ppoll")) and int(arguments[2], 16) == 0:
+            return
+        time.sleep(0.01)
+
+
 def memory(count: int) -> float:
     """Kilobytes of an idle supervisor's own share (PSS) among `count`."""
     folders = [fresh() for _ in range(count)]
     plan = plan_of("/bin/sleep", "1000")
-    made = [Supervisor.launch(Settings(log="log", start_at_once=True, ephemeral=True), plan, folder) for folder in folders]
+    made = [Supervisor.launch(Settings(log="log", ephemeral=True), plan, folder) for folder in folders]
     for one in made:
-        one.status()
-    time.sleep(1.5)
+        one.start()
+    rests(made[0].process or 0)
     text = Path(f"/proc/{made[0].process}/smaps_rollup").read_text()
     for one, folder in zip(made, folders, strict=True):
         os.kill(one.process or 0, signal.SIGKILL)

@@ -40,6 +40,7 @@ TEST = (
     "linux-libc-dev",
     "nftables",
     "qemu-system-misc",
+    "qemu-system-x86",
     "qemu-user-static",
     "skopeo",
     "sqv",

@@ -33,7 +33,10 @@ def test_a_page_without_the_place_is_left_alone(tmp_path: Path) -> None:
     assert page.read_text() == "# Words\n"
 
 
-@pytest.mark.parametrize("program", [f"bench/{name}.py" for name in ("vm", "containers", "oci", "pull", "supervisor", "network")])
+PROGRAMS = [f"bench/{name}.py" for name in ("vm", "containers", "oci", "pull", "supervisor", "network", "kvm", "snapshot")]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_the_page_in_the_tree_has_the_places(program: str) -> None:
     """Both marks, in order."""
     text = readme.README.read_text()

@@ -13,6 +13,7 @@ from gasang.core.errors import BadInputError
 from gasang.core.protocols import MmioDevice
 from gasang.devices.table import DEVICES, VIRTIO_DEVICES
 from gasang.devices.virtio.console import VirtioConsole
+from gasang.devices.virtio.vsock_packet import HOST, STREAM, Operation, Packet
 from support.board_parts import FakeMemory
 from support.device_makers import MAKERS, VIRTIO_MAKERS, Surroundings
 from support.virtio_driver import Driver
@@ -106,6 +107,9 @@ def busy(name: str, memory: FakeMemory) -> Driver:
     elif name == "block":
         driver.rings[0].add([struct.pack("<IIQ", 4, 0, 0)], [1])
         driver.notify(0)
+    elif name == "vsock":
+        driver.rings[1].add([Packet(3, HOST, 9, 1, 0, STREAM, Operation.REQUEST, 0, 1000, 0).pack()])
+        driver.notify(1)
     else:
         driver.request(0, writable=[8])
     return driver

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
+
+import pytest
 
 from gasang.devices.worker import Worker
 
@@ -37,3 +40,52 @@ def test_works_again_after_closing() -> None:
         worker(lambda: done.append(1))
         worker.close()
     assert done == [1, 1]
+
+
+def test_a_held_worker_finishes_its_job_and_begins_no_other() -> None:
+    worker, begun, go, done = Worker("disk"), threading.Event(), threading.Event(), []
+
+    def slow() -> None:
+        begun.set()
+        done.append(go.wait(10))
+
+    worker(slow)
+    worker(lambda: done.append(2))
+    assert begun.wait(10)
+    holder = threading.Thread(target=worker.hold)
+    holder.start()
+    holder.join(0.02)
+    assert holder.is_alive()
+    go.set()
+    holder.join()
+    worker(lambda: done.append(3))
+    assert done == [True]
+    worker.release()
+    worker.close()
+    assert done == [True, 2, 3]
+
+
+def test_closing_does_what_was_held() -> None:
+    worker, done = Worker("disk"), []
+    worker.hold()
+    worker(lambda: done.append(1))
+    worker.close()
+    assert done == [1]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this host has no fork")
+def test_in_a_forked_process_what_waited_is_done_too() -> None:
+    worker, done = Worker("disk"), []
+    worker(lambda: done.append(1))
+    worker.hold()
+    worker(lambda: done.append(2))
+    before = list(done)
+    child = os.fork()
+    if child == 0:
+        worker.renew()
+        worker.close()
+        os._exit(len(done))
+    assert done == before
+    worker.close()
+    assert done == [1, 2]
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2

@@ -35,10 +35,11 @@ from gasang.native.kept_program import kept_program
 from gasang.native.loading import LinkError
 from gasang.native.memory_functions import MEMORY_FUNCTIONS
 from gasang.native.program import program, program_file
+from gasang.native.relocate import MACHINES
 from support.native_twins import Memory
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="programs are Linux executables")
-WRITE = {"x86_64": 1, "aarch64": 64}
+WRITE = {"x86_64": 1, "aarch64": 64, "riscv64": 64}
 HOST = emit_floats.machine()
 HELLO = int.from_bytes(b"hello\n", "little")
 SIGNATURE = function_type([u64], u64)
@@ -162,33 +163,48 @@ def test_exit_codes_are_bytes() -> None:
     assert [run(path)[0], run(path, "x")[0]] == [300 & 0xFF, 255]
 
 
-# ---------------------------------------------------------------------- the other processor family
+# ---------------------------------------------------------------------- other processor families
 
 
-@pytest.fixture
-def aarch64(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
-    import llvmlite.binding as llvm
-
-    if HOST != "aarch64":
-        llvm.initialize_all_targets()
-        llvm.initialize_all_asmprinters()
-        llvm.Target.from_triple("aarch64-unknown-linux-gnu")
-        monkeypatch.setattr(emit_floats, "machine", lambda: "aarch64")
-        monkeypatch.setattr(program_module, "machine", lambda: "aarch64")
-    return () if HOST == "aarch64" else ("qemu-aarch64-static",)
+OTHERS = [family for family in MACHINES if family != HOST]
 
 
-def test_aarch64_links(aarch64: tuple[str, ...]) -> None:
-    for entry in (compute, endless):
-        image = program_module.link_program(entry, PATTERN, 2)
-        assert image[18:20] == b"\xb7\0"
+def emulator(family: str) -> str:
+    return f"qemu-{family}-static"
 
 
-@pytest.mark.skipif(HOST != "aarch64" and shutil.which("qemu-aarch64-static") is None, reason="needs AArch64 or qemu-aarch64-static")
-def test_aarch64_runs(aarch64: tuple[str, ...], tmp_path: Path) -> None:
-    cache = ObjectCache(tmp_path)
-    assert run(program_file(compute, data=PATTERN, cache=cache), "x", runner=aarch64) == (0, b"")
-    assert run(program_file(endless, cache=cache), "x", runner=aarch64) == (255, b"")
+@pytest.mark.parametrize("family", OTHERS)
+def test_other_families_link(family: str, tmp_path: Path) -> None:
+    for entry in (compute, endless, echo):
+        image = program(entry, data=PATTERN, family=family, cache=ObjectCache(tmp_path))
+        assert struct.unpack_from("<H", image, 18) == (MACHINES[family],)
+        assert image != program(entry, data=PATTERN, cache=ObjectCache(tmp_path)), "each family's is kept for itself"
+
+
+@pytest.mark.parametrize("optimise", [0, 2])
+@pytest.mark.parametrize("family", OTHERS)
+def test_other_families_run(family: str, optimise: int, tmp_path: Path) -> None:
+    if shutil.which(emulator(family)) is None:
+        pytest.skip(f"needs {emulator(family)} (Debian: qemu-user-static)")
+
+    def ended(entry: NativeFunction, data: bytes, *arguments: str) -> tuple[int, bytes]:
+        path = tmp_path / entry.__name__
+        path.write_bytes(program(entry, data=data, optimise=optimise, family=family, cache=ObjectCache(tmp_path)))
+        path.chmod(0o700)
+        return run(path, *arguments, runner=(emulator(family),))
+
+    assert ended(compute, PATTERN) == (0, b"")
+    assert ended(compute, PATTERN, "x") == (0, b"")
+    assert ended(endless, b"", "x") == (255, b"")
+    assert ended(echo, header(WRITE[family], b"data"), "one", "", "three 3") == (4, b"one\n\nthree 3\ndata")
+
+
+def test_the_routine_of_foreign_programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(emit_floats, "is_foreign", lambda: True)
+    path = tmp_path / "echo"
+    path.write_bytes(program_module.link_program(echo, header(WRITE[HOST], b"data"), 2))
+    path.chmod(0o700)
+    assert run(path, "one") == (2, b"one\ndata")
 
 
 # ---------------------------------------------------------------------- what the file is like

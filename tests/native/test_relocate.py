@@ -15,9 +15,9 @@ from gasang.native.build import emit_object
 from gasang.native.elf_object import ElfObject, Relocation, Section, Symbol, read_object
 from gasang.native.executable import ExecutableError, link_executable
 from gasang.native.program_start import START
-from gasang.native.relocate import RelocationError, apply_relocation
+from gasang.native.relocate import RelocationError, apply_relocation, with_targets
 
-X86, ARM = 62, 183
+X86, ARM, RISCV = 62, 183, 243
 TEXT = """
 @table = constant [2 x ptr] [ptr @inner, ptr @_start]
 @variable = global i64 5
@@ -69,6 +69,15 @@ def word_of(machine: int, kind: int, place: int, target: int, before: bytes = by
         (ARM, 285, bytes.fromhex("200040b9"), 0, 0x5AB0, "20b04ab9"),
         (ARM, 286, bytes.fromhex("200040f9"), 0, 0x5AB0, "205845f9"),
         (ARM, 299, bytes.fromhex("2000c03d"), 0, 0x5AB0, "20acc23d"),
+        # auipc a1 and addi a1, 0x12345 on (0x12345 = 0x12000 + 0x345); 0x1fff = 0x2000 - 1; sd; auipc ra with jalr ra; differences
+        (RISCV, 23, bytes.fromhex("97050000"), 0x1000, 0x13345, "97250100"),
+        (RISCV, 24, bytes.fromhex("93850500"), 0x1000, 0x13345, "93855534"),
+        (RISCV, 23, bytes.fromhex("97050000"), 0x1000, 0x2FFF, "97250000"),
+        (RISCV, 24, bytes.fromhex("93850500"), 0x1000, 0x2FFF, "9385f5ff"),
+        (RISCV, 25, bytes.fromhex("23b00500"), 0x1000, 0x13345, "a3b20534"),
+        (RISCV, 19, bytes.fromhex("97000000e7800000"), 0x2000, 0x1000, "97f0ffffe7800000"),
+        (RISCV, 35, bytes.fromhex("01000000"), 0, 0x1000, "01100000"),
+        (RISCV, 39, bytes.fromhex("01000000"), 0, 0x1000, "01f0ffff"),
     ],
 )
 def test_what_is_put(machine: int, kind: int, before: bytes, place: int, target: int, after: str) -> None:
@@ -83,6 +92,17 @@ def test_a_load_from_the_table_becomes_an_address() -> None:
         apply_relocation(X86, 41, bytearray.fromhex("ff1500000000"), 2, 0x1002, 0x2000, "f")
 
 
+def test_half_a_distance_needs_the_other_half() -> None:
+    label, target = Symbol(".here", 1, 4), Symbol("thing", 1, 64)
+    upper, lower = Relocation(1, 4, 23, target, 2), Relocation(1, 12, 24, label, 0)
+    made = ElfObject(RISCV, {}, [], [upper, lower])
+    assert with_targets(made).relocations == [upper, Relocation(1, 12, 24, target, 10)]
+    with pytest.raises(RelocationError, match="is half a distance"):
+        with_targets(replace(made, relocations=[lower]))
+    other = replace(made, machine=X86)
+    assert with_targets(other) is other
+
+
 @pytest.mark.parametrize(
     ("machine", "kind", "place", "target", "text"),
     [
@@ -94,6 +114,8 @@ def test_a_load_from_the_table_becomes_an_address() -> None:
         (ARM, 275, 0, 1 << 32, "reaches too far"),
         (ARM, 286, 0, 4, "is not aligned"),
         (ARM, 311, 0, 0, "is of kind 311"),
+        (RISCV, 23, 0, 1 << 31, "reaches too far"),
+        (RISCV, 20, 0, 0, "is of kind 20"),
     ],
 )
 def test_what_is_refused(machine: int, kind: int, place: int, target: int, text: str) -> None:
@@ -131,7 +153,7 @@ def made(**changes: object) -> ElfObject:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"machine": 243}, "it is for processor family 243"),
+        ({"machine": 21}, "it is for processor family 21"),
         ({"symbols": []}, "nothing in it is called _start"),
         ({"symbols": [Symbol(START, 0, 0)]}, "_start is not in it"),
         ({"sections": {1: Section(1, ".both", 7, 16, 4, b"abcd")}}, r"its section .both is for threads, or both"),

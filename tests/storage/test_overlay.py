@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from gasang.core.errors import BadInputError, PermissionDeniedError, StateError
 from gasang.storage.memory import Memory
-from gasang.storage.overlay import CLUSTER, Overlay
+from gasang.storage.overlay import CLUSTER, LAYERS_MAX, Overlay
 from gasang.storage.raw import Raw
 
 SIZE = 3 * 4096 * CLUSTER + 512
@@ -169,3 +170,88 @@ def test_a_full_host_is_an_error_of_the_disk(monkeypatch: pytest.MonkeyPatch) ->
             disk.write(5, b"x")
     assert disk.read(0, SMALL) == b"b" * SMALL
     disk.close()
+
+
+CHANGES = st.lists(st.tuples(st.integers(0, SMALL - 1), st.binary(min_size=1, max_size=3 * CLUSTER), st.booleans()), max_size=12)
+
+
+@settings(max_examples=50, deadline=None)
+@given(changes=CHANGES, later=CHANGES)
+def test_what_was_split_off_is_read_and_never_changes(changes: list[tuple[int, bytes, bool]], later: list[tuple[int, bytes, bool]]) -> None:
+    disk, model = Overlay(Memory(content=b"b" * SMALL)), bytearray(b"b" * SMALL)
+    for offset, data, splits in changes:
+        part = data[: SMALL - offset]
+        disk.write(offset, part)
+        model[offset : offset + len(part)] = part
+        if splits:
+            disk.split()
+    disk.split()
+    frozen = [os.pread(file.fileno(), SMALL, 0) for file in disk._files[:-1]]
+    for offset, data, zeroes in later:
+        part = bytes(len(data))[: SMALL - offset] if zeroes else data[: SMALL - offset]
+        if zeroes:
+            disk.write_zeroes(offset, len(part))
+        else:
+            disk.write(offset, part)
+        model[offset : offset + len(part)] = part
+    assert disk.read(0, SMALL) == model
+    assert [os.pread(file.fileno(), SMALL, 0) for file in disk._files[: len(frozen)]] == frozen
+    disk.close()
+
+
+def test_splitting_what_was_not_written_since_costs_nothing_and_many_layers_become_one() -> None:
+    disk = Overlay(Memory(SMALL))
+    disk.split()
+    assert len(disk._files) == 1
+    for number in range(3 * LAYERS_MAX):
+        disk.write(number % 10 * CLUSTER, bytes([number]) * 7)
+        disk.split()
+        disk.split()
+        assert len(disk._files) <= LAYERS_MAX
+    last = range(3 * LAYERS_MAX - 10, 3 * LAYERS_MAX)
+    assert all(disk.read(number % 10 * CLUSTER, 8) == bytes([number]) * 7 + b"\0" for number in last)
+    disk.close()
+
+
+@settings(max_examples=30, deadline=None)
+@given(before=CHANGES, after=CHANGES)
+def test_what_was_saved_is_begun_from_and_never_changes(
+    before: list[tuple[int, bytes, bool]], after: list[tuple[int, bytes, bool]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("saved") / "saved"
+    disk, model = Overlay(Memory(content=b"b" * SMALL)), bytearray(b"b" * SMALL)
+    for offset, data, splits in before:
+        part = data[: SMALL - offset]
+        disk.write(offset, part)
+        model[offset : offset + len(part)] = part
+        if splits:
+            disk.split()
+    with open(path, "x+b") as file:
+        disk.save(file.fileno(), b"it")
+    disk.close()
+    saved = path.read_bytes()
+    made = Overlay.over(Memory(content=b"b" * SMALL), path, b"it")
+    assert made.read(0, SMALL) == model
+    for offset, data, _ in after:
+        part = data[: SMALL - offset]
+        made.write(offset, part)
+        model[offset : offset + len(part)] = part
+    assert made.read(0, SMALL) == model
+    made.close()
+    assert path.read_bytes() == saved
+    named = Overlay.open(Memory(content=b"b" * SMALL), path, b"it")
+    named.close()
+
+
+@pytest.mark.parametrize("spoil", [lambda data: data[:-1], lambda data: b"", lambda data: data[:-515] + b"\7" + data[-514:]])
+def test_a_spoilt_saved_one_is_refused(spoil: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    disk = Overlay(Memory(SMALL))
+    disk.write(0, b"x" * SMALL)
+    with open(tmp_path / "saved", "x+b") as file:
+        disk.save(file.fileno(), b"it")
+    disk.close()
+    (tmp_path / "saved").write_bytes(spoil((tmp_path / "saved").read_bytes()))
+    with pytest.raises(BadInputError):
+        Overlay.over(Memory(SMALL), tmp_path / "saved", b"it")
+    with pytest.raises(BadInputError):
+        Overlay.over(Memory(SMALL), tmp_path / "saved", b"another")

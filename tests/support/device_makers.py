@@ -10,16 +10,22 @@ from gasang.core.protocols import MmioDevice
 from gasang.devices.aclint import Mtimer, Sswi
 from gasang.devices.acpi_power import AcpiPower
 from gasang.devices.cmos import Cmos
+from gasang.devices.generation_id import GenerationId
 from gasang.devices.goldfish_rtc import GoldfishRtc
 from gasang.devices.i8042 import I8042
+from gasang.devices.pci.config import COMMAND, MEMORY_SPACE
+from gasang.devices.pci.host import ConfigPorts, Ecam, PciBus, Window
 from gasang.devices.plic import Plic
 from gasang.devices.serial16550 import Serial16550
 from gasang.devices.syscon import Syscon
 from gasang.devices.virtio.block import VirtioBlock
 from gasang.devices.virtio.console import Port, VirtioConsole
 from gasang.devices.virtio.device import VirtioDevice
+from gasang.devices.virtio.pci import WINDOW, VirtioPci
 from gasang.devices.virtio.rng import VirtioRng
-from support.board_parts import FakeIrq, MemoryBlock
+from gasang.devices.virtio.vsock import VirtioVsock
+from gasang.devices.virtio.vsock_stream import Peer, Stream
+from support.board_parts import FakeIrq, FakeMemory, MemoryBlock
 from support.virtio_driver import Driver
 
 
@@ -47,10 +53,61 @@ def _console(around: Surroundings) -> VirtioConsole:
     )
 
 
+class Echo(Peer):
+    """A host's end of a connection that sends everything back."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.left = bytearray()
+        self.ends = False
+
+    def opened(self) -> None:
+        """Nothing."""
+
+    def received(self, data: bytes) -> None:
+        """Back with it, as far as there is room."""
+        self.left += data
+        self.room()
+
+    def room(self) -> None:
+        """More of it."""
+        taken = self.stream.send(bytes(self.left))
+        del self.left[:taken]
+        self.stream.consumed(taken)
+        if self.ends and not self.left:
+            self.stream.finish()
+
+    def finished(self) -> None:
+        """So are we, when all is sent."""
+        self.ends = True
+        self.room()
+
+    def closed(self) -> None:
+        """Nothing."""
+
+
+PCI_BASE = 0xC100_0000
+
+
+def pci_bus(around: Surroundings) -> PciBus:
+    """A bus with one of every virtio device, whose windows lie one behind the other from PCI_BASE on and can be reached."""
+    bus, memory = PciBus(), FakeMemory()
+    for number, make in enumerate(VIRTIO_MAKERS.values()):
+
+        def send(address: int, data: int) -> None:
+            around.events.append((address, data))
+
+        made = VirtioPci(make(around), memory, send, around.lock, PCI_BASE + number * WINDOW)
+        made.write_config(COMMAND, 2, MEMORY_SPACE)
+        bus.plug(made)
+    return bus
+
+
 VIRTIO_MAKERS: dict[str, Callable[[Surroundings], VirtioDevice]] = {
     "block": lambda around: VirtioBlock(MemoryBlock(), around.jobs.append, serial="disk"),
     "console": _console,
     "rng": lambda around: VirtioRng(bytes),
+    "vsock": lambda around: VirtioVsock(3, lambda stream: Echo(stream)),
 }
 
 MAKERS: dict[str, Callable[[Surroundings], MmioDevice]] = {
@@ -58,8 +115,12 @@ MAKERS: dict[str, Callable[[Surroundings], MmioDevice]] = {
     "aclint-sswi": lambda around: Sswi([around.irq.set] * 2),
     "acpi-power": lambda around: AcpiPower(5, 1, around.events.append),
     "cmos": lambda around: Cmos(lambda: 1_700_000_000.0),
+    "generation-id": lambda around: GenerationId(around.irq),
     "goldfish-rtc": _rtc,
     "i8042": lambda around: I8042(around.events.append),
+    "pci-ecam": lambda around: Ecam(pci_bus(around)),
+    "pci-ports": lambda around: ConfigPorts(pci_bus(around)),
+    "pci-window": lambda around: Window(pci_bus(around), PCI_BASE, 0x10_0000),
     "plic": lambda around: Plic(40, [around.irq.set, None]),
     "serial-16550a": lambda around: Serial16550(around.irq, around.output.extend),
     "syscon": lambda around: Syscon(around.events.append),

@@ -34,9 +34,7 @@ def probe(stack: ptr[u64]) -> i32:
     """The program."""
     if stack[0] < 2:
         return NO_ARGUMENTS
-    result = syscall(
-        word(stack, 1), word(stack, 2), word(stack, 3), word(stack, 4), word(stack, 5), word(stack, 6), word(stack, 7)
-    )
+    result = syscall(word(stack, 1), word(stack, 2), word(stack, 3), word(stack, 4), word(stack, 5), word(stack, 6), word(stack, 7))
     if result < 0 and result > -4096:
         return i32(-result)
     return 0

@@ -15,6 +15,7 @@ from typing import Final
 
 from gasang.cli.signals import Ended
 from gasang.core.errors import GasangError, MachineDiedError, NotFoundError, OutOfSpaceError, PermissionDeniedError
+from gasang.core.faults import Kinds, known
 
 OK: Final = 0
 FAILED: Final = 1
@@ -25,7 +26,7 @@ NOBODY_READS: Final = 141
 SIGNALLED: Final = 128
 """Plus the signal's number."""
 
-_HOST_ERRORS: Final[dict[int, tuple[type[GasangError], str]]] = {
+_HOST_ERRORS: Final[Kinds] = {
     errno.ENOENT: (NotFoundError, "check the name"),
     errno.ENOTDIR: (NotFoundError, "check the name"),
     errno.EISDIR: (NotFoundError, "name a file, not a folder"),
@@ -42,12 +43,7 @@ def translate(error: BaseException) -> GasangError | None:
     """`error` as one of ours: itself, or what it means if it comes from the host; None if it is a fault of gasang."""
     if isinstance(error, GasangError):
         return error
-    if isinstance(error, MemoryError):
-        return OutOfSpaceError("memory", "the host has none left", _HOST_ERRORS[errno.ENOMEM][1])
-    if isinstance(error, OSError) and error.errno in _HOST_ERRORS:
-        kind, hint = _HOST_ERRORS[error.errno]
-        return kind(str(error.filename or "the host"), (error.strerror or str(error)).lower(), hint)
-    return None
+    return known(error, _HOST_ERRORS) if isinstance(error, OSError | MemoryError) else None
 
 
 def exit_code(error: BaseException) -> int:
@@ -58,8 +54,8 @@ def exit_code(error: BaseException) -> int:
         return INTERRUPTED
     if isinstance(error, BrokenPipeError):
         return NOBODY_READS
-    known = translate(error)
-    return known.exit_code if known else FAILED
+    meant = translate(error)
+    return meant.exit_code if meant else FAILED
 
 
 def sentence(error: BaseException) -> str:
@@ -68,6 +64,6 @@ def sentence(error: BaseException) -> str:
         return ""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
-    known = translate(error)
-    text = str(known or f"a fault of gasang itself ({type(error).__name__}: {error}); add --debug for its traceback and report it")
+    meant = translate(error)
+    text = str(meant or f"a fault of gasang itself ({type(error).__name__}: {error}); add --debug for its traceback and report it")
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 State = dict[str, Any]
@@ -92,6 +93,37 @@ class Block(Protocol):
 
     def close(self) -> None:
         """Release the host's resources."""
+        ...
+
+
+@runtime_checkable
+class Pausable(Protocol):
+    """A machine that can stand still and go on as if nothing had been."""
+
+    def pause(self) -> None:
+        """Return when nothing of the machine changes any more. Raises StateError where its state does not allow it."""
+        ...
+
+    def resume(self) -> None:
+        """Go on. Raises StateError where it is not paused."""
+        ...
+
+
+@runtime_checkable
+class Snapshottable(Protocol):
+    """A machine whose present state can be kept in a folder, to be restored in another process."""
+
+    def snapshot(self, store: Path, name: str) -> Any:
+        """Keep the present state as `name` in the folder `store`; the machine goes on if it ran. Raises GasangError."""
+        ...
+
+
+@runtime_checkable
+class Forkable(Protocol):
+    """A machine that can have running twins, which share with it what neither has written since."""
+
+    def fork(self, body: Callable[[Any], int]) -> Any:
+        """A twin in a process of its own, in which `body` is called with it; what it returns is the process's exit code."""
         ...
 
 

@@ -25,7 +25,8 @@ from gasang.images.flat import pack_changes
 from gasang.images.origin import Origin
 from gasang.images.reference import Reference, parse_reference
 from gasang.images.registry.credentials import Credentials, Keyring
-from gasang.images.registry.events import Event, Status
+from gasang.images.registry.ending import Ending
+from gasang.images.registry.events import Event, Listener, Status
 from gasang.images.registry.platform import Platform, host_platform, parse_platform
 from gasang.images.registry.pull import pull
 from gasang.images.registry.push import push
@@ -144,7 +145,7 @@ class DaemonImages:
     # moving
 
     async def pull(self, name: str, platform: str, auth: Credentials | None, say: Say) -> None:
-        """Pull an image and tell how it goes, in the API's words. Raises GasangError."""
+        """Pull an image and tell how it goes, in the API's words; cancelled, it ends. Raises GasangError."""
         reference = parse_reference(name).qualified()
         words = await self._pull_one(reference, platform, auth, say)
         await say({"status": f"Status: {words} {reference.familiar()}"})
@@ -154,7 +155,10 @@ class DaemonImages:
         reference = parse_reference(name).qualified()
         keyring = _keyring(auth, reference.registry)
         found = {UP_TO_DATE}
-        for tag in await asyncio.to_thread(lambda: tags_of(reference, keyring=keyring, registries=self.registries)):
+        with Ending() as ending:
+            registries = self.registries.until(ending)
+            tags = await asyncio.to_thread(lambda: tags_of(reference, keyring=keyring, registries=registries))
+        for tag in tags:
             found.add(await self._pull_one(reference.at(tag=tag), platform, auth, say))
         await say({"status": f"Status: {UP_TO_DATE if found == {UP_TO_DATE} else DOWNLOADED} {reference.familiar().repository}"})
 
@@ -172,7 +176,7 @@ class DaemonImages:
         if made is not None:
             await say({"status": made.reason})
         image: ContainerImage = await _with_events(
-            lambda listener: (
+            lambda listener, ending: (
                 made.make(listener)
                 if made is not None
                 else pull(
@@ -180,7 +184,7 @@ class DaemonImages:
                     self.content,
                     platform=wanted,
                     keyring=_keyring(auth, reference.registry),
-                    registries=self.registries,
+                    registries=self.registries.until(ending),
                     listener=listener,
                 )
             ),
@@ -198,13 +202,17 @@ class DaemonImages:
             return ""
 
     async def push(self, name: str, auth: Credentials | None, say: Say) -> None:
-        """Push an image and tell how it goes. Raises GasangError."""
+        """Push an image and tell how it goes; cancelled, it ends. Raises GasangError."""
         reference = parse_reference(name).qualified()
         self.find(str(reference))
         await say({"status": f"The push refers to repository [{reference.repository}]"})
         digest = await _with_events(
-            lambda listener: push(
-                reference, self.content, keyring=_keyring(auth, reference.registry), registries=self.registries, listener=listener
+            lambda listener, ending: push(
+                reference,
+                self.content,
+                keyring=_keyring(auth, reference.registry),
+                registries=self.registries.until(ending),
+                listener=listener,
             ),
             say,
         )
@@ -331,8 +339,11 @@ def _keyring(auth: Credentials | None, registry: str) -> Keyring:
     return Keyring.only(registry, auth) if auth else Keyring.of_user(os.environ)
 
 
-async def _with_events(work: Callable[[Callable[[Event], None]], Any], say: Say) -> Any:
-    """Do blocking work in a thread and pass on what it tells; of what comes faster than it leaves, the last of each layer's status."""
+async def _with_events(work: Callable[[Listener, Ending], Any], say: Say) -> Any:
+    """Do blocking work in a thread and pass on what it tells; of what comes faster than it leaves, the last of each layer's status.
+
+    Where this is cancelled, or nobody can be told any more, the work is ended by what it waits for, or the next that it tells.
+    """
     loop = asyncio.get_running_loop()
     pending: dict[tuple[str, str, bool], Event] = {}
     news = asyncio.Event()
@@ -341,20 +352,25 @@ async def _with_events(work: Callable[[Callable[[Event], None]], Any], say: Say)
         pending[event.layer, event.status, event.total > 0] = event
         news.set()
 
-    running = asyncio.ensure_future(asyncio.to_thread(work, lambda event: _later(loop, note, event)))
-    running.add_done_callback(lambda _: news.set())
-    while not running.done() or pending:
-        await news.wait()
-        news.clear()
-        batch = list(pending.values())
-        pending.clear()
-        for event in batch:
-            await say(line_of(event))
-    return await running
+    with Ending() as ending:
 
+        def tell(event: Event) -> None:
+            ending.check()
+            loop.call_soon_threadsafe(note, event)
 
-def _later(loop: asyncio.AbstractEventLoop, note: Callable[[Event], None], event: Event) -> None:
-    loop.call_soon_threadsafe(note, event)
+        running = loop.run_in_executor(None, work, tell, ending)
+        running.add_done_callback(lambda _: news.set())
+        try:
+            while not running.done() or pending:
+                await news.wait()
+                news.clear()
+                batch = list(pending.values())
+                pending.clear()
+                for event in batch:
+                    await say(line_of(event))
+            return await running
+        finally:
+            running.cancel()  # what becomes of it then is nobody's concern
 
 
 def line_of(event: Event) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,18 +46,3 @@ class Services:
         if container.host["LogConfig"]["Type"] == "none":
             return None
         return self.folders.container(container.id) / "container-json.log"
-
-
-def host_devices() -> tuple[dict[str, Any], ...]:
-    """Every device node of the host, as a privileged container gets them; terminals and what is mounted in /dev are left out."""
-    found = []
-    for parent, folders, files in os.walk("/dev"):
-        folders[:] = [name for name in folders if parent != "/dev" or name not in ("pts", "shm", "mqueue", "fd")]
-        for name in files:
-            path = os.path.join(parent, name)
-            node = os.lstat(path)
-            kind = "c" if stat.S_ISCHR(node.st_mode) else "b" if stat.S_ISBLK(node.st_mode) else ""
-            if kind and path not in ("/dev/console", "/dev/ptmx"):  # the container has its own
-                entry = {"path": path, "type": kind, "major": os.major(node.st_rdev), "minor": os.minor(node.st_rdev)}
-                found.append({**entry, "fileMode": stat.S_IMODE(node.st_mode), "uid": node.st_uid, "gid": node.st_gid})
-    return tuple(found)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from gasang.core.protocols import MmioDevice
 
 ADDRESS_SPACE = 1 << 64
+_MASKS = tuple((1 << (8 * width)) - 1 for width in range(9))
 
 
 class BusError(Exception):
@@ -47,6 +48,8 @@ class Bus:
         self.lock = lock or threading.RLock()
         self._regions: list[Region] = []
         self._bases: list[int] = []
+        self._last: Region | None = None
+        """Where the last access went: the next one most often goes there too."""
 
     @property
     def regions(self) -> tuple[Region, ...]:
@@ -68,24 +71,30 @@ class Bus:
 
     def read(self, address: int, width: int) -> int:
         """What the guest loads from `address`: an unsigned number of `width` (1, 2, 4, 8) bytes. Raise BusError where nothing answers."""
-        index = bisect_right(self._bases, address) - 1
-        if index >= 0:
-            region = self._regions[index]
-            if address + width <= region.end:
-                with self.lock:
-                    return region.device.read(address - region.base, width) & ((1 << (8 * width)) - 1)
-        raise BusError(address, width, is_write=False)
+        region = self._last
+        if region is None or address < region.base or address + width > region.end:
+            region = self._find(address, width)
+            if region is None:
+                raise BusError(address, width, is_write=False)
+        with self.lock:
+            return region.device.read(address - region.base, width) & _MASKS[width]
 
     def write(self, address: int, width: int, value: int) -> None:
         """Take the guest's store of `width` (1, 2, 4, 8) bytes to `address`. Raise BusError where nothing answers."""
+        region = self._last
+        if region is None or address < region.base or address + width > region.end:
+            region = self._find(address, width)
+            if region is None:
+                raise BusError(address, width, is_write=True)
+        with self.lock:
+            region.device.write(address - region.base, width, value & _MASKS[width])
+
+    def _find(self, address: int, width: int) -> Region | None:
         index = bisect_right(self._bases, address) - 1
-        if index >= 0:
-            region = self._regions[index]
-            if address + width <= region.end:
-                with self.lock:
-                    region.device.write(address - region.base, width, value & ((1 << (8 * width)) - 1))
-                return
-        raise BusError(address, width, is_write=True)
+        if index >= 0 and address + width <= self._regions[index].end:
+            self._last = self._regions[index]
+            return self._last
+        return None
 
     def reset(self) -> None:
         """Return every device to its power-on state."""

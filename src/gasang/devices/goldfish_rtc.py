@@ -125,6 +125,11 @@ class GoldfishRtc:
         self._enabled, self._armed, self._fired = bool(state["enabled"]), bool(state["armed"]), bool(state["fired"])
         self._update()
 
+    def renew(self) -> None:
+        """In a forked process, which has none of its parent's timers: have the alarm waited for here. The bus lock is held."""
+        self._cancel = None
+        self._update()
+
     def _guest_time(self) -> int:
         return (self._now() + self._offset) & ((1 << 64) - 1)
 

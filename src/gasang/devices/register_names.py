@@ -11,8 +11,11 @@ from gasang.core.protocols import MmioDevice
 from gasang.devices.aclint import MTIME, Mtimer, Sswi
 from gasang.devices.acpi_power import RESET, SLEEP_CONTROL, SLEEP_STATUS, AcpiPower
 from gasang.devices.cmos import DATA, INDEX, Cmos
+from gasang.devices.generation_id import LENGTH, GenerationId
 from gasang.devices.goldfish_rtc import GoldfishRtc
 from gasang.devices.i8042 import COMMAND, I8042
+from gasang.devices.pci.config import SIZE
+from gasang.devices.pci.host import ConfigPorts, Ecam, Window
 from gasang.devices.plic import CONTEXT, CONTEXT_STRIDE, ENABLE, ENABLE_STRIDE, PENDING, Plic
 from gasang.devices.serial16550 import Serial16550
 from gasang.devices.syscon import Syscon
@@ -70,9 +73,13 @@ def _fixed(names: Mapping[int, str]) -> Namer:
 REGISTERS: dict[type[MmioDevice], Namer] = {
     AcpiPower: _fixed({SLEEP_CONTROL: "SLEEP_CONTROL_REG", SLEEP_STATUS: "SLEEP_STATUS_REG", RESET: "RESET_REG"}),
     Cmos: _fixed({INDEX: "index", DATA: "data"}),
+    GenerationId: lambda offset, is_write: f"byte {offset}" if offset < LENGTH else "",
     GoldfishRtc: _fixed(_RTC),
     I8042: _fixed({0: "data", COMMAND: "command/status"}),
     Mtimer: _mtimer,
+    Ecam: lambda offset, is_write: f"slot {offset // (8 * SIZE)}, function {offset // SIZE % 8}, register {offset % SIZE:#x}",
+    ConfigPorts: lambda offset, is_write: "CONFIG_ADDRESS" if offset < 4 else "CONFIG_DATA",
+    Window: lambda offset, is_write: "",
     Plic: _plic,
     Serial16550: _serial,
     Sswi: lambda offset, is_write: f"SETSSIP of hart {offset // 4}",

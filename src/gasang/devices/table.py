@@ -6,8 +6,10 @@ from gasang.core.protocols import MmioDevice
 from gasang.devices.aclint import Mtimer, Sswi
 from gasang.devices.acpi_power import AcpiPower
 from gasang.devices.cmos import Cmos
+from gasang.devices.generation_id import GenerationId
 from gasang.devices.goldfish_rtc import GoldfishRtc
 from gasang.devices.i8042 import I8042
+from gasang.devices.pci.host import ConfigPorts, Ecam, Window
 from gasang.devices.plic import Plic
 from gasang.devices.serial16550 import Serial16550
 from gasang.devices.syscon import Syscon
@@ -16,14 +18,19 @@ from gasang.devices.virtio.console import VirtioConsole
 from gasang.devices.virtio.device import VirtioDevice
 from gasang.devices.virtio.mmio import VirtioMmio
 from gasang.devices.virtio.rng import VirtioRng
+from gasang.devices.virtio.vsock import VirtioVsock
 
 DEVICES: dict[str, type[MmioDevice]] = {
     "aclint-mtimer": Mtimer,
     "aclint-sswi": Sswi,
     "acpi-power": AcpiPower,
     "cmos": Cmos,
+    "generation-id": GenerationId,
     "goldfish-rtc": GoldfishRtc,
     "i8042": I8042,
+    "pci-ecam": Ecam,
+    "pci-ports": ConfigPorts,
+    "pci-window": Window,
     "plic": Plic,
     "serial-16550a": Serial16550,
     "syscon": Syscon,
@@ -35,5 +42,6 @@ VIRTIO_DEVICES: dict[str, type[VirtioDevice]] = {
     "block": VirtioBlock,
     "console": VirtioConsole,
     "rng": VirtioRng,
+    "vsock": VirtioVsock,
 }
 """Devices behind a virtio transport."""

@@ -1,19 +1,12 @@
-"""File operations that differ between hosts: positioned reads and writes, locks, stable storage and holes."""
+"""File operations that differ between hosts: positioned reads and writes, locks and stable storage."""
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import sys
 import threading
-from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
-from typing import Any
-
-PUNCH_HOLE_KEEP_SIZE = 0x02 | 0x01
-"""FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE (fallocate(2))."""
 
 _F_FULLFSYNC = 51
 _POSITION = threading.Lock()
@@ -97,40 +90,3 @@ def lock_file(descriptor: int, *, shared: bool) -> bool:
     except OSError as error:
         return error.errno in (errno.EOPNOTSUPP, errno.ENOLCK, errno.ENOSYS)
     return True
-
-
-def punch_hole(descriptor: int, offset: int, length: int) -> None:
-    """Give a range's space back; it reads as zeroes. Raises OSError where the host or file system cannot."""
-    if not sys.platform.startswith("linux"):
-        raise OSError(errno.EOPNOTSUPP, "holes cannot be punched on this host")
-    result = _libc().fallocate(ctypes.c_int(descriptor), ctypes.c_int(PUNCH_HOLE_KEEP_SIZE), ctypes.c_int64(offset), ctypes.c_int64(length))
-    if result != 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-
-
-@cache
-def _libc() -> Any:
-    return ctypes.CDLL(None, use_errno=True)
-
-
-def data_runs(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    """The (offset, length) runs of a file's first `size` bytes that may hold something else than zeroes, in order.
-
-    One run of everything where the host knows no holes. Moves the descriptor's position.
-    """
-    if not hasattr(os, "SEEK_DATA"):
-        yield 0, size
-        return
-    offset = 0
-    while offset < size:
-        try:
-            start = os.lseek(descriptor, offset, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # a hole up to the end
-                return
-            start, end = offset, size
-        else:
-            end = os.lseek(descriptor, start, os.SEEK_HOLE)
-        if start < size:
-            yield start, min(end, size) - start
-        offset = end

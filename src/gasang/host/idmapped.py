@@ -44,6 +44,12 @@ def cloned(path: str, *, recursive: bool = False) -> int:
     return call("open_tree", AT_FDCWD, os.fsencode(path), flags)
 
 
+def cloned_at(place: int, *, recursive: bool = False) -> int:
+    """As `cloned`, of what a descriptor is. Raises OSError."""
+    flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
+    return call("open_tree", place, b"", flags)
+
+
 def shift(mount: int, namespace: int, *, recursive: bool = False) -> None:
     """Give a detached mount the owners of a user namespace. Raises OSError where its file system does not know how."""
     data = ctypes.create_string_buffer(_ATTRIBUTES.pack(MOUNT_ATTR_IDMAP, 0, 0, namespace))

@@ -1,16 +1,39 @@
-"""Memory for guests: allocated when touched, nameable by other processes where the host can (memfd), anonymous elsewhere."""
+"""Memory for guests: allocated when touched, nameable by other processes where the host can (memfd), anonymous elsewhere.
+
+It begins as memory that nobody copies. Two things make it copy-on-write (MAP_PRIVATE of mmap(2)), at the address where it is: being
+filled from files (`map_files`: a restored machine's), and `make_private`, after which a fork(2) of the process has a copy of its own.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import mmap
 import os
+import sys
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Any, NamedTuple
 
-from gasang.core.errors import OutOfSpaceError
+from gasang.core.errors import OutOfSpaceError, UnsupportedError
+from gasang.host.holes import data_runs
 
 _LARGE = 1 << 18
 """Bytes from which it pays to have the host do the copying."""
+_ZEROES = bytes(_LARGE)
+_FAILED = ctypes.c_void_p(-1).value
+_MAP_FIXED, _MAP_NORESERVE = 0x10, 0x4000
+_POPULATE_READ, _POPULATE_WRITE = 22, 23
+"""MADV_POPULATE_… of madvise(2), since Linux 5.14."""
+
+
+class FileRun(NamedTuple):
+    """`length` bytes of an open file from `offset` on, which are to lie at the same offset of the memory; all whole pages."""
+
+    descriptor: int
+    offset: int
+    length: int
 
 
 class LazyMemory:
@@ -18,6 +41,9 @@ class LazyMemory:
 
     def __init__(self, size: int, name: str) -> None:
         self.size = size
+        self.is_private = False
+        """Whether it is copy-on-write."""
+        self._files: tuple[tuple[int, int], ...] = ()
         try:
             self._map, self._descriptor = _map_named(size, name)
         except (OSError, OverflowError, ValueError) as error:
@@ -29,7 +55,7 @@ class LazyMemory:
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Store `data` at `offset`; all of it lies inside."""
-        if self._descriptor < 0 or len(data) < _LARGE:
+        if self._descriptor < 0 or self.is_private or len(data) < _LARGE:
             self.view[offset : offset + len(data)] = data
             return
         # The host then need not make pages of zeroes first, and does not stumble over every one of them.
@@ -47,9 +73,65 @@ class LazyMemory:
             os.close(self._descriptor)
             self._descriptor = -1
 
+    def map_files(self, runs: Sequence[FileRun]) -> None:
+        """Become copy-on-write memory with the content of `runs`, zeroes elsewhere; the descriptors may be closed then.
+
+        Raises UnsupportedError on a host without, OutOfSpaceError where the host cannot map so much.
+        """
+        self._replace(-1)
+        self._files = tuple((run.offset, run.length) for run in runs)
+        for run in runs:
+            _map_fixed(self.address + run.offset, run.length, run.descriptor, run.offset)
+        self.is_private = True
+
+    def make_private(self) -> None:
+        """Keep the content, and be copied on write by a fork from now on; nobody may be in `write` meanwhile.
+
+        Raises as `map_files` does.
+        """
+        if self.is_private:
+            return
+        if self._descriptor < 0:
+            raise UnsupportedError("guest memory", "this host has none that a fork copies on write", "use a host with memfd_create")
+        self._replace(self._descriptor)
+        self._files = tuple(data_runs(self._descriptor, self.size))
+        self.is_private = True
+
+    def _replace(self, descriptor: int) -> None:
+        _map_fixed(self.address, self.size, descriptor, 0)
+
+    def content(self) -> Iterator[tuple[int, int]]:
+        """(offset, length) of what may be other than zero, some of it more than once; whole pages."""
+        if not self.is_private and self._descriptor >= 0:
+            yield from data_runs(self._descriptor, self.size)
+            return
+        from gasang.host.pages import page_runs
+
+        yield from self._files
+        yield from ((run.offset, run.length) for run in page_runs(self.address, self.size))
+
+    def written(self) -> Iterator[tuple[int, int]]:
+        """(offset, length) of what was written since `map_files`, perhaps more; whole pages."""
+        from gasang.host.pages import page_runs
+
+        yield from ((run.offset, run.length) for run in page_runs(self.address, self.size) if run.own)
+
+    def is_zero(self, offset: int, length: int) -> bool:
+        """Whether so many bytes, _LARGE at most, are all zero; they lie inside."""
+        return not _memcmp()(self.address + offset, _ZEROES, length)
+
+    def prefetch(self, offset: int, length: int, *, write: bool) -> None:
+        """Have the pages here before they are asked for; where the host cannot, they come when they are. All lies inside."""
+        if sys.platform.startswith("linux"):
+            advice = _POPULATE_WRITE if write else _POPULATE_READ
+            _libc().madvise(ctypes.c_void_p(self.address + offset), ctypes.c_size_t(length), ctypes.c_int(advice))
+
     def release(self) -> None:
         """Give what was touched back to the host; it reads as zeroes again (where the host cannot, it stays as it is)."""
-        if hasattr(mmap, "MADV_REMOVE"):
+        if self.is_private:
+            self._replace(-1)
+            self._files = ()
+        elif hasattr(mmap, "MADV_REMOVE"):
             with contextlib.suppress(OSError):
                 self._map.madvise(mmap.MADV_REMOVE)
 
@@ -69,6 +151,33 @@ def _map_named(size: int, name: str) -> tuple[mmap.mmap, int]:
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def _map_fixed(address: int, size: int, descriptor: int, offset: int) -> None:
+    """Put copy-on-write memory over what is at `address`: of a file, or zeroes (descriptor -1)."""
+    if not sys.platform.startswith("linux"):
+        raise UnsupportedError("guest memory", "this host cannot put copy-on-write memory in its place", "use a Linux host")
+    flags = mmap.MAP_PRIVATE | _MAP_FIXED | _MAP_NORESERVE | (mmap.MAP_ANONYMOUS if descriptor < 0 else 0)
+    if _libc().mmap(address, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, descriptor, offset) in (None, _FAILED):
+        number = ctypes.get_errno()
+        cause = f"the host cannot map them ({os.strerror(number)})"
+        hint = "raise vm.max_map_count" if number == errno.ENOMEM else "use a file system that can be mapped"
+        raise OutOfSpaceError(f"{size} bytes of guest memory", cause, hint)
+
+
+@cache
+def _libc() -> Any:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+    return libc
+
+
+@cache
+def _memcmp() -> Any:
+    function = ctypes.CDLL(None).memcmp
+    function.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t]
+    return function
 
 
 def _resident(address: int, size: int) -> int:

@@ -25,6 +25,7 @@ _SET_STRING: Final = 1
 _CREATE: Final = 6
 _RESOLVE_IN_ROOT: Final = 0x10
 _RESOLVE_NO_MAGICLINKS: Final = 0x02
+_RESOLVE_BENEATH: Final = 0x08
 _LONGEST: Final = 255
 
 
@@ -87,7 +88,16 @@ def absolute(path: str) -> str:
 
 def open_within(root: int, path: str, flags: int, mode: int = 0) -> int:
     """Open `path` as a process whose root is the directory `root` would: no symbolic link leads out of it. Raises OSError."""
-    how = (ctypes.c_uint64 * 3)(flags | os.O_CLOEXEC, mode, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
+    return _open(root, path, flags, mode, _RESOLVE_IN_ROOT)
+
+
+def open_beneath(folder: int, path: str, flags: int) -> int:
+    """Open `path` below a directory. Raises OSError, with EXDEV where a symbolic link or a dot-dot leads out of it."""
+    return _open(folder, path, flags, 0, _RESOLVE_BENEATH)
+
+
+def _open(root: int, path: str, flags: int, mode: int, resolve: int) -> int:
+    how = (ctypes.c_uint64 * 3)(flags | os.O_CLOEXEC, mode, resolve | _RESOLVE_NO_MAGICLINKS)
     while True:
         try:
             return call("openat2", root, path.encode("utf-8", "surrogateescape"), ctypes.addressof(how), ctypes.sizeof(how))

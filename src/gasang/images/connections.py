@@ -53,14 +53,8 @@ class _Http(http.client.HTTPConnection):
         self._connections.add(self.sock)
 
 
-class _Https(http.client.HTTPSConnection):
-    def __init__(self, connections: Connections, host: str, **options: Any) -> None:
-        super().__init__(host, **options)
-        self._connections = connections
-
-    def connect(self) -> None:
-        super().connect()
-        self._connections.add(self.sock)
+class _Https(_Http, http.client.HTTPSConnection):
+    """The same over TLS: what `connect` calls next is HTTPSConnection's."""
 
 
 class HttpHandler(urllib.request.HTTPHandler):

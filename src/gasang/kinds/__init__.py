@@ -9,12 +9,16 @@ from typing import Final, NamedTuple
 
 
 class Kind(NamedTuple):
-    """A kind of machine: its name (also its folder's), what it is, what its machines start from, and the verbs that they have."""
+    """A kind of machine: its name (also its folder's), what it is, what its machines start from, and the verbs that they have.
+
+    `python` are those that its class has (core.protocols: Pausable, Snapshottable, Forkable) and the command has not yet.
+    """
 
     name: str
     summary: str
     starts_from: str
     verbs: frozenset[str]
+    python: frozenset[str] = frozenset()
 
 
 KINDS: Final = (
@@ -23,6 +27,7 @@ KINDS: Final = (
         "a whole computer with its own kernel, on a processor described in Python",
         "debian:SUITE, a riscv64 kernel",
         frozenset({"run"}),
+        frozenset({"pause", "snapshot", "fork"}),
     ),
     Kind(
         "container",

@@ -9,7 +9,8 @@ import math
 
 from gasang.core.errors import UnsupportedError
 from gasang.native.emit_text import TextEmitter
-from gasang.native.target import machine
+from gasang.native.foreign import ARGUMENTS, SYSTEM_CALL
+from gasang.native.target import is_foreign, machine
 from gasang.native.types import FloatType, IntType, Type, bits_of, boolean, f64, i64
 
 _ROUNDING = 'metadata !"round.dynamic"'
@@ -114,7 +115,7 @@ class FloatEmitter(TextEmitter):
     def round_to_i64(self, kind: Type, operand: str) -> str:
         """To an integer by the thread's rounding mode; the lowest one, and "invalid", where none fits."""
         assert isinstance(kind, FloatType)
-        if machine() == "x86_64":  # the instruction does just that; LLVM would call llrint of the C library
+        if machine() == "x86_64" and not is_foreign():  # the instruction does just that; LLVM would call llrint of the C library
             letter = "d" if kind.bits == 64 else "s"
             return self.value(f'call i64 asm sideeffect "vcvts{letter}2si $1, $0", "=r,x"({kind.llvm} {operand})')
         rounded = self.strict_convert("llrint", i64, kind, operand, rounding=True)
@@ -123,6 +124,9 @@ class FloatEmitter(TextEmitter):
 
     def syscall(self, arguments: list[str]) -> str:
         """A Linux system call."""
+        if is_foreign():
+            operands = ", ".join(f"i64 {argument}" for argument in [*arguments, *["0"] * ARGUMENTS][:ARGUMENTS])
+            return self.value(f'call i64 @"{SYSTEM_CALL}"({operands})')
         if machine() not in _SYSCALLS:
             raise UnsupportedHost("system calls")
         text, result, registers, clobbers = _SYSCALLS[machine()]
@@ -132,6 +136,8 @@ class FloatEmitter(TextEmitter):
 
     def ticks(self) -> str:
         """The host's counter of constant rate (x86: TSC; Arm: CNTVCT_EL0)."""
+        if is_foreign():
+            raise UnsupportedHost("the counter")
         if machine() == "aarch64":
             return self.value('call i64 asm sideeffect "mrs $0, cntvct_el0", "=r"()')
         return self.value("call i64 @llvm.readcyclecounter()")

@@ -53,7 +53,8 @@ class FunctionEmitter(ExpressionEmitter):
         self.terminate(self._plain_return())
         linkage = "" if function.external_name else "internal "
         signature = f"{result_type(function)} {self.names.symbol(function)}({parameters_text(typed.parameters)})"
-        attributes = _INLINE[function.inline] + ATTRIBUTES + self.strict
+        features = f' "target-features"="{function.features}"' if function.features else ""
+        attributes = _INLINE[function.inline] + ATTRIBUTES + self.strict + features
         head = f"define {linkage}{CONVENTIONS[function.convention]}{signature} {attributes} {{"
         return "\n".join([head, "entry:", *self.slots, *self.lines, "}", ""])
 

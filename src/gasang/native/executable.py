@@ -21,7 +21,7 @@ _SEGMENT = struct.Struct("<IIQQQQQQ")
 _FIXED, _ANYWHERE = 2, 3
 _LOADED, _STACK = 1, 0x6474_E551
 _FIXED_BASE = 0x40_0000
-_PAGES = {62: 0x1000, 183: 0x1_0000}
+_PAGES = {62: 0x1000, 183: 0x1_0000, 243: 0x1000}
 _ACCESS = ((False, False, 4), (False, True, 5), (True, False, 6))
 """Segments in their order: written, executed, the flags of both with "read"."""
 

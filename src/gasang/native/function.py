@@ -32,6 +32,7 @@ class NativeFunction:
         inline: bool | None = None,
         convention: str = "c",
         external_name: str = "",
+        features: str = "",
     ) -> None:
         self._definition = definition
         self._namespace = namespace
@@ -47,6 +48,7 @@ class NativeFunction:
         self.inline = inline
         self.convention = convention
         self.external_name = external_name
+        self.features = features
         self._signature: tuple[list[tuple[str, Type]], Type | None] | None = None
         self._tree: TypedFunction | None = None
         self._entry: Callable[..., Any] | None = None
@@ -171,7 +173,11 @@ def python_entry(function: NativeFunction, address: int) -> Callable[..., Any]:
 
 
 def native(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
-    """Mark a function as native. Options: may_fault, inline, convention ("c" or "preserve_none")."""
+    """Mark a function as native. Options: may_fault, inline, convention ("c" or "preserve_none"), features.
+
+    `features` are instructions beyond the level that everything is made for, as LLVM names them ("+avx512vl"): whoever calls such a
+    function has looked whether the processor has them.
+    """
     if function is None:
         return lambda marked: native(marked, **options)
     file = function.__code__.co_filename

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gasang.native import tree
 from gasang.native.emit_function import ATTRIBUTES, FunctionEmitter
+from gasang.native.foreign import DECLARATION, SYSTEM_CALL
 from gasang.native.symbols import CONVENTIONS, ModuleNames, entry_symbol, parameter_name, parameters_text, result_type, table_symbol
 from gasang.native.types import FloatType, IntType, Type
 
@@ -55,6 +56,8 @@ class ModuleEmitter:
         for name, functions in self.tables.items():
             cells = ", ".join(f"ptr {self.names.symbol(function)}" for function in functions)
             parts.append(f'@"{table_symbol(name)}" = constant [{len(functions)} x ptr] [{cells}]\n')
+        if any(SYSTEM_CALL in part for part in parts):
+            parts.append(DECLARATION)
         return "\n".join(parts)
 
     def _entry(self, index: int, root: NativeFunction) -> str:

@@ -1,4 +1,4 @@
-"""A native function as a program: a static executable that needs no library and no loader, for this host's processor family.
+"""A native function as a program: a static executable that needs no library and no loader, for this host's processor family or a guest's.
 
 The program starts with the kernel's stack pointer as argument (argc, argv, 0, envp, 0, auxiliary vector: System V ABI, "Process
 Initialization") and ends with the function's result as exit code. It is kept in the cache of objects, keyed by everything that decides it.
@@ -22,18 +22,21 @@ from gasang.native.emit_floats import UnsupportedHost
 from gasang.native.emit_function import FunctionEmitter
 from gasang.native.errors import NativeError
 from gasang.native.executable import link_executable
+from gasang.native.foreign import SYSTEM_CALL, with_system_calls
 from gasang.native.function import NativeFunction
 from gasang.native.library import own_sources
 from gasang.native.llvm import ModuleEmitter
 from gasang.native.loading import LinkError, target_machine
 from gasang.native.memory_functions import MEMORY_FUNCTIONS
 from gasang.native.program_start import with_start
-from gasang.native.relocate import MACHINES
+from gasang.native.relocate import MACHINES, with_targets
 from gasang.native.symbols import entry_symbol
-from gasang.native.target import level, machine
+from gasang.native.target import level, machine, made_for
 from gasang.native.types import i32, ptr, u8, u64
 
 _DATA = "program.data"
+_MODELS = {"riscv64": {"reloc": "static", "codemodel": "medium", "abiname": "lp64d"}}
+"""How code refers to what is elsewhere, so that it may lie anywhere; on RISC-V the "medium" model does, and needs no table of addresses."""
 _PROVIDED = {**BUILTINS, **MEMORY_FUNCTIONS}
 
 
@@ -44,18 +47,21 @@ def program(
     sources: Sequence[Path] | None = None,
     optimise: int = 2,
     cache: ObjectCache | None = None,
+    family: str = "",
 ) -> bytes:
     """The executable of a function taking `stack: ptr[u64]`, or also `data: ptr[u8]` (the address of `data`), and giving an i32.
 
-    With `sources`, the files whose content alone decides the functions, a program in the cache is found without compiling anything.
-    Raises NativeError for another signature, LinkError for calls of functions that nothing here provides.
+    `family` is the processor's, the host's unless given: x86_64, aarch64 or riscv64. Numbers of system calls differ between them: a program
+    for several gets its numbers as data. With `sources`, the files whose content alone decides the functions, a program in the cache is
+    found without compiling anything. Raises NativeError for another signature, LinkError for calls of functions that nothing here provides.
     """
     cache = cache or ObjectCache()
-    key = _key(entry, data, sources, optimise)
-    found = cache.load(key)
-    if found is None:
-        found = link_program(entry, data, optimise)
-        cache.store(key, found)
+    with made_for(family or machine()):
+        key = _key(entry, data, sources, optimise)
+        found = cache.load(key)
+        if found is None:
+            found = link_program(entry, data, optimise)
+            cache.store(key, found)
     return found
 
 
@@ -114,9 +120,10 @@ def link_program(entry: NativeFunction, data: bytes, optimise: int) -> bytes:
     helpers: set[str] = set()
     while True:
         compiled = emit_object([text, _constant(data), *_helpers(helpers)], optimise, _target(optimise))
-        missing = undefined_symbols(compiled)
+        missing = undefined_symbols(compiled) - {SYSTEM_CALL}
         if not missing:
-            return link_executable(with_start(read_object(compiled), entry_symbol(0), _DATA))
+            made = with_system_calls(with_targets(read_object(compiled)))
+            return link_executable(with_start(made, entry_symbol(0), _DATA))
         if not missing <= set(_PROVIDED) - helpers:
             raise LinkError(missing - set(_PROVIDED) or missing)
         helpers |= missing
@@ -146,7 +153,11 @@ def _target(optimise: int) -> Any:
     """LLVM's code generator for programs: position-independent, for the same processor level as all compiled code."""
     import llvmlite.binding as llvm
 
-    target_machine(optimise)  # makes LLVM ready
+    with made_for(""):
+        target_machine(optimise)  # makes LLVM ready for the host
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
     cpu, features = level()
     target = llvm.Target.from_triple(f"{machine()}-unknown-linux-gnu")
-    return target.create_target_machine(cpu=cpu, features=features, opt=optimise, reloc="pic", codemodel="small")
+    model = _MODELS.get(machine(), {"reloc": "pic", "codemodel": "small"})
+    return target.create_target_machine(cpu=cpu, features=features, opt=optimise, **model)

@@ -33,9 +33,22 @@ _AARCH64 = struct.pack(
     0xD400_0001,  # svc #0
     0xD420_0000,  # brk #0
 )
+_RISCV64 = struct.pack(
+    "<9I",
+    0x0001_0513,  # mv a0, sp
+    0x0000_0597,  # auipc a1, data
+    0x0005_8593,  # addi a1, a1, data
+    0xFF01_7113,  # andi sp, sp, -16
+    0x0000_0097,  # auipc ra, entry
+    0x0000_80E7,  # jalr ra, entry(ra)
+    0x05E0_0893,  # li a7, 94
+    0x0000_0073,  # ecall
+    0x0010_0073,  # ebreak
+)
 _STARTS = {
     MACHINES["x86_64"]: (_X86_64, [(8, 2, "data", -4), (17, 4, "entry", -4)]),
     MACHINES["aarch64"]: (_AARCH64, [(12, 275, "data", 0), (16, 277, "data", 0), (20, 283, "entry", 0)]),
+    MACHINES["riscv64"]: (_RISCV64, [(4, 23, "data", 0), (8, 24, "data", 4), (16, 19, "entry", 0)]),
 }
 """The instructions, and what is filled in: offset, kind of relocation, what it refers to, addend."""
 

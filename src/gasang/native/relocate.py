@@ -1,11 +1,13 @@
-"""Relocations: what to put where an object refers to a symbol (System V ABI supplements for x86-64 and AArch64)."""
+"""Relocations: what to put where an object refers to a symbol (System V ABI supplements for x86-64 and AArch64, RISC-V ELF psABI)."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 
 from gasang.core.errors import GasangError
+from gasang.native.elf_object import ElfObject, Relocation
 
 Apply = Callable[[bytearray, int, int, int], None]
 """Change the bytes at an offset, given the place's address and the target's (with the addend)."""
@@ -80,8 +82,42 @@ def _low_bits(scale: int) -> Apply:
     return apply
 
 
-MACHINES = {"x86_64": 62, "aarch64": 183}
-ABSOLUTE = {62: (1,), 183: (257,)}
+def _upper(data: bytearray, at: int, place: int, target: int) -> None:
+    """AUIPC: the distance in units of 4 KiB, rounded so that what is left is a signed number of 12 bits."""
+    distance = target - place
+    if not -(1 << 31) <= distance + 0x800 < 1 << 31:
+        raise OverflowError
+    _field(data, at, distance + 0x800 >> 12, 20, 12)
+
+
+def _lower(data: bytearray, at: int, place: int, target: int) -> None:
+    """The rest, in a load, an addition or a jump."""
+    _field(data, at, target - place, 12, 20)
+
+
+def _lower_of_store(data: bytearray, at: int, place: int, target: int) -> None:
+    _field(data, at, target - place, 5, 7)
+    _field(data, at, target - place >> 5, 7, 25)
+
+
+def _far_call(data: bytearray, at: int, place: int, target: int) -> None:
+    _upper(data, at, place, target)
+    _lower(data, at + 4, place, target)
+
+
+def _add(layout: str, sign: int) -> Apply:
+    """One side of a difference between two symbols."""
+    mask = (1 << struct.calcsize(layout) * 8) - 1
+
+    def apply(data: bytearray, at: int, place: int, target: int) -> None:
+        (value,) = struct.unpack_from(layout, data, at)
+        struct.pack_into(layout, data, at, value + sign * target & mask)
+
+    return apply
+
+
+MACHINES = {"x86_64": 62, "aarch64": 183, "riscv64": 243}
+ABSOLUTE = {62: (1,), 183: (257,), 243: (2,)}
 """Kinds that put a whole address, so that the program must lie where it was linked to."""
 KINDS: dict[int, dict[int, Apply]] = {
     62: {
@@ -93,7 +129,35 @@ KINDS: dict[int, dict[int, Apply]] = {
         277: _low_bits(0), 278: _low_bits(0), 279: _branch(14, 5), 280: _branch(19, 5), 282: _branch(26, 0), 283: _branch(26, 0),
         284: _low_bits(1), 285: _low_bits(2), 286: _low_bits(3), 299: _low_bits(4),
     },
+    243: {
+        2: _word("<Q", False), 18: _far_call, 19: _far_call, 23: _upper, 24: _lower, 25: _lower_of_store, 57: _word("<I", True),
+        35: _add("<I", 1), 39: _add("<I", -1), 36: _add("<Q", 1), 40: _add("<Q", -1),
+    },
 }  # fmt: skip
+
+
+UPPER, LOWER = 23, (24, 25)
+"""RISC-V's halves of a distance: the lower names the instruction with the upper, not the target (psABI, "PC-Relative Symbol Addresses")."""
+
+
+def with_targets(made: ElfObject) -> ElfObject:
+    """The object with RISC-V's lower halves referring to the target itself, as seen from the upper half's place.
+
+    Raises RelocationError where there is no upper half.
+    """
+    if made.machine != MACHINES["riscv64"]:
+        return made
+    uppers = {(entry.section, entry.offset): entry for entry in made.relocations if entry.kind == UPPER}
+
+    def target_of(entry: Relocation) -> Relocation:
+        if entry.kind not in LOWER:
+            return entry
+        upper = uppers.get((entry.section, entry.symbol.value)) if entry.symbol.section == entry.section else None
+        if upper is None:
+            raise RelocationError(entry.symbol.name, "is half a distance without the other half")
+        return replace(entry, symbol=upper.symbol, addend=upper.addend + entry.offset - upper.offset)
+
+    return replace(made, relocations=[target_of(entry) for entry in made.relocations])
 
 
 def apply_relocation(machine: int, kind: int, data: bytearray, at: int, place: int, target: int, name: str) -> None:

@@ -7,15 +7,38 @@ AVX-512 code paths that call run-time functions the linker does not have.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-_LEVELS = {"x86_64": ("x86-64-v3", ""), "aarch64": ("generic", "+v8.1a")}
+_LEVELS = {"x86_64": ("x86-64-v3", ""), "aarch64": ("generic", "+v8.1a"), "riscv64": ("generic-rv64", "+m,+a,+f,+d,+c")}
+_made_for: ContextVar[str] = ContextVar("made_for", default="")
+
+
+@contextmanager
+def made_for(family: str) -> Iterator[None]:
+    """Have code in the block made for another processor family than the host's: for programs, which another machine will run."""
+    before = _made_for.set(family)
+    try:
+        yield
+    finally:
+        _made_for.reset(before)
 
 
 def machine() -> str:
-    """The host's processor family: x86_64 or aarch64."""
+    """The processor family that code is made for, the host's as a rule: x86_64, aarch64 or riscv64."""
+    return _made_for.get() or _host()
+
+
+def is_foreign() -> bool:
+    """Whether code is made for another processor family than the host's."""
+    return machine() != _host()
+
+
+def _host() -> str:
     if hasattr(os, "uname"):
         name = os.uname().machine.lower()
     else:

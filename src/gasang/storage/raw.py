@@ -6,11 +6,13 @@ import contextlib
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
 from gasang.core.errors import BadInputError, NotFoundError, PermissionDeniedError, StateError
-from gasang.host.files import lock_file, open_file, punch_hole, read_at, sync, write_at
+from gasang.host.files import lock_file, open_file, read_at, sync, write_at
+from gasang.host.holes import data_runs, punch_hole
 from gasang.storage.bounds import check_range
 
 SECTOR = 512
@@ -51,6 +53,10 @@ class Raw:
         """Exactly `length` bytes, by one system call as a rule; raise OSError outside the disk or if the host fails."""
         check_range(self.size, offset, length)
         return read_at(self._descriptor, length, offset)
+
+    def data(self) -> Iterator[tuple[int, int]]:
+        """(offset, length) of what may be other than zero, in order. Raises OSError if the host fails."""
+        return data_runs(self._descriptor, self.size)
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Store all of `data`; raise OSError outside the disk, if it is read-only or if the host fails."""

@@ -18,7 +18,7 @@ from typing import BinaryIO
 import zstandard
 
 from gasang.core.errors import BadInputError, NotFoundError, PermissionDeniedError
-from gasang.host.files import data_runs
+from gasang.host.holes import data_runs
 from gasang.storage.made import new_file
 
 Progress = Callable[[int, int], None]

@@ -231,3 +231,35 @@ def test_guest_time_goes_with_the_hosts(machine: SoftMachine) -> None:
     value = read(hart.address) / TIMEBASE
     answered = time.perf_counter()
     assert (asked - begun) * (1 - 1e-3) <= value <= (answered - before) * (1 + 1e-3)
+
+
+@pytest.mark.parametrize("pause", [0.001, 1.0, 100 * HOUR])
+def test_time_that_stood_still_goes_on_where_it_stood_and_keeps_up(pause: float) -> None:
+    host = Host()
+    host.go_on(10)
+    host.clock.follow(16)
+    held = host.clock.hold()
+    assert held == host.guest()
+    host.go_on(pause)
+    host.clock.follow(16)
+
+    def back(scale: int, step: int) -> None:
+        before = int(host.shared.clock_time) + ((host.ticks - host.shared.clock_ticks) * host.shared.clock_scale >> 32)
+        host.shared.clock_ticks, host.shared.clock_time, host.shared.clock_scale = host.ticks, (before + step) % (1 << 64), scale
+
+    host.clock._steer = back
+    host.clock.go_on()
+    assert abs(host.guest() - held) <= 1
+    host.clock._steer = host.steer
+    host._begin += round(pause * SECOND)
+    assert max(map(abs, host.follow_for(1))) < 0.01
+
+
+def test_a_restored_machine_begins_where_its_time_stood() -> None:
+    host, stopping = Host(), threading.Event()
+    stopping.set()
+    host.clock.begin(stopping, 1234 * TIMEBASE)
+    host.clock.join()
+    assert host.guest() == 1234 * TIMEBASE
+    host._begin = host.ns - 1234 * SECOND
+    assert max(map(abs, host.follow_for(1))) < 0.01

@@ -21,6 +21,10 @@ from gasang.core.errors import UsageError
         ),
         ("type=bind,src=./a,dst=/b", {"Type": "bind", "Source": f"{os.getcwd()}/a", "Target": "/b"}),
         (
+            "src=data,dst=/d,volume-subpath=a/b,volume-nocopy",
+            {"Type": "volume", "Source": "data", "Target": "/d", "VolumeOptions": {"Subpath": "a/b", "NoCopy": True}},
+        ),
+        (
             "type=tmpfs,dst=/t,tmpfs-size=1M,tmpfs-mode=1770",
             {"Type": "tmpfs", "Target": "/t", "TmpfsOptions": {"SizeBytes": 1 << 20, "Mode": 0o1770}},
         ),

@@ -38,6 +38,28 @@ def test_mounts_of_three_kinds() -> None:
             of_mount(wrong)
 
 
+def volume(source: str = "name", **options: Any) -> Mount:
+    return of_mount({"Type": "volume", "Source": source, "Target": "/b", "VolumeOptions": options})
+
+
+def test_options_of_volumes() -> None:
+    plain = volume()
+    assert (plain.subpath, plain.copies) == ("", True)
+    assert volume(NoCopy=True).copies is False
+    assert of_bind("name:/data:ro,nocopy").copies is False
+    assert volume(Subpath="a//b/../c/").subpath == "a/c"
+    assert volume(Subpath="./").subpath == ""
+    for path in ("/a", "..", "a/../../b"):
+        with pytest.raises(UsageError, match="subpath must be a relative path within the volume"):
+            volume(Subpath=path)
+    with pytest.raises(UsageError, match="must not set Subpath when using anonymous volumes"):
+        volume("", Subpath="a")
+    with pytest.raises(UsageError, match="field NoCopy is not true or false"):
+        volume(NoCopy="yes")
+    with pytest.raises(UsageError, match="field Subpath is not a text"):
+        volume(Subpath=1)
+
+
 def test_tmpfs_options() -> None:
     assert of_tmpfs("/t", "size=1m,noexec,ro").writable is False
     with pytest.raises(UsageError):

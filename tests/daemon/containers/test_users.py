@@ -98,3 +98,11 @@ def test_numbers_inside_and_outside() -> None:
     assert mapped.outside(12, 19) == (5002, 2019)
     assert mapped.inside(5002, 2019) == (12, 19)
     assert mapped.inside(0, 3000) == (0, 3000)
+
+
+def test_users_that_a_container_will_have() -> None:
+    found = users().intended(container())
+    assert found is not None
+    assert (found.outside(0, 0), found.outside(12, 3), found.inside(5002, 2003)) == ((1000, 2000), (5002, 2003), (12, 3))
+    assert users().intended(container(UsernsMode="host")) is None
+    assert users(None).intended(container()) is None

@@ -156,6 +156,42 @@ def test_a_terminal_is_raw(engine, docker, image, name):
         assert data == b"typed\r\ngot typed\r\n"
 
 
+@pytest.mark.parametrize("size", [5, 300_000])
+def test_input_that_comes_with_the_request(engine, docker, image, name, size):
+    """A client that does not wait for the answer: nothing of what it sends is lost, also where the process takes its time."""
+    if engine.name == "dockerd":
+        pytest.skip("dockerd forgets what it has read of it")
+    key = docker("create", "-i", "--name", name, image, "sh", "-c", "usleep 300000; wc -c; echo over").text
+    with connected(engine) as stream:
+        upgrade = "Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n"
+        query = "stream=1&stdin=1&stdout=1"
+        head_ = f"POST /v1.42/containers/{key}/attach?{query} HTTP/1.1\r\nHost: docker\r\n{upgrade}"
+        sender = threading.Thread(target=lambda: (stream.sendall(head_.encode() + b"x" * size), stream.shutdown(socket.SHUT_WR)))
+        sender.start()
+        status, _ = head(stream)
+        assert status == 101
+        call(engine, "POST", f"/v1.42/containers/{key}/start")
+        assert frames(stream, b"over\n")[1] == f"{size}\nover\n".encode()
+        sender.join()
+
+
+def test_input_that_comes_with_the_request_of_an_exec(engine, docker, image, name):
+    if engine.name == "dockerd":
+        pytest.skip("dockerd forgets what it has read of it")
+    docker("run", "-d", "--name", name, image, "sleep", "60")
+    wanted = {"AttachStdin": True, "AttachStdout": True, "Cmd": ["cat"]}
+    key = json.loads(call(engine, "POST", f"/containers/{name}/exec", wanted)[2])["Id"]
+    body = b"{}"
+    lines = [f"POST /v1.42/exec/{key}/start HTTP/1.1", "Host: docker", "Connection: Upgrade", "Upgrade: tcp"]
+    lines += ["Content-Type: application/json", f"Content-Length: {len(body)}", "", ""]
+    with connected(engine) as stream:
+        stream.sendall("\r\n".join(lines).encode() + body + b"early\n")
+        assert head(stream)[0] == 101
+        stream.sendall(b"late\n")
+        stream.shutdown(socket.SHUT_WR)
+        assert frames(stream)[1] == b"early\nlate\n"
+
+
 def test_attach_with_what_was_said_before(engine, docker, image, name):
     key = docker("run", "-d", "-i", "--name", name, image, "sh", "-c", "echo early; cat").text
     until(lambda: docker("logs", name).text == "early")

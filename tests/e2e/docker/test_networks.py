@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 from support.engines.client import until
 from support.engines.echo import ECHO
+from support.engines.http import call
 from support.engines.registry import free_port
 
 # Debian's busybox has no server for datagrams: this one is the host's, in the container's network.
@@ -179,6 +181,33 @@ def test_subnet_and_fixed_address(docker, image, name, fresh):
     assert "in use" in docker("run", "--rm", "--network", network, "--ip", "10.213.0.77", image, "true", code=125).said
     assert "overlap" in docker("network", "create", "--subnet", "10.213.0.0/16", fresh("network"), code=1).said
     assert docker("network", "ls", "-q", "--filter", "label=x=y").text == docker.inspect("network", network)["Id"][:12]
+
+
+def test_a_mac_address_that_is_asked_for_is_shown(engine, docker, image, box):
+    """Of the whole container in Config where it was asked for, whatever the API's version; of the network before the start as well."""
+    wanted, other = box(), box()
+    docker("create", "--name", wanted, "--mac-address", "02:42:ac:11:aa:bd", image)
+    docker("create", "--name", other, image)
+    for version in ("1.24", "1.43", "1.45"):
+        for name, address in ((wanted, "02:42:ac:11:aa:bd"), (other, None)):
+            shown = json.loads(call(engine, "GET", f"/v{version}/containers/{name}/json")[2])
+            assert shown["Config"].get("MacAddress") == address
+            assert shown["NetworkSettings"]["Networks"]["bridge"]["MacAddress"] == (address or "")
+
+
+def test_how_a_mac_address_is_asked_for(engine, docker, image, box):
+    def create(version, address, networks=None):
+        body = {"Image": image, "MacAddress": address, **({"NetworkingConfig": {"EndpointsConfig": networks}} if networks else {})}
+        status, _, answer = call(engine, "POST", f"/v{version}/containers/create?name={box()}", body)
+        return status, json.loads(answer)
+
+    assert create("1.43", "02:42:ac:11:aa:be")[1]["Warnings"] == []
+    assert "MacAddress field is now deprecated" in create("1.44", "02:42:ac:11:aa:be")[1]["Warnings"][0]
+    assert create("1.45", "02:42:ac:11:aa:be", {"bridge": {"MacAddress": "02:42:ac:11:aa:be"}})[0] == 201
+    status, answer = create("1.45", "02:42:ac:11:aa:be", {"bridge": {"MacAddress": "02:42:ac:11:aa:bf"}})
+    assert status == 400
+    assert "the container-wide MAC address must match the endpoint-specific MAC address" in answer["message"]
+    assert create("1.45", "bogus")[0] == 400
 
 
 def test_a_fixed_mac_address(docker, image):

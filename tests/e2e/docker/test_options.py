@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 
 import pytest
 
 from support.engines.client import until
+from support.engines.http import call
 
 
 def told(docker, image, *words, script="true", code=0):
@@ -114,13 +117,11 @@ def test_other_options(docker, image):
         ("-v", "/tmp:/"),
         ("-v", "/tmp:/x", "-v", "/var:/x"),
         ("-v", "name:/x:bogus"),
-        ("--device", "/tmp"),
         ("-u", "nobody-here"),
         ("--log-opt", "bogus=1"),
         ("-m", "64m", "--memory-reservation", "128m"),
         ("--cpu-period", "10"),
         ("--cpu-quota", "10"),
-        ("--gpus", "all"),
         ("--storage-opt", "size=1g"),
         ("--network", "not-here"),
         ("--network", "container:not-here"),
@@ -132,6 +133,65 @@ def test_other_options(docker, image):
 def test_what_is_refused(docker, image, options):
     done = docker("run", "--rm", *options, image, "true", code=125)
     assert "Unable to find image" not in done.said  # a client that is told 404 pulls
+
+
+def test_a_device_that_is_not_there(docker, image, name):
+    words = 'error gathering device information while adding custom device "/dev/nope": no such file or directory'
+    assert words in docker("run", "--name", name, "--device", "/dev/nope", image, "true", code=127).said
+    state = docker.inspect(name)["State"]
+    assert (state["Status"], state["ExitCode"]) == ("created", 128)
+    assert words in state["Error"]
+    assert words in docker("start", name, code=1).said
+    assert '"/etc/passwd": not a device node' in docker("run", "--rm", "--device", "/etc/passwd", image, "true", code=125).said
+    said = docker("run", "--rm", "--device-read-bps", "/dev/nope:1mb", image, "true", code=127).said
+    assert "stat /dev/nope: no such file or directory" in said
+
+
+def test_the_devices_of_a_folder(docker, image, tmp_path):
+    (tmp_path / "in").mkdir()
+    os.mknod(tmp_path / "zero", 0o600 | stat.S_IFCHR, os.makedev(1, 5))
+    os.mknod(tmp_path / "in" / "null", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    (tmp_path / "file").touch()
+    script = "cd /dev/mine; find . -type c | sort; head -c 3 zero | od -An -tx1; echo gone > in/null"
+    assert told(docker, image, "--device", f"{tmp_path}:/dev/mine", script=script).split() == ["./in/null", "./zero", "00", "00", "00"]
+
+
+def test_a_folder_without_devices(docker, image, tmp_path):
+    assert "not a device node" in docker("run", "--rm", "--device", tmp_path, image, "true", code=125).said
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        ({"Count": -1, "Capabilities": [["gpu"]]}, 'could not select device driver "" with capabilities: [[gpu]]'),
+        ({"Driver": "x", "Capabilities": [["gpu", "utility"], ["a"]]}, 'device driver "x" with capabilities: [[gpu utility] [a]]'),
+        ({"Driver": "nvidia", "Count": 1}, 'could not select device driver "nvidia" with capabilities: []'),
+    ],
+)
+def test_gpus(engine, docker, image, name, request_, words):
+    """Whoever asks for what nobody can give is told so at the start, and nothing runs without it."""
+    body = {"Image": image, "Cmd": ["true"], "HostConfig": {"DeviceRequests": [request_]}}
+    assert call(engine, "POST", f"/containers/create?name={name}", body)[0] == 201
+    status, _, answer = call(engine, "POST", f"/containers/{name}/start")
+    assert status == 500
+    assert words in json.loads(answer)["message"]
+    assert docker.format(name, "{{.State.Status}} {{.State.ExitCode}}") == "created 128"
+
+
+def test_weights_of_block_devices(docker, image, name):
+    """They are kept, or the client is warned: dockerd looks for those of another scheduler than the one that Linux has now."""
+    done = docker("create", "--name", name, "--blkio-weight", "300", image, "true")
+    kept = docker.format(name, "{{.HostConfig.BlkioWeight}}")
+    assert kept == ("0" if "Block I/O weight or the cgroup is not mounted. Weight discarded." in done.said else "300")
+    docker("start", "-a", name)
+    if kept == "300":
+        assert "range of blkio weight is from 10 to 1000" in docker("create", "--blkio-weight", "5", image, code=1).said
+
+
+def test_a_warning_of_the_memory_that_runs_out(docker, image):
+    words = "OOM killer is disabled for the container, but no memory limit is set"
+    assert words in docker("run", "--rm", "--oom-kill-disable", image, "true").said
+    assert words not in docker("run", "--rm", "--oom-kill-disable", "-m", "64m", image, "true").said
 
 
 def test_a_command_without_a_name(docker, image):

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from support.engines.http import call
 from support.engines.registry import PASSWORD, USER
 from support.engines.rootfs import Image, layer
 
@@ -118,3 +119,16 @@ def test_login_push_and_pull(docker, guarded, image):
         docker("logout", guarded.host)
     docker("rmi", tag)
     assert re.search(REFUSED, docker("pull", tag, code=1).said)
+
+
+def test_login_of_a_client_of_its_own(engine, guarded):
+    def status(**said):
+        return call(engine, "POST", "/auth", {"serveraddress": guarded.host, **said})[0]
+
+    assert status(username=USER, password=PASSWORD) == 200
+    # dockerd tells 401 of who is refused by a server of tokens alone; a registry's own refusal is a 500 to it.
+    refused = 500 if engine.name == "dockerd" else 401
+    assert status(username=USER, password="wrong") == refused
+    assert status() == refused
+    assert call(engine, "POST", "/auth", {"serveraddress": "localhost:1", "username": "a", "password": "b"})[0] == 500
+    assert call(engine, "POST", "/auth", {"serveraddress": "bad host", "username": "a", "password": "b"})[0] == 400

@@ -6,8 +6,13 @@ import json
 import os
 import random
 import re
+import select
 import signal
+import socket
+import subprocess
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -201,6 +206,76 @@ def test_a_client_that_leaves_in_the_middle(hasty: Docker, fake: FakeRegistry) -
     client.send_signal(signal.SIGKILL)
     client.wait()
     until(lambda: files(hasty.engine) <= before + 2)
+
+
+class Stall:
+    """A rule of the registry: the first request that fits is answered bit by bit, or not at all, and `gone` is set when its sender goes."""
+
+    def __init__(self, method: str, part: str, *, silent: bool) -> None:
+        self._method, self._part, self._silent = method, part, silent
+        self.reached = threading.Event()
+        self.gone = threading.Event()
+
+    def __call__(self, handler: Handler) -> bool:
+        if handler.command != self._method or self._part not in handler.path or self.reached.is_set():
+            return False
+        if not self._silent:
+            handler.answer(200, NOISE[:1000], Content_Length=str(len(NOISE)))
+        self.reached.set()
+        with suppress(ConnectionError):
+            while not _ended(handler.connection):
+                if not self._silent:
+                    handler.connection.sendall(NOISE[:100])
+        self.gone.set()
+        handler.close_connection = True
+        return True
+
+    def ends_with(self, client: subprocess.Popen[bytes]) -> None:
+        """See that the engine's connection goes when its client does."""
+        assert self.reached.wait(30)
+        assert not self.gone.is_set()
+        client.send_signal(signal.SIGKILL)
+        client.wait()
+        assert self.gone.wait(10), "it goes on"
+
+
+def _ended(stream: socket.socket) -> bool:
+    """Whether the other side has closed its connection, after a moment's wait for that."""
+    ready, _, _ = select.select([stream], [], [], 0.05)
+    return bool(ready) and not stream.recv(1 << 16)
+
+
+@pytest.fixture(params=[False, True], ids=["slow", "silent"])
+def silent(request: pytest.FixtureRequest, engine: Engine) -> bool:
+    """Whether a registry says nothing at all."""
+    if request.param and engine.name == "dockerd":
+        pytest.skip("dockerd waits for the registry's next byte")
+    return bool(request.param)
+
+
+def test_a_pull_ends_with_its_client(docker: Docker, fake: FakeRegistry, silent: bool) -> None:
+    image = made()
+    stall = Stall("GET", image.layer(0), silent=silent)
+    fake.rules.append(stall)
+    reference = fake.add("left", "2", image)
+    stall.ends_with(docker.open("pull", reference))
+    docker("image", "inspect", reference, code=1)
+    docker("pull", reference)
+    docker("rmi", reference)
+
+
+@pytest.mark.parametrize(("method", "part"), [("HEAD", "/blobs/"), ("POST", "/blobs/uploads/")])
+def test_a_push_ends_with_its_client(docker: Docker, engine: Engine, fake: FakeRegistry, image: str, method: str, part: str) -> None:
+    if engine.name == "dockerd":
+        pytest.skip("dockerd waits for the registry's next byte")
+    reference = f"{fake.address}/left:3"
+    docker("tag", image, reference)
+    stall = Stall(method, part, silent=True)
+    fake.rules.append(stall)
+    stall.ends_with(docker.open("push", reference))
+    assert ("left", "3") not in fake.manifests
+    docker("push", reference)
+    docker("rmi", reference)
 
 
 def test_a_mirror_is_asked_first(engine: Engine, fake: FakeRegistry, tmp_path: Path) -> None:

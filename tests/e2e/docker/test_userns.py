@@ -260,3 +260,26 @@ def test_limits_and_health(docker, image, name):
     docker("restart", "-t", "0", name)
     assert json.loads(docker("inspect", name).text)[0]["State"]["Running"]
     assert host_owner(docker, name) == BASE
+
+
+@pytest.mark.parametrize("verb", [("create",), ("run", "-d")], ids=["created", "running"])
+def test_copies_into_and_out_of_a_bind(docker, engine, image, name, verb):
+    """What is the container's user 5's inside is so whether it runs or not; the host has another number for it."""
+    folder = engine.home / f"bound-{name}"
+    folder.mkdir()
+    os.chown(folder, BASE, BASE)
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        entry = tarfile.TarInfo("file")
+        entry.uid, entry.gid, entry.size = 5, 6, 1
+        archive.addfile(entry, io.BytesIO(b"x"))
+    docker(*verb, "--name", name, "-v", f"{folder}:/bound", image, "sleep", "1000")
+    docker("cp", "-a", "-", f"{name}:/bound", typed=data.getvalue())
+    found = (folder / "file").stat()
+    assert (found.st_uid, found.st_gid) == (BASE + 5, BASE + 6)
+    (folder / "made").touch()
+    os.chown(folder / "made", BASE + 7, BASE + 8)
+    with tarfile.open(fileobj=io.BytesIO(docker("cp", f"{name}:/bound", "-").out)) as archive:
+        owners = {member.name.rstrip("/"): (member.uid, member.gid) for member in archive}
+    shift = BASE if engine.name == "dockerd" else 0  # it tells the host's numbers
+    assert owners == {"bound": (shift, shift), "bound/file": (shift + 5, shift + 6), "bound/made": (shift + 7, shift + 8)}

@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+from support.engines.http import call
+
 
 def test_life_of_a_volume(docker, fresh):
     volume = fresh("volume")
@@ -90,6 +92,106 @@ def test_mounts_in_words(docker, image, fresh):
     lines = docker("run", "--rm", *options, image, "sh", "-c", "touch /v/x /t/x; df -k /t | tail -1; stat -c %a /t").lines
     assert lines[0].split()[1] == "1024"
     assert lines[1] == "700"
+
+
+@pytest.fixture
+def parted(docker, image, fresh):
+    """A volume with folders, a file and links in it."""
+    volume = fresh("volume")
+    script = "mkdir -p a/b empty && echo deep > a/b/deep && echo one > file && ln -s a/b in && ln -s ../../.. out && ln -s /etc etc"
+    docker("run", "--rm", "-v", f"{volume}:/v", "-w", "/v", image, "sh", "-c", script)
+    return volume
+
+
+def part(volume, path, target="/x", more=""):
+    return ("--mount", f"type=volume,src={volume},dst={target},volume-subpath={path}{more}")
+
+
+@pytest.mark.parametrize("path", ["a/b", "in", "a/../a/b/"])
+def test_a_folder_of_a_volume(docker, image, name, parted, path):
+    done = docker("run", "--name", name, *part(parted, path), image, "sh", "-c", "ls /x && cat /x/deep && echo new > /x/new && ls -a /x/..")
+    assert done.lines[:2] == ["deep", "deep"]
+    assert docker("run", "--rm", "-v", f"{parted}:/v", image, "cat", "/v/a/b/new").text == "new"
+    docker("start", "-a", name)
+    (mount,) = docker.inspect(name)["Mounts"]
+    volume = docker.inspect("volume", parted)
+    assert (mount["Type"], mount["Name"], mount["Source"]) == ("volume", parted, volume["Mountpoint"])
+    assert docker.inspect(name)["HostConfig"]["Mounts"][0]["VolumeOptions"]["Subpath"] == path
+
+
+def test_a_file_of_a_volume(docker, image, parted):
+    script = "cat /etc/one; echo two > /etc/one"
+    assert docker("run", "--rm", *part(parted, "file", "/etc/one"), image, "sh", "-c", script).text == "one"
+    assert docker("run", "--rm", "-v", f"{parted}:/v", image, "cat", "/v/file").text == "two"
+    docker("run", "--rm", *part(parted, "file", "/etc/one", ",readonly"), image, "sh", "-c", script, code=1)
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "words"),
+    [
+        ("missing", 127, "no such file or directory"),
+        ("file/x", 125, "not a directory"),
+        ("out", 125, "escapes"),
+        ("etc", 125, "escapes"),
+        ("/a", 125, "subpath must be a relative path within the volume"),
+        ("..", 125, "subpath must be a relative path within the volume"),
+    ],
+)
+def test_folders_that_a_volume_does_not_have(docker, image, parted, path, code, words):
+    assert words in docker("run", "--rm", *part(parted, path), image, "true", code=code).said
+
+
+def test_a_link_out_that_comes_later(docker, image, name, parted):
+    """The path is looked at when the container starts."""
+    docker("create", "--name", name, *part(parted, "a/b"), image, "ls", "/x")
+    docker("run", "--rm", "-v", f"{parted}:/v", image, "sh", "-c", "rm -r /v/a/b && ln -s /etc /v/a/b")
+    assert "escapes" in docker("start", name, code=1).said
+
+
+def test_a_folder_of_a_volume_without_a_name(docker, image):
+    said = docker("run", "--rm", "--mount", "type=volume,dst=/x,volume-subpath=a", image, "true", code=125).said
+    assert "must not set Subpath when using anonymous volumes" in said
+
+
+def test_what_the_image_has_comes_into_an_empty_folder(docker, image, parted):
+    assert "passwd" in docker("run", "--rm", *part(parted, "empty", "/etc"), image, "ls", "/etc").lines
+    assert docker("run", "--rm", *part(parted, "a", "/etc"), image, "cat", "/etc/b/deep").text == "deep"
+
+
+def test_a_folder_of_a_volume_in_a_stopped_container(docker, image, name, parted, tmp_path):
+    docker("create", "--name", name, *part(parted, "a"), *part(parted, "file", "/one"), image)
+    docker("cp", f"{name}:/x/b/deep", tmp_path / "deep")
+    assert (tmp_path / "deep").read_text() == "deep\n"
+    docker("cp", f"{name}:/one", tmp_path / "one")
+    assert (tmp_path / "one").read_text() == "one\n"
+    docker("cp", tmp_path / "deep", f"{name}:/x/copied")
+    assert docker("run", "--rm", "-v", f"{parted}:/v", image, "cat", "/v/a/copied").text == "deep"
+
+
+def test_older_apis_have_whole_volumes(engine, image, parted):
+    mount = {"Type": "volume", "Source": parted, "Target": "/x", "VolumeOptions": {"Subpath": "a/b"}}
+    body = {"Image": image, "Cmd": ["ls", "/x"], "HostConfig": {"Mounts": [mount]}}
+    status, _, answer = call(engine, "POST", "/v1.44/containers/create", body)
+    assert status == 400
+    assert b"VolumeOptions.Subpath needs API v1.45 or newer" in answer
+
+
+def test_options_of_another_kind(engine, image):
+    mount = {"Type": "bind", "Source": "/tmp", "Target": "/x", "VolumeOptions": {"NoCopy": True}}
+    status, _, answer = call(engine, "POST", "/containers/create", {"Image": image, "HostConfig": {"Mounts": [mount]}})
+    assert status == 400
+    assert "VolumeOptions must not be specified on mount type" in answer.decode()
+
+
+@pytest.mark.parametrize("inherited", [False, True])
+def test_nothing_is_copied(docker, image, name, fresh, inherited):
+    """As the mount says; and never into what comes of --volumes-from."""
+    volume = fresh("volume")
+    options = ("--mount", f"type=volume,src={volume},dst=/etc,volume-nocopy")
+    if inherited:
+        docker("create", "--name", name, "--mount", f"type=volume,src={volume},dst=/etc,volume-nocopy", image)
+        options = ("--volumes-from", name)
+    assert "passwd" not in docker("run", "--rm", *options, image, "ls", "/etc").lines
 
 
 def test_a_bind_over_a_volume_in_order(docker, image, tmp_path):

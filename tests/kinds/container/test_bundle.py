@@ -239,7 +239,7 @@ def test_hooks_run_where_and_when_they_should(oci: Oci) -> None:
     points = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
     data = configuration("true")
     data["mounts"].append({"destination": "/told", "type": "bind", "source": str(oci.folder), "options": ["bind"]})
-    words = "$(uname -n) $(echo $s | grep -o '\"status\": *\"[a-z]*\"' | cut -d'\"' -f4)"
+    words = '$(uname -n) $(echo $s | grep -o \'"status": *"[a-z]*"\' | cut -d\'"\' -f4)'
     data["hooks"] = {
         point: [
             {

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from gasang.core.errors import NotFoundError, UnsupportedError, UsageError
-from gasang.kinds.container.config.config import Config, read_config
+from gasang.host.idmapped import cloned
+from gasang.kinds.container.config.config import Config, Mount, read_config
 from gasang.kinds.container.config.linux import IdMapping
 from gasang.kinds.container.idmap import user_namespace
 from gasang.kinds.container.planning.order import MadeRoot, Order
@@ -47,6 +48,11 @@ def bound(source: Path | str, *options: str) -> dict[str, Any]:
     return {"destination": "/there", "type": "bind", "source": str(source), "options": ["rbind", *options]}
 
 
+def whole(mount: Mount) -> int:
+    """What a mount binds."""
+    return cloned(mount.source, recursive=True)
+
+
 def owners(shifting_of: Config, path: str) -> list[int]:
     """Whose the roots of its binds are."""
     made: list[int] = []
@@ -56,7 +62,7 @@ def owners(shifting_of: Config, path: str) -> list[int]:
         return descriptor
 
     try:
-        Shifting(shifting_of, "box", path, hand).binds()
+        Shifting(shifting_of, "box", path, hand, whole).binds()
         return [os.fstat(descriptor).st_uid for descriptor in made]
     finally:
         for descriptor in made:
@@ -75,7 +81,7 @@ def test_binds_are_shifted_where_that_is_said(users: str, tmp_path: Path) -> Non
 
 
 def test_a_root_in_one_folder(users: str, tmp_path: Path) -> None:
-    root = Shifting(configured(users), "box", users, lambda descriptor: descriptor).folder(tmp_path, "/target")
+    root = Shifting(configured(users), "box", users, lambda descriptor: descriptor, whole).folder(tmp_path, "/target")
     try:
         assert (os.fstat(root.descriptor).st_uid, root.path) == (BASE, "/target")
     finally:
@@ -88,7 +94,7 @@ def test_what_cannot_be_bound_is_named(users: str, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match=r"mount /proc/sys: its owners cannot be shifted .*--userns=host"):
         owners(configured(users, bound("/proc/sys", "idmap")), users)
     with pytest.raises(UnsupportedError, match="container box: this host cannot give its files other owners"):
-        Shifting(configured(users), "box", users, lambda descriptor: descriptor).folder(Path("/proc/sys"), "/target")
+        Shifting(configured(users), "box", users, lambda descriptor: descriptor, whole).folder(Path("/proc/sys"), "/target")
     with pytest.raises(UsageError, match=f"at most {MOST} bound mounts"):
         owners(configured(users, *[bound(tmp_path)] * (MOST + 1)), users)
 

@@ -19,6 +19,7 @@ from gasang.devices.virtio.rng import VirtioRng
 from gasang.kinds.vm.board import BoardConfig, VirtBoard, Wires, virtio_irq
 from support.board_parts import FakeMemory, MemoryBlock
 
+GENERATION = 0x10_2000
 PLIC, SERIAL, SYSCON, RTC, VIRTIO, MTIMER, SSWI = 0xC00_0000, 0x1000_0000, 0x10_0000, 0x10_1000, 0x1000_1000, 0x200_4000, 0x2F0_0000
 EXTENSIONS = ("i", "m", "a", "f", "d", "c", "zicsr", "sstc")
 
@@ -61,6 +62,7 @@ def test_the_address_map_is_the_one_stock_kernels_know() -> None:
     assert [(region.name, region.base) for region in computer.bus.regions] == [
         ("syscon", SYSCON),
         ("rtc", RTC),
+        ("generation", GENERATION),
         ("plic", PLIC),
         ("serial", SERIAL),
         ("virtio0", VIRTIO),
@@ -93,7 +95,7 @@ def test_every_virtio_window_has_its_own_interrupt() -> None:
     assert len({*irqs, 10, 11}) == 34
     for slot, transport in enumerate(computer.board.virtio):
         computer.enable(0, irqs[slot])
-        transport._raise(1)
+        transport._tell(1, None)
         assert computer.claim(0) == irqs[slot]
 
 

@@ -23,7 +23,8 @@ from gasang.images.initramfs import GuestSettings
 from gasang.images.ready import BootFiles
 from gasang.kinds.vm import launch
 from gasang.kinds.vm.disks import Disk
-from gasang.kinds.vm.launch import DIED, Chatter, VmSpec, boot_guest, run_vm
+from gasang.kinds.vm.guest_ports import Chatter
+from gasang.kinds.vm.launch import DIED, VmSpec, boot_guest, run_vm
 from gasang.storage.raw import Raw
 from gasang.storage.tree import Entry, Kind
 from support.assembler import A0, A1, A6, A7, ECALL, T0, T1, T2, WFI, ZERO, addi, assemble, jump, lui

@@ -24,13 +24,28 @@ _WHY: Final = Run.why.offset
 _IO: Final = struct.Struct("<BBHIQ")
 _MMIO: Final = struct.Struct("<Q8sIB")
 _OUT: Final = 1
+_ACCESS, _DATA = _WHY // 8, _WHY // 8 + 1
+"""Where, in parts of eight bytes, an access to a port is described, and where its data's place."""
+_SHAPE: Final = 0xFFFF_FFFF_0000_FFFF
+"""In the first eight bytes of an access to a port: all but the port."""
+_BYTE_OUT: Final = 1 << 32 | 1 << 8 | _OUT
+"""One store of one byte."""
 WIDTHS: Final = (1, 2, 4, 8)
+RESET_RIP: Final = 0xFFF0
 HINT: Final = "see what its console said last; a kernel that runs elsewhere may want another --cpus, --memory or --accel"
 
 Handler = Callable[["KvmMachine", "Vcpu"], None]
 
 
 def _io(machine: KvmMachine, vcpu: Vcpu) -> None:
+    quads = vcpu.quads
+    access = quads[_ACCESS]
+    if access & _SHAPE == _BYTE_OUT:  # nearly all of them, and so the way without a detour
+        try:
+            machine.ports.write(access >> 16 & 0xFFFF, 1, vcpu.page[quads[_DATA]])
+        except BusError:
+            machine.unanswered += 1
+        return
     direction, size, port, count, offset = _IO.unpack_from(vcpu.page, _WHY)
     for at in range(offset, offset + size * count, size):
         if direction == _OUT:
@@ -71,12 +86,17 @@ def write(machine: KvmMachine, bus: Bus, address: int, value: int, width: int) -
 
 
 def _halt(machine: KvmMachine, vcpu: Vcpu) -> None:
-    """Only where interrupts are not the kernel's: nothing but a kick ends this."""
-    machine.stopping.wait()
+    """Only where interrupts are not the kernel's: nothing but the machine's end ends this."""
+    while not machine.stopping.is_set():
+        machine.attention.wait()
+        machine.rest(vcpu)
+    vcpu.run_page.immediate_exit = 1  # resting may have used up the kick
 
 
 def _shutdown(machine: KvmMachine, vcpu: Vcpu) -> None:
-    raise MachineDiedError(f"vCPU {vcpu.number}", f"the guest's processor gave up, by a triple fault{_where(vcpu)}", HINT)
+    # AMD's processors forget where it was: what KVM shows then is a vCPU after its reset.
+    where = _where(vcpu) if vcpu.get(ioctls.GET_REGS).rip != RESET_RIP else ""
+    raise MachineDiedError(f"vCPU {vcpu.number}", f"the guest's processor gave up, by a triple fault{where}", HINT)
 
 
 def _refused(machine: KvmMachine, vcpu: Vcpu) -> None:
@@ -129,7 +149,14 @@ _EVENTS: Final[Mapping[int, PowerRequest]] = {
     2: PowerRequest(PowerAction.RESET, 0),
     3: PowerRequest(PowerAction.FAIL, 1),
 }
-EXITS: Final[Mapping[int, Handler]] = {
+
+
+class _Exits(dict[int, Handler]):
+    def __missing__(self, reason: int) -> Handler:
+        return unknown
+
+
+EXITS: Final[Mapping[int, Handler]] = _Exits({
     2: _io,
     5: _halt,
     6: _mmio,
@@ -139,5 +166,5 @@ EXITS: Final[Mapping[int, Handler]] = {
     10: _nothing,  # INTR
     17: _internal,
     24: _system_event,
-}
-"""KVM_EXIT_… → what follows."""
+})  # fmt: skip
+"""KVM_EXIT_… → what follows; any other is `unknown`."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Final
 
-from gasang.accel.kvm.exits import EXITS, unknown
+from gasang.accel.kvm.exits import EXITS
 from gasang.accel.kvm.memory import GuestRam
+from gasang.accel.kvm.standing import Standing
 from gasang.accel.kvm.system import Kvm
 from gasang.accel.kvm.vcpu import Vcpu
 from gasang.core.errors import UsageError
@@ -21,7 +22,7 @@ from gasang.devices.bus import Bus
 from gasang.devices.syscon import PowerRequest
 from gasang.host.kvm import ioctls
 from gasang.host.kvm import structures as s
-from gasang.host.kvm.ioctls import call
+from gasang.host.kvm.ioctls import RefusedError, call
 
 TSS_ADDRESS: Final = 0xFFFB_D000
 """Three pages the kernel wants for itself on Intel's processors, where no RAM and no device is (KVM_SET_TSS_ADDR)."""
@@ -52,6 +53,9 @@ class KvmMachine:
         self.unanswered = 0
         """Stores that met no device."""
         self.stopping = threading.Event()
+        self._standing = Standing()
+        self.attention = self._standing.attention
+        """Set while no vCPU is to run."""
         self.failure: BaseException | None = None
         self.vcpus: list[Vcpu] = []
         self._threads: list[threading.Thread] = []
@@ -91,6 +95,7 @@ class KvmMachine:
         for vcpu in self.vcpus:
             thread = threading.Thread(target=self._live, args=(vcpu,), name=f"vcpu {vcpu.number}", daemon=True)
             self._threads.append(thread)
+        self._standing.begin(len(self._threads))
         for thread in self._threads:
             thread.start()
 
@@ -99,22 +104,50 @@ class KvmMachine:
             vcpu.enter()
             try:
                 while not self.stopping.is_set():
-                    reason = vcpu.run()
-                    if reason is not None:
-                        EXITS.get(reason, unknown)(self, vcpu)
+                    if not self.attention.is_set():
+                        vcpu.serve(EXITS, self)  # whoever wants attention kicks it afterwards
+                    self.rest(vcpu)
             finally:
                 vcpu.leave()
         except BaseException as error:  # the thread's only handler: whatever it is ends the machine and is told by `join`
             self.failure = error
             self.stop()
+        finally:
+            self._standing.leave()
+
+    def rest(self, vcpu: Vcpu) -> None:
+        """For the vCPU's own thread: stand still while that is wanted, the access of the last exit complete.
+
+        Only then are registers and memory the guest's own: the kernel hands over what a device answered when the vCPU is run again.
+        """
+        while (reason := vcpu.complete()) is not None:
+            EXITS[reason](self, vcpu)
+        self._standing.stand()
+
+    def pause(self) -> None:
+        """Have every vCPU stand still; returns when they do, each between two instructions. Not from a vCPU's own thread."""
+        self.attention.set()
+        for vcpu in self.vcpus:
+            vcpu.kick()
+        self._standing.wait()
+
+    def resume(self) -> None:
+        """Let them run on."""
+        self._standing.go()
 
     def interrupt(self, line: int, level: bool) -> None:
         """Drive a line of the interrupt controllers."""
         call(self.descriptor, ioctls.IRQ_LINE, s.IrqLevel(irq=line, level=int(level)))
 
+    def message(self, address: int, data: int) -> None:
+        """Deliver a message-signalled interrupt. One that leads nowhere, which is the guest's own doing, is lost."""
+        with suppress(RefusedError):
+            call(self.descriptor, ioctls.SIGNAL_MSI, s.Msi(address & 0xFFFF_FFFF, address >> 32, data))
+
     def stop(self) -> None:
         """End all vCPUs; may be called from a vCPU's own thread."""
         self.stopping.set()
+        self._standing.end()
         for vcpu in self.vcpus:
             vcpu.kick()
 

@@ -27,16 +27,17 @@ _LEAVES: Final = 256
 
 @dataclass(frozen=True)
 class Part:
-    """A structure that is read by one ioctl and written by another."""
+    """A structure that is read by one ioctl and written by another, but not where its field `count` is zero."""
 
     name: str
     get: Ioctl
     set: Ioctl
+    count: str = ""
 
 
 BEFORE_MSRS: Final = (
     Part("xsave", ioctls.GET_XSAVE, ioctls.SET_XSAVE),
-    Part("xcrs", ioctls.GET_XCRS, ioctls.SET_XCRS),
+    Part("xcrs", ioctls.GET_XCRS, ioctls.SET_XCRS, "nr_xcrs"),  # a processor without XSAVE has none, and takes none
     Part("sregs", ioctls.GET_SREGS, ioctls.SET_SREGS),
     Part("regs", ioctls.GET_REGS, ioctls.SET_REGS),
     Part("debugregs", ioctls.GET_DEBUGREGS, ioctls.SET_DEBUGREGS),
@@ -79,7 +80,9 @@ def _parts(irqchip: bool) -> list[Part]:
 
 
 def _load(vcpu: Vcpu, part: Part, state: State) -> None:
-    vcpu.set(part.set, parsed(part.get, state.get(part.name), f"{part.name} of a vCPU"))
+    record = parsed(part.get, state.get(part.name), f"{part.name} of a vCPU")
+    if not part.count or getattr(record, part.count):
+        vcpu.set(part.set, record)
 
 
 def parsed(ioctl: Ioctl, data: Any, what: str) -> s.Record:

@@ -10,9 +10,9 @@ import ctypes
 import mmap
 import os
 import signal
-import struct
 import threading
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
 
 from gasang.host.kvm import ioctls
 from gasang.host.kvm import structures as s
@@ -20,7 +20,9 @@ from gasang.host.kvm.ioctls import Ioctl, RefusedError, call
 
 KICK: Final = signal.SIGRTMIN + 4
 _SIGNALS: Final = 64
-REASON_OFFSET: Final = s.Run.exit_reason.offset
+REASON: Final = s.Run.exit_reason.offset // 4
+
+T = TypeVar("T")
 
 
 class Vcpu:
@@ -35,7 +37,9 @@ class Vcpu:
             os.close(self.descriptor)
             raise
         self.run_page = s.Run.from_buffer(self.page)
-        self._reason = struct.Struct("<I")
+        self._bytes = memoryview(self.page)
+        self.words, self.quads = self._bytes.cast("I"), self._bytes.cast("Q")
+        """The page in parts of four and of eight bytes."""
         self._run_number = ioctls.RUN.number
         self._thread: int | None = None
         self._lock = threading.Lock()
@@ -80,15 +84,44 @@ class Vcpu:
         """Run the guest until it needs something; the reason (exits.py), None where it was kicked. Raises RefusedError."""
         import fcntl
 
-        try:
-            fcntl.ioctl(self.descriptor, self._run_number, 0)
-        except InterruptedError:
-            self.run_page.immediate_exit = 0
-            self._consume_kick()
-            return None
-        except OSError as error:
-            raise RefusedError(ioctls.RUN, error.errno or 0) from error
-        return int(self._reason.unpack_from(self.page, REASON_OFFSET)[0])
+        while True:
+            try:
+                fcntl.ioctl(self.descriptor, self._run_number)
+            except InterruptedError:
+                self._kicked()
+                return None
+            except BlockingIOError:  # it waited to be started by another vCPU, and was
+                continue
+            except OSError as error:
+                raise RefusedError(ioctls.RUN, error.errno or 0) from error
+            return self.words[REASON]
+
+    def serve(self, exits: Mapping[int, Callable[[T, Vcpu], None]], machine: T) -> None:
+        """Run the guest, each exit handled as `exits` has it, until it is kicked. Raises RefusedError, and what a handler raises."""
+        import fcntl
+
+        # Looked up once: a guest's exit leaves the host's caches cold, and everything touched then costs several times as much.
+        ioctl, descriptor, number, words = fcntl.ioctl, self.descriptor, self._run_number, self.words
+        while True:
+            try:
+                ioctl(descriptor, number)
+            except InterruptedError:
+                self._kicked()
+                return
+            except BlockingIOError:  # as above
+                continue
+            except OSError as error:
+                raise RefusedError(ioctls.RUN, error.errno or 0) from error
+            exits[words[REASON]](machine, self)
+
+    def _kicked(self) -> None:
+        self.run_page.immediate_exit = 0
+        self._consume_kick()
+
+    def complete(self) -> int | None:
+        """Have the kernel complete the access of the last exit, and not one instruction more; the reason where that needs us once more."""
+        self.run_page.immediate_exit = 1
+        return self.run()
 
     @staticmethod
     def _consume_kick() -> None:
@@ -98,5 +131,7 @@ class Vcpu:
     def close(self) -> None:
         """Let go of it; no thread runs it."""
         del self.run_page
+        for view in (self.words, self.quads, self._bytes):
+            view.release()
         self.page.close()
         os.close(self.descriptor)

@@ -76,13 +76,43 @@ class GuestClock:
         self._look = look
         self._first = first
         self._thread: threading.Thread | None = None
+        self._steering = threading.Lock()
+        self._held: Moment | None = None
+        self._held_at = 0
         self._start = self._last = first
         self._slope = 0
         self._anchor(ROUGH_NS)
 
-    def begin(self, stopping: threading.Event) -> None:
-        """Guest time is 0 now, and follows host time until `stopping` is set."""
-        self._anchor(FINE_NS)
+    def begin(self, stopping: threading.Event, time: int = 0) -> None:
+        """Guest time is `time` now, and follows host time until `stopping` is set."""
+        self._anchor(FINE_NS, time)
+        self._keep_from_now(stopping)
+
+    def hold(self) -> int:
+        """Guest time stands still from now on, no hart looking meanwhile: what it is."""
+        with self._steering:
+            self._held = self._look()
+            self._held_at = self._guest_time(self._held.ticks)
+            return self._held_at
+
+    def go_on(self) -> None:
+        """Guest time goes on where it stood."""
+        with self._steering:
+            if self._held is None:
+                return
+            here = self._look()
+            pause = here.nanoseconds - self._held.nanoseconds
+            self._start = self._start._replace(nanoseconds=self._start.nanoseconds + pause)
+            self._steer(self._slope, (self._held_at - self._guest_time(here.ticks)) % (1 << 64))
+            self._held = None
+
+    def keep_again(self, stopping: threading.Event) -> None:
+        """In a forked process, which has none of its parent's threads: go on where time stood, with a thread of its own."""
+        self._steering = threading.Lock()
+        self.go_on()
+        self._keep_from_now(stopping)
+
+    def _keep_from_now(self, stopping: threading.Event) -> None:
         self._thread = threading.Thread(target=self._keep, args=(stopping,), name="guest clock", daemon=True)
         self._thread.start()
 
@@ -92,7 +122,12 @@ class GuestClock:
             self._thread.join()
 
     def follow(self, seconds: float) -> None:
-        """Look at the host's clocks, and steer so that guest time meets host time in `seconds`."""
+        """Look at the host's clocks, and steer so that guest time meets host time in `seconds`; nothing while time stands still."""
+        with self._steering:
+            if self._held is None:
+                self._follow(seconds)
+
+    def _follow(self, seconds: float) -> None:
         here, last = self._look(), self._last
         self._last = here
         behind = (here.nanoseconds - self._start.nanoseconds) * TIMEBASE // SECOND - self._guest_time(here.ticks)
@@ -104,14 +139,15 @@ class GuestClock:
         part = max(-MOST, min(MOST, behind / (seconds * TIMEBASE)))
         self._steer(round(self._slope * (1 + part)), 0)
 
-    def _anchor(self, least: int) -> None:
+    def _anchor(self, least: int, time: int = 0) -> None:
         here = self._look()
         while here.nanoseconds < self._first.nanoseconds + least:
             here = self._look()
-        self._start = self._last = here
+        self._start = here._replace(nanoseconds=here.nanoseconds - time * SECOND // TIMEBASE)
+        self._last = here
         self._slope = _scale(rate_between(self._first, here))
         shared = self._shared
-        shared.clock_ticks, shared.clock_time, shared.clock_scale = here.ticks, 0, self._slope
+        shared.clock_ticks, shared.clock_time, shared.clock_scale = here.ticks, time, self._slope
 
     def _guest_time(self, ticks: int) -> int:
         shared = self._shared

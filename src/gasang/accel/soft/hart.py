@@ -148,8 +148,11 @@ class Hart:
             self.wakeup.wait(None if seconds is None else seconds - IDLE_SECONDS)
 
     def _forget_decoded(self) -> None:
-        """A hart that has nothing to do needs no decoded code; it is decoded anew when it goes on."""
-        if self.cpu.blocks_used > FEW_BLOCKS:
+        """A hart that has nothing to do needs no decoded code; it is decoded anew when it goes on.
+
+        What forked processes share stays: each would have its own in its place, for what it does now and then.
+        """
+        if self.cpu.blocks_used > FEW_BLOCKS and not self._blocks.is_private:
             self._forget(self.address)
             self._blocks.release()
 
@@ -160,6 +163,25 @@ class Hart:
 
             self.watch = Watch(self)
         self.watch.look()
+
+    def last_one(self) -> None:
+        """Have the run loop end behind the instruction whose device access is done; its thread then finds a request to stop."""
+        cpu = self.cpu
+        spare = cpu.budget - 1  # an instruction that asks a device has one of the budget (cpus/riscv64/execute.py)
+        cpu.quantum -= spare
+        cpu.remaining += spare
+        cpu.budget = 1
+        self.request(exits.REQUEST_STOP)
+
+    def renew(self) -> None:
+        """In a forked process, whose only thread is the caller's: what the parent's threads held is free."""
+        self.wakeup = threading.Event()
+        self.thread = None
+
+    def make_private(self) -> None:
+        """Have the decoded code copied on write by a fork from now on. Raises what LazyMemory.make_private raises."""
+        self._blocks.make_private()
+        self._code_map.make_private()
 
     def single(self) -> int:
         """Execute one instruction, or take one trap, and what it asks of devices on the way. exits.LIMIT if nothing else came between."""

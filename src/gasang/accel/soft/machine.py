@@ -1,6 +1,9 @@
 """The software machine: harts that share RAM, each on a host thread of its own without the GIL.
 
 It knows the processor and memory; devices are behind `bus`, firmware calls behind `firmware`.
+
+`pause` has every hart stop between two instructions (accel/soft/gate.py) and guest time stand still: `save` then gives all that is not
+memory as plain data, and a fork(2) of the process has the whole machine.
 """
 
 from __future__ import annotations
@@ -11,13 +14,20 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from gasang.accel.soft.clock import GuestClock, first_moment, moment
+from gasang.accel.soft.gate import Gate
 from gasang.accel.soft.hart import Hart
 from gasang.accel.soft.memory import GuestRam
+from gasang.core.errors import BadInputError, StateError, TimedOutError
+from gasang.core.protocols import State
 from gasang.cpus.riscv64 import exits
 from gasang.cpus.riscv64.library import Processor, load
 from gasang.cpus.riscv64.state import MAX_HARTS, RESERVATION_SLOTS, Shared
 from gasang.host.memory import LazyMemory
 from gasang.native.types import instance
+
+VERSION = 1
+PATIENCE = 10.0
+"""Seconds a pause waits for the harts: a device may be in the middle of something."""
 
 
 class Bus(Protocol):
@@ -42,11 +52,11 @@ class SoftMachine:
         self.hart_count = harts
         self.shared = instance(Shared)
         self._page_flags = LazyMemory(max(4096, ram_size >> 12), "gasang-page-flags")
-        self._reservations = (ctypes.c_uint32 * RESERVATION_SLOTS)()
+        self.reservations = (ctypes.c_uint32 * RESERVATION_SLOTS)()
         shared = self.shared
         shared.ram, shared.ram_base, shared.ram_size = self.ram.memory.address, ram_base, ram_size
         shared.page_flags = self._page_flags.address
-        shared.reservation_counts = ctypes.addressof(self._reservations)
+        shared.reservation_counts = ctypes.addressof(self.reservations)
         shared.hart_count = harts
         self.bus: Bus
         self.firmware: Callable[[Hart], None]
@@ -57,7 +67,9 @@ class SoftMachine:
         self.ram.on_change(self._ram_changed)
         self.stopping = threading.Event()
         self.answered = threading.Condition()
+        self.gate = Gate(harts)
         self.failure: BaseException | None = None
+        self._time = 0
 
     def _make_clock(self) -> GuestClock:
         ticks, steer, address = self.processor.functions["host_ticks"], self.processor.functions["steer_clock"], self.harts[0].address
@@ -68,21 +80,88 @@ class SoftMachine:
 
     def start(self, pc: int, a1: int) -> None:
         """Let hart 0 begin at `pc` with its number in a0 and `a1`; the others wait for the guest to start them."""
-        for hart in self.harts:
-            hart.thread = threading.Thread(target=self._live, args=(hart,), name=f"hart {hart.number}", daemon=True)
         self.clock.begin(self.stopping)
         self.harts[0].begin(pc, 0, a1)
+        self._begin_threads()
+
+    def go_on(self) -> None:
+        """Let a machine that was loaded go on where it was saved."""
+        self.clock.begin(self.stopping, self._time)
+        self._begin_threads()
+
+    def _begin_threads(self) -> None:
+        for hart in self.harts:
+            hart.thread = threading.Thread(target=self._live, args=(hart,), name=f"hart {hart.number}", daemon=True)
         for hart in self.harts:
             assert hart.thread is not None
             hart.thread.start()
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether it has been started."""
+        return self.harts[0].thread is not None
+
+    @property
+    def paused(self) -> bool:
+        """Whether the harts stand still, or are to."""
+        return self.gate.closed
+
+    def pause(self, patience: float = PATIENCE) -> None:
+        """Return when every hart stands between two instructions and guest time stands still; from any thread but a hart's own.
+
+        The bus lock is not held. Raises StateError for a machine that has ended or not begun, is paused already, or where a hart asks;
+        TimedOutError if a hart does not stop within `patience` seconds: all go on then.
+        """
+        if self.stopping.is_set() or not self.is_begun:
+            raise StateError("machine", "it does not run", "start it first")
+        if any(hart.thread is threading.current_thread() for hart in self.harts):
+            raise StateError("machine", "it cannot be paused by one of its own processors", "ask from another thread")
+        self.gate.close()
+        for hart in self.harts:
+            hart.request(exits.REQUEST_STOP)
+        everybody = self.gate.wait_for_all(self.stopping, patience)
+        if self.stopping.is_set():
+            self._open()
+            raise StateError("machine", "it has ended", "start it first")
+        if not everybody:
+            self._open()
+            raise TimedOutError("machine", f"a processor did not stop within {patience:g} s", "see whether its console is read")
+        self._time = self.clock.hold()
+
+    def resume(self) -> None:
+        """Let a paused machine go on. Raises StateError for one that is not paused."""
+        if not self.gate.closed:
+            raise StateError("machine", "it is not paused", "pause it first")
+        self.clock.go_on()
+        self._open()
+
+    def _open(self) -> None:
+        self.gate.open()
+        for hart in self.harts:
+            hart.wakeup.set()
+
     def _live(self, hart: Hart) -> None:
         try:
             while not self.stopping.is_set():
-                self._turn(hart)
+                if self.gate.closed:
+                    self._stand_still(hart)
+                else:
+                    self._turn(hart)
         except BaseException as error:  # the thread's only handler: whatever it is ends the machine and is told by `join`
             self.failure = error
             self.stop()
+
+    def _stand_still(self, hart: Hart) -> None:
+        """At the gate: first the instruction that is half done, then nothing but answers to other harts' requests."""
+        while hart.cpu.mmio_state != exits.MMIO_IDLE:
+            hart.last_one()
+            self._turn(hart)
+        hart.answer_requests()
+        with self.gate.standing():
+            while self.gate.closed and not self.stopping.is_set():
+                hart.wakeup.wait()
+                hart.wakeup.clear()
+                hart.answer_requests()
 
     def _turn(self, hart: Hart) -> None:
         if not hart.running:
@@ -106,8 +185,57 @@ class SoftMachine:
     def stop(self) -> None:
         """End all harts; may be called from a hart's own thread."""
         self.stopping.set()
+        self.gate.tell()
         for hart in self.harts:
             hart.request(exits.REQUEST_STOP)
+
+    def save(self) -> State:
+        """The harts and the time of a machine that is paused."""
+        from gasang.accel.soft.state import save_hart  # knows the CSRs: a start has no time for it
+
+        if not self.gate.closed:
+            raise StateError("machine", "its state changes while it runs", "pause it first")
+        return {"version": VERSION, "time": self._time, "harts": [save_hart(hart) for hart in self.harts]}
+
+    def load(self, state: State) -> None:
+        """Become the saved machine, which `go_on` lets go on; memory is restored already. Raises BadInputError for no machine's state."""
+        from gasang.accel.soft.state import load_hart
+
+        subject = "saved state of the processors"
+        if state.get("version") != VERSION:
+            cause = f"its version is {state.get('version')!r}, this build knows {VERSION}"
+            raise BadInputError(subject, cause, "restore it with the gasang that saved it")
+        harts, time = state.get("harts"), state.get("time")
+        if not isinstance(harts, list) or len(harts) != self.hart_count or not all(isinstance(hart, dict) for hart in harts):
+            raise BadInputError(subject, f"it is not of a machine with {self.hart_count} processors", "restore it to one of the same shape")
+        if type(time) is not int or not 0 <= time < 1 << 63:
+            raise BadInputError(subject, f"its time {time!r} makes no sense", "make the snapshot again")
+        self._time = time
+        for hart, saved in zip(self.harts, harts, strict=True):
+            load_hart(hart, saved)
+
+    def make_private(self) -> None:
+        """Have a fork of this process copy the machine's memory when it is written. The bus lock is held; the harts may run.
+
+        A store of theirs goes to the memory as it was or as it is then, which begins with the content of the former: the host puts the
+        one in the other's place at once (mmap(2), MAP_FIXED). Only `LazyMemory.write` must not be under way: who calls it has the lock.
+
+        Raises UnsupportedError or OutOfSpaceError where the host cannot.
+        """
+        for memory in (self.ram.memory, self._page_flags):
+            memory.make_private()
+        for hart in self.harts:
+            hart.make_private()
+
+    def revive(self) -> None:
+        """In a forked process: the machine paused before the fork goes on here too, its harts on new threads."""
+        self.stopping = threading.Event()
+        self.answered = threading.Condition()
+        self.gate = Gate(self.hart_count)
+        for hart in self.harts:
+            hart.renew()
+        self.clock.keep_again(self.stopping)
+        self._begin_threads()
 
     def join(self) -> None:
         """Wait until every hart's thread has ended. Raises what ended a hart by accident."""

@@ -9,7 +9,6 @@ import shutil
 import stat
 import tarfile
 import tempfile
-from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,7 +59,7 @@ class Build:
         lines = Lines(reply)
         try:
             await self._receive(request, folder)
-            await lines.run(_while_there(reply, self._build(request, folder / "context", options, lines)))
+            await lines.run_while_there(self._build(request, folder / "context", options, lines))
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
@@ -100,21 +99,6 @@ class Build:
     async def cancel(self, request: Request, reply: Reply) -> None:
         """POST /build/cancel: a build ends with its connection."""
         await reply.empty()
-
-
-async def _while_there(reply: Reply, work: Coroutine[Any, Any, None]) -> None:
-    """Do the work as long as the client is there. Raises ConnectionError where it goes away; the work has ended then."""
-    working = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(reply.connection.gone())
-    try:
-        await asyncio.wait([working, gone], return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ConnectionError("the client went away")
-        working.result()
-    finally:
-        working.cancel()
-        gone.cancel()
-        await asyncio.gather(working, gone, return_exceptions=True)
 
 
 def _options(request: Request) -> Options:

@@ -34,6 +34,9 @@ FILTERS = frozenset(
     ]
 )
 STATES = frozenset(["created", "running", "paused", "restarting", "removing", "exited", "dead"])
+SUBPATH_SINCE = (1, 45)
+ADDRESS_OF_ENDPOINT_SINCE = (1, 44)
+ADDRESS_WARNING = "The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead."
 WAIT_CONDITIONS = ("not-running", "next-exit", "removed")
 
 
@@ -110,7 +113,12 @@ class Containers:
 
     async def create(self, request: Request, reply: Reply) -> None:
         """POST /containers/create."""
-        made, warnings = await self._lives.create(await request.json(), request.text("name"), request.text("platform"))
+        document = await request.json()
+        if request.version is not None and request.version < SUBPATH_SINCE:
+            _check_older(document)
+        made, warnings = await self._lives.create(document, request.text("name"), request.text("platform"))
+        if document.get("MacAddress") and (request.version is None or request.version >= ADDRESS_OF_ENDPOINT_SINCE):
+            warnings.append(ADDRESS_WARNING)
         await reply.json({"Id": made.id, "Warnings": warnings}, 201)
 
     async def inspect(self, request: Request, reply: Reply) -> None:
@@ -247,3 +255,13 @@ def _matches(pattern: str, name: str) -> bool:
         return bool(re.search(pattern, name) or re.search(pattern, f"/{name}"))
     except re.error:
         return pattern in name
+
+
+def _check_older(document: dict[str, Any]) -> None:
+    """Raise UsageError for what an older API does not have. What is of a wrong type is told of later."""
+    host = document.get("HostConfig")
+    mounts = host.get("Mounts") if isinstance(host, dict) else None
+    for mount in mounts if isinstance(mounts, list) else []:
+        options = mount.get("VolumeOptions") if isinstance(mount, dict) else None
+        if isinstance(options, dict) and options.get("Subpath"):
+            raise UsageError("VolumeOptions.Subpath needs API v1.45 or newer", "the request is of an older one", "leave it out")

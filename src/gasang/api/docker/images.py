@@ -15,7 +15,7 @@ from gasang.api.docker.lines import Lines
 from gasang.api.http.connection import Reply
 from gasang.api.http.request import Request
 from gasang.api.http.router import Route
-from gasang.core.errors import UnsupportedError, UsageError
+from gasang.core.errors import PermissionDeniedError, UnsupportedError, UsageError
 from gasang.daemon.build.config import changed
 from gasang.daemon.containers.fields import read, text
 from gasang.daemon.containers.moments import before
@@ -32,6 +32,12 @@ LIST_FILTERS = ("dangling", "label", "before", "since", "reference", "until")
 LOGIN = {name: text() for name in ("username", "password", "identitytoken", "serveraddress")}
 """Docker Engine API, AuthConfig."""
 PRUNE_FILTERS = ("dangling", "label", "label!", "until")
+
+
+class UnauthorizedError(PermissionDeniedError):
+    """A registry does not let the user in (RFC 9110, section 15.5.2)."""
+
+    http_status = 401
 
 
 def familiar(name: str) -> str:
@@ -179,10 +185,10 @@ class Images:
         if not name:
             raise UsageError("image", "no name is given", "give fromImage")
         if not tag and "@" not in name and ":" not in name.rpartition("/")[2]:
-            await lines.run(self._images.pull_all(name, request.text("platform"), _auth(request), lines.say))
+            await lines.run_while_there(self._images.pull_all(name, request.text("platform"), _auth(request), lines.say))
             return
         full = name if not tag else f"{name}@{tag}" if tag.startswith("sha256:") else f"{name}:{tag}"
-        await lines.run(self._images.pull(full, request.text("platform"), _auth(request), lines.say))
+        await lines.run_while_there(self._images.pull(full, request.text("platform"), _auth(request), lines.say))
 
     async def _import(self, request: Request, lines: Lines) -> None:
         if request.text("fromSrc") != "-":
@@ -203,7 +209,7 @@ class Images:
         """POST /images/NAME/push."""
         name, tag = request.arguments["name"], request.text("tag")
         lines = Lines(reply)
-        await lines.run(self._images.push(f"{name}:{tag}" if tag else name, _auth(request), lines.say))
+        await lines.run_while_there(self._images.push(f"{name}:{tag}" if tag else name, _auth(request), lines.say))
 
     async def tag(self, request: Request, reply: Reply) -> None:
         """POST /images/NAME/tag."""
@@ -260,10 +266,13 @@ class Images:
             self._engine.events.tell("image", "load", image.id)
 
     async def auth(self, request: Request, reply: Reply) -> None:
-        """POST /auth: whether a registry lets a user in."""
+        """POST /auth: whether a registry lets a user in. Raises UnauthorizedError."""
         document = read(await request.json(), LOGIN, "login")
         credentials = Credentials(document["username"], document["password"], document["identitytoken"])
-        await asyncio.to_thread(log_in, document["serveraddress"] or "docker.io", credentials, self._images.registries)
+        try:
+            await asyncio.to_thread(log_in, document["serveraddress"] or "docker.io", credentials, self._images.registries)
+        except PermissionDeniedError as error:
+            raise UnauthorizedError(error.subject, error.cause, error.hint) from error
         await reply.json({"Status": "Login Succeeded", "IdentityToken": ""})
 
     async def distribution(self, request: Request, reply: Reply) -> None:

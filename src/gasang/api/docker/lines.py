@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from gasang.api.http.connection import Reply, Stream
@@ -24,6 +25,23 @@ class Lines:
         if self._stream is None:
             self._stream = await self._reply.stream("application/json")
         await self._stream.line(line)
+
+    async def run_while_there(self, work: Coroutine[Any, Any, None]) -> None:
+        """As `run`, as long as the client is there; the request's body has been read. Raises ConnectionError where it goes away."""
+        await self.run(self._while_there(work))
+
+    async def _while_there(self, work: Coroutine[Any, Any, None]) -> None:
+        working = asyncio.ensure_future(work)
+        gone = asyncio.ensure_future(self._reply.connection.gone())
+        try:
+            await asyncio.wait([working, gone], return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise ConnectionError("the client went away")
+            working.result()
+        finally:
+            working.cancel()
+            gone.cancel()
+            await asyncio.gather(working, gone, return_exceptions=True)
 
     async def run(self, work: Awaitable[None]) -> None:
         """Do the work; a failure after the first line is a line of its own. Raises GasangError where none has left yet."""

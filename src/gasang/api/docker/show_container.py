@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from gasang.daemon.containers.record import NEVER, Container, Mount
+from gasang.daemon.networks.endpoints import WANTED_MAC
 
 EMPTY_ENDPOINT: dict[str, Any] = {
     "IPAMConfig": None,
@@ -29,10 +30,19 @@ EMPTY_ENDPOINT: dict[str, Any] = {
 
 def endpoints(container: Container) -> dict[str, Any]:
     """NetworkSettings.Networks."""
-    return {
-        name: {field: settings.get(field, default) for field, default in EMPTY_ENDPOINT.items()}
-        for name, settings in container.endpoints.items()
-    }
+    return {name: _endpoint(settings) for name, settings in container.endpoints.items()}
+
+
+def _endpoint(settings: dict[str, Any]) -> dict[str, Any]:
+    shown = {field: settings.get(field, default) for field, default in EMPTY_ENDPOINT.items()}
+    return {**shown, "MacAddress": shown["MacAddress"] or settings.get(WANTED_MAC, "")}
+
+
+def _config(container: Container) -> dict[str, Any]:
+    """Config, with the hardware address that was asked for on the main network."""
+    mode = container.host["NetworkMode"]
+    wanted = container.endpoints.get("bridge" if mode == "default" else mode, {}).get(WANTED_MAC)
+    return container.config if not wanted or mode == "host" else {**container.config, "MacAddress": wanted}
 
 
 def mount(entry: Mount) -> dict[str, Any]:
@@ -108,7 +118,7 @@ def inspect(container: Container, log_path: str, sizes: dict[str, int]) -> dict[
         "GraphDriver": {"Name": "overlay2", "Data": None},
         **sizes,
         "Mounts": [mount(entry) for entry in container.mounts],
-        "Config": container.config,
+        "Config": _config(container),
         "NetworkSettings": {
             "Bridge": "",
             "SandboxID": container.id if container.status.alive else "",

@@ -32,7 +32,7 @@ class Server:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
-        """Accept until cancelled; then end the clients."""
+        """Accept until cancelled; then end the clients, and what is done for them."""
         loop = asyncio.get_running_loop()
         try:
             while True:
@@ -43,6 +43,7 @@ class Server:
         finally:
             for task in self._tasks:
                 task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _accept(self) -> socket.socket:
         """The next client. While the host gives us no descriptor for one, the end of another client is awaited, or a moment."""
@@ -97,6 +98,7 @@ class Server:
             await asyncio.wait([task])
         except asyncio.CancelledError:
             task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
             raise
         error = None if task.cancelled() else task.exception()
         if error is None:

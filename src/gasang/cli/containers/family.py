@@ -30,11 +30,15 @@ class Same(NamedTuple):
 Commands = Mapping[str, Command | Same]
 
 
-def family(verb: str, summary: str, commands: Commands, *examples: Example) -> Syntax:
-    """What the verb of a family accepts."""
+Run = Callable[[Parsed, Context], int]
+
+
+def family(verb: str, summary: str, commands: Commands, *examples: Example) -> tuple[Syntax, Run]:
+    """What the verb of a family accepts, and what does it."""
     about = tuple((name, VERBS[found.verb] if isinstance(found, Same) else found.syntax.summary) for name, found in commands.items())
     notes = f"gasang {verb} COMMAND --help tells more of each."
-    return Syntax(summary, command="the words of the command", examples=examples, notes=notes, commands=about)
+    syntax = Syntax(summary, command="the words of the command", examples=examples, notes=notes, commands=about)
+    return syntax, lambda parsed, context: dispatch(parsed, context, commands)
 
 
 def dispatch(parsed: Parsed, context: Context, commands: Commands) -> int:
@@ -59,7 +63,7 @@ def dispatch(parsed: Parsed, context: Context, commands: Commands) -> int:
     return run(inner, Context.of_process(inner) if inner.get(PROGRESS) or inner.get(DEBUG) else context)
 
 
-def resolved(command: Command | Same) -> tuple[Syntax, Callable[[Parsed, Context], int]]:
+def resolved(command: Command | Same) -> tuple[Syntax, Run]:
     """What a command accepts and what does it; the module of a verb is imported for that."""
     from importlib import import_module
 

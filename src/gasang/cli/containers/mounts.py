@@ -37,6 +37,8 @@ FIELDS: Final[dict[str, Field]] = {
     "bind-propagation": Field(("bind",), ("BindOptions", "Propagation"), plain_text),
     "bind-nonrecursive": Field(("bind",), ("BindOptions", "NonRecursive"), parse_boolean),
     "bind-create-src": Field(("bind",), ("BindOptions", "CreateMountpoint"), parse_boolean),
+    "volume-subpath": Field(("volume",), ("VolumeOptions", "Subpath"), plain_text),
+    "volume-nocopy": Field(("volume",), ("VolumeOptions", "NoCopy"), parse_boolean),
     "tmpfs-size": Field(("tmpfs",), ("TmpfsOptions", "SizeBytes"), convert.size),
     "tmpfs-mode": Field(("tmpfs",), ("TmpfsOptions", "Mode"), _mode),
 }

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from gasang.cli.containers.family import Commands, Same, dispatch, family
+from gasang.cli.containers.family import Commands, Same, family
 from gasang.cli.containers.pruning import command
-from gasang.cli.options import Example, Parsed
-from gasang.cli.settings import Context
+from gasang.cli.options import Example
 
 _VERBS: Final = ("build", "history", "import", "load", "pull", "push", "save", "tag")
 COMMANDS: Final[Commands] = {
@@ -17,15 +16,10 @@ COMMANDS: Final[Commands] = {
     "prune": command("image", Example("gasang image prune", "those without a name"), Example("gasang image prune -a", "all unused ones")),
     **{verb: Same(verb) for verb in _VERBS},
 }
-SYNTAX = family(
+SYNTAX, run = family(
     "image",
     "Put away images that nobody uses; also the verbs about images, as docker image has them.",
     COMMANDS,
     Example("gasang image prune", "remove those without a name"),
     Example("gasang image ls", "the same as gasang images"),
 )
-
-
-def run(parsed: Parsed, context: Context) -> int:
-    """Do the command. Raises GasangError."""
-    return dispatch(parsed, context, COMMANDS)

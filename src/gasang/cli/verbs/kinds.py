@@ -25,6 +25,7 @@ def _mark(value: bool) -> str:
 COLUMNS = (
     Column("name", "KIND"),
     *(Column(verb, verb.upper(), _mark) for verb in CAPABILITIES),
+    Column("python", "FROM PYTHON", lambda verbs: ", ".join(verbs) or "–"),
     Column("starts_from", "STARTS FROM"),
     Column("summary", "WHAT IT IS"),
 )
@@ -37,6 +38,7 @@ def run(parsed: Parsed, context: Context) -> int:
             "name": kind.name,
             "starts_from": kind.starts_from,
             "summary": kind.summary,
+            "python": [verb for verb in CAPABILITIES if verb in kind.python],
             **{verb: can(kind, verb) for verb in CAPABILITIES},
         }
         for kind in KINDS

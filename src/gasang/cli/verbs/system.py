@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from gasang.cli.containers.family import dispatch, family
+from gasang.cli.containers.family import family
 from gasang.cli.containers.system import COMMANDS as COMMANDS
-from gasang.cli.options import Example, Parsed
-from gasang.cli.settings import Context
+from gasang.cli.options import Example
 
-SYNTAX = family(
+SYNTAX, run = family(
     "system",
     "Show what the engine's things take of the disk, and put away what nobody uses.",
     COMMANDS,
     Example("gasang system df", "what takes how much"),
     Example("gasang system prune", "remove what nobody uses"),
 )
-
-
-def run(parsed: Parsed, context: Context) -> int:
-    """Do the command. Raises GasangError."""
-    return dispatch(parsed, context, COMMANDS)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from typing import Any, Final
 
-from gasang.core.errors import UnsupportedError, UsageError
+from gasang.core.errors import UsageError
+from gasang.daemon.containers.fields import Field, read, text, truth
 from gasang.daemon.containers.record import Mount
 from gasang.host.trees import absolute
 
 VOLUME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+OPTIONS: Final = {"bind": "BindOptions", "volume": "VolumeOptions", "tmpfs": "TmpfsOptions"}
+"""Which of a mount's members say more of each kind."""
+VOLUME_OPTIONS: Final[dict[str, Field]] = {"Subpath": text(), "NoCopy": truth()}
+"""Docker Engine API, Mount.VolumeOptions."""
 _PROPAGATIONS: Final = frozenset({"private", "rprivate", "shared", "rshared", "slave", "rslave"})
 _IGNORED: Final = frozenset({"z", "Z", "nocopy", "cached", "delegated", "consistent", "default", "copy"})
 _TMPFS_TEXT: Final = """
@@ -40,7 +46,8 @@ def of_bind(text: str) -> Mount:
     target = _target(parts[1], subject)
     if parts[0].startswith("/"):
         return Mount("bind", absolute(parts[0]), target, writable, "", propagation or "rprivate", mode=mode)
-    return Mount("volume", "", target, writable, _volume(parts[0], subject), mode=mode or "z")
+    copies = "nocopy" not in mode.split(",")
+    return Mount("volume", "", target, writable, _volume(parts[0], subject), mode=mode or "z", copies=copies)
 
 
 def _volume(name: str, subject: str) -> str:
@@ -69,6 +76,9 @@ def of_mount(document: dict[str, Any]) -> Mount:
     subject = f"mount of {str(target)[:80]!r}"
     if not isinstance(source, str) or "\0" in source:
         raise UsageError(subject, "its source is not a text", "correct it")
+    for other, name in OPTIONS.items():
+        if other != kind and document.get(name) is not None and kind in OPTIONS:
+            raise UsageError(f'{name} must not be specified on mount type "{kind}"', "they are another kind's", "leave them out")
     writable = not document.get("ReadOnly")
     where = _target(target, subject)
     if kind == "bind":
@@ -85,15 +95,29 @@ def of_mount(document: dict[str, Any]) -> Mount:
             made.mode = "create"
         return made
     if kind == "volume":
-        if isinstance(document.get("VolumeOptions"), dict) and document["VolumeOptions"].get("Subpath"):
-            raise UnsupportedError(subject, "only whole volumes are mounted, no folders of them", "leave volume-subpath out")
-        return Mount("volume", "", where, writable, _volume(source, subject) if source else "", mode="z")
+        options = read(document.get("VolumeOptions") or {}, VOLUME_OPTIONS, f"volume options of {subject}")
+        name = _volume(source, subject) if source else ""
+        subpath = _subpath(options["Subpath"], name)
+        return Mount("volume", "", where, writable, name, mode="z", subpath=subpath, copies=not options["NoCopy"])
     if kind == "tmpfs":
         options = document.get("TmpfsOptions") or {}
         words = [f"size={int(options['SizeBytes'])}"] if isinstance(options.get("SizeBytes"), int) else []
         words += [f"mode={int(options['Mode']):o}"] if isinstance(options.get("Mode"), int) else []
         return Mount("tmpfs", "", where, writable, options=words)
     raise UsageError(subject, f"type {str(kind)[:40]!r} is unknown", "use bind, volume or tmpfs")
+
+
+def _subpath(path: str, name: str) -> str:
+    """A path in a volume, without dots. Raises UsageError for one that leads out of it."""
+    if not path:
+        return ""
+    subject = 'invalid mount config for type "volume"'
+    if not name:
+        raise UsageError(subject, "must not set Subpath when using anonymous volumes", "name a volume")
+    clean = posixpath.normpath(path)
+    if path.startswith("/") or clean == ".." or clean.startswith("../"):
+        raise UsageError(subject, "subpath must be a relative path within the volume", "name a folder in it")
+    return "" if clean == "." else clean
 
 
 def of_tmpfs(target: str, options: str) -> Mount:

@@ -14,10 +14,12 @@ from gasang.kinds.container.cgroups.group import Cgroup
 from gasang.kinds.container.cgroups.hierarchies import Hierarchies, find_hierarchies
 from gasang.kinds.container.cgroups.stats import Stats, read_processes, read_stats
 from gasang.kinds.container.config.node import parse
-from gasang.kinds.container.config.resources import read_resources
+from gasang.kinds.container.config.resources import BlockIo, Resources, read_resources
 
 PARENT: Final = "/gasang"
 NONE: Final = Hierarchies((), None)
+WEIGHT: Final = 100
+"""One that any scheduler takes."""
 
 
 class GroupControl:
@@ -35,6 +37,18 @@ class GroupControl:
     def version(self) -> str:
         """Which: "2" where all controllers are in the unified hierarchy, else "1"."""
         return "2" if self.hierarchies.unified_only else "1"
+
+    @cached_property
+    def weighs_blocks(self) -> bool:
+        """Whether this host keeps weights of block devices, which it does not tell but by trying. Raises GasangError."""
+        if self.without:
+            return False
+        group = Cgroup.at(f"{PARENT}/weight-{os.getpid()}", "probe", self.hierarchies)
+        try:
+            group.create(Resources(block=BlockIo(weight=WEIGHT)))
+            return not group.warnings
+        finally:
+            group.delete()
 
     def path(self, container: Container) -> str:
         """A container's group."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import stat
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,13 +18,18 @@ from gasang.daemon.containers.details import details
 from gasang.daemon.containers.names import find, new_id, new_name, now
 from gasang.daemon.containers.record import Container, Mount
 from gasang.daemon.networks.catalogue import WITHOUT_BRIDGE
-from gasang.daemon.networks.endpoints import asked_of_all
+from gasang.daemon.networks.endpoints import WANTED_MAC, asked_of_all
 from gasang.daemon.records import Table
 from gasang.daemon.services import Services
 from gasang.daemon.views import ImageView
 
 NO_WAY_OUT: Final = "This daemon runs without root: networks of containers have no way out of this host; --network host has one"
 NO_LIMITS: Final = "This daemon runs without root and makes no control groups: limits of them are not kept"
+WEIGHTS: Final = {
+    "BlkioWeight": "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.",
+    "BlkioWeightDevice": "Your kernel does not support Block I/O weight_device or the cgroup is not mounted. Weight-device discarded.",
+}
+"""What is said of weights where there are none."""
 
 
 class Creation:
@@ -67,6 +74,7 @@ class Creation:
     async def _make(
         self, config: dict[str, Any], host: dict[str, Any], document: dict[str, Any], image: ImageView, name: str, step: bool
     ) -> tuple[Container, list[str]]:
+        discarded = await asyncio.to_thread(self._discard, host)
         merged = settings.merged(config, image.config)
         key = new_id()
         if not merged["Hostname"] and host["NetworkMode"] != "host" and host["UTSMode"] != "host":
@@ -75,6 +83,7 @@ class Creation:
             if host[field] is None:
                 host[field] = [] if host["Privileged"] else list(paths)
         endpoints = asked_of_all(document, host)
+        _check_address(document, host, endpoints)
         container = Container(key, name, now(), config["Image"], image.id, merged, host, endpoints=endpoints, step=step)
         if not container.command():
             raise UsageError("No command specified", "neither the client nor the image names one", "give a command")
@@ -87,7 +96,16 @@ class Creation:
         self._services.networks.check(container)
         await self._make_files(container, image)
         more = _without_root(container) if self._services.users.is_rootless else []
-        return container, [*_warnings(host), *more]
+        return container, [*_warnings(host), *discarded, *more]
+
+    def _discard(self, host: dict[str, Any]) -> list[str]:
+        """Take out of HostConfig the weights of block devices where this host keeps none; Docker's warnings of it."""
+        said = [name for name in WEIGHTS if host[name]]
+        if not said or self._services.control.weighs_blocks:
+            return []
+        for name in said:
+            host[name] = settings.HOST_CONFIG[name].default
+        return [WEIGHTS[name] for name in said]
 
     async def _make_files(self, container: Container, image: ImageView) -> None:
         """Its layer, its hold on the image, its volumes. Where it fails all is as before; the next daemon sees to that if we are killed."""
@@ -121,7 +139,7 @@ class Creation:
             for mount in entries[find(word, names, entries, "container")].mounts:
                 if mount.kind != "tmpfs":
                     writable = mount.writable and mode != "ro"
-                    result.append(Mount(mount.kind, mount.source, mount.target, writable, mount.name, mount.propagation, mode=mode))
+                    result.append(replace(mount, writable=writable, mode=mode, copies=False))
         return result
 
     def _make_volumes(self, container: Container, image: ImageView, anonymous: set[str]) -> None:
@@ -130,8 +148,29 @@ class Creation:
             if mount.kind == "volume":
                 made = self._services.volumes.create(mount.name, {}, anonymous=mount.name in anonymous)
                 mount.name, mount.source = made["Name"], made["Mountpoint"]
-                if image.layers and "nocopy" not in mount.mode and not os.listdir(mount.source):
-                    self._services.layers.fill(Path(mount.source), image, mount.target)
+                if image.layers and mount.copies:
+                    self._fill(mount, image)
+
+    def _fill(self, mount: Mount, image: ImageView) -> None:
+        """Give an empty volume, or a folder of it, what the image has in its place; what is wrong with it is told at the start."""
+        try:
+            place = mount.part.open()
+        except GasangError:
+            return
+        try:
+            if stat.S_ISDIR(os.fstat(place).st_mode) and not os.listdir(held := f"/proc/self/fd/{place}"):
+                self._services.layers.fill(Path(held), image, mount.target)
+        finally:
+            os.close(place)
+
+
+def _check_address(document: dict[str, Any], host: dict[str, Any], endpoints: dict[str, dict[str, Any]]) -> None:
+    """Raise UsageError where the container's hardware address is said twice, and differently."""
+    main = endpoints.get("bridge" if host["NetworkMode"] in ("", "default") else host["NetworkMode"], {})
+    said, wanted = document.get("MacAddress"), main.get(WANTED_MAC)
+    if isinstance(said, str) and said and wanted and said.replace("-", ":").lower() != wanted.lower():
+        sentence = "the container-wide MAC address must match the endpoint-specific MAC address for the main network, or be left empty"
+        raise UsageError(sentence, f"they are {said[:40]} and {wanted}", "say it for the network alone")
 
 
 def _warnings(host: dict[str, Any]) -> list[str]:
@@ -141,6 +180,9 @@ def _warnings(host: dict[str, Any]) -> list[str]:
     warnings = [words for name, words in ignored.items() if host[name] not in ("", "default", "local")]
     if host["NetworkMode"] == "host" and (host["PortBindings"] or host["PublishAllPorts"]):
         warnings.append("Published ports are discarded when using host network mode")
+    if host["OomKillDisable"] and not host["Memory"]:
+        sentence = "OOM killer is disabled for the container, but no memory limit is set, this can result in"
+        warnings.append(f"{sentence} the system running out of resources.")
     if any(option.startswith(("apparmor=", "label=", "label:", "apparmor:")) for option in host["SecurityOpt"] or []):
         warnings.append("this host has neither AppArmor nor SELinux in use; their options are ignored")
     return warnings

@@ -17,10 +17,11 @@ from gasang.daemon.containers.fields import Field, read, text, text_or_texts, te
 from gasang.daemon.containers.lives import Lives
 from gasang.daemon.containers.names import new_id
 from gasang.daemon.containers.preparation import Preparation, seccomp_of
-from gasang.daemon.containers.process import CANNOT_EXECUTE, NOT_FOUND, Exit, Launch, Process, StartError
+from gasang.daemon.containers.process import CANNOT_EXECUTE, NOT_FOUND, Exit, Process, StartError
 from gasang.daemon.containers.record import Container
 from gasang.daemon.containers.streams import Ends, detach_keys
 from gasang.daemon.services import Services
+from gasang.kinds.container.supervising import Wish
 
 EXEC: Final[dict[str, Field]] = {
     "AttachStdin": truth(),
@@ -177,7 +178,7 @@ class Execs:
         self._watchers.add(task)
         task.add_done_callback(self._watchers.discard)
 
-    def _launch(self, found: Exec, size: object) -> Launch:
+    def _launch(self, found: Exec, size: object) -> Wish:
         container, config = found.container, found.config
         shared = self._services.networks.of_exec(container)
         around = self._preparation.surroundings(container, shared, self._services.users.of(container), config["User"] or None)
@@ -191,13 +192,12 @@ class Execs:
             privileged=config["Privileged"],
         )
         rows, columns = size if isinstance(size, list) and len(size) == 2 else config["ConsoleSize"] or (0, 0)
-        return Launch(
+        return Wish(
             folder=self._services.folders.machine(found.id),
             identity=found.id,
-            specification=oci.exec_specification(container, around, process),
+            configuration=oci.exec_specification(container, around, process),
             inside=container.status.pid,
             stdin=config["AttachStdin"],
-            terminal=found.terminal,
             size=(int(rows), int(columns)),
             seccomp="unconfined" if config["Privileged"] else seccomp_of(container.host),
         )

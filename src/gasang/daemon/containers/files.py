@@ -11,7 +11,7 @@ import stat
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
 from gasang.core.errors import GasangError, NotFoundError, PermissionDeniedError, UsageError
 from gasang.daemon.containers.extract import Extraction
@@ -21,6 +21,16 @@ from gasang.daemon.containers.users import Mapped
 from gasang.daemon.services import Services
 from gasang.host.idmapped import as_owner
 from gasang.host.trees import absolute, open_within
+from gasang.kinds.container.parts import Part
+
+
+class Place(NamedTuple):
+    """A descriptor of a root, a path below it, whether that may be written, and how its files' owners are seen from here."""
+
+    root: int
+    path: str
+    writable: bool
+    users: Mapped | None
 
 
 class ContainerFiles:
@@ -43,32 +53,29 @@ class ContainerFiles:
                 yield root, [mount for mount in container.mounts if mount.kind != "tmpfs"]
 
     @contextmanager
-    def _place(self, container: Container, path: str) -> Iterator[tuple[int, str, bool]]:
-        """A descriptor of a root, the path below it, and whether it may be written: of the container's own root, or a mount's source."""
+    def _place(self, container: Container, path: str) -> Iterator[Place]:
+        """The container's own root, or a mount's source, and the path below it."""
         clean = absolute(path)
+        users = self._services.users.of(container) if container.status.alive else None
         with self.root(container) as (root, unseen):
             fits = [mount for mount in unseen if clean == mount.target or clean.startswith(mount.target.rstrip("/") + "/")]
             if not fits:
-                yield root, clean, not container.host["ReadonlyRootfs"]
+                yield Place(root, clean, not container.host["ReadonlyRootfs"], users)
                 return
             mount = max(fits, key=lambda entry: len(entry.target))
-            source = os.open(mount.source, os.O_PATH | os.O_CLOEXEC)
-            try:
+            if mount.kind == "bind":  # a volume's files are as on the disk, and so are the container's own
+                users = self._services.users.intended(container)
+            with _opened(mount.part) as source:
                 if stat.S_ISDIR(os.fstat(source).st_mode):
-                    yield source, clean[len(mount.target.rstrip("/")) :] or "/", mount.writable
-                else:
-                    folder = os.open(os.path.dirname(mount.source), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-                    try:
-                        yield folder, "/" + os.path.basename(mount.source), mount.writable
-                    finally:
-                        os.close(folder)
-            finally:
-                os.close(source)
+                    yield Place(source, clean[len(mount.target.rstrip("/")) :] or "/", mount.writable, users)
+                    return
+            with _opened(mount.part.above()) as folder:
+                yield Place(folder, f"/{mount.part.name}", mount.writable, users)
 
     def facts(self, container: Container, path: str) -> str:
         """What is at a path, as the header X-Docker-Container-Path-Stat has it. Raises NotFoundError."""
-        with self._place(container, path) as (root, inside, _):
-            found, link = _look(root, inside, container, path)
+        with self._place(container, path) as place:
+            found, link = _look(place.root, place.path, container, path)
         mode = stat.S_IMODE(found.st_mode) & 0o777 | _GO_TYPES.get(stat.S_IFMT(found.st_mode), 0)
         document = {
             "name": posixpath.basename(absolute(path)) or "/",
@@ -83,15 +90,15 @@ class ContainerFiles:
         """Write a tar of what is at `path`, named by its last part. Raises NotFoundError."""
         name = posixpath.basename(absolute(path)) or "/"
         follows = path.endswith("/.")
-        with self._place(container, path) as (root, inside, _):
-            _look(root, inside, container, path)
+        with self._place(container, path) as place:
+            _look(place.root, place.path, container, path)
             flags = os.O_PATH | (0 if follows else os.O_NOFOLLOW)
-            place = open_within(root, inside, flags)
+            opened = open_within(place.root, place.path, flags)
             try:
                 with tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT, bufsize=BLOCK) as archive:
-                    Packer(archive, self._mapped(container)).add(place, "." if follows else name)
+                    Packer(archive, place.users).add(opened, "." if follows else name)
             finally:
-                os.close(place)
+                os.close(opened)
 
     def export(self, container: Container, target: BinaryIO) -> None:
         """Write a tar of everything but mounts."""
@@ -100,13 +107,13 @@ class ContainerFiles:
 
     def write(self, container: Container, path: str, source: BinaryIO, *, keeps_kind: bool, owner: tuple[int, int] | None = None) -> None:
         """Unpack a tar in the folder at `path`. Raises NotFoundError, UsageError, PermissionDeniedError, BadInputError."""
-        with self._place(container, path) as (root, inside, writable):
-            if not writable:
+        with self._place(container, path) as place:
+            if not place.writable:
                 raise PermissionDeniedError(
                     container.subject, "container rootfs is marked read-only", "copy to a volume that can be written"
                 )
             try:
-                place = open_within(root, inside, os.O_RDONLY | os.O_DIRECTORY)
+                folder = open_within(place.root, place.path, os.O_RDONLY | os.O_DIRECTORY)
             except FileNotFoundError:
                 raise _missing(container, path) from None
             except NotADirectoryError:
@@ -114,24 +121,33 @@ class ContainerFiles:
             except OSError as error:
                 raise _unusable(path, error) from error
             try:
-                self._extract(container, place, source, keeps_kind, owner)
+                _extract(folder, source, place.users, keeps_kind, owner, alive=container.status.alive)
             except OSError as error:
                 raise GasangError(f"path {path[:200]}", f"it cannot be written to ({error.strerror})", "copy to another folder") from error
             finally:
-                os.close(place)
+                os.close(folder)
 
 
-    def _mapped(self, container: Container) -> Mapped | None:
-        """How the files of one that runs are seen from here; those of one at rest are as on the disk."""
-        return self._services.users.of(container) if container.status.alive else None
+def _extract(
+    folder: int, source: BinaryIO, users: Mapped | None, keeps_kind: bool, owner: tuple[int, int] | None, *, alive: bool
+) -> None:
+    if users is None:
+        Extraction(folder, keeps_kind=keeps_kind, owner=owner).all(source)
+        return
+    extraction = Extraction(folder, keeps_kind=keeps_kind, owner=owner and users.outside(*owner), outside=users.outside)
+    if alive:  # its mounts know no other users
+        as_owner(*users.outside(0, 0), lambda: extraction.all(source))
+    else:
+        extraction.all(source)
 
-    def _extract(self, container: Container, place: int, source: BinaryIO, keeps_kind: bool, owner: tuple[int, int] | None) -> None:
-        mapped = self._mapped(container)
-        if mapped is None:
-            Extraction(place, keeps_kind=keeps_kind, owner=owner).all(source)
-            return
-        extraction = Extraction(place, keeps_kind=keeps_kind, owner=owner and mapped.outside(*owner), outside=mapped.outside)
-        as_owner(*mapped.outside(0, 0), lambda: extraction.all(source))
+
+@contextmanager
+def _opened(part: Part) -> Iterator[int]:
+    place = part.open()
+    try:
+        yield place
+    finally:
+        os.close(place)
 
 
 _GO_TYPES: Final = {

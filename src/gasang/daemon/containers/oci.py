@@ -5,12 +5,12 @@ Pure: everything that depends on the host or the image's files (user and group i
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from gasang.core.errors import UsageError
+from gasang.daemon.containers import devices
 from gasang.daemon.containers.process import NOT_FOUND, StartError
 from gasang.daemon.containers.record import Container, Mount
 from gasang.daemon.containers.users import Mapped
@@ -90,10 +90,10 @@ def specification(container: Container, around: Surroundings) -> dict[str, Any]:
         "sysctl": _sysctls(container, around),
         "maskedPaths": [] if host["Privileged"] else list(MASKED if host["MaskedPaths"] is None else host["MaskedPaths"]),
         "readonlyPaths": [] if host["Privileged"] else list(READONLY if host["ReadonlyPaths"] is None else host["ReadonlyPaths"]),
-        "devices": [*around.host_devices, *([] if _binds_devices(around) else _devices(host))],
+        "devices": [*around.host_devices, *([] if _binds_devices(around) else (found.device for found in devices.asked(host)))],
         "rootfsPropagation": "rslave" if any("slave" in mount.propagation for mount in container.mounts) else "private",
     }
-    linux["resources"]["devices"] = _device_rules(host)
+    linux["resources"]["devices"] = devices.rules(host)
     linux.update(_mappings(around))
     return {
         "ociVersion": VERSION,
@@ -205,11 +205,11 @@ def resources(host: dict[str, Any]) -> dict[str, Any]:
     }
     block = {
         "weight": host["BlkioWeight"] or None,
-        "weightDevice": _block_rates(host["BlkioWeightDevice"], "Weight", "weight"),
-        "throttleReadBpsDevice": _block_rates(host["BlkioDeviceReadBps"], "Rate", "rate"),
-        "throttleWriteBpsDevice": _block_rates(host["BlkioDeviceWriteBps"], "Rate", "rate"),
-        "throttleReadIOPSDevice": _block_rates(host["BlkioDeviceReadIOps"], "Rate", "rate"),
-        "throttleWriteIOPSDevice": _block_rates(host["BlkioDeviceWriteIOps"], "Rate", "rate"),
+        "weightDevice": devices.block_rates(host["BlkioWeightDevice"], "Weight", "weight"),
+        "throttleReadBpsDevice": devices.block_rates(host["BlkioDeviceReadBps"], "Rate", "rate"),
+        "throttleWriteBpsDevice": devices.block_rates(host["BlkioDeviceWriteBps"], "Rate", "rate"),
+        "throttleReadIOPSDevice": devices.block_rates(host["BlkioDeviceReadIOps"], "Rate", "rate"),
+        "throttleWriteIOPSDevice": devices.block_rates(host["BlkioDeviceWriteIOps"], "Rate", "rate"),
     }
     parts = {"memory": memory, "cpu": cpu, "blockIO": block}
     result: dict[str, Any] = {}
@@ -219,22 +219,6 @@ def resources(host: dict[str, Any]) -> dict[str, Any]:
     if host["PidsLimit"]:
         result["pids"] = {"limit": host["PidsLimit"]}
     return result
-
-
-def _block_rates(entries: list[dict[str, Any]] | None, source: str, target: str) -> list[dict[str, int]] | None:
-    import os
-
-    made = []
-    for entry in entries or []:
-        path, rate = entry.get("Path"), entry.get(source)
-        if not isinstance(path, str) or not isinstance(rate, int):
-            raise UsageError("block device limit", "it is not a path and a number", "write PATH:NUMBER")
-        try:
-            number = os.stat(path).st_rdev
-        except (OSError, ValueError) as error:
-            raise UsageError(f"block device {path[:80]}", f"it cannot be looked at ({error})", "name one of the host") from error
-        made.append({"major": os.major(number), "minor": os.minor(number), target: rate})
-    return made or None
 
 
 def _limit(entry: dict[str, Any]) -> dict[str, Any]:
@@ -270,57 +254,6 @@ def _sysctls(container: Container, around: Surroundings) -> dict[str, str]:
     return {**basic, **(container.host["Sysctls"] or {})}
 
 
-def _devices(host: dict[str, Any]) -> list[dict[str, Any]]:
-    """The host's devices that a container asks for by name."""
-    import os
-    import stat
-
-    result = []
-    for entry in host["Devices"] or []:
-        source = entry.get("PathOnHost")
-        if not isinstance(source, str):
-            raise UsageError("device", "it has no path on the host", "write /dev/NAME")
-        try:
-            found = os.stat(source)
-        except (OSError, ValueError) as error:
-            raise UsageError(f"device {source[:80]}", f"it cannot be looked at ({error})", "name one of the host") from error
-        kind = "c" if stat.S_ISCHR(found.st_mode) else "b" if stat.S_ISBLK(found.st_mode) else ""
-        if not kind:
-            raise UsageError(f"device {source[:80]}", "it is no device node", "name one of the host")
-        result.append(
-            {
-                "path": entry.get("PathInContainer") or source,
-                "type": kind,
-                "major": os.major(found.st_rdev),
-                "minor": os.minor(found.st_rdev),
-                "fileMode": stat.S_IMODE(found.st_mode),
-                "uid": found.st_uid,
-                "gid": found.st_gid,
-            }
-        )
-    return result
-
-
-_RULE = re.compile(r"([acb]) (\*|\d{1,9}):(\*|\d{1,9}) ([rwm]{1,3})")
-
-
-def _device_rules(host: dict[str, Any]) -> list[dict[str, Any]]:
-    """What the devices controller lets through, beside the standard devices that the runtime adds itself."""
-    if host["Privileged"]:
-        return [{"allow": True, "access": "rwm"}]
-    rules: list[dict[str, Any]] = [{"allow": False, "access": "rwm"}]
-    for device, entry in zip(_devices(host), host["Devices"] or [], strict=True):
-        access = entry.get("CgroupPermissions") or "rwm"
-        rules.append({"allow": True, "type": device["type"], "major": device["major"], "minor": device["minor"], "access": access})
-    for text in host["DeviceCgroupRules"] or []:
-        found = _RULE.fullmatch(text)
-        if not found:
-            raise UsageError(f"device rule {text[:40]!r}", "it is not TYPE MAJOR:MINOR ACCESS", "for example: c 1:3 rw")
-        numbers = {name: int(part) for name, part in (("major", found[2]), ("minor", found[3])) if part != "*"}
-        rules.append({"allow": True, "type": found[1], **numbers, "access": found[4]})
-    return rules
-
-
 def _mounts(container: Container, around: Surroundings) -> list[dict[str, Any]]:
     host = container.host
     privileged = host["Privileged"]
@@ -348,8 +281,8 @@ def _mounts(container: Container, around: Surroundings) -> list[dict[str, Any]]:
     ]
     if _binds_devices(around):  # who is not the host's root makes no device nodes: the host's own are bound
         result += [
-            {"destination": device["path"], "type": "bind", "source": entry["PathOnHost"], "options": ["bind"]}
-            for device, entry in zip(_devices(host), host["Devices"] or [], strict=True)
+            {"destination": found.device["path"], "type": "bind", "source": found.source, "options": ["bind"]}
+            for found in devices.asked(host)
         ]
     if around.init is not None:
         result.append({"destination": INIT, "type": "bind", "source": str(around.init), "options": ["bind", "ro"]})
@@ -386,6 +319,6 @@ def _mount(mount: Mount, more: list[str]) -> dict[str, Any]:
     return {
         "destination": mount.target,
         "type": "bind",
-        "source": mount.source,
+        "source": str(mount.part.folder / mount.part.path),
         "options": [*(recursion or ["bind"]), access, mount.propagation or "rprivate", *options, *more],
     }

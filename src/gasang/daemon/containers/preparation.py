@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from gasang.core.errors import StateError, UsageError
-from gasang.daemon.containers import oci
-from gasang.daemon.containers.process import Launch
+from gasang.daemon.containers import devices, oci
 from gasang.daemon.containers.record import Container
 from gasang.daemon.containers.user import fitting, identify
 from gasang.daemon.containers.users import Mapped
-from gasang.daemon.services import Services, host_devices
+from gasang.daemon.services import Services
 from gasang.host.namespaces import elsewhere
 from gasang.host.users import numbers
 from gasang.kinds.container.init import init_file
+from gasang.kinds.container.supervising import Wish
 
 SIZES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
@@ -52,9 +52,10 @@ class Preparation:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    def launch(self, container: Container, namespaces: dict[str, str], users: Mapped | None) -> Launch:
+    def launch(self, container: Container, namespaces: dict[str, str], users: Mapped | None) -> Wish:
         """What to launch. `namespaces` are those of the network. Raises GasangError."""
         config, host = container.config, container.host
+        devices.check_requests(host)
         folder = self._services.folders.container(container.id)
         for mount in container.mounts:
             self._check_source(container, mount.kind, Path(mount.source), mount.mode)
@@ -62,17 +63,18 @@ class Preparation:
         variables = tuple(self._services.networks.environment(container))
         around = replace(self.surroundings(container, namespaces, users), variables=variables)
         size, files = log_limits(host["LogConfig"]["Config"])
-        return Launch(
+        log = self._services.log(container)
+        return Wish(
             folder=folder,
             identity=container.id,
-            specification=oci.specification(container, around),
+            configuration=oci.specification(container, around),
+            parts={mount.target: mount.part for mount in container.mounts if mount.subpath},
             layers=self._services.layers.lowers(container),
             upper=folder / "upper",
             copied=self._services.layers.copied(container),
             work=folder / "work",
             stdin=config["OpenStdin"],
-            terminal=config["Tty"],
-            log=self._services.log(container),
+            log=log.name if log else "",
             log_size=size,
             log_files=files,
             size=_console_size(host["ConsoleSize"]),
@@ -98,7 +100,7 @@ class Preparation:
             namespaces={**self._namespaces(container), **namespaces},
             files={f"/etc/{name}": folder / name for name in ("resolv.conf", "hostname", "hosts")},
             init=init_file(self._services.folders.state) if host["Init"] else None,
-            host_devices=host_devices() if host["Privileged"] else (),
+            host_devices=devices.host_devices() if host["Privileged"] else (),
             hostname=config["Hostname"] if host["UTSMode"] != "host" else "",
             users=users,
             is_rootless=self._services.users.is_rootless,

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 from gasang.core.errors import GasangError
 from gasang.daemon.containers.streams import Ends
+from gasang.kinds.container.supervising import Wish
 
 CANNOT_START = 128
 CANNOT_EXECUTE, NOT_FOUND = 126, 127
@@ -83,7 +84,7 @@ class Found(NamedTuple):
 class Runtime(Protocol):
     """Makes and finds supervised processes."""
 
-    async def launch(self, request: Launch) -> Process:
+    async def launch(self, wish: Wish) -> Process:
         """A supervisor with its process made and waiting for `start`."""
         ...
 
@@ -94,27 +95,3 @@ class Runtime(Protocol):
     def exit_of(self, folder: Path) -> Exit | None:
         """What a supervisor wrote when its process ended, None where it did not."""
         ...
-
-
-@dataclass(frozen=True)
-class Launch:
-    """What is to be supervised: a process by its OCI configuration, in a new container or (`inside` a pid) in one that runs."""
-
-    folder: Path
-    identity: str
-    specification: dict[str, object]
-    layers: tuple[Path, ...] = ()
-    """Lower directories, the uppermost first; none for an exec."""
-    upper: Path | None = None
-    work: Path | None = None
-    copied: Path | None = None
-    """The container's whole root, instead of layers."""
-    inside: int = 0
-    stdin: bool = False
-    terminal: bool = False
-    log: Path | None = None
-    log_size: int = 0
-    log_files: int = 1
-    size: tuple[int, int] = (0, 0)
-    seccomp: str = "default"
-    """"default", "unconfined", or a profile in Docker's JSON."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
+
+from gasang.kinds.container.parts import Part
 
 NEVER = "0001-01-01T00:00:00Z"
 """How the Docker API writes a time that has not been."""
@@ -44,6 +47,15 @@ class Mount:
     propagation: str = ""
     options: list[str] = field(default_factory=list)
     mode: str = ""
+    subpath: str = ""
+    """The folder or file of a volume that is mounted; "" for all of it."""
+    copies: bool = True
+    """Whether an empty volume gets what the image has in its place."""
+
+    @property
+    def part(self) -> Part:
+        """What is mounted."""
+        return Part(Path(self.source), self.subpath)
 
 
 @dataclass
@@ -69,8 +81,8 @@ class Container:
     """Whether it is a step of a build, which nobody wants when the build is over."""
 
     def as_record(self) -> dict[str, Any]:
-        """The record as JSON has it."""
-        return asdict(self)
+        """The record as JSON has it. Its parts are the container's own, to be written and not kept: copies would cost more than writing."""
+        return {**vars(self), "mounts": [vars(mount) for mount in self.mounts], "status": vars(self.status)}
 
     @classmethod
     def of_record(cls, record: dict[str, Any]) -> Container:

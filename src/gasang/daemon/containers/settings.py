@@ -125,6 +125,7 @@ LOG_OPTIONS: Final = frozenset(
 )
 SHM_SIZE: Final = 64 << 20
 MEMORY_MIN: Final = 6 << 20
+BLOCK_WEIGHT_MIN, BLOCK_WEIGHT_MAX = 10, 1000
 CPU_PERIOD_MIN, CPU_PERIOD_MAX = 1000, 1_000_000
 RUNTIMES: Final = ("gasang", "runc", "io.containerd.runc.v2")
 """Names of the one runtime that there is: clients ask for Docker's by its names."""
@@ -203,8 +204,6 @@ def _check_names(host: dict[str, Any]) -> None:
         raise UsageError("unknown or invalid runtime name", host["Runtime"][:40], f"use one of {', '.join(RUNTIMES)}")
     if host["Isolation"] not in ("", "default"):
         raise UsageError(f"Invalid isolation {host['Isolation'][:40]!r}", "linux only supports 'default'", "leave it out")
-    if host["DeviceRequests"]:
-        raise UsageError("could not select device driver", "there is none for what --gpus asks", "pass a device with --device")
     if host["StorageOpt"]:
         raise UsageError("storage options", "--storage-opt needs a file system that counts what each container has", "leave it out")
     for option in host["SecurityOpt"] or []:
@@ -219,6 +218,9 @@ def _check_names(host: dict[str, Any]) -> None:
 
 
 def _check_limits(host: dict[str, Any]) -> None:
+    if host["BlkioWeight"] and not BLOCK_WEIGHT_MIN <= host["BlkioWeight"] <= BLOCK_WEIGHT_MAX:
+        least = f"range of blkio weight is from {BLOCK_WEIGHT_MIN} to {BLOCK_WEIGHT_MAX}"
+        raise UsageError(least, f"it is {host['BlkioWeight']}", "give another")
     if 0 < host["Memory"] < MEMORY_MIN:
         raise UsageError("Minimum memory limit allowed is 6MB", f"{host['Memory']} bytes are less", "give at least 6m")
     if host["Memory"] < 0 or host["NanoCpus"] < 0 or host["ShmSize"] < 0:

@@ -12,7 +12,7 @@ from typing import Final
 
 from gasang.core.errors import GasangError, NotFoundError, StateError, TimedOutError
 from gasang.daemon.containers.control import GroupControl
-from gasang.daemon.containers.process import CANNOT_START, Exit, Found, Launch, Process, StartError
+from gasang.daemon.containers.process import CANNOT_START, Exit, Found, Process, StartError
 from gasang.daemon.containers.streams import Ends
 from gasang.kinds.container.supervising import Supervised, Wish, launch
 from gasang.kinds.container.supervisor import protocol
@@ -21,7 +21,6 @@ from gasang.kinds.container.supervisor.logs import LogReader, OutputGone
 from gasang.kinds.container.supervisor.status import Status, read_exit
 
 KILLED: Final = 137
-BLOCK: Final = 65536
 
 
 def exit_of(status: Status) -> Exit:
@@ -38,7 +37,6 @@ class SupervisedProcess:
         self._made = made
         self._ended: asyncio.Future[Exit] = self._loop.create_future()
         self._started: asyncio.Future[Status] = self._loop.create_future()
-        self._relays: set[asyncio.Task[None]] = set()
         self._watching = True
         supervisor.subscribe()
         self._loop.add_reader(supervisor.fileno(), self._hear)
@@ -103,8 +101,6 @@ class SupervisedProcess:
 
     async def attach(self, stream: socket.socket, early: bytes, ends: Ends, log: Path | None = None) -> None:
         """Give a client's connection to the supervisor; what came early goes before the rest, and the log before what comes now."""
-        if early and ends.stdin:
-            stream = self._relayed(stream, early)
         replays = ends.replay and log is not None
         status = self._supervisor.attach(
             stream,
@@ -115,38 +111,11 @@ class SupervisedProcess:
             ends_stdin=ends.ends_stdin,
             keys=ends.keys,
             held=replays,
+            early=early,
         )
         if replays and log is not None:
             await asyncio.to_thread(_replay, log, ends, stream.fileno(), status.logged)
             self._supervisor.release(status.value)
-
-    def _relayed(self, client: socket.socket, early: bytes) -> socket.socket:
-        """A connection on which the bytes that were read too soon come first; the rest is copied in both directions."""
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        kept = client.dup()
-        kept.setblocking(False)
-        task = asyncio.ensure_future(self._relay(kept, ours, early))
-        self._relays.add(task)
-        task.add_done_callback(self._relays.discard)
-        return theirs
-
-    async def _relay(self, client: socket.socket, inner: socket.socket, early: bytes) -> None:
-        async def copy(source: socket.socket, target: socket.socket, first: bytes) -> None:
-            data = first
-            while data:
-                await self._loop.sock_sendall(target, data)
-                data = await self._loop.sock_recv(source, BLOCK)
-            target.shutdown(socket.SHUT_WR)
-
-        with client, inner:
-            coming = asyncio.ensure_future(copy(client, inner, early))
-            try:
-                while data := await self._loop.sock_recv(inner, BLOCK):
-                    await self._loop.sock_sendall(client, data)
-            finally:
-                coming.cancel()
-                await asyncio.gather(coming, return_exceptions=True)
 
     async def resize(self, rows: int, columns: int) -> None:
         """Set the terminal's size."""
@@ -197,24 +166,8 @@ class SupervisedRuntime:
     def __init__(self, control: GroupControl) -> None:
         self._control = control
 
-    async def launch(self, request: Launch) -> Process:
+    async def launch(self, wish: Wish) -> Process:
         """A supervisor whose process waits for `start`. Raises GasangError."""
-        wish = Wish(
-            folder=request.folder,
-            identity=request.identity,
-            configuration=request.specification,
-            layers=request.layers,
-            upper=request.upper,
-            copied=request.copied,
-            work=request.work,
-            seccomp=request.seccomp,
-            stdin=request.stdin,
-            log=request.log.name if request.log else "",
-            log_size=request.log_size,
-            log_files=request.log_files,
-            size=request.size,
-            inside=request.inside,
-        )
         made = await asyncio.to_thread(launch, wish, self._control.hierarchies)
         return SupervisedProcess(made.supervisor, made)
 

@@ -66,6 +66,10 @@ class Users:
             if host[name] == "host":
                 raise UsageError(f"cannot share the {words} when user namespaces are enabled", "it is not the container's", _HOST_MODE)
 
+    def intended(self, container: Container) -> Mapped | None:
+        """Those of a container that does not run: what it will have when it does."""
+        return Mapped("", self.remap.uids, self.remap.gids) if self.remap is not None and self.wanted(container) else None
+
     def begin(self, container: Container) -> Mapped | None:
         """Make the users of a container that starts, or find those of the one whose namespaces it shares. Raises GasangError."""
         if self.remap is None or not self.wanted(container):

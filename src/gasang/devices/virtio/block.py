@@ -117,6 +117,16 @@ class VirtioBlock:
         self._in_flight: dict[int, Request] = {}
         self._unanswered: list[int] = []
 
+    @property
+    def block(self) -> Block:
+        """The disk behind it."""
+        return self._block
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the guest cannot write to it."""
+        return self._read_only
+
     def config(self) -> bytes:
         """The structure virtio_blk_config up to write_zeroes_may_unmap (5.2.4)."""
         ranges = 0 if self._read_only else RANGES

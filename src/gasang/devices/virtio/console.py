@@ -147,6 +147,11 @@ class VirtioConsole:
                 if stream.port.is_console:
                     self._serve(partial(self._tell_window, stream))
 
+    def renew(self) -> None:
+        """In a forked process, whose only thread is the caller's: nobody holds the guard here. The bus lock was held in the fork."""
+        self._guard = threading.RLock()
+        self._room = threading.Condition(self._guard)
+
     # The device's side; the bus lock is held.
 
     def config(self) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gasang.core.protocols import GuestMemory, State
 from gasang.devices.virtio.queue import Virtqueue
@@ -21,7 +21,7 @@ TRANSPORT_FEATURES = VERSION_1 | INDIRECT_DESC | EVENT_IDX
 """What every device here offers beside its own bits (virtio 1.2, chapter 6)."""
 
 
-KINDS = {1: "network card", 2: "disk", 3: "console", 4: "entropy source"}
+KINDS = {1: "network card", 2: "disk", 3: "console", 4: "entropy source", 19: "socket device"}
 """What people call a device, by its id (virtio 1.2, chapter 5)."""
 
 
@@ -75,4 +75,13 @@ class VirtioDevice(Protocol):
 
     def load(self, state: State) -> None:
         """Become what `save` described. Where the device was running `start` follows, and it goes on where it stopped."""
+        ...
+
+
+@runtime_checkable
+class Renewable(Protocol):
+    """A device with locks of its own."""
+
+    def renew(self) -> None:
+        """In a forked process, whose only thread is the caller's: nobody holds its locks here."""
         ...

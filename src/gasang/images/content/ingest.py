@@ -16,6 +16,7 @@ from typing import Self
 from gasang.core.errors import BadInputError
 from gasang.images.content.locks import claim
 from gasang.images.descriptors import Blob
+from gasang.images.digests.together import NewDigest
 from gasang.images.spool import out_of_space
 
 READ = 1 << 19
@@ -29,11 +30,12 @@ class GivenUp(Exception):
 class Ingest:
     """A growing blob. One thread writes; others may `follow` it."""
 
-    def __init__(self, path: Path, blob: Blob, descriptor: int) -> None:
+    def __init__(self, path: Path, blob: Blob, descriptor: int, new_digest: NewDigest = hashlib.sha256) -> None:
         self.blob = blob
         self._path = path
         self._descriptor = descriptor
-        self._hash = hashlib.sha256()
+        self._new_digest = new_digest
+        self._hash = new_digest()
         self._changed = threading.Condition()
         self._failed = False
         self._complete = False
@@ -70,7 +72,7 @@ class Ingest:
         """Forget what is there: a sender will begin anew. Only possible before anybody follows what would change."""
         with self._writing():
             os.ftruncate(self._descriptor, 0)
-        self._hash = hashlib.sha256()
+        self._hash = self._new_digest()
         self.have = 0
 
     def _advance(self, count: int) -> None:
@@ -151,12 +153,12 @@ class Follower:
 
 
 @contextmanager
-def ingesting(folder: Path, blob: Blob) -> Iterator[Ingest]:
+def ingesting(folder: Path, blob: Blob, new_digest: NewDigest = hashlib.sha256) -> Iterator[Ingest]:
     """The blob's ingest for the block; waits while another process or thread has it."""
     path = folder / blob.digest.removeprefix("sha256:")
     descriptor = claim(path)
     try:
-        yield Ingest(path, blob, descriptor)
+        yield Ingest(path, blob, descriptor, new_digest)
     finally:
         if os.fstat(descriptor).st_size == 0 and os.fstat(descriptor).st_nlink:
             path.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 from gasang.core.errors import BadInputError
 from gasang.host.spread import spread_children
 from gasang.images.content.locks import only_one
+from gasang.images.digests.together import Digest, NewDigest
 from gasang.images.layers.overlay import Form, our_form
 from gasang.images.layers.unpack import Unpacker
 from gasang.images.spool import out_of_space
@@ -50,7 +51,7 @@ class LayerFolders:
         except (OSError, ValueError, KeyError):
             return 0
 
-    def unpack(self, diff_id: str, pieces: Iterable[bytes], subject: str) -> Path:
+    def unpack(self, diff_id: str, pieces: Iterable[bytes], subject: str, new_digest: NewDigest = hashlib.sha256) -> Path:
         """The layer's tree, made of its tar stream unless it is there; waits while another makes it.
 
         Raises BadInputError for a hostile, damaged or wrong stream, OutOfSpaceError on a full disk; nothing is left of it then.
@@ -61,7 +62,7 @@ class LayerFolders:
         self._prepare()
         with only_one(self._root / f"{LOCK}{folder.name}"):
             if not folder.is_dir():
-                self._fill(folder, diff_id, pieces, subject)
+                self._fill(folder, diff_id, pieces, subject, new_digest())
         return folder / TREE
 
     def _prepare(self) -> None:
@@ -72,7 +73,7 @@ class LayerFolders:
         except OSError as fault:
             raise out_of_space(fault, self._root) from fault
 
-    def _fill(self, folder: Path, diff_id: str, pieces: Iterable[bytes], subject: str) -> None:
+    def _fill(self, folder: Path, diff_id: str, pieces: Iterable[bytes], subject: str, digest: Digest) -> None:
         for left in self._root.glob(f"{NEW}{folder.name}.*"):  # of one who was killed
             shutil.rmtree(left, ignore_errors=True)
         fresh = self._root / f"{NEW}{folder.name}.{uuid.uuid4().hex}"  # the name decides the place on the disk: never the same twice
@@ -80,7 +81,7 @@ class LayerFolders:
         try:
             fresh.mkdir(mode=0o755)
             tree.mkdir(mode=0o755)
-            size = fill_tree(tree, diff_id, pieces, subject, self._form)
+            size = fill_tree(tree, diff_id, pieces, subject, self._form, digest)
             (fresh / FACTS).write_text(json.dumps({"diffId": diff_id, "size": size}))
             fresh.replace(folder)
         except OSError as fault:
@@ -94,10 +95,12 @@ class LayerFolders:
         return self._root / diff_id.removeprefix("sha256:")
 
 
-def fill_tree(tree: Path, diff_id: str, pieces: Iterable[bytes], subject: str, form: Form) -> int:
-    """Unpack a tar stream into an empty directory; bytes of content. Raises BadInputError where its digest is not `diff_id`."""
+def fill_tree(tree: Path, diff_id: str, pieces: Iterable[bytes], subject: str, form: Form, digest: Digest) -> int:
+    """Unpack a tar stream into an empty directory; bytes of content. `digest` is fresh.
+
+    Raises BadInputError where the stream's digest is not `diff_id`.
+    """
     unpacker = Unpacker(tree, subject, form)
-    digest = hashlib.sha256()
     try:
         for piece in pieces:
             digest.update(piece)

@@ -17,6 +17,7 @@ def document_of(answer: Answer, endpoint: Endpoint, patience: Patience) -> objec
     except FAULTS as fault:
         raise explain(endpoint, fault, patience) from fault
     answer.release_conn()
+    patience.ending.check()  # what has been ended may read as what is short
     if len(raw) > DOCUMENT_MAX:
         answer.close()
         raise BadInputError(f"registry {endpoint.host}", "its answer is too long", "ask who runs the registry")

@@ -75,7 +75,7 @@ class Client:
                 failures += 1
                 if failures >= self._patience.attempts or _is_hopeless(fault):
                     raise explain(self.endpoint, fault, self._patience) from fault
-            self._patience.pause(wait_before(self._patience, failures, answer))
+            self._patience.wait(wait_before(self._patience, failures, answer))
 
     def manifest(self, which: str) -> tuple[Blob, bytes]:
         """The manifest or index of a tag or digest, checked. Raises NotFoundError, BadInputError, PermissionDeniedError."""
@@ -100,6 +100,7 @@ class Client:
         except FAULTS as fault:
             raise explain(self.endpoint, fault, self._patience) from fault
         answer.release_conn()
+        self._patience.ending.check()  # what has been ended may read as what is short
         if len(raw) > DOCUMENT_MAX:
             answer.close()
             raise BadInputError(f"image {self.repository}", "its manifest is too long", "pull another image")

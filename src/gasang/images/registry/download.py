@@ -8,13 +8,10 @@ from collections.abc import Callable
 from gasang.core.errors import BadInputError, GasangError
 from gasang.images.content.ingest import Ingest
 from gasang.images.registry.client import Client
+from gasang.images.registry.ending import Cancelled
 from gasang.images.registry.transport import FAULTS, Answer, drain, explain, is_temporary, wait_before
 
 PIECE = 1 << 19
-
-
-class Cancelled(Exception):
-    """Another part of the same work has failed."""
 
 
 def download(client: Client, ingest: Ingest, advanced: Callable[[int], None], cancelled: threading.Event) -> None:
@@ -47,7 +44,7 @@ def download(client: Client, ingest: Ingest, advanced: Callable[[int], None], ca
             _give_up(client, answer, fault, ingest)
         if answer is not None and fault is None:
             drain(answer)
-        client.patience.pause(wait_before(client.patience, failures, answer))
+        client.patience.wait(wait_before(client.patience, failures, answer))
 
 
 def _ask(client: Client, ingest: Ingest) -> Answer:

@@ -15,6 +15,7 @@ from gasang.images.descriptors import Blob
 from gasang.images.reference import Reference, parse_reference
 from gasang.images.registry.client import Client
 from gasang.images.registry.credentials import Credentials, Keyring
+from gasang.images.registry.ending import Cancelled
 from gasang.images.registry.events import AsSteps, Listener, Status, Teller, both, nobody
 from gasang.images.registry.manifests import parse_image_manifest
 from gasang.images.registry.reach import reach
@@ -33,6 +34,7 @@ def push(
     """Have a named image of the store in the registry of its name; the manifest's digest there.
 
     Raises GasangError: NotFoundError for an image that is not here, PermissionDeniedError where the registry does not let us.
+    Cancelled where the settings' `patience.ending` says so.
     """
     target = (parse_reference(reference) if isinstance(reference, str) else reference).qualified()
     settings = registries or Registries()
@@ -59,7 +61,7 @@ def connect(target: Reference, credentials: Credentials, settings: Registries, o
     client = Client(endpoint, target.name, credentials, settings, action="pull,push", scopes=scopes)
     try:
         check_api(client, endpoint)
-    except GasangError:
+    except (GasangError, Cancelled):
         client.close()
         raise
     return client
@@ -116,6 +118,7 @@ class _Push:
                         raise
 
     def _blob(self, blob: Blob) -> None:
+        self._client.patience.ending.check()
         if self._failed.is_set():
             return
         self._tell(blob.digest, Status.PREPARING)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ipaddress
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from threading import Event
 
 from gasang.core.errors import UsageError
 from gasang.images.reference import DOCKER_HUB
+from gasang.images.registry.ending import Ending
 
 HUB_ADDRESS = "https://registry-1.docker.io"
 
@@ -20,14 +20,21 @@ class Patience:
     """How long to wait.
 
     `connect`, `stall`: seconds without an answer, or without a byte, until a connection counts as dead. `attempts`: in a row without
-    progress. `longest`: seconds that a registry may ask us to wait (Retry-After). `pause` waits seconds.
+    progress. `longest`: seconds that a registry may ask us to wait (Retry-After). `pause` waits seconds,
+    by default until `ending`, which ends all waiting.
     """
 
     connect: float = 15.0
     stall: float = 30.0
     attempts: int = 5
     longest: float = 60.0
-    pause: Callable[[float], object] = Event().wait
+    pause: Callable[[float], object] | None = None
+    ending: Ending = field(default_factory=Ending, compare=False)
+
+    def wait(self, seconds: float) -> None:
+        """Let seconds pass. Raises Cancelled where it has ended."""
+        (self.pause or self.ending.wait)(seconds)
+        self.ending.check()
 
 
 @dataclass(frozen=True)
@@ -54,9 +61,13 @@ class Registries:
     mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     insecure: frozenset[str] = frozenset()
     certificates: Path | None = None
-    patience: Patience = Patience()
+    patience: Patience = field(default_factory=Patience)
     parallel: int = 4
     """Blobs transferred at once."""
+
+    def until(self, ending: Ending) -> Registries:
+        """The same settings, for work that is over with `ending`."""
+        return replace(self, patience=replace(self.patience, ending=ending))
 
     def endpoints(self, registry: str) -> list[Endpoint]:
         """The addresses that a registry may have: the first one that answers is it."""

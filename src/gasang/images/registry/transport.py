@@ -17,6 +17,7 @@ from urllib3.exceptions import TimeoutError as ConnectTimeout
 
 from gasang.core.errors import BadInputError, GasangError, PermissionDeniedError, TimedOutError
 from gasang.images.registry.settings import Endpoint, Patience, Registries, is_loopback
+from gasang.images.registry.sockets import Sockets
 
 Answer = urllib3.BaseHTTPResponse
 Body = bytes | IO[bytes] | Iterable[bytes] | None
@@ -35,6 +36,8 @@ class Transport:
         self.endpoint = endpoint
         self._registries = registries
         self._pools: dict[str, urllib3.PoolManager] = {}
+        self._sockets = Sockets()
+        registries.patience.ending.add(self._sockets.end)
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: Body = None) -> Answer:
         """The answer's head; its body is still to be read. Raises one of FAULTS where there is none, GasangError for a bad redirection."""
@@ -78,10 +81,13 @@ class Transport:
         if scheme == "https":
             context = self._registries.tls(self.endpoint) if own else ssl.create_default_context()
         options: dict[str, Any] = {"maxsize": self._registries.parallel + 1, "num_pools": 16, "ssl_context": context}
-        return urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+        made = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+        made.pool_classes_by_scheme = self._sockets.pools
+        return made
 
     def close(self) -> None:
         """Close all connections."""
+        self._registries.patience.ending.discard(self._sockets.end)
         for pool in self._pools.values():
             pool.clear()
 
@@ -120,7 +126,8 @@ def is_temporary(status: int) -> bool:
 
 
 def explain(endpoint: Endpoint, fault: Exception, patience: Patience) -> GasangError:
-    """A failed connection as an error for the user."""
+    """A failed connection as an error for the user. Raises Cancelled for one that has been ended here."""
+    patience.ending.check()
     subject = f"registry {endpoint.host}"
     if isinstance(fault, NewConnectionError):
         reason = fault.__cause__ if isinstance(fault.__cause__, OSError) else None

@@ -82,7 +82,7 @@ def _whole(client: Client, blob: Blob, path: Path, location: str) -> None:
         failures += 1
         _check(client, blob, answer, fault, failures)
         location = ""
-        client.patience.pause(wait_before(client.patience, failures, answer))
+        client.patience.wait(wait_before(client.patience, failures, answer))
 
 
 def _check(client: Client, blob: Blob, answer: Answer | None, fault: Exception | None, failures: int) -> None:
@@ -155,7 +155,7 @@ class _Chunks:
     def _failed(self, answer: Answer | None, fault: Exception | None) -> None:
         self._failures += 1
         _check(self._client, self._blob, answer, fault, self._failures)
-        self._client.patience.pause(wait_before(self._client.patience, self._failures, answer))
+        self._client.patience.wait(wait_before(self._client.patience, self._failures, answer))
 
     def _resumed(self, location: str) -> str:
         """Ask how much has arrived."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from gasang.core.errors import NotFoundError, UnsupportedError, UsageError
-from gasang.host.idmapped import cloned, shift, shifted, shifted_overlay
+from gasang.host.idmapped import shift, shifted, shifted_overlay
 from gasang.kinds.container.config.config import Config, Mount
 from gasang.kinds.container.idmap import root_outside
 from gasang.kinds.container.planning.mounting import sort_options
@@ -35,13 +35,17 @@ def has_users(config: Config) -> bool:
 
 
 class Shifting:
-    """Makes mounts for the user namespace at `path`. `hand` takes a descriptor over and gives its number in the supervisor."""
+    """Makes mounts for the user namespace at `path`. `hand` takes a descriptor over and gives its number in the supervisor.
 
-    def __init__(self, config: Config, identity: str, path: str, hand: Callable[[int], int]) -> None:
+    `clone` makes a detached mount of what is to be bound.
+    """
+
+    def __init__(self, config: Config, identity: str, path: str, hand: Callable[[int], int], clone: Callable[[Mount], int]) -> None:
         self._config = config
         self._identity = identity
         self._path = path
         self._hand = hand
+        self._clone = clone
 
     def overlay(self, layers: tuple[Path, ...], upper: Path, work: Path, target: str, options: tuple[str, ...]) -> MadeRoot:
         """The layers put together. Raises UnsupportedError."""
@@ -74,9 +78,8 @@ class Shifting:
             os.close(users)
 
     def _bind(self, mount: Mount, users: int) -> int:
-        options = sort_options(mount.options)
         try:
-            made = cloned(mount.source, recursive=options.recursive)
+            made = self._clone(mount)
         except OSError as error:
             subject = f"source {mount.source} of the mount on {mount.destination}"
             raise NotFoundError(subject, (error.strerror or "").lower(), "make it, or leave the mount out") from error

@@ -12,17 +12,20 @@ from pathlib import Path
 from typing import Any, Final
 
 from gasang.core.errors import GasangError, StateError, UsageError
+from gasang.host.idmapped import cloned
 from gasang.host.namespaces import NAMESPACES
 from gasang.host.syscalls import machine_name
 from gasang.host.trees import plain_overlay
 from gasang.host.users import are_the_hosts, may_set_groups
 from gasang.kinds.container.cgroups.group import Cgroup
 from gasang.kinds.container.cgroups.hierarchies import Hierarchies
-from gasang.kinds.container.config.config import Config, read_config
+from gasang.kinds.container.config.config import Config, Mount, read_config
 from gasang.kinds.container.config.process import Process
 from gasang.kinds.container.launching import launch_error
+from gasang.kinds.container.parts import Part
 from gasang.kinds.container.plan import Built
 from gasang.kinds.container.planning.entering import EnteringPlanner
+from gasang.kinds.container.planning.mounting import sort_options
 from gasang.kinds.container.planning.order import FolderRoot, MadeRoot, Order, OverlayRoot, Root
 from gasang.kinds.container.planning.planner import Planner
 from gasang.kinds.container.privileges import clamp, is_rootless
@@ -58,6 +61,8 @@ class Wish:
     log_size: int = 0
     log_files: int = 1
     size: tuple[int, int] = (0, 0)
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    """Where a mount's source is to be found again by its path in a folder: by the mount's destination."""
     inside: int = 0
     """The pid of the container's first process, for one more process in it."""
 
@@ -113,8 +118,10 @@ def _launch(wish: Wish, config: Config, process: Process, group: Cgroup, warning
     root: Root = _root(wish)
     made: dict[int, int] = {}
     if users:
-        shifting = Shifting(config, wish.identity, users, hand)
+        shifting = Shifting(config, wish.identity, users, hand, lambda mount: _cloned(wish, mount))
         root, made = _shifted_root(wish, shifting, root.path), shifting.binds()
+    elif wish.parts:
+        made = {index: hand(_cloned(wish, mount)) for index, mount in enumerate(config.mounts) if mount.destination in wish.parts}
     order = Order(
         config,
         root,
@@ -168,6 +175,13 @@ def _shifted_root(wish: Wish, shifting: Shifting, target: str) -> MadeRoot:
     assert wish.upper is not None, "a container has a layer of its own"
     assert wish.work is not None, "and where overlayfs works on it"
     return shifting.overlay(wish.layers, wish.upper, wish.work, target, plain_overlay())
+
+
+def _cloned(wish: Wish, mount: Mount) -> int:
+    """A detached mount of what is to be bound. Raises NotFoundError, GasangError, OSError."""
+    recursive = sort_options(mount.options).recursive
+    part = wish.parts.get(mount.destination)
+    return cloned(mount.source, recursive=recursive) if part is None else part.cloned(recursive=recursive)
 
 
 def _pidfd(wish: Wish) -> int:

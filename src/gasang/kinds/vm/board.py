@@ -2,8 +2,9 @@
 
     0x0010_0000  syscon: reset and power-off          0x0c00_0000  PLIC
     0x0010_1000  Goldfish RTC, interrupt 11           0x1000_0000  16550A UART, interrupt 10
-    0x0200_4000  ACLINT MTIMER (only if asked for)    0x1000_1000  virtio-mmio, one window each, interrupts 1 to 8, then 12 …
-    0x02f0_0000  ACLINT SSWI (only if asked for)      0x8000_0000  RAM
+    0x0010_2000  generation id, interrupt 9           0x1000_1000  virtio-mmio, one window each, interrupts 1 to 8, then 12 …
+    0x0200_4000  ACLINT MTIMER (only if asked for)    0x8000_0000  RAM
+    0x02f0_0000  ACLINT SSWI (only if asked for)
 
 The device tree (`board_tree`) announces what a board has, and nothing else.
 """
@@ -18,6 +19,7 @@ from gasang.core.errors import BadInputError, UsageError
 from gasang.core.protocols import CharacterSink, GuestMemory, Interrupt, MmioDevice, State
 from gasang.devices.aclint import Mtimer, Sswi
 from gasang.devices.bus import Bus
+from gasang.devices.generation_id import GenerationId
 from gasang.devices.goldfish_rtc import GoldfishRtc
 from gasang.devices.plic import Plic
 from gasang.devices.serial16550 import Serial16550
@@ -30,8 +32,9 @@ from gasang.kinds.vm.isa_string import ordered
 
 RAM_BASE = 0x8000_0000
 SYSCON_BASE, RTC_BASE, PLIC_BASE, SERIAL_BASE, VIRTIO_BASE = 0x10_0000, 0x10_1000, 0xC00_0000, 0x1000_0000, 0x1000_1000
+GENERATION_BASE = 0x10_2000
 MTIMER_BASE, SSWI_BASE = 0x200_4000, 0x2F0_0000
-SERIAL_IRQ, RTC_IRQ = 10, 11
+GENERATION_IRQ, SERIAL_IRQ, RTC_IRQ = 9, 10, 11
 INTERRUPT_SOURCES = 96
 MAX_HARTS = 512
 """A PLIC of the stock size has 1024 contexts, two a hart."""
@@ -95,6 +98,7 @@ class VirtBoard:
         self.plic = Plic(INTERRUPT_SOURCES, [target for wire in wires.interrupts for target in (None, wire)])
         self.serial = Serial16550(self.plic.line(SERIAL_IRQ), wires.serial_sink)
         self.rtc = GoldfishRtc(self.plic.line(RTC_IRQ), self.bus.lock)
+        self.generation = GenerationId(self.plic.line(GENERATION_IRQ))
         self.syscon = Syscon(wires.on_power)
         self.virtio: list[VirtioMmio] = []
         self._placements: list[Placement] = []
@@ -102,6 +106,7 @@ class VirtBoard:
         self._attach("serial", SERIAL_BASE, self.serial, SERIAL_IRQ)
         self._attach("rtc", RTC_BASE, self.rtc, RTC_IRQ)
         self._attach("syscon", SYSCON_BASE, self.syscon)
+        self._attach("generation", GENERATION_BASE, self.generation, GENERATION_IRQ)
         if wires.mtime is not None:
             self._attach("mtimer", MTIMER_BASE, Mtimer(wires.mtime))
         if wires.software_interrupts is not None:
@@ -145,6 +150,11 @@ class VirtBoard:
         if set(saved) != names:
             different = ", ".join(sorted(set(saved) ^ names))
             raise BadInputError("saved state of board", f"the two differ in {different}", "restore it to a machine with the same devices")
+        for number, transport in enumerate(self.virtio):
+            kind = saved[f"virtio{number}"].get("device_id")
+            if kind != transport.device.device_id:
+                cause = f"the two differ in virtio{number} ({KINDS.get(kind, kind)} and {KINDS.get(transport.device.device_id)})"
+                raise BadInputError("saved state of board", cause, "restore it to a machine with the same devices")
         with self.bus.lock:
             # The interrupt controller comes first: the others drive their lines as they load.
             for region in sorted(self.bus.regions, key=lambda region: region.device is not self.plic):

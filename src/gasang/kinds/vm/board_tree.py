@@ -160,6 +160,10 @@ def _syscon(machine: Machine, placement: Placement) -> Node:
     )
 
 
+def _generation(machine: Machine, placement: Placement) -> Node:
+    return _interrupting("vmgenid", "microsoft,vmgenid", placement, {})
+
+
 def _mtimer(machine: Machine, placement: Placement) -> Node:
     ranges = (placement.base + MTIME, 8), (placement.base, MTIME)
     pairs = [(_intc_phandle(hart), NOT_CONNECTED) for hart in range(machine.harts)]
@@ -206,6 +210,7 @@ def _intc_phandle(hart: int) -> int:
 
 
 _NODES: Mapping[str, Callable[[Machine, Placement], Node]] = {
+    "generation": _generation,
     "mtimer": _mtimer,
     "plic": _plic,
     "rtc": _rtc,

@@ -1,13 +1,10 @@
 """`gasang run` of a virtual machine: from a specification to an exit code.
 
-A machine started from an image has one console device with five ports: hvc0, and the four that guest/init speaks through: control
-(stages, progress and the
-exit code, a line each), stdin, stdout and stderr of the command.
+A machine started from an image speaks through the ports of one console device (kinds/vm/guest_ports.py).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -39,14 +36,12 @@ if TYPE_CHECKING:  # a kernel of the user's needs nothing of this, and a start h
     from gasang.images.ready import BootFiles
     from gasang.kinds.vm.disks import Disk
 
-CONSOLE_PORT = "console"
 DIED = 125
 """The machine ended without saying how the command did (as Docker's own failures)."""
 DIED_HINT = "give it more --memory, or pull it again; --append 'loglevel=7' and -t show what its kernel says"
 MINIMUM_MEMORY = 64 << 20
 PANIC_ENDS = "panic=-1"
 """A kernel that panics resets its machine instead of waiting for somebody to see it (kernel-parameters.txt)."""
-_PANIC = re.compile(rb"Kernel panic - not syncing: ([ -~]{1,120})")
 
 
 @dataclass(frozen=True)
@@ -134,9 +129,10 @@ def _run_kernel(spec: VmSpec, console: Console, progress: Progress) -> int:
     warn, worker = _warnings(spec, console), Worker("disk")
     with ExitStack() as cleanup:
         virtio: list[VirtioDevice] = [*_disks(spec, worker, warn, cleanup), VirtioRng()]
-        vm = cleanup.enter_context(VirtualMachine(Parts(spec.cpus, spec.memory, kernel, initrd, append, console.write, virtio, warn)))
+        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, console.write, virtio, warn, (worker,))
+        vm = cleanup.enter_context(VirtualMachine(parts))
         cleanup.callback(worker.close)
-        del kernel, initrd  # the guest has its copy
+        del kernel, initrd, parts  # the guest has its copy
         spec.watch(vm)
         lock = vm.board.bus.lock
 
@@ -170,82 +166,35 @@ def boot_guest(spec: VmSpec, files: BootFiles, disk: Block, settings: GuestSetti
     machine ends before that is done, unless the person has left or a shell was told to switch it off.
     """
     from gasang.devices.virtio.block import VirtioBlock
-    from gasang.devices.virtio.console import Port, VirtioConsole
     from gasang.images.initramfs import overlay
     from gasang.kinds.vm.disks import about
+    from gasang.kinds.vm.guest_ports import GuestPorts
 
     # Where the command has ports of its own, what the kernel says on its console is no part of its output; it is told if the machine dies.
-    chatter = Chatter()
     speaks = settings.tty or settings.mode == "shell"
-
-    def say(data: bytes) -> None:
-        chatter.take(data)
-        if speaks:
-            console.write(data)
-
-    ports = [
-        Port(CONSOLE_PORT, say, is_console=True),
-        Port("gasang.control", control.take),
-        Port("gasang.stdin", lambda data: None),
-        Port("gasang.stdout", console.write),
-        Port("gasang.stderr", console.write_error),
-    ]
-    device = VirtioConsole(ports)
+    ports = GuestPorts(console, control, speaks=speaks)
     kernel = load_kernel(_read(files.kernel, "kernel"), str(files.kernel), RAM_BASE)
     stored = _read(files.initrd, "initrd")
     initrd = stored + overlay(settings)
     check_room(spec.memory, kernel, initrd, _unpacked(stored, files.initrd), DEBIAN, f"image {spec.image}")
     append = f"{files.append} {PANIC_ENDS} {spec.append}".strip()
-    target = CONSOLE_PORT if speaks else "gasang.stdin"
-
-    def typed(data: bytes) -> None:
-        if data:
-            device.send(target, data)
-        else:
-            device.close("gasang.stdin")
-
-    def resized(size: WindowSize) -> None:
-        device.resize(size.columns, size.rows)
-
     warn, worker = _warnings(spec, console), Worker("disk")
     with ExitStack() as cleanup:
         root = VirtioBlock(disk, worker, on_error=about(f"disk of image {spec.image}", warn))
-        virtio: list[VirtioDevice] = [device, root, VirtioRng(), *_disks(spec, worker, warn, cleanup)]
-        vm = cleanup.enter_context(VirtualMachine(Parts(spec.cpus, spec.memory, kernel, initrd, append, chatter.take, virtio, warn)))
+        virtio: list[VirtioDevice] = [ports.device, root, VirtioRng(), *_disks(spec, worker, warn, cleanup)]
+        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, ports.chatter.take, virtio, warn, (worker,))
+        vm = cleanup.enter_context(VirtualMachine(parts))
         cleanup.callback(worker.close)
-        del kernel, initrd, stored  # the guest has its copy
+        del kernel, initrd, stored, parts  # the guest has its copy
         spec.watch(vm)
         try:
-            _live(vm, console, typed, resized)
+            _live(vm, console, ports.typed, ports.resized)
         finally:
             if vm.power is None and control.code is None and not speaks:
-                console.write_error(chatter.text())
+                console.write_error(ports.chatter.text())
     if vm.power is not None and control.code is None and not control.error and not (speaks and vm.power.action is PowerAction.OFF):
-        raise MachineDiedError(f"image {spec.image}", f"its machine ended too early{chatter.panic()}", DIED_HINT)
+        raise MachineDiedError(f"image {spec.image}", f"its machine ended too early{ports.chatter.panic()}", DIED_HINT)
     return _power_code(vm.power)
-
-
-class Chatter:
-    """Keeps the last of what nobody is shown."""
-
-    KEPT = 1 << 16
-
-    def __init__(self) -> None:
-        self._kept = bytearray()
-
-    def take(self, data: bytes) -> None:
-        """More of it."""
-        self._kept += data
-        del self._kept[: -self.KEPT]
-
-    def text(self) -> bytes:
-        """What was kept."""
-        return bytes(self._kept)
-
-    def panic(self) -> str:
-        """What the kernel last said it panicked over, as a part of a sentence; "" where it did not."""
-        found = _PANIC.findall(self._kept)
-        return f", by a kernel panic ({found[-1].decode('ascii', 'replace').strip()})" if found else ""
 
 
 def _environment(spec: VmSpec) -> tuple[str, ...]:

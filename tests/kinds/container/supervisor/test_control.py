@@ -111,7 +111,7 @@ def test_requests_that_are_refused(idle: tuple[Folder, Supervisor], packet: byte
             assert read_status(control.recv(1000), "x").error == -number
 
 
-@pytest.mark.parametrize("fields", [{"flags": 128}, {"flags": 0xFFFF_FFFF}, {"key_count": 17}, {"key_count": 0xFFFF_FFFF}])
+@pytest.mark.parametrize("fields", [{"flags": 256}, {"flags": 0xFFFF_FFFF}, {"key_count": 17}, {"key_count": 0xFFFF_FFFF}])
 def test_attachments_that_are_refused(idle: tuple[Folder, Supervisor], fields: dict[str, int]) -> None:
     with connected(idle[0]) as control:
         here, there = socket.socketpair()

@@ -45,6 +45,58 @@ def detached(supervisor: Supervisor) -> tuple[int, str]:
     return found[0]
 
 
+@pytest.mark.parametrize("size", [1, 200_000])
+@pytest.mark.parametrize("started", [False, True])
+def test_input_that_came_early_goes_first(folder: Folder, size: int, started: bool) -> None:
+    """Before the stream's own, also where the process does not read for a while; then the stream ends the input."""
+    made = folder.launch(python("import sys, time; time.sleep(0.2); sys.stdout.write(str(sys.stdin.buffer.read()))"), open_stdin=True)
+    if started:
+        made.start()
+    early = bytes(index % 23 + 65 for index in range(size))
+    client = Client(made, stdin=True, ends_stdin=True, early=early)
+    client.socket.sendall(b"-late")
+    client.socket.shutdown(socket.SHUT_WR)
+    if not started:
+        made.start()
+    assert client.rest() == repr(early + b"-late").encode()
+    assert made.wait(20).code == 0
+
+
+def test_keys_that_came_early_detach(folder: Folder) -> None:
+    made = folder.launch(shell("cat"), open_stdin=True)
+    made.start()
+    client = Client(made, stdin=True, keys=b"\x10\x11", early=b"one\n\x10\x11two\n")
+    assert detached(made) == (client.number, "keys")
+    assert client.rest() in (b"one\n", b"")
+    made.close_stdin()
+    made.wait(20)
+    assert folder.text() == "one\n"
+
+
+def test_who_is_not_fed_goes_with_who_attached_him(folder: Folder) -> None:
+    """A daemon that is killed in between leaves nobody waiting."""
+    made = folder.launch(shell("cat"), open_stdin=True)
+    made.start()
+    ours, theirs = socket.socketpair()
+    with ours, theirs, Supervisor.connect(folder.path) as other:
+        flags = protocol.WANT_STDIN | protocol.WANT_STDOUT | protocol.EARLY
+        other.request(protocol.ATTACH, flags=flags, descriptor=theirs.fileno())
+        theirs.close()
+        assert made.status().clients == 1
+        other.close()
+        ours.settimeout(10)
+        assert ours.recv(1) == b""
+    assert made.status().clients == 0
+
+
+def test_who_has_nothing_early_is_not_fed(folder: Folder) -> None:
+    made = folder.launch(shell("cat"), open_stdin=True)
+    client = Client(made, stdin=True)
+    for number in (client.number, 999):
+        with open(os.devnull, "rb") as file, pytest.raises(RequestRefused):
+            made.request(protocol.FEED, number, descriptor=file.fileno())
+
+
 def test_nothing_is_lost_or_reordered(folder: Folder) -> None:
     made = folder.launch(python(COUNTED.format(count=4000, most=3000)))
     clients = [Client(made, multiplexed=True) for _ in range(3)]

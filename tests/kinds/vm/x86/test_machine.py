@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import struct
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 import pytest
 
-from gasang.accel.kvm.system import Kvm
 from gasang.core.errors import UsageError
 from gasang.devices.syscon import PowerAction, PowerRequest
-from gasang.devices.virtio.device import VirtioDevice
 from gasang.devices.virtio.rng import VirtioRng
 from gasang.host.kvm.structures import CpuidEntry
 from gasang.kinds.vm.x86 import layout
-from gasang.kinds.vm.x86.bzimage import ENTRY_64, parse_bzimage
 from gasang.kinds.vm.x86.cpuid import cpuid_for
-from gasang.kinds.vm.x86.machine import Parts, PcMachine
-from support.bzimages import bzimage
-from support.kvm_guests import DEVICE, needs_kvm
+from support.kvm_guests import needs_kvm
+from support.pcs import MIB, booted, run
 
-MIB = 1 << 20
 OFF = bytes.fromhex("66ba0006 b034 ee f4")  # mov dx, 0x600; mov al, SLP_EN | 5 << 2; out dx, al; hlt
 RESET = bytes.fromhex("66ba6400 b0fe ee f4")  # mov dx, 0x64; mov al, 0xfe; out dx, al; hlt
 
@@ -31,31 +23,6 @@ def say(register: str) -> bytes:
     """Send a register's low byte to the serial line."""
     loads = {"text": "b068", "e820": "8a86e8010000", "magic": "8a8602020000", "rsi": "4088f0"}
     return bytes.fromhex("66baf803" + loads[register] + "ee")  # mov dx, 0x3f8; mov al, …; out dx, al
-
-
-@contextmanager
-def booted(
-    code: bytes, memory: int = 64 * MIB, initrd: bytes = b"", virtio: Sequence[VirtioDevice] = (), cpus: int = 1
-) -> Iterator[tuple[PcMachine, bytearray]]:
-    data = bytearray(bzimage())
-    data[4 * 512 + ENTRY_64 : 4 * 512 + ENTRY_64 + len(code)] = code
-    shown = bytearray()
-    with Kvm(DEVICE) as kvm:
-        made = PcMachine(kvm, Parts(cpus, memory, parse_bzimage(bytes(data), "kernel"), initrd, "quiet", shown.extend, virtio))
-    try:
-        yield made, shown
-    finally:
-        made.stop()
-        made.join()
-        made.close()
-
-
-def run(made: PcMachine) -> None:
-    watchdog = threading.Timer(20, made.stop)
-    watchdog.start()
-    made.start()
-    made.join()
-    watchdog.cancel()
 
 
 @needs_kvm
@@ -80,6 +47,7 @@ def test_what_lies_in_memory() -> None:
         (rsdp,) = struct.unpack_from("<Q", page, 0x70)
         assert ram.read(rsdp, 8) == b"RSD PTR "
         assert ram.read(layout.ACPI_TABLES, 0x600).count(b"LNRO0005") == 2
+        assert ram.read(layout.RESET_VECTOR, 6) == b"\xb0\x01\xba\x02\x06\xee"
         assert made.machine.bus.read(layout.VIRTIO_BASE + 0x1000, 4) == 0x74726976
         run(made)
         assert made.power == PowerRequest(PowerAction.OFF)

@@ -14,6 +14,7 @@ from gasang.kinds.container.supervisor.protocol import (
     AT_END,
     BY_KEYS,
     DETACHED,
+    EARLY,
     ENDS_STDIN,
     GONE,
     HELD,
@@ -38,6 +39,7 @@ def let_go(s: ptr[State], client: ptr[Client], reason: u32) -> None:
     if client.flags & ENDS_STDIN != 0 and client.input_over == 0 and s.terminal == 0:
         s.input_ending = 1
     close(client.fd)
+    close(client.early)
     if client.ring != 0:
         unmap(client.ring, RING)
         client.ring = 0
@@ -50,6 +52,12 @@ def let_go(s: ptr[State], client: ptr[Client], reason: u32) -> None:
 def kept(client: ptr[Client]) -> u64:
     """Bytes that wait to be sent."""
     return client.kept - client.sent
+
+
+@native
+def is_waiting(client: ptr[Client]) -> boolean:
+    """Whether who attached a client has still to release or to feed it."""
+    return client.flags & HELD != 0 or (client.flags & EARLY != 0 and client.early < 0)
 
 
 @native
@@ -234,8 +242,14 @@ def take_input(s: ptr[State], client: ptr[Client]) -> None:
     """Read what a client has typed. The buffer is empty: nobody is asked before."""
     room = cast(ptr[u8], s.input_buffer)
     raw = room + INPUT_BUFFER
-    n = read(client.fd, raw, INPUT_BUFFER // 2)
+    early = client.early >= 0
+    n = read(client.early if early else client.fd, raw, INPUT_BUFFER // 2)
     if n == EAGAIN or n == EINTR:
+        return
+    if n == 0 and early:
+        close(client.early)
+        client.early = -1
+        client.flags = client.flags & ~u32(EARLY)
         return
     if n < 0:
         let_go(s, client, GONE)
@@ -260,6 +274,13 @@ def take_input(s: ptr[State], client: ptr[Client]) -> None:
 @native
 def wants_input(s: ptr[State], client: ptr[Client]) -> boolean:
     """Whether to read from a client now."""
-    if s.status.state < RUNNING:
+    if s.status.state < RUNNING or (client.flags & EARLY != 0 and client.early < 0):
         return False
     return client.flags & WANT_STDIN != 0 and client.input_over == 0 and s.input_from == s.input_to and client.ending == 0
+
+
+@native
+def take_early(s: ptr[State], client: ptr[Client]) -> None:
+    """Read what a client had sent before it was attached, as far as the process takes it: a file is always ready."""
+    while client.used != 0 and client.early >= 0 and wants_input(s, client):
+        take_input(s, client)

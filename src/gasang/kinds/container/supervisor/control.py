@@ -29,7 +29,9 @@ from gasang.kinds.container.supervisor.protocol import (
     BY_REQUEST,
     CLOSE_STDIN,
     DETACH,
+    EARLY,
     EXITED,
+    FEED,
     FINISHED,
     GO_ON,
     HELD,
@@ -53,7 +55,7 @@ from gasang.native import boolean, cast, copy, i32, i64, native, null, ptr, ref,
 
 _SOL_SOCKET, _SO_PEERCRED = 1, 17
 _MOST_SIGNAL: Final = 64
-_KNOWN_FLAGS: Final = 127
+_KNOWN_FLAGS: Final = 255
 
 
 @native
@@ -111,6 +113,7 @@ def attach(s: ptr[State], connection: ptr[Connection], request: ptr[Request], fd
             client.used = 1
             client.flags = request.flags
             client.fd = fd
+            client.early = -1
             client.number = s.numbers
             client.owner = connection.number
             client.ring = 0
@@ -152,6 +155,17 @@ def change_client(s: ptr[State], kind: u16, number: i64) -> i64:
 
 
 @native
+def feed(s: ptr[State], number: i64, fd: i64) -> i64:
+    """FEED; 0 or an error (the descriptor is closed then)."""
+    client = find_client(s, number)
+    if client == null or client.flags & EARLY == 0 or client.early >= 0 or fd < 0:
+        close(fd)
+        return ESRCH
+    client.early = fd
+    return 0
+
+
+@native
 def resize_terminal(s: ptr[State], rows: i64, columns: i64) -> i64:
     """RESIZE; 0 or an error. Before the start it is remembered."""
     if rows < 0 or rows > 0xFFFF or columns < 0 or columns > 0xFFFF:
@@ -180,6 +194,8 @@ def obey(s: ptr[State], connection: ptr[Connection], request: ptr[Request], fd: 
     kind = request.kind
     if kind == ATTACH:
         return attach(s, connection, request, fd)
+    if kind == FEED:
+        return feed(s, request.first, fd)
     close(fd)
     if kind == START:
         return may_start(s)

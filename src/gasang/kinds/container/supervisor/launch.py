@@ -160,20 +160,34 @@ class Supervisor:
         ends_stdin: bool = False,
         held: bool = False,
         keys: bytes = b"",
+        early: bytes = b"",
     ) -> Status:
         """Hand over a stream: output goes there and input comes from there; the answer's `value` is the client's number.
 
         The supervisor has its own descriptor of it; close yours. `keys` is the sequence that detaches; `held` collects output until
-        `release`.
+        `release`; `early` is input that came before the rest of the stream's.
         """
         if len(keys) > protocol.MOST_KEYS:
             raise BadInputError("detach keys", f"{len(keys)} of them, {protocol.MOST_KEYS} are the most", "give a shorter sequence")
         flags = (
             protocol.WANT_STDIN * stdin | protocol.WANT_STDOUT * stdout | protocol.WANT_STDERR * stderr | protocol.MULTIPLEXED * multiplexed
             | protocol.PATIENT * patient | protocol.ENDS_STDIN * ends_stdin | protocol.HELD * held
+            | protocol.EARLY * (stdin and bool(early))
         )  # fmt: skip
         descriptor = stream if isinstance(stream, int) else stream.fileno()
-        return self.request(protocol.ATTACH, flags=flags, keys=keys, descriptor=descriptor)
+        attached = self.request(protocol.ATTACH, flags=flags, keys=keys, descriptor=descriptor)
+        if flags & protocol.EARLY:
+            self._feed(attached.value, early)
+        return attached
+
+    def _feed(self, client: int, early: bytes) -> None:
+        file = os.memfd_create("gasang-early", os.MFD_CLOEXEC)
+        try:
+            write_whole(file, early)
+            os.lseek(file, 0, os.SEEK_SET)
+            self.request(protocol.FEED, client, descriptor=file)
+        finally:
+            os.close(file)
 
     def release(self, client: int) -> Status:
         """Let a held client have its output."""

@@ -9,7 +9,17 @@ from __future__ import annotations
 from typing import Final
 
 from gasang.kinds.container.supervisor.calls import NANOSECONDS, Call, read, release, steady_clock
-from gasang.kinds.container.supervisor.clients import holds_up, kept, let_go, send_input, send_kept, take_input, wants_input
+from gasang.kinds.container.supervisor.clients import (
+    holds_up,
+    is_waiting,
+    kept,
+    let_go,
+    send_input,
+    send_kept,
+    take_early,
+    take_input,
+    wants_input,
+)
 from gasang.kinds.container.supervisor.control import accept, serve
 from gasang.kinds.container.supervisor.process import drained, hear_more, reap, signal
 from gasang.kinds.container.supervisor.protocol import DRAINING, FINISHED, GONE, HELD, TOO_SLOW, WAITING
@@ -64,8 +74,9 @@ def gather(s: ptr[State]) -> None:
             add(s, s.streams[i].fd, POLLIN, _STREAM | i)
     for i in range(u32(MOST_CLIENTS)):
         client = ref(s.clients[i])
-        if client.used != 0 and client.flags & HELD != 0 and not is_connected(s, client.owner):
-            let_go(s, client, GONE)  # nobody is left who could release it
+        if client.used != 0 and is_waiting(client) and not is_connected(s, client.owner):
+            let_go(s, client, GONE)  # nobody is left who could release or feed it
+        take_early(s, client)
         if client.used != 0:
             events: i16 = POLLIN if wants_input(s, client) else 0
             if kept(client) != 0 and client.flags & HELD == 0:

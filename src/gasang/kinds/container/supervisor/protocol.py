@@ -67,6 +67,8 @@ DETACH: Final = 11
 """Let go of a client (its number in `first`)."""
 GO_ON: Final = 12
 """Let a process go on from where it has stopped in its plan, and stop again at the next place; START lets it go on from all."""
+FEED: Final = 13
+"""What an EARLY client (its number in `first`) has sent already: a file, read to its end before anything of the client's own."""
 # Kinds of packets that nobody asked for.
 STARTED: Final = 32
 EXITED: Final = 33
@@ -87,6 +89,8 @@ ENDS_STDIN: Final = 32
 """When this client's input ends, the process's standard input ends."""
 HELD: Final = 64
 """Output is collected and sent after RELEASE: meanwhile the daemon sends the log up to `logged` of the answer."""
+EARLY: Final = 128
+"""Its input begins with what FEED will bring."""
 
 # States.
 WAITING: Final = 0

@@ -31,6 +31,7 @@ class Client:
     used: u32
     flags: u32
     fd: i64
+    early: i64  # a file that its input begins with
     number: u64
     owner: u64  # number of the connection that attached it
     ring: u64

@@ -16,10 +16,14 @@ from gasang.devices.acpi_power import AcpiPower
 from gasang.devices.bus import Bus
 from gasang.devices.cmos import Cmos
 from gasang.devices.i8042 import I8042
+from gasang.devices.pci.host import SLOTS, ConfigPorts, Ecam, PciBus
+from gasang.devices.pci.host import Window as PciWindow
+from gasang.devices.pci.msix import SendMessage
 from gasang.devices.serial16550 import Serial16550
 from gasang.devices.syscon import PowerRequest
 from gasang.devices.virtio.device import KINDS, VirtioDevice
 from gasang.devices.virtio.mmio import VirtioMmio
+from gasang.devices.virtio.pci import WINDOW, VirtioPci
 from gasang.kinds.vm.x86 import layout
 from gasang.kinds.vm.x86.acpi import Described, Window
 
@@ -35,14 +39,28 @@ class Wires:
     on_power: Callable[[PowerRequest], None]
     serial_sink: CharacterSink
     on_fault: Callable[[str], None] = field(default=lambda sentence: None)
+    send_message: SendMessage = field(default=lambda address, data: None)
+    """Delivers a message-signalled interrupt."""
 
 
 class PcBoard:
-    """Two buses full of devices. `virtio` devices get their windows in the order given. Raises UsageError for more than have room."""
+    """Two buses full of devices, and a PCI bus where there are `pci` devices.
 
-    def __init__(self, bus: Bus, ports: Bus, memory: GuestMemory, wires: Wires, virtio: Sequence[VirtioDevice] = ()) -> None:
-        if len(virtio) > len(VIRTIO_IRQS):
-            raise UsageError(f"{len(virtio)} devices", f"this board has room for {len(VIRTIO_IRQS)}", "leave some out")
+    `virtio` devices get their windows, `pci` devices their slots in the order given. Raises UsageError for more than have room.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        ports: Bus,
+        memory: GuestMemory,
+        wires: Wires,
+        virtio: Sequence[VirtioDevice] = (),
+        pci: Sequence[VirtioDevice] = (),
+    ) -> None:
+        for devices, room in ((virtio, len(VIRTIO_IRQS)), (pci, SLOTS - 1)):
+            if len(devices) > room:
+                raise UsageError(f"{len(devices)} devices", f"this board has room for {room}", "leave some out")
         self.bus, self.ports = bus, ports
         self.serial = Serial16550(wires.wire(layout.SERIAL_IRQ), wires.serial_sink)
         self.serial.size = 8
@@ -54,11 +72,22 @@ class PcBoard:
         self.windows: list[Window] = []
         for slot, device in enumerate(virtio):
             self._plug(slot, device, memory, wires)
+        self.pci = PciBus() if pci else None
+        if self.pci is not None:
+            self._plug_pci(self.pci, pci, memory, wires)
+
+    def _plug_pci(self, pci: PciBus, devices: Sequence[VirtioDevice], memory: GuestMemory, wires: Wires) -> None:
+        for number, device in enumerate(devices):
+            told = partial(_tell, wires.on_fault, _name(device))
+            base = layout.PCI_WINDOW + number * WINDOW
+            pci.plug(VirtioPci(device, memory, wires.send_message, self.bus.lock, base, told))
+        self.bus.attach("pci", layout.ECAM_BASE, Ecam(pci))
+        self.bus.attach("pci window", layout.PCI_WINDOW, PciWindow(pci, layout.PCI_WINDOW, layout.PCI_WINDOW_SIZE))
+        self.ports.attach("pci ports", layout.PCI_PORTS, ConfigPorts(pci))
 
     def _plug(self, slot: int, device: VirtioDevice, memory: GuestMemory, wires: Wires) -> None:
         irq = VIRTIO_IRQS[slot]
-        name = KINDS.get(device.device_id, f"virtio device {device.device_id}")
-        transport = VirtioMmio(device, memory, wires.wire(irq), self.bus.lock, partial(_tell, wires.on_fault, name))
+        transport = VirtioMmio(device, memory, wires.wire(irq), self.bus.lock, partial(_tell, wires.on_fault, _name(device)))
         window = Window(layout.VIRTIO_BASE + slot * VirtioMmio.size, VirtioMmio.size, irq)
         self.bus.attach(f"virtio{slot}", window.base, transport)
         self.virtio.append(transport)
@@ -66,12 +95,16 @@ class PcBoard:
 
     def described(self, cpus: int) -> Described:
         """What the ACPI tables tell."""
-        return Described(cpus, tuple(self.windows))
+        return Described(cpus, tuple(self.windows), has_pci=self.pci is not None)
 
     def reset(self) -> None:
         """Return every device to its power-on state."""
         self.bus.reset()
         self.ports.reset()
+
+
+def _name(device: VirtioDevice) -> str:
+    return KINDS.get(device.device_id, f"virtio device {device.device_id}")
 
 
 def _tell(on_fault: Callable[[str], None], name: str, cause: str) -> None:

@@ -1,7 +1,7 @@
 """Where everything lies in an x86-64 machine's physical address space.
 
 0x0000_0000  RAM up to 640 KiB: boot parameters, page tables, command line
-0x000e_0000  ACPI tables (RAM that the kernel is told not to use)
+0x000e_0000  ACPI tables, and a reset vector at their end (RAM that the kernel is told not to use)
 0x0010_0000  RAM up to the hole
 0xc000_0000  the hole: virtio-mmio windows, PCI windows and configuration space, I/O APIC, local APICs
 0x1_0000_0000  the rest of RAM
@@ -21,6 +21,8 @@ COMMAND_LINE: Final = 0x2_0000
 LOW_END: Final = 0x9_FC00
 """Where RAM below 1 MiB ends, as on every PC."""
 ACPI_TABLES: Final = 0xE_0000
+RESET_VECTOR: Final = 0xF_FFF0
+"""Where a PC's firmware begins in real mode, and where kernels jump that know no other way to reboot."""
 HIGH: Final = 0x10_0000
 
 HOLE: Final = 0xC000_0000
@@ -34,6 +36,8 @@ ECAM_SIZE: Final = 1 << 20
 IOAPIC_BASE: Final = 0xFEC0_0000
 LAPIC_BASE: Final = 0xFEE0_0000
 
+PCI_PORTS: Final = 0xCF8
+"""Configuration space's address and data."""
 SERIAL_PORT: Final = 0x3F8
 SERIAL_IRQ: Final = 4
 RTC_PORT: Final = 0x70

@@ -25,6 +25,8 @@ from gasang.kinds.vm.x86.cpuid import cpuid_for
 _MAPPED: Final = 4
 """GiB that the first page tables map: the kernel, its parameters and the initrd lie below."""
 _STACK: Final = 0x8FF0
+_RESET: Final = b"\xb0" + bytes([layout.RESET_VALUE]) + b"\xba" + layout.RESET_PORT.to_bytes(2, "little") + b"\xee\xf4\xeb\xfd"
+"""All there is of a firmware: mov al, RESET_VALUE; mov dx, RESET_PORT; out dx, al; again: hlt; jmp again."""
 
 
 @dataclass
@@ -38,6 +40,9 @@ class Parts:
     append: str
     serial: CharacterSink
     virtio: Sequence[VirtioDevice] = field(default_factory=tuple)
+    """Behind virtio-mmio."""
+    pci: Sequence[VirtioDevice] = field(default_factory=tuple)
+    """Behind virtio-pci."""
     warn: Callable[[str], None] = field(default=lambda sentence: None)
 
 
@@ -73,8 +78,8 @@ class PcMachine:
         def told(sentence: str) -> None:
             parts.warn(f"{sentence}; it stands still until the guest resets it")
 
-        wires = Wires(self._line, self._power_request, parts.serial, told)
-        self.board = PcBoard(machine.bus, machine.ports, machine.ram, wires, parts.virtio)
+        wires = Wires(self._line, self._power_request, parts.serial, told, machine.message)
+        self.board = PcBoard(machine.bus, machine.ports, machine.ram, wires, parts.virtio, parts.pci)
         leaves = kvm.cpuid()
         for vcpu in machine.vcpus:
             set_cpuid(vcpu, cpuid_for(leaves, vcpu.number, parts.cpus))
@@ -97,7 +102,9 @@ class PcMachine:
             ram.write(address, parts.initrd)
         ram.write(layout.COMMAND_LINE, command_line(image, parts.append))
         described, rsdp = tables(self.board.described(parts.cpus), layout.ACPI_TABLES)
+        assert layout.ACPI_TABLES + len(described) <= layout.RESET_VECTOR
         ram.write(layout.ACPI_TABLES, described)
+        ram.write(layout.RESET_VECTOR, _RESET)
         initrd = (address, len(parts.initrd)) if parts.initrd else None
         areas = memory_map([(part.base, part.size) for part in ram.ranges])
         ram.write(layout.BOOT_PARAMETERS, boot_parameters(image, areas, rsdp, initrd))
@@ -112,6 +119,14 @@ class PcMachine:
     def start(self) -> None:
         """Begin execution."""
         self.machine.start()
+
+    def pause(self) -> None:
+        """Have all vCPUs stand still; returns when they do."""
+        self.machine.pause()
+
+    def resume(self) -> None:
+        """Let them run on."""
+        self.machine.resume()
 
     def stop(self) -> None:
         """End the machine from outside."""

@@ -1,0 +1,222 @@
+"""What every virtio transport is (virtio 1.2, chapters 2 and 3): features agreed on, queues, the device's status, and failing alone.
+
+A transport adds how the guest reaches this, and how an interrupt is made. Nothing a guest does here raises: what breaks a rule sets
+DEVICE_NEEDS_RESET (2.1.2), and the device stands still until the guest resets it.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+from gasang.core.protocols import GuestMemory, State
+from gasang.devices.state import check_version
+from gasang.devices.virtio.device import EVENT_IDX, TRANSPORT_FEATURES, VERSION_1, VirtioDevice
+from gasang.devices.virtio.queue import GUEST_FAULTS, Virtqueue
+
+WORD = 0xFFFF_FFFF
+ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, NEEDS_RESET, FAILED = 1, 2, 4, 8, 64, 128
+USED_BUFFER, CONFIG_CHANGE = 1, 2
+
+
+class Transport(ABC):
+    """The part of a transport that all have in common. It is also the `Link` the device runs on.
+
+    `on_fault` hears, once a reset, what the guest did wrong, in words that do not name the device.
+    """
+
+    name = "virtio transport"
+    generations = 1 << 32
+    """How many values the configuration's generation has."""
+
+    def __init__(
+        self,
+        device: VirtioDevice,
+        memory: GuestMemory,
+        lock: threading.RLock,
+        on_fault: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
+        self.device = device
+        self.memory = memory
+        self.lock = lock
+        self.queues: Sequence[Virtqueue] = [Virtqueue(memory, size) for size in device.queue_sizes]
+        self.features = 0
+        self._on_fault = on_fault
+        self._offered = device.features | TRANSPORT_FEATURES
+        self._status = self._interrupt = self._generation = 0
+        self._device_features_word = self._driver_features_word = self._selected = 0
+
+    # How an interrupt is made: the transport's own.
+
+    @abstractmethod
+    def _tell(self, event: int, queue: Virtqueue | None) -> None:
+        """Interrupt the guest: USED_BUFFER of a queue, or CONFIG_CHANGE."""
+
+    @abstractmethod
+    def _quiet(self) -> None:
+        """Take back whatever interrupt there is; the device was reset."""
+
+    # The device's side: the Link.
+
+    def used(self, queue: Virtqueue) -> None:
+        """Interrupt the guest if it wants to hear of the buffers pushed to `queue`."""
+        if queue.wants_interrupt():
+            self._tell(USED_BUFFER, queue)
+
+    def config_changed(self) -> None:
+        """Advance the generation and tell a running driver."""
+        self._generation = (self._generation + 1) % self.generations
+        if self._status & DRIVER_OK:
+            self._tell(CONFIG_CHANGE, None)
+
+    def serve(self, job: Callable[[], None]) -> None:
+        """Run `job` under the bus lock unless the device has stopped or failed; a guest's fault in it fails the device."""
+        with self.lock:
+            if not self._running():
+                return
+            try:
+                job()
+            except GUEST_FAULTS as fault:
+                self._fail(str(fault))
+
+    # State.
+
+    def _reset(self) -> None:
+        """The state at power-on, which is also what a guest gets by writing zero to the status."""
+        self.device.reset()
+        for queue in self.queues:
+            queue.reset()
+        self.features = 0
+        self._status = self._interrupt = 0
+        self._device_features_word = self._driver_features_word = self._selected = 0
+        self._quiet()
+
+    def _save(self) -> State:
+        """Registers, queues and the device's own state."""
+        return {
+            "version": 1,
+            "device_id": self.device.device_id,
+            "features": self.features,
+            "status": self._status,
+            "interrupt": self._interrupt,
+            "generation": self._generation,
+            "selectors": [self._device_features_word, self._driver_features_word, self._selected],
+            "queues": [queue.save() for queue in self.queues],
+            "device": self.device.save(),
+        }
+
+    def _load(self, state: State, before: Callable[[], None]) -> None:
+        """Become the saved transport and device. Guest memory is restored already; a running device goes on at once.
+
+        `before` is called when all but queues and device is as it was.
+        """
+        check_version(state, self.name, 1)
+        self._reset()
+        self.features, self._status = state["features"], state["status"]
+        self._interrupt, self._generation = state["interrupt"], state["generation"]
+        self._device_features_word, self._driver_features_word, self._selected = state["selectors"]
+        before()
+        try:
+            for queue, saved in zip(self.queues, state["queues"], strict=True):
+                queue.load(saved)
+            self.device.load(state["device"])
+            if self._running():
+                self.device.start(self)
+        except GUEST_FAULTS as fault:
+            self._fail(str(fault))
+
+    # Registers that all transports have, one function an access.
+
+    def _queue(self) -> Virtqueue | None:
+        return self.queues[self._selected] if self._selected < len(self.queues) else None
+
+    def _read_device_features(self) -> int:
+        return (self._offered >> (32 * self._device_features_word)) & WORD if self._device_features_word < 2 else 0
+
+    def _write_driver_features(self, value: int) -> None:
+        if self._driver_features_word < 2 and not self._status & FEATURES_OK:
+            shift = 32 * self._driver_features_word
+            self.features = self.features & ~(WORD << shift) | value << shift
+
+    def _read_driver_features(self) -> int:
+        return self.features >> 32 * self._driver_features_word & WORD if self._driver_features_word < 2 else 0
+
+    def _write_device_features_word(self, value: int) -> None:
+        self._device_features_word = value
+
+    def _write_driver_features_word(self, value: int) -> None:
+        self._driver_features_word = value
+
+    def _write_selected(self, value: int) -> None:
+        self._selected = value
+
+    def _read_queue_ready(self) -> int:
+        queue = self._queue()
+        return int(queue.ready) if queue else 0
+
+    def _write_queue_size(self, value: int) -> None:
+        queue = self._queue()
+        if queue and not queue.ready:
+            queue.size = value
+
+    def _enable_queue(self) -> None:
+        queue = self._queue()
+        if queue is None or queue.ready or self._status & NEEDS_RESET:
+            return
+        queue.event_index = bool(self.features & EVENT_IDX)
+        try:
+            queue.enable()
+        except GUEST_FAULTS as fault:
+            self._fail(str(fault))
+
+    def _notify(self, index: int) -> None:
+        if index < len(self.queues):
+            self.serve(lambda: self.device.notify(index))
+
+    def _write_status(self, value: int) -> None:
+        if not value:
+            self._reset()
+            return
+        value &= ACKNOWLEDGE | DRIVER | DRIVER_OK | FEATURES_OK | FAILED
+        new = value & ~self._status
+        self._status |= value
+        if new & FEATURES_OK and not self._acceptable():
+            self._status &= ~FEATURES_OK
+        if new & DRIVER_OK:
+            self._start()
+
+    def _acceptable(self) -> bool:
+        """Whether the driver took only what was offered, and is no legacy driver (6.2)."""
+        return not self.features & ~self._offered and bool(self.features & VERSION_1)
+
+    def _start(self) -> None:
+        if not self._status & FEATURES_OK:
+            self._fail("the driver started without agreed features")
+        self.serve(lambda: self.device.start(self))
+
+    def _write_area(self, name: str, shift: int, value: int) -> None:
+        queue = self._queue()
+        if queue and not queue.ready:
+            address = getattr(queue, name)
+            setattr(queue, name, address & ~(WORD << shift) | value << shift)
+
+    def _config(self, offset: int, width: int) -> int:
+        """Part of the device's configuration; zero behind it."""
+        return int.from_bytes(self.device.config()[offset : offset + width], "little")
+
+    # What follows from them.
+
+    def _running(self) -> bool:
+        return self._status & (DRIVER_OK | NEEDS_RESET) == DRIVER_OK
+
+    def _fail(self, cause: str) -> None:
+        """Stand still until the guest resets the device; tell a driver that listens."""
+        if self._status & NEEDS_RESET:
+            return
+        self._status |= NEEDS_RESET
+        for queue in self.queues:
+            queue.disable()
+        self._on_fault(cause)
+        if self._status & DRIVER_OK:
+            self._tell(CONFIG_CHANGE, None)

@@ -1,0 +1,1 @@
+"""Snapshots of virtual machines: kept, verified, restored in another process; and forks."""

@@ -1,0 +1,22 @@
+"""What the rooms' own tests of small guests say holds on a real KVM too: each of them, once more."""
+
+from __future__ import annotations
+
+from accel.kvm import test_machine as accelerator
+from gasang.accel.kvm.system import NEEDED, Kvm
+from gasang.host.kvm.capabilities import CAPABILITIES
+from kinds.vm.x86 import test_machine as board
+from kinds.vm.x86 import test_state as state
+
+globals().update({name: found for room in (accelerator, board, state) for name, found in vars(room).items() if name.startswith("test_")})
+
+EXPECTED = {
+    "IRQCHIP", "IRQ_ROUTING", "IRQFD", "PIT2", "IOEVENTFD", "ADJUST_CLOCK", "XSAVE", "TSC_DEADLINE_TIMER", "SIGNAL_MSI", "READONLY_MEM",
+    "MANUAL_DIRTY_LOG_PROTECT2", "X86_USER_SPACE_MSR", "X86_MSR_FILTER", "DIRTY_LOG_RING",
+}  # fmt: skip
+
+
+def test_capabilities_are_there() -> None:
+    with Kvm() as kvm:
+        found = {name for name in CAPABILITIES if kvm.capability(name)}
+    assert set(NEEDED) | EXPECTED <= found

@@ -1,0 +1,137 @@
+"""What the machine with a real KVM is made of: Debian's stock cloud kernel, and a root of Debian's packages with it.
+
+Everything comes from the mirror, verified as a pull does it, is made once for each wish, and is kept in the user's cache folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from gasang.core.config import Config, from_environment
+from gasang.core.paths import cache_folder
+from gasang.core.progress import Progress
+from gasang.images.bootstrap import System, bootstrap
+from gasang.images.cpio import archive
+from gasang.images.deb import read_data
+from gasang.images.kernel import Kernel, KernelModule, from_package, read
+from gasang.images.mirror import Mirror
+from gasang.images.packages import Index, Package
+from gasang.images.resolve import resolve
+from gasang.images.spool import Spool
+from gasang.images.suite import fetch_suite
+from gasang.storage.tree import Entry, Kind, encode
+
+SUITE: Final = "bookworm"
+ARCHITECTURE: Final = "amd64"
+KERNEL: Final = "linux-image-cloud-amd64"
+HOST_MODULES: Final = ("kvm_amd",)
+GUEST_MODULES: Final = ("virtio_mmio", "virtio_pci", "virtio_blk", "virtio_console", "virtio_rng")
+VERSION: Final = "1"
+"""Part of a wish's name: of the way its parts are made."""
+LEFT_OUT: Final = re.compile(
+    rb"(usr/share/(doc|man|locale|info|lintian|bash-completion|icons|iso-codes|pixmaps|applications|bug|gtk-doc)"
+    rb"|usr/lib/ipxe|var/lib/dpkg|etc/apt|usr/lib/python3/dist-packages/.*/tests)(/|$)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """The packages of the root, all they depend on included."""
+
+    packages: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """A name for what it leads to."""
+        facts = (VERSION, SUITE, ARCHITECTURE, KERNEL, *HOST_MODULES, *GUEST_MODULES, *self.packages)
+        return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
+
+
+PYTEST: Final = Wish(("busybox-static", "python3-pytest"))
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Files: the kernel, and a root for its initramfs, which holds the kernel and an initrd for guests too (see `GUEST`)."""
+
+    kernel: Path
+    root: Path
+
+
+GUEST: Final = "lane"
+"""The root's folder with `vmlinuz` and `guest.cpio`: a busybox at /bin/busybox and modules to load, in the order of /modules/order."""
+
+
+def inputs(wish: Wish, environment: Mapping[str, str], progress: Progress) -> Inputs:
+    """The files, made if they are not here; raises GasangError where they cannot be fetched."""
+    cache = cache_folder(environment) / "nested"
+    folder = cache / wish.name
+    if not folder.exists():
+        _make(wish, environment, cache, folder, progress)
+    return Inputs(folder / "vmlinuz", folder / "root.cpio")
+
+
+def _make(wish: Wish, environment: Mapping[str, str], cache: Path, folder: Path, progress: Progress) -> None:
+    mirror = Mirror(Config([from_environment(environment)]).value("mirror"))
+    suite = fetch_suite(SUITE, ARCHITECTURE, cache, progress, mirror=mirror)
+    with suite.alone(), tempfile.TemporaryDirectory(dir=cache) as scratch, Spool(Path(scratch)) as spool:
+        if folder.exists():  # another one has made it meanwhile
+            return
+        index = suite.index(progress)
+        packages, kernel = resolve(index, wish.packages), _kernel(index)
+        files = suite.download([*packages, kernel], progress)
+        made = Path(scratch) / "made"
+        made.mkdir()
+        with progress.step("unpacking packages"):
+            taken = list(read_data(files[kernel.name], spool))
+            guest, host = (from_package(taken, ARCHITECTURE, kernel.name, names) for names in (GUEST_MODULES, HOST_MODULES))
+            system = System(SUITE, ARCHITECTURE, suite.mirror.base, has_disk=False)
+            entries = list(_whole(bootstrap(system, [files[package.name] for package in packages], spool)))
+            (made / "vmlinuz").write_bytes(host.image)
+            (made / "root.cpio").write_bytes(archive([*entries, *_lane(entries, host, guest)]))
+        shutil.rmtree(suite.downloads, ignore_errors=True)
+        made.replace(folder)
+
+
+def _kernel(index: Index) -> Package:
+    (package,) = (package for package in resolve(index, [KERNEL]) if re.match(r"linux-image-\d", package.name))
+    return package
+
+
+def _whole(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """The entries that are wanted; a hard link, which an initramfs cannot have, becomes a copy."""
+    files: dict[bytes, Entry] = {}
+    for entry in entries:
+        path = encode(entry.path)
+        if entry.kind is Kind.HARDLINK:
+            entry = replace(files[encode(entry.target)], path=path)
+        files[path] = entry
+        if not LEFT_OUT.match(path):
+            yield entry
+
+
+def _lane(entries: Iterable[Entry], host: Kernel, guest: Kernel) -> Iterator[Entry]:
+    """What the lane adds: modules for the host and, in a folder, what guests boot."""
+    busybox = next(read(entry) for entry in entries if encode(entry.path) in (b"usr/bin/busybox", b"bin/busybox"))
+    yield from _modules(host.modules)
+    yield from (Entry(path=name, kind=Kind.DIRECTORY, mode=0o755) for name in ("dev", "proc", "sys", "tmp", GUEST))
+    yield Entry(path=f"{GUEST}/vmlinuz", kind=Kind.FILE, data=guest.image)
+    parts = [Entry(path=name, kind=Kind.DIRECTORY, mode=0o755) for name in ("bin", "dev", "proc", "sys", "tmp", "mnt")]
+    parts.append(Entry(path="dev/console", kind=Kind.CHARACTER, mode=0o600, device=(5, 1)))
+    parts.append(Entry(path="bin/busybox", kind=Kind.FILE, mode=0o755, data=busybox))
+    yield Entry(path=f"{GUEST}/guest.cpio", kind=Kind.FILE, data=archive([*parts, *_modules(guest.modules)]))
+
+
+def _modules(modules: Iterable[KernelModule]) -> Iterator[Entry]:
+    modules = list(modules)
+    yield Entry(path="modules", kind=Kind.DIRECTORY, mode=0o755)
+    yield from (Entry(path=f"modules/{module.name}.ko", kind=Kind.FILE, data=module.data) for module in modules)
+    order = "".join(f"{module.name}\n" for module in modules)
+    yield Entry(path="modules/order", kind=Kind.FILE, data=order.encode())

@@ -1,0 +1,44 @@
+"""Whole x86-64 machines whose kernel is a few instructions."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from gasang.accel.kvm.system import Kvm
+from gasang.devices.virtio.device import VirtioDevice
+from gasang.kinds.vm.x86.bzimage import ENTRY_64, parse_bzimage
+from gasang.kinds.vm.x86.machine import Parts, PcMachine
+from support.bzimages import bzimage
+from support.kvm_guests import DEVICE
+
+MIB = 1 << 20
+
+
+@contextmanager
+def booted(
+    code: bytes, memory: int = 64 * MIB, initrd: bytes = b"", virtio: Sequence[VirtioDevice] = (), cpus: int = 1
+) -> Iterator[tuple[PcMachine, bytearray]]:
+    """A machine that is not started, and what its serial line says."""
+    data = bytearray(bzimage())
+    data[4 * 512 + ENTRY_64 : 4 * 512 + ENTRY_64 + len(code)] = code
+    shown = bytearray()
+    image = parse_bzimage(bytes(data), "kernel")
+    with Kvm(DEVICE) as kvm:
+        made = PcMachine(kvm, Parts(cpus, memory, image, initrd, "quiet", lambda said: shown.extend(said), virtio))
+    try:
+        yield made, shown
+    finally:
+        made.stop()
+        made.join()
+        made.close()
+
+
+def run(made: PcMachine) -> None:
+    """From start to end; ended from outside where that takes too long."""
+    watchdog = threading.Timer(20, made.stop)
+    watchdog.start()
+    made.start()
+    made.join()
+    watchdog.cancel()
