@@ -44,6 +44,7 @@ TEST = (
     "qemu-user-static",
     "skopeo",
     "sqv",
+    "systemd",
     "uidmap",
     "zsh",
 )
