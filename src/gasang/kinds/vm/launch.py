@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from gasang.accel.soft.clock import first_moment
 from gasang.core.console import Console, WindowSize
-from gasang.core.errors import BadInputError, MachineDiedError, UsageError
+from gasang.core.errors import BadInputError, GasangError, MachineDiedError, UsageError
 from gasang.core.progress import Progress
 from gasang.core.protocols import Block
 from gasang.cpus.riscv64.library import load as load_processor
@@ -48,7 +48,8 @@ PANIC_ENDS = "panic=-1"
 class VmSpec:
     """What to run. `memory` in bytes; either `image` or `kernel` is given; an image that is not here comes from `origin`.
 
-    `watch` meets the machine before it starts.
+    `watch` meets the machine before it starts. `sockets` is a folder for the guest's sockets (kinds/vm/sockets.py): a machine from an image
+    has the guest agent then.
     """
 
     cpus: int
@@ -63,6 +64,7 @@ class VmSpec:
     disks: tuple[Disk, ...]
     origin: Origin | None = None
     watch: Callable[[VirtualMachine], None] = lambda vm: None
+    sockets: Path | None = None
 
 
 def run_vm(spec: VmSpec, console: Console, progress: Progress) -> int:
@@ -175,13 +177,13 @@ def boot_guest(spec: VmSpec, files: BootFiles, disk: Block, settings: GuestSetti
     ports = GuestPorts(console, control, speaks=speaks)
     kernel = load_kernel(_read(files.kernel, "kernel"), str(files.kernel), RAM_BASE)
     stored = _read(files.initrd, "initrd")
-    initrd = stored + overlay(settings)
+    initrd = stored + overlay(settings, _agent(spec))
     check_room(spec.memory, kernel, initrd, _unpacked(stored, files.initrd), DEBIAN, f"image {spec.image}")
     append = f"{files.append} {PANIC_ENDS} {spec.append}".strip()
     warn, worker = _warnings(spec, console), Worker("disk")
     with ExitStack() as cleanup:
         root = VirtioBlock(disk, worker, on_error=about(f"disk of image {spec.image}", warn))
-        virtio: list[VirtioDevice] = [ports.device, root, VirtioRng(), *_disks(spec, worker, warn, cleanup)]
+        virtio: list[VirtioDevice] = [ports.device, root, VirtioRng(), *_disks(spec, worker, warn, cleanup), *_sockets(spec, cleanup)]
         parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, ports.chatter.take, virtio, warn, (worker,))
         vm = cleanup.enter_context(VirtualMachine(parts))
         cleanup.callback(worker.close)
@@ -195,6 +197,30 @@ def boot_guest(spec: VmSpec, files: BootFiles, disk: Block, settings: GuestSetti
     if vm.power is not None and control.code is None and not control.error and not (speaks and vm.power.action is PowerAction.OFF):
         raise MachineDiedError(f"image {spec.image}", f"its machine ended too early{ports.chatter.panic()}", DIED_HINT)
     return _power_code(vm.power)
+
+
+def _agent(spec: VmSpec) -> bytes:
+    """The guest agent's program, where it can be reached."""
+    if spec.sockets is None:
+        return b""
+    from gasang.kinds.vm.agent.executable import agent_program
+
+    return agent_program("riscv64")
+
+
+def _sockets(spec: VmSpec, cleanup: ExitStack) -> list[VirtioDevice]:
+    """The guest's sockets, where there is a folder for them; `cleanup` closes them. Raises GasangError where they cannot be made there."""
+    if spec.sockets is None:
+        return []
+    from gasang.kinds.vm.sockets import GuestSockets
+
+    try:
+        made = GuestSockets(spec.sockets)
+    except OSError as error:
+        cause = f"its sockets cannot be made in {spec.sockets} ({error.strerror or error})"
+        raise GasangError(f"image {spec.image}", cause, "name a folder with a short path that can be written to") from error
+    cleanup.callback(made.close)
+    return [made.device]
 
 
 def _environment(spec: VmSpec) -> tuple[str, ...]:
