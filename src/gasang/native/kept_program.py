@@ -9,7 +9,7 @@ from gasang.native.apart import made_apart
 from gasang.native.build import object_key
 from gasang.native.cache import ObjectCache, key_of
 from gasang.native.library import OPTIMISE, own_sources, sources
-from gasang.native.target import machine, made_for
+from gasang.native.target import made_for
 
 if TYPE_CHECKING:
     from gasang.native.function import NativeFunction
@@ -24,26 +24,26 @@ def kept_program(
     cache: ObjectCache | None = None,
     family: str = "",
 ) -> bytes:
-    """The program of the function that `make` gives, made of the Python files in `folders`, for the host's processor family or `family`.
+    """The program of the function that `make` gives, made of the Python files in `folders`: for this host, or any processor of `family`.
 
     Where the cache has no sound entry for what they say now, `make` is called, in another process if it can be imported there by its name.
     Raises what `program` raises.
     """
     cache = cache or ObjectCache()
-    with made_for(family or machine()):
+    with made_for(family, plain=bool(family)):
         key = object_key(key_of("program", name, data, *sources(folders), *own_sources()), OPTIMISE)
         found = cache.load(key)
         if found is None:
-            told = machine().encode() + b"\0" + data
+            told = family.encode() + b"\0" + data
             found = made_apart(compile_program, make, told) or compile_program(make(), told)
             cache.store(key, found)
     return found
 
 
 def compile_program(entry: NativeFunction, told: bytes) -> bytes:
-    """The program of a function, past the cache; `told` is the processor family, a zero byte, and the program's data."""
+    """The program of a function, past the cache; `told` is a guest's processor family or "", a zero byte, and the program's data."""
     from gasang.native.program import link_program
 
     family, _, data = told.partition(b"\0")
-    with made_for(family.decode()):
+    with made_for(family.decode(), plain=bool(family)):
         return link_program(entry, data, OPTIMISE)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from gasang.accel.soft.clock import first_moment
 from gasang.core.console import Console, WindowSize
-from gasang.core.errors import BadInputError, GasangError, MachineDiedError, UsageError
+from gasang.core.errors import BadInputError, MachineDiedError, UsageError
 from gasang.core.progress import Progress
 from gasang.core.protocols import Block
 from gasang.cpus.riscv64.library import load as load_processor
@@ -171,6 +171,7 @@ def boot_guest(spec: VmSpec, files: BootFiles, disk: Block, settings: GuestSetti
     from gasang.images.initramfs import overlay
     from gasang.kinds.vm.disks import about
     from gasang.kinds.vm.guest_ports import GuestPorts
+    from gasang.kinds.vm.sockets import offered
 
     # Where the command has ports of its own, what the kernel says on its console is no part of its output; it is told if the machine dies.
     speaks = settings.tty or settings.mode == "shell"
@@ -183,7 +184,8 @@ def boot_guest(spec: VmSpec, files: BootFiles, disk: Block, settings: GuestSetti
     warn, worker = _warnings(spec, console), Worker("disk")
     with ExitStack() as cleanup:
         root = VirtioBlock(disk, worker, on_error=about(f"disk of image {spec.image}", warn))
-        virtio: list[VirtioDevice] = [ports.device, root, VirtioRng(), *_disks(spec, worker, warn, cleanup), *_sockets(spec, cleanup)]
+        virtio: list[VirtioDevice] = [ports.device, root, VirtioRng(), *_disks(spec, worker, warn, cleanup)]
+        virtio += offered(spec.sockets, f"image {spec.image}", cleanup)
         parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, ports.chatter.take, virtio, warn, (worker,))
         vm = cleanup.enter_context(VirtualMachine(parts))
         cleanup.callback(worker.close)
@@ -206,21 +208,6 @@ def _agent(spec: VmSpec) -> bytes:
     from gasang.kinds.vm.agent.executable import agent_program
 
     return agent_program("riscv64")
-
-
-def _sockets(spec: VmSpec, cleanup: ExitStack) -> list[VirtioDevice]:
-    """The guest's sockets, where there is a folder for them; `cleanup` closes them. Raises GasangError where they cannot be made there."""
-    if spec.sockets is None:
-        return []
-    from gasang.kinds.vm.sockets import GuestSockets
-
-    try:
-        made = GuestSockets(spec.sockets)
-    except OSError as error:
-        cause = f"its sockets cannot be made in {spec.sockets} ({error.strerror or error})"
-        raise GasangError(f"image {spec.image}", cause, "name a folder with a short path that can be written to") from error
-    cleanup.callback(made.close)
-    return [made.device]
 
 
 def _environment(spec: VmSpec) -> tuple[str, ...]:

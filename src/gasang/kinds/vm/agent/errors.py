@@ -8,7 +8,7 @@ from typing import ClassVar
 from gasang.core.errors import BadInputError, GasangError, NotFoundError, PermissionDeniedError, StateError, TimedOutError
 from gasang.kinds.vm.agent import protocol
 
-CONSOLE_HINT = "its serial console still works (gasang attach); an image pulled by an earlier gasang has no agent until it is pulled again"
+CONSOLE_HINT = "its serial console still works (gasang attach); an image of an earlier gasang has no agent until gasang pull --again"
 
 
 class NoAgentError(StateError):
