@@ -213,7 +213,7 @@ def test_a_twins_guest_is_told_too() -> None:
     guest.device.break_off()  # without a buffer it is told when there is one
     guest.driver.rings[2].add(writable=[4])
     guest.driver.notify(2)
-    assert guest.driver.rings[2].take_used() == [(0, bytes(4))]
+    assert guest.driver.rings[2].take_used() == [(1, bytes(4))]
 
 
 def test_a_guest_that_takes_nothing_does_not_fill_the_host(guest: Guest) -> None:
