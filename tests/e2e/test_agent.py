@@ -159,19 +159,22 @@ def test_a_restored_guest_has_it_too(machine: tuple[VirtualMachine, Screen, Agen
 
 def test_a_twin_has_an_agent_of_its_own(machine: tuple[VirtualMachine, Screen, Agent]) -> None:
     vm, screen, agent = machine
-    with short_folder() as folder:
+    read, write = os.pipe()
+    with short_folder() as folder, os.fdopen(read, "rb") as told, os.fdopen(write, "wb", buffering=0) as telling:
 
         def body(twin: VirtualMachine) -> int:
             screen.renew()
             sockets = sockets_of(transport.device for transport in twin.board.virtio)
             assert sockets is not None
             sockets.renew(folder)
+            telling.write(b"+")
             twin.start()
             twin.join()
             sockets.close()
             return 7
 
         with vm.fork(body, Identity.fresh("twin")) as twin:
+            assert told.read(1) == b"+"
             other = Agent.connect(folder / GUEST_SOCKET)
             other.new_identity("twin")
             assert other.run(["hostname"]).output == b"twin\n"
@@ -183,7 +186,7 @@ def test_a_twin_has_an_agent_of_its_own(machine: tuple[VirtualMachine, Screen, A
 def test_the_end(machine: tuple[VirtualMachine, Screen, Agent]) -> None:
     """Whoever traps SIGTERM has its time; init reports and switches off. The machine is gone afterwards."""
     vm, screen, agent = machine
-    screen.ask("(trap 'echo trapped >/dev/hvc0; exit' TERM; while :; do sleep 0.1; done) &")
+    screen.ask("(trap 'echo trapped >/dev/hvc0; exit' TERM; while :; do sleep 0.1; done) & true")
     agent.shutdown(grace=2)
     assert vm.ended.wait(60)
     assert b"trapped" in screen.shown
