@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from gasang.core.console import WindowSize
-from gasang.core.errors import GasangError
+from gasang.core.errors import BadInputError, GasangError
 from gasang.core.paths import cache_folder
 from gasang.core.progress import Silent
 from gasang.images.control import ControlPort
@@ -137,9 +137,10 @@ def test_health_clock_and_name(agent: Agent, machine: tuple[VirtualMachine, Scre
     assert machine[1].ask("hostname") == "renamed"
 
 
-def test_it_is_small(agent: Agent) -> None:
+def test_it_is_small_and_the_last_to_go(agent: Agent) -> None:
     status = dict(line.split(b":", 1) for line in agent.run(["cat", f"/proc/{agent.pid}/status"]).output.splitlines())
     assert int(status[b"VmRSS"].split()[0]) < 1024
+    assert agent.run(["cat", f"/proc/{agent.pid}/oom_score_adj", "/proc/self/oom_score_adj"]).output == b"-1000\n0\n"
 
 
 def test_a_restored_guest_has_it_too(machine: tuple[VirtualMachine, Screen, Agent], tmp_path: Path) -> None:
@@ -155,6 +156,8 @@ def test_a_restored_guest_has_it_too(machine: tuple[VirtualMachine, Screen, Agen
         other.stop()
         other.wait_for_harts()
     assert agent.run(["cat", "/run/mark"]).output == b"before\n"
+    with pytest.raises(BadInputError, match="different in virtio"), restored_guest(snapshot, Screen(), ControlPort(lambda stage: None)):
+        pass
 
 
 def test_a_twin_has_an_agent_of_its_own(machine: tuple[VirtualMachine, Screen, Agent]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:  # a kernel of the user's needs nothing of this, and a start h
 DIED = 125
 """The machine ended without saying how the command did (as Docker's own failures)."""
 DIED_HINT = "give it more --memory, or pull it again; --append 'loglevel=7' and -t show what its kernel says"
+NO_AGENT = "the guest has no agent: its image is of an earlier gasang (gasang pull --again), or its kernel has no virtual sockets"
 MINIMUM_MEMORY = 64 << 20
 PANIC_ENDS = "panic=-1"
 """A kernel that panics resets its machine instead of waiting for somebody to see it (kernel-parameters.txt)."""
@@ -186,6 +188,7 @@ def boot_guest(spec: VmSpec, files: BootFiles, disk: Block, settings: GuestSetti
         root = VirtioBlock(disk, worker, on_error=about(f"disk of image {spec.image}", warn))
         virtio: list[VirtioDevice] = [ports.device, root, VirtioRng(), *_disks(spec, worker, warn, cleanup)]
         virtio += offered(spec.sockets, f"image {spec.image}", cleanup)
+        control.on_no_agent = partial(warn, NO_AGENT)
         parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, ports.chatter.take, virtio, warn, (worker,))
         vm = cleanup.enter_context(VirtualMachine(parts))
         cleanup.callback(worker.close)

@@ -23,6 +23,7 @@ from gasang.core.errors import GasangError, StateError
 from gasang.devices.virtio.device import VirtioDevice
 from gasang.devices.virtio.vsock import VirtioVsock
 from gasang.devices.virtio.vsock_stream import Peer, Stream
+from gasang.host.short_paths import short_path
 
 GUEST_SOCKET = "guest.sock"
 PIECE = 64 * 1024
@@ -129,7 +130,8 @@ class GuestSockets:
         """The guest connects: whoever listens for that on the host, or nobody."""
         made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
-            made.connect(os.fspath(self._folder / f"{stream.address.host_port}.sock"))
+            with short_path(self._folder) as folder:
+                made.connect(f"{folder}/{stream.address.host_port}.sock")
         except OSError:
             made.close()
             return None
@@ -154,7 +156,7 @@ def offered(folder: Path | None, subject: str, cleanup: ExitStack) -> list[Virti
         made = GuestSockets(folder)
     except OSError as error:
         cause = f"its sockets cannot be made in {folder} ({error.strerror or error})"
-        raise GasangError(subject, cause, "name a folder with a short path that can be written to") from error
+        raise GasangError(subject, cause, "name a folder that can be written to") from error
     cleanup.callback(made.close)
     return [made.device]
 
@@ -324,7 +326,8 @@ def _listen(path: Path) -> socket.socket:
     before = os.umask(0o177)
     try:
         path.unlink(missing_ok=True)
-        listener.bind(os.fspath(path))
+        with short_path(path.parent) as folder:
+            listener.bind(f"{folder}/{path.name}")
         listener.listen(64)
     except OSError:
         listener.close()

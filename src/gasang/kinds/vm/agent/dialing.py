@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from gasang.core.errors import GasangError, NotFoundError
+from gasang.host.short_paths import short_path
 from gasang.kinds.vm.agent import errors
 from gasang.kinds.vm.agent.protocol import PORT
 
@@ -64,7 +64,8 @@ def _try(path: Path, subject: str, first: bytes, patience: float) -> socket.sock
 
 def _reach(made: socket.socket, path: Path, subject: str) -> None:
     try:
-        made.connect(os.fspath(path))
+        with short_path(path.parent) as folder:
+            made.connect(f"{folder}/{path.name}")
     except OSError as error:
         hint = "see whether it runs (gasang ps); a machine that was started without sockets has none"
         if isinstance(error, (FileNotFoundError, ConnectionRefusedError, NotADirectoryError)):

@@ -45,7 +45,7 @@ class Running:
         self._wire = wire
         self._credit = WINDOW
         self._input: int | None = None
-        self._early: bytes | None = None
+        self._early: memoryview | None = None
 
     def signal(self, number: int) -> None:
         """Send the command a signal; from any thread. One that has ended hears nothing. Raises UsageError for what is no signal."""
@@ -71,7 +71,7 @@ class Running:
         if isinstance(source, int):
             self._input = source
         else:
-            self._early = source or b""
+            self._early = memoryview(source or b"")
             self._feed()
         for said in self._wire.waiting():
             self._hear(said, output)
@@ -113,7 +113,7 @@ class Running:
             piece = self._early[: min(PIECE, self._credit)]
             self._early = self._early[len(piece) :]
             self._credit -= len(piece)
-            self._tell_input(piece)
+            self._tell_input(bytes(piece))
         if not self._early:
             self._early = None
             self._tell_input(b"")

@@ -15,7 +15,7 @@ from gasang.kinds.vm.agent.guest.calls import (
     GROUP,
     O_RDONLY,
     PASSWD,
-    ROOT_USER,
+    ZERO,
     Given,
     close,
     map_memory,
@@ -218,7 +218,7 @@ def find_account(g: ptr[Given], account: ptr[Account], file: ptr[File], wanted: 
     if result < 0:
         return result
     if wanted[0] == 0:
-        zero = text(g, ROOT_USER)
+        zero = text(g, ZERO)
         result = find_user(file, account, zero, 1)
     else:
         result = find_user(file, account, wanted, size)

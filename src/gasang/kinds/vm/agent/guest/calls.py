@@ -11,7 +11,7 @@ from typing import Final
 
 from gasang.host.syscalls import table
 from gasang.kinds.vm.agent.protocol import MESSAGES, MOST_KIND
-from gasang.native import array, boolean, cast, ctype_of, i64, length, native, ptr, ref, struct, syscall, u8, u32, u64
+from gasang.native import array, boolean, ctype_of, i64, length, native, ptr, ref, struct, syscall, u8, u32, u64
 
 EPERM: Final = -1
 ENOENT: Final = -2
@@ -39,7 +39,7 @@ _MADV_DONTNEED = 4
 
 _TEXTS: Final = (
     "/etc/passwd", "/etc/group", "/dev/null", "/dev/ptmx", "/dev/urandom", "/proc", "/proc/meminfo", "/", "/root", "HOME=", "PATH=",
-    "MemAvailable:", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "0", "",
+    "MemAvailable:", "/proc/self/oom_score_adj", "-1000", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "0", "",
 )  # fmt: skip
 _JOINED: Final = b"".join(text.encode("ascii") + b"\0" for text in _TEXTS)
 
@@ -60,9 +60,11 @@ ROOT: Final = _place("/")
 ROOT_NAME: Final = _place("/root")
 HOME: Final = _place("HOME=")
 PATH: Final = _place("PATH=")
+OOM_SCORE: Final = _place("/proc/self/oom_score_adj")
+LAST: Final = _place("-1000")
 AVAILABLE: Final = _place("MemAvailable:")
 USUAL_PATH: Final = _place("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-ROOT_USER: Final = _place("0")
+ZERO: Final = _place("0")
 EMPTY: Final = _place("")
 
 
@@ -237,6 +239,8 @@ def begins_with(longer: ptr[u8], shorter: ptr[u8]) -> boolean:
 
 
 @native
-def pair(room: ptr[u64]) -> ptr[i64]:
-    """The same room for signed words."""
-    return cast(ptr[i64], room)
+def set_oom_score(g: ptr[Given], score: u64) -> None:
+    """Say when the kernel is to end this process where memory is short (a text: "0" as others, "-1000" never); where it lets us."""
+    fd = open_path(g, text(g, OOM_SCORE), O_WRONLY)
+    write(g, fd, text(g, score), length_of(text(g, score)))
+    close(g, fd)

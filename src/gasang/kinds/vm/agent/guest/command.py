@@ -20,10 +20,12 @@ from gasang.kinds.vm.agent.guest.calls import (
     ROOT,
     ROOT_NAME,
     USUAL_PATH,
+    ZERO,
     Given,
     begins_with,
     length_of,
     map_memory,
+    set_oom_score,
     text,
     write,
 )
@@ -257,6 +259,8 @@ def live(s: ptr[State], session: ptr[Session], command: ptr[Exec], ends: ptr[i32
         return tell(s, pipe, USER, result)
     add_home(g, account, variables)
     give_streams(s, command, account)
+    if s.whole_machine != 0:
+        set_oom_score(g, ZERO)
     result = become(s, session, account)
     if result < 0:
         return tell(s, pipe, USER, result)

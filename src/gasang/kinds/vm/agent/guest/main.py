@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from gasang.kinds.vm.agent.guest.calls import (
+    LAST,
     NULL,
     O_CLOEXEC,
     O_NONBLOCK,
@@ -20,6 +21,7 @@ from gasang.kinds.vm.agent.guest.calls import (
     Given,
     map_memory,
     open_path,
+    set_oom_score,
     text,
 )
 from gasang.kinds.vm.agent.guest.loop import run
@@ -120,6 +122,7 @@ def serve_guest(stack: ptr[u64], data: ptr[u8]) -> i32:
         if made != 0:
             return 0 if made > 0 else BAD_START
         syscall(g.calls.setsid)
+        set_oom_score(g, LAST)
     s.pid = syscall(g.calls.getpid)
     run(s)
     return BAD_START

@@ -230,8 +230,9 @@ def take_all(s: ptr[State], session: ptr[Session]) -> i64:
         done += HEADER_SIZE + size
         if size > most:
             most = size
-    copy(room, room + done, session.taken - done)
-    session.taken -= done
+    if done != 0:
+        copy(room, room + done, session.taken - done)
+        session.taken -= done
     if most > _MUCH and session.taken == 0:
         release(s.given, session.memory, TAKEN)
     return 0
