@@ -119,7 +119,8 @@ class Machines:
         with self._lives.naming(self._next_name(parent.name)) as name:
             record = parent.as_record()
             twin = Container.of_record({**record, "id": new_id(), "name": name, "created": now(), "status": {}})
-            twin.config, twin.host = dict(parent.config), dict(parent.host)
+            twin.config, twin.host = {**parent.config, "Hostname": _hostname(name)}, dict(parent.host)
+            twin.machine = {**parent.machine, "hostname": _hostname(name)}
             place = self.ways.folder(twin)
             await asyncio.to_thread(_make_folder, place, folder)
             self._lives.add(twin)
