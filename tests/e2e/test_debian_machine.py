@@ -87,7 +87,7 @@ def test_a_command_has_its_output_in_the_log_and_its_code(gasang: Gasang) -> Non
     gasang("rm", "job")
 
 
-def test_commands_by_its_agent(gasang: Gasang) -> None:
+def test_commands_and_files_by_its_agent(gasang: Gasang, tmp_path: Path) -> None:
     gasang("run", "-d", "--name", "web", "--memory", "512M", "--vm", IMAGE)
     [seat] = seats(gasang, "web")
     seat.until(PROMPT)
@@ -97,6 +97,17 @@ def test_commands_by_its_agent(gasang: Gasang) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (3, b"b /tmp nobody\n", b"err\n")
     assert gasang("exec", "-i", "web", "sort", data=b"b\na\n") == "a\nb\n"
     assert gasang.run("exec", "web", "no-such-program").returncode == 127
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").write_text("from the host\n")
+    gasang("cp", str(tmp_path / "folder"), "web:/root")
+    gasang("cp", "web:/root/folder/file", str(tmp_path / "back"))
+    assert (tmp_path / "back").read_text() == "from the host\n"
+    gasang("cp", "web:/etc/apt/.", str(tmp_path / "apt"))
+    assert (tmp_path / "apt" / "sources.list.d").is_dir()
+    gasang("cp", "web:/bin/sh", str(tmp_path / "sh"))
+    assert (tmp_path / "sh").is_symlink()
+    assert gasang.run("cp", "web:/nothing", str(tmp_path)).returncode == 3
+    assert gasang.run("cp", str(tmp_path / "back"), "web:/no/such/folder").returncode == 3
     gasang("fork", "web")
     eventually(lambda: gasang("exec", "web-1", "hostname") == "web-1\n")
     assert gasang("exec", "web", "hostname") == "web\n"

@@ -15,6 +15,7 @@ from gasang.daemon.containers.lives import Lives
 from gasang.daemon.containers.names import new_id, now
 from gasang.daemon.containers.record import VM, Container
 from gasang.daemon.services import Services
+from gasang.daemon.vms.files import GuestFiles
 from gasang.daemon.vms.ways import Forked, Restored, VmWays
 from gasang.images.reference import parse_reference
 from gasang.kinds.vm.process.births import FILES
@@ -38,6 +39,7 @@ class Machines:
         self._services = services
         self._lives = lives
         self.ways = VmWays(services)
+        self.files = GuestFiles(self.ways)
 
     def find(self, word: str) -> Container:
         """The machine of a name, an id or the beginning of one. Raises NotFoundError, UsageError, UnsupportedError for a container."""

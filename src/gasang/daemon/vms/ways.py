@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from gasang.core.errors import GasangError, OutOfSpaceError, UnsupportedError
+from gasang.core.errors import GasangError, OutOfSpaceError, StateError, UnsupportedError
 from gasang.daemon.containers.names import now
 from gasang.daemon.containers.preparation import console_size, log_limits
 from gasang.daemon.containers.process import Process
@@ -81,7 +81,9 @@ class VmWays:
         return Log(log.name if log else "", size, files)
 
     def agent(self, container: Container) -> Agent:
-        """The agent of its guest. Raises UnsupportedError for a machine that cannot have one."""
+        """The agent of its guest. Raises StateError unless it runs, UnsupportedError for a machine that cannot have one."""
+        if container.status.status != "running":
+            raise StateError(container.subject, f"it is {container.status.status}", "gasang start starts it, gasang resume lets it go on")
         if not container.machine.get("image"):
             cause = "its kernel was given by hand, and only guests of images have an agent"
             raise UnsupportedError(container.subject, cause, f"gasang attach {container.name} sits down at its console")
