@@ -69,7 +69,9 @@ class Screen:
 def debian_at_its_prompt(cpus: int = 1, memory: int = 512 << 20) -> Iterator[tuple[VirtualMachine, Screen]]:
     """The machine and its screen; GASANG_HOME has the image."""
     screen, met = Screen(), []
-    spec = launch.VmSpec(cpus, memory, None, None, "", IMAGE, (), (), tty=False, disks=(), watch=met.append)
+    spec = launch.VmSpec(
+        cpus, memory, None, None, "", IMAGE, (), (), tty=False, disks=(), watch=met.append, architecture="riscv64"
+    )
     thread = threading.Thread(target=launch.run_vm, args=(spec, screen, Silent()), name="debian")
     thread.start()
     try:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from gasang.accel.kvm.system import Kvm
 from gasang.devices.virtio.device import VirtioDevice
 from gasang.kinds.vm.x86.bzimage import ENTRY_64, parse_bzimage
-from gasang.kinds.vm.x86.machine import Parts, PcMachine
+from gasang.kinds.vm.x86.machine import PcMachine, PcParts
 from support.bzimages import bzimage
 from support.kvm_guests import DEVICE
 
@@ -26,12 +26,10 @@ def booted(
     shown = bytearray()
     image = parse_bzimage(bytes(data), "kernel")
     with Kvm(DEVICE) as kvm:
-        made = PcMachine(kvm, Parts(cpus, memory, image, initrd, "quiet", lambda said: shown.extend(said), virtio))
+        made = PcMachine(kvm, PcParts(cpus, memory, image, initrd, "quiet", lambda said: shown.extend(said), virtio))
     try:
         yield made, shown
     finally:
-        made.stop()
-        made.join()
         made.close()
 
 

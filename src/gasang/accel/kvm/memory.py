@@ -34,6 +34,11 @@ class GuestRam:
             offset += size
         self.ranges = tuple(found)
 
+    @property
+    def base(self) -> int:
+        """Where it begins for the guest."""
+        return self.ranges[0].base
+
     def _offset(self, address: int, length: int) -> int:
         for part in self.ranges:
             if part.base <= address < part.base + part.size:
