@@ -11,7 +11,7 @@ from typing import Final, Self
 from gasang.accel.kvm.system import Kvm
 from gasang.devices.virtio.device import VirtioDevice
 from gasang.images.cpio import archive
-from gasang.kinds.vm.x86.bzimage import parse_bzimage
+from gasang.kinds.vm.x86.kernel import PcKernel, load_pc_kernel
 from gasang.kinds.vm.x86.machine import PcMachine, PcParts
 from gasang.storage.tree import Entry, Kind
 
@@ -32,10 +32,18 @@ echo "userspace"
 class Guest:
     """The machine, not started. `script` is for busybox's shell; what it and the kernel print is heard. `pci` are its virtio devices."""
 
-    def __init__(self, script: str, cpus: int = 1, append: str = "", memory: int = 192, pci: Sequence[VirtioDevice] = ()) -> None:
+    def __init__(
+        self,
+        script: str,
+        cpus: int = 1,
+        append: str = "",
+        memory: int = 192,
+        pci: Sequence[VirtioDevice] = (),
+        kernel: PcKernel | None = None,
+    ) -> None:
         self._heard = bytearray()
         self._changed = threading.Condition()
-        kernel = parse_bzimage((LANE / "vmlinuz").read_bytes(), "vmlinuz")
+        kernel = kernel or load_pc_kernel((LANE / "vmlinuz").read_bytes(), "vmlinuz")
         init = Entry(path="init", kind=Kind.FILE, mode=0o755, data=_INIT.format(script=script).encode())
         initrd = (LANE / "guest.cpio").read_bytes() + archive([init])
         words = f"console=ttyS0 quiet panic=-1 {append}".strip()

@@ -12,6 +12,8 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Final
 
+from gasang.accel.kvm import msrs
+from gasang.accel.kvm.dirty import DirtyPieces
 from gasang.accel.kvm.exits import EXITS
 from gasang.accel.kvm.memory import GuestRam
 from gasang.accel.kvm.standing import Standing
@@ -88,6 +90,8 @@ class KvmMachine:
                 call(self.descriptor, ioctls.SET_TSS_ADDR, TSS_ADDRESS)
                 call(self.descriptor, ioctls.CREATE_IRQCHIP)
                 call(self.descriptor, ioctls.CREATE_PIT2, s.PitConfig(flags=1))  # its speaker port is the kernel's too
+                if self.kvm.capability(msrs.CAPABILITY):
+                    msrs.deny(self.descriptor)
             size = self.kvm.run_size()
             for number in range(self.shape.vcpus):
                 vcpu = Vcpu(self.descriptor, number, size)
@@ -198,6 +202,12 @@ class KvmMachine:
         self._standing.end()
         for vcpu in self.vcpus:
             vcpu.kick()
+
+    def watch(self) -> DirtyPieces:
+        """Have stores to RAM noted from now on. Raises RefusedError."""
+        for slot in range(len(self.ram.ranges)):
+            self.map_slot(slot, LOG_DIRTY_PAGES)
+        return DirtyPieces(self.descriptor, self.ram)
 
     def make_private(self) -> None:
         """Have a fork of this process copy RAM when it is written. The bus lock is held; the vCPUs may run.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
@@ -149,6 +149,8 @@ class Machine(ABC, Generic[A, B]):
         self.ended = threading.Event()
         self.last_snapshot: Snapshot | None = None
         """What the next snapshot shares its unchanged parts with."""
+        self.last_moment: int | None = None
+        """When that one was taken, if what was written since then is noted."""
         self.is_restored = False
         self._begin: Callable[[], None] = self._boot
         self._warn = parts.warn
@@ -175,6 +177,17 @@ class Machine(ABC, Generic[A, B]):
     @abstractmethod
     def _revived(self) -> None:
         """In a forked process: have the processors anew, and set what `start` is to do."""
+
+    def moment(self) -> int | None:
+        """A name for this moment, in which the machine stands still, that `written_since` will know; None where nothing is noted."""
+        return None
+
+    def written_since(self, moment: int | None) -> Iterable[tuple[int, int]] | None:
+        """(offset, length) of RAM, as it lies in this process, that may be other than it was then; None: all of it may.
+
+        Without a moment: than it was when the machine was restored, which it may never have been.
+        """
+        return self.machine.ram.memory.written() if self.is_restored else None
 
     def before_fork(self) -> None:
         """The process is about to fork and the machine stands still: keep what a twin cannot ask of its parent's processors."""
@@ -258,6 +271,7 @@ class Machine(ABC, Generic[A, B]):
         self.ended = threading.Event()
         self._still = threading.RLock()
         self._beside = []
+        self.last_moment = None
         for device in self.board.devices:
             if isinstance(device, Renewable):
                 device.renew()

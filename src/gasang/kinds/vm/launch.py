@@ -211,9 +211,7 @@ def _environment(spec: VmSpec) -> tuple[str, ...]:
     return (*((f"TERM={os.environ.get('TERM', 'linux')}",) if spec.tty else ()), *spec.environment)
 
 
-def _live(
-    vm: AnyMachine, console: Console, typed: Callable[[bytes], None], resized: Callable[[WindowSize], None] | None = None
-) -> None:
+def _live(vm: AnyMachine, console: Console, typed: Callable[[bytes], None], resized: Callable[[WindowSize], None] | None = None) -> None:
     """From start to end, the console connected."""
     try:
         console.on_quit(vm.stop)

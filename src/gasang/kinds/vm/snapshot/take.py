@@ -42,14 +42,16 @@ def take(vm: AnyMachine, store: Path, name: str) -> Snapshot:
     Raises UsageError for an impossible name, StateError for one that is taken and for a machine that does not run, OutOfSpaceError where
     the disk is full, UnsupportedError for a disk that cannot be kept. Nothing is left of a snapshot that was not completed.
     """
-    parent = _parent(vm.last_snapshot, store)
+    last, moment = vm.last_snapshot, vm.last_moment
+    parent = _parent(last, store)
     with new_folder(store, name) as folder:
         file = os.open(folder / _PART, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            only_written = parent is not _NOBODY and vm.is_restored
             with vm.standing_still():
                 state = vm.save()
-                copied = memory.copy_memory(vm.machine.ram.memory, file, only_written=only_written)
+                now = vm.moment()
+                written = vm.written_since(moment) if parent is not _NOBODY else None
+                copied = memory.copy_memory(vm.machine.ram.memory, file, written)
                 records = disks.capture(vm.disks(), folder)
             own, inherited = memory.settle(file, vm.machine.ram.size, copied, parent.index)
             index, layers = _joined(file, vm.machine.ram.size, parent, own, inherited)
@@ -61,7 +63,7 @@ def take(vm: AnyMachine, store: Path, name: str) -> Snapshot:
             datetime.now(UTC).isoformat(timespec="seconds"), parent.digest,
         )  # fmt: skip
         (folder / DOCUMENT).write_bytes(encode(document))
-    vm.last_snapshot = Snapshot.open(store / name)
+    vm.last_snapshot, vm.last_moment = Snapshot.open(store / name), now
     return vm.last_snapshot
 
 

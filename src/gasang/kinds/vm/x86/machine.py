@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
+from gasang.accel.kvm.dirty import Stores
 from gasang.accel.kvm.long_mode import enter_long_mode, tables_size, write_tables
 from gasang.accel.kvm.machine import KvmMachine, Shape
 from gasang.accel.kvm.protected_mode import enter_protected_mode
@@ -63,6 +64,7 @@ class PcMachine(Machine[KvmMachine, PcBoard]):
         self._kernel = parts.kernel
         self._msrs = kvm.msrs()
         self._of_twin: State = {}
+        self._stores: Stores | None = None
         try:
             self._assemble(kvm, parts)
         except BaseException:
@@ -140,6 +142,18 @@ class PcMachine(Machine[KvmMachine, PcBoard]):
         self.is_restored = True
         self._begin = self.machine.start
 
+    def moment(self) -> int | None:
+        """From the first snapshot on the kernel notes what vCPUs write, and RAM what devices do."""
+        if self._stores is None:
+            self._stores = Stores(self.machine.watch())
+        return self._stores.moment()
+
+    def written_since(self, moment: int | None) -> Iterable[tuple[int, int]] | None:
+        """As Machine has it."""
+        if moment is None or self._stores is None:
+            return super().written_since(moment)
+        return self._stores.since(moment)
+
     def before_fork(self) -> None:
         """Only the process that made vCPUs may ask them anything: a twin is told what they were."""
         from gasang.kinds.vm.x86.state import save_processors
@@ -149,6 +163,9 @@ class PcMachine(Machine[KvmMachine, PcBoard]):
     def _revived(self) -> None:
         from gasang.kinds.vm.x86.state import load_processors
 
+        if self._stores is not None:
+            self._stores.close()
+            self._stores = None
         self.machine.renew()
         load_processors(self, self._of_twin)
         self._begin = self.machine.start
