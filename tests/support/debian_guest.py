@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from gasang.core.console import WindowSize
 from gasang.core.progress import Silent
 from gasang.kinds.vm import launch
-from gasang.kinds.vm.machine import VirtualMachine
+
+if TYPE_CHECKING:  # screens are wanted where there is no software machine, too
+    from gasang.kinds.vm.machine import VirtualMachine
 
 IMAGE = "debian:trixie"
 PROMPT = b":/# "
@@ -69,7 +72,7 @@ class Screen:
 def debian_at_its_prompt(cpus: int = 1, memory: int = 512 << 20) -> Iterator[tuple[VirtualMachine, Screen]]:
     """The machine and its screen; GASANG_HOME has the image."""
     screen, met = Screen(), []
-    spec = launch.VmSpec(cpus, memory, None, None, "", IMAGE, (), (), tty=False, disks=(), watch=met.append)
+    spec = launch.VmSpec(cpus, memory, None, None, "", IMAGE, (), (), tty=False, disks=(), watch=met.append, architecture="riscv64")
     thread = threading.Thread(target=launch.run_vm, args=(spec, screen, Silent()), name="debian")
     thread.start()
     try:

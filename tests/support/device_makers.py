@@ -16,6 +16,7 @@ from gasang.devices.i8042 import I8042
 from gasang.devices.pci.config import COMMAND, MEMORY_SPACE
 from gasang.devices.pci.host import ConfigPorts, Ecam, PciBus, Window
 from gasang.devices.plic import Plic
+from gasang.devices.pvpanic import Pvpanic
 from gasang.devices.serial16550 import Serial16550
 from gasang.devices.syscon import Syscon
 from gasang.devices.virtio.block import VirtioBlock
@@ -121,6 +122,7 @@ MAKERS: dict[str, Callable[[Surroundings], MmioDevice]] = {
     "pci-ecam": lambda around: Ecam(pci_bus(around)),
     "pci-ports": lambda around: ConfigPorts(pci_bus(around)),
     "pci-window": lambda around: Window(pci_bus(around), PCI_BASE, 0x10_0000),
+    "pvpanic": lambda around: Pvpanic(around.events.append),
     "plic": lambda around: Plic(40, [around.irq.set, None]),
     "serial-16550a": lambda around: Serial16550(around.irq, around.output.extend),
     "syscon": lambda around: Syscon(around.events.append),

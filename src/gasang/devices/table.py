@@ -11,6 +11,7 @@ from gasang.devices.goldfish_rtc import GoldfishRtc
 from gasang.devices.i8042 import I8042
 from gasang.devices.pci.host import ConfigPorts, Ecam, Window
 from gasang.devices.plic import Plic
+from gasang.devices.pvpanic import Pvpanic
 from gasang.devices.serial16550 import Serial16550
 from gasang.devices.syscon import Syscon
 from gasang.devices.virtio.block import VirtioBlock
@@ -32,6 +33,7 @@ DEVICES: dict[str, type[MmioDevice]] = {
     "pci-ports": ConfigPorts,
     "pci-window": Window,
     "plic": Plic,
+    "pvpanic": Pvpanic,
     "serial-16550a": Serial16550,
     "syscon": Syscon,
     "virtio-mmio": VirtioMmio,

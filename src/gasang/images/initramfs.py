@@ -18,9 +18,17 @@ from gasang.images.cpio import archive
 from gasang.images.kernel import Kernel
 from gasang.storage.tree import Entry, Kind
 
-WANTED_MODULES = ("virtio_mmio", "virtio_blk", "virtio_console", "virtio_rng", "ext4")
-OPTIONAL_MODULES = ("crc32c_generic",)
-"""ext4 asks the crypto layer for crc32c by that name; kernels from 6.14 on have it built in."""
+WANTED_MODULES = ("virtio_blk", "virtio_console", "virtio_rng", "ext4")
+TRANSPORT_MODULES = {"riscv64": ("virtio_mmio",), "amd64": ("virtio_pci",)}
+"""How each architecture's machines reach their virtio devices."""
+OPTIONAL_MODULES = ("crc32c_generic", "vmgenid", "pvpanic_mmio")
+"""ext4 asks the crypto layer for crc32c by that name; kernels from 6.14 on have it built in. The others are for amd64's board."""
+
+
+def modules_for(architecture: str) -> tuple[str, ...]:
+    """The modules without which a machine of that architecture has no root."""
+    return (*TRANSPORT_MODULES[architecture], *WANTED_MODULES)
+
 
 DEFAULT_ENVIRONMENT = ("HOME=/root", "LANG=C.UTF-8", "TERM=linux", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 LOGIN_SHELL = ("/bin/bash", "-l")

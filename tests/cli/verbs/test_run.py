@@ -34,6 +34,8 @@ class VmSpec:
     tty: bool
     disks: tuple[Path, ...]
     origin: object = None
+    architecture: str | None = None
+    accelerator: str | None = None
 
 def run_vm(spec, console, progress):
     over = threading.Event()
@@ -67,7 +69,7 @@ def run(*words: str, data: bytes = b"", **environment: str) -> subprocess.Comple
 
 def test_everything_arrives_at_the_machine(tmp_path: Path) -> None:
     (tmp_path / "disk").touch()
-    options = ["--vm", "--cpus", "2", "--memory", "512M", "-e", "A=1", "-eHOST", "-e", "ABSENT"]
+    options = ["--vm", "--arch", "amd64", "--accel", "kvm", "--cpus", "2", "--memory", "512M", "-e", "A=1", "-eHOST", "-e", "ABSENT"]
     files = ["--append", "quiet", "--disk", str(tmp_path / "disk"), "--disk", f"{tmp_path / 'disk'},readonly"]
     answer = run("run", *options, *files, "debian:trixie", "--", "ls", "-l", HOST="here")
     shown = answer.stdout.decode()
@@ -75,6 +77,7 @@ def test_everything_arrives_at_the_machine(tmp_path: Path) -> None:
         "cpus=2, memory=536870912",
         "append='quiet', image='debian:trixie', command=('ls', '-l'), environment=('A=1', 'HOST=here'), tty=False",
         f"disks=(Disk(path={tmp_path / 'disk'!r}, read_only=False, form=''), Disk(path={tmp_path / 'disk'!r}, read_only=True, form=''))",
+        "architecture='amd64', accelerator='kvm'",
         "origin=Origin(mirror='http://deb.debian.org/debian', keyring=None",
         "<>",
     ):
@@ -143,6 +146,8 @@ def test_a_command_on_a_terminal_is_not_given_the_keys(in_terminal: Callable[...
         (["--vm", "--memory", "1M", "img"], 2, "--memory: a machine cannot have 1M"),
         (["--vm", "-e", "=x", "img"], 2, "--env '=x': it names no variable"),
         (["--vm", "--rm", "img"], 2, "option --rm: it is for containers"),
+        (["--vm", "--accel", "tcg", "img"], 2, "--accel: there is no 'tcg'"),
+        (["--accel", "kvm", "img"], 2, "option --accel: it is for virtual machines"),
         (["--append", "quiet", "img"], 2, "option --append: it is for virtual machines"),
         (["--vm", "--disk", "/nope", "img"], 3, "--disk /nope: there is no such file"),
     ],

@@ -12,8 +12,8 @@ from gasang.devices.virtio.device import VirtioDevice
 from gasang.devices.virtio.rng import VirtioRng
 from gasang.devices.worker import Worker
 from gasang.images.control import ControlPort
+from gasang.kinds.vm.base import AnyMachine
 from gasang.kinds.vm.guest_ports import GuestPorts
-from gasang.kinds.vm.machine import VirtualMachine
 from gasang.kinds.vm.snapshot.identity import Identity
 from gasang.kinds.vm.snapshot.snapshot import Snapshot, Wiring
 
@@ -27,7 +27,7 @@ def restored_guest(
     speaks: bool = True,
     warn: Callable[[str], None] = lambda sentence: None,
     identity: Identity | None = None,
-) -> Iterator[tuple[VirtualMachine, GuestPorts]]:
+) -> Iterator[tuple[AnyMachine, GuestPorts]]:
     """The machine, not started yet, and its ports; it is closed with its disks at the end of the block.
 
     Raises what Snapshot.check, open_disks and restore raise, BadInputError for the snapshot of a machine that had no disk.
