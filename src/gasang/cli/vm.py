@@ -39,7 +39,7 @@ OPTIONS = (ARCH, ACCEL, DISK, KERNEL, INITRD, APPEND)
 """Those that virtual machines alone have."""
 
 
-def _check(parsed: Parsed) -> None:
+def check(parsed: Parsed) -> None:
     """Raise UsageError for what makes no sense together."""
     has_image, has_kernel = bool(parsed.arguments), parsed.get(KERNEL) is not None
     if not has_image and not has_kernel:
@@ -52,7 +52,7 @@ def _check(parsed: Parsed) -> None:
         raise UsageError("command", "only an IMAGE can run one", 'tell a kernel what to run with --append "init=…"')
 
 
-def _own(parsed: Parsed, option: Option[str | None], convert: Callable[[str, str], int]) -> int | None:
+def own(parsed: Parsed, option: Option[str | None], convert: Callable[[str, str], int]) -> int | None:
     """The value of an option that containers read otherwise. Raises UsageError."""
     text = parsed.get(option)
     return None if text is None else convert(text, option.flag)
@@ -62,14 +62,14 @@ def run(parsed: Parsed, context: Context) -> int:
     """Start the machine, connect the console, and return what the command inside returned."""
     image = parsed.arguments[0] if parsed.arguments else None
     kernel = parsed.get(KERNEL)
-    _check(parsed)
+    check(parsed)
     on_terminal = not parsed.command and os.isatty(0) and os.isatty(1)
     tty = parsed.get(TTY) or on_terminal
     from gasang.kinds.vm import launch
 
     spec = launch.VmSpec(
-        cpus=_own(parsed, CPUS, parse_cpus) or context.config.value("cpus"),
-        memory=_own(parsed, MEMORY, parse_memory) or context.config.value("memory"),
+        cpus=own(parsed, CPUS, parse_cpus) or context.config.value("cpus"),
+        memory=own(parsed, MEMORY, parse_memory) or context.config.value("memory"),
         kernel=kernel,
         initrd=parsed.get(INITRD),
         append=parsed.get(APPEND) or "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from gasang.daemon.containers.container_ways import ContainerWays
 from gasang.daemon.containers.control import GroupControl
 from gasang.daemon.containers.execs import Execs
 from gasang.daemon.containers.files import ContainerFiles
@@ -12,7 +13,7 @@ from gasang.daemon.containers.health import Health
 from gasang.daemon.containers.layers import ContainerLayers
 from gasang.daemon.containers.lives import Lives
 from gasang.daemon.containers.names import new_id
-from gasang.daemon.containers.record import Container
+from gasang.daemon.containers.record import CONTAINER, VM, Container
 from gasang.daemon.containers.supervised import SupervisedRuntime
 from gasang.daemon.containers.users import Users
 from gasang.daemon.events import Events
@@ -23,6 +24,7 @@ from gasang.daemon.records import Database, Table
 from gasang.daemon.recovery import Recovery
 from gasang.daemon.remap import Remap
 from gasang.daemon.services import Services
+from gasang.daemon.vms.machines import Machines
 from gasang.daemon.volumes import Volumes
 from gasang.images.origin import Origin
 from gasang.images.registry.settings import Registries
@@ -76,12 +78,14 @@ class Engine:
         )
         self.services = services
         self.containers = Lives(services)
+        self.machines = Machines(services, self.containers)
+        services.ways.update({CONTAINER: ContainerWays(services), VM: self.machines.ways})
         self.execs = Execs(services, self.containers)
         self.files = ContainerFiles(services)
         self.containers.running.on_start = Health(services, self.execs).begin
 
     def _find(self, word: str) -> Container:
-        return self.containers.find(word)
+        return self.containers.find_container(word)
 
     def _identity(self) -> str:
         settings = Table(self.database, "setting")

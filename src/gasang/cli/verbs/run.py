@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from gasang.cli import vm
+from gasang.cli import machines, vm
 from gasang.cli.containers.options import DETACH, DETACH_KEYS, INTERACTIVE, PLATFORM, SHARED, SIG_PROXY, TTY, given
 from gasang.cli.containers.places import OWN, REMOVE, headings
 from gasang.cli.options import Argument, Example, Option, Parsed, Syntax, switch, values
@@ -35,6 +35,7 @@ SYNTAX = Syntax(
         Example("gasang run -d --name web -p 8080:80 -v ./site:/usr/share/nginx/html:ro nginx", "a server in the background"),
         Example("gasang run --rm --memory 256M --cpus 0.5 --network none busybox sh -c 'echo alone'", "with less of the host"),
         Example("gasang run --vm debian:trixie", "boot Debian to a login shell on this terminal; Ctrl-] stops it"),
+        Example("gasang run -d --name dev --vm debian:trixie", "the same in the background; gasang attach dev sits down at it"),
         Example("gasang run --vm --cpus 2 --memory 1G debian:trixie -- uname -a", "run one command inside and end with its exit code"),
         Example("echo hello | gasang run -i busybox wc -c", "a command that reads standard input"),
         Example('gasang run --vm --kernel Image --initrd initrd.gz --append "console=ttyS0"', "boot any riscv64 Linux kernel"),
@@ -52,8 +53,11 @@ is not there, 125 if the machine could not start or died first. Ports are publis
 def run(parsed: Parsed, context: Context) -> int:
     """Start the machine, connect the console, and return what the command inside returned. Raises GasangError."""
     if parsed.get(VM) or parsed.get(vm.KERNEL) or not parsed.arguments:
-        _refuse(given(parsed, (*FOREGROUND, *OWN)), "it is for containers", "leave it out, or leave --vm out")
-        return vm.run(parsed, context)
+        behind = parsed.get(DETACH)
+        _refuse([option for option in given(parsed, (*FOREGROUND, *OWN)) if option not in machines.OPTIONS],
+                "it is for containers", "leave it out, or leave --vm out")  # fmt: skip
+        _refuse([] if behind else given(parsed, machines.OPTIONS), "it is for machines in the background", "add -d")
+        return machines.run(parsed, context) if behind else vm.run(parsed, context)
     _refuse(given(parsed, vm.OPTIONS), "it is for virtual machines", "add --vm, or leave it out")
     return _run_container(parsed, context)
 

@@ -6,7 +6,8 @@ import asyncio
 import os
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -60,14 +61,21 @@ class Creation:
         if not config["Image"]:
             raise UsageError("container", "no image is named", "give the name of an image")
         image = self._services.images.view(config["Image"], platform)
+        with self.naming(name) as chosen:
+            try:
+                return await self._make(config, host, document, image, chosen, step)
+            except NotFoundError as error:  # "not found" is the image alone: clients pull it when they are told so
+                raise UsageError(error.subject, error.cause, error.hint) from error
+
+    @contextmanager
+    def naming(self, name: str) -> Iterator[str]:
+        """A name for what is made in the block, `name` or one of ours, which nobody else gets meanwhile. Raises UsageError, StateError."""
         taken = {entry.name for entry in self._existing()} | self._reserved
         chosen = settings.checked_name(name) if name else new_name(taken.__contains__)
         self.check_free(chosen)
         self._reserved.add(chosen)
         try:
-            return await self._make(config, host, document, image, chosen, step)
-        except NotFoundError as error:  # "not found" is the image alone: clients pull it when they are told so
-            raise UsageError(error.subject, error.cause, error.hint) from error
+            yield chosen
         finally:
             self._reserved.discard(chosen)
 
@@ -136,7 +144,7 @@ class Creation:
             word, _, mode = source.partition(":")
             if mode not in ("", "ro", "rw", "z", "Z"):
                 raise UsageError(f"volumes from {source[:80]!r}", f"{mode[:20]!r} is no mode", "use ro or rw")
-            for mount in entries[find(word, names, entries, "container")].mounts:
+            for mount in entries[find(word, names, entries, "container")].mounts:  # a virtual machine has none
                 if mount.kind != "tmpfs":
                     writable = mount.writable and mode != "ro"
                     result.append(replace(mount, writable=writable, mode=mode, copies=False))

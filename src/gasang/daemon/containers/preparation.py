@@ -77,7 +77,7 @@ class Preparation:
             log=log.name if log else "",
             log_size=size,
             log_files=files,
-            size=_console_size(host["ConsoleSize"]),
+            size=console_size(host["ConsoleSize"]),
             seccomp=seccomp_of(host),
         )
 
@@ -150,7 +150,8 @@ class Preparation:
             (folder / name).write_text(text)
 
 
-def _console_size(value: object) -> tuple[int, int]:
+def console_size(value: object) -> tuple[int, int]:
+    """Rows and columns of a terminal as clients say them, zeroes where they do not."""
     if isinstance(value, list) and len(value) == 2 and all(isinstance(part, int) and 0 <= part <= 65535 for part in value):
         return value[0], value[1]
     return 0, 0

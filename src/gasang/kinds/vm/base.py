@@ -145,6 +145,7 @@ class Machine(ABC, Generic[A, B]):
 
     def __init__(self, machine: A, parts: Parts[Any]) -> None:
         self.machine = machine
+        self.cpus = parts.cpus
         self.power: PowerRequest | None = None
         self.ended = threading.Event()
         self.last_snapshot: Snapshot | None = None
@@ -154,7 +155,8 @@ class Machine(ABC, Generic[A, B]):
         self.is_restored = False
         self._begin: Callable[[], None] = self._boot
         self._warn = parts.warn
-        self._workers = tuple(parts.workers)
+        self.workers = tuple(parts.workers)
+        """What does the devices' slow work."""
         self._beside: list[threading.Thread] = []
         self._still = threading.RLock()
         """Held by who needs the machine to stand still for a while, so that nobody lets it go on meanwhile."""
@@ -220,13 +222,13 @@ class Machine(ABC, Generic[A, B]):
             if self.ended.is_set():
                 raise StateError("machine", "it has ended", "start another")
             self.machine.pause()
-            for worker in self._workers:
+            for worker in self.workers:
                 worker.hold()
 
     def resume(self) -> None:
         """Go on as if nothing had been, behind a snapshot or a fork under way. Raises StateError where it is not paused."""
         with self._still:
-            for worker in self._workers:
+            for worker in self.workers:
                 worker.release()
             self.machine.resume()
 
@@ -276,7 +278,7 @@ class Machine(ABC, Generic[A, B]):
             if isinstance(device, Renewable):
                 device.renew()
         self.board.renew()
-        for worker in self._workers:
+        for worker in self.workers:
             worker.renew()
         self._revived()
         self.become(identity)

@@ -137,7 +137,7 @@ def _run_kernel(spec: VmSpec, console: Console, progress: Progress) -> int:
                 vm.board.serial.receive(data)
 
         _live(vm, console, typed)
-    return _power_code(vm.power)
+    return power_code(vm.power)
 
 
 def _run_image(spec: VmSpec, files: BootFiles, console: Console, platform: Platform) -> int:
@@ -202,7 +202,7 @@ def boot_guest(
                 console.write_error(ports.chatter.text())
     if vm.power is not None and control.code is None and not control.error and not (speaks and vm.power.action is PowerAction.OFF):
         raise MachineDiedError(f"image {spec.image}", f"its machine ended too early{ports.chatter.panic()}", DIED_HINT)
-    return _power_code(vm.power)
+    return power_code(vm.power)
 
 
 def _environment(spec: VmSpec) -> tuple[str, ...]:
@@ -225,7 +225,7 @@ def _live(vm: AnyMachine, console: Console, typed: Callable[[bytes], None], resi
         vm.wait_for_harts()
 
 
-def _power_code(request: PowerRequest | None) -> int:
+def power_code(request: PowerRequest | None) -> int:
     """A kernel's own power-off is success; a failure code is passed on; an end from outside is 125."""
     if request is None:
         return DIED
