@@ -10,6 +10,7 @@ from gasang.api.client import path_of
 from gasang.cli import vm
 from gasang.cli.containers import places as of
 from gasang.cli.containers.document import fill
+from gasang.cli.containers.kinds import ARCH
 from gasang.cli.containers.options import CPUS, DETACH, INTERACTIVE, MEMORY, TTY, environment_of
 from gasang.cli.options import Option, Parsed
 from gasang.cli.progress import open_progress
@@ -35,7 +36,7 @@ def run(parsed: Parsed, context: Context) -> int:
         from gasang.kinds.vm.platforms import choose
         from gasang.kinds.vm.pull import boot_files
 
-        platform = choose(parsed.get(vm.ARCH), parsed.get(vm.ACCEL), lambda sentence: print(f"gasang: {sentence}", file=sys.stderr))
+        platform = choose(parsed.get(ARCH), parsed.get(vm.ACCEL), lambda sentence: print(f"gasang: {sentence}", file=sys.stderr))
         with open_progress(context) as progress:
             boot_files(parsed.arguments[0], progress, context.origin(), platform.architecture)
     client = connect(context)
@@ -63,7 +64,7 @@ def document(parsed: Parsed, context: Context) -> dict[str, Any]:
         "hostname": made.pop("Hostname", ""),
         "tty": parsed.get(TTY) or sits,
         "stdin": parsed.get(INTERACTIVE) or sits,
-        "architecture": parsed.get(vm.ARCH) or "",
+        "architecture": parsed.get(ARCH) or "",
         "accelerator": parsed.get(vm.ACCEL) or "",
         "disks": [[os.path.abspath(disk.path), disk.read_only] for disk in parsed.get(vm.DISK)],
     }

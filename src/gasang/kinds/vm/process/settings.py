@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -100,7 +100,11 @@ def _truth(value: object) -> bool:
     return isinstance(value, bool)
 
 
-_TESTS: Final = {
+def _one_of(*names: str) -> Callable[[object], bool]:
+    return lambda value: value in ("", *names)
+
+
+_TESTS: Final[dict[str, Callable[[Any], bool]]] = {
     "cpus": lambda value: type(value) is int and 1 <= value <= MOST_CPUS,
     "memory": lambda value: type(value) is int and MINIMUM_MEMORY <= value <= MOST_MEMORY,
     "image": _text,
@@ -114,6 +118,6 @@ _TESTS: Final = {
     "stdin": _truth,
     "disks": _disks,
     "snapshot": _path,
-    "architecture": lambda value: value in ("", *ARCHITECTURES),
-    "accelerator": lambda value: value in ("", *ACCELERATORS),
+    "architecture": _one_of(*ARCHITECTURES),
+    "accelerator": _one_of(*ACCELERATORS),
 }
