@@ -22,6 +22,17 @@ def test_the_guests_words() -> None:
     assert (stages, steps, port.code, port.error) == (["mounting"], [(3, 77)], 42, "disk is damaged")
 
 
+def test_whether_there_is_an_agent_is_told_once() -> None:
+    for first, second, expected in (("agent-ready", "no-agent", (True, 0)), ("no-agent", "agent-ready", (False, 1))):
+        port, stages, _ = control()
+        told: list[int] = []
+        port.on_no_agent = lambda told=told: told.append(1)
+        assert port.has_agent is None
+        port.take(f"stage {first}\nstage {second}\nstage {first}\n".encode())
+        assert (port.has_agent, len(told)) == expected
+        assert stages == [first, second, first]
+
+
 NO_WORDS = ("exit", "exit -1", "exit 256", "exit 1e1", "exit 99999", "exit ½", "progress 1", "progress 1 2 3", "progress a b", "hello")
 
 

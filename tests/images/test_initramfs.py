@@ -67,6 +67,15 @@ def test_a_run_brings_the_first_process_of_this_version() -> None:
     assert [name for name, entry in found.items() if stat.S_ISFIFO(entry.mode)] == [b"gasang/stdin", b"gasang/stdout", b"gasang/stderr"]
 
 
+def test_an_agent_is_brought_where_there_is_one() -> None:
+    found = unpack(overlay(GuestSettings(), b"its program"))
+    assert (found[b"gasang/agent"].data, found[b"gasang/agent"].mode & 0o777) == (b"its program", 0o700)
+    assert found[b"gasang/settings"].data.startswith(b"agent=1\n")
+    without = unpack(overlay(GuestSettings()))
+    assert b"gasang/agent" not in without
+    assert without[b"gasang/settings"].data.startswith(b"agent=\n")
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -36,6 +36,7 @@ from gasang.native.loading import LinkError
 from gasang.native.memory_functions import MEMORY_FUNCTIONS
 from gasang.native.program import program, program_file
 from gasang.native.relocate import MACHINES
+from gasang.native.target import level, made_for
 from support.native_twins import Memory
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="programs are Linux executables")
@@ -358,3 +359,18 @@ def test_kept_by_its_files(tmp_path: Path) -> None:
     assert kept_program("endless", [str(folder)], make, cache=cache) == image
     assert kept_program("endless", [str(folder)], make, data=b"more", cache=cache) != image
     assert len(made) == 4
+    for family in MACHINES:
+        foreign = kept_program("endless", [str(folder)], make, cache=cache, family=family)
+        assert struct.unpack_from("<H", foreign, 18) == (MACHINES[family],)
+        assert kept_program("endless", [str(folder)], make, cache=cache, family=family) == foreign
+    assert kept_program("endless", [str(folder)], make, cache=cache) == image
+
+
+def test_a_program_for_guests_asks_for_no_more_than_all_of_a_family_have() -> None:
+    assert level() == ("x86-64-v3", "") or HOST != "x86_64"
+    with made_for("x86_64", plain=True):
+        assert level() == ("x86-64", "")
+        with made_for(""):
+            assert level() != ("x86-64", "")
+    with made_for("riscv64", plain=True):
+        assert level() == ("generic-rv64", "+m,+a,+f,+d,+c")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gasang.core.console import WindowSize
@@ -69,10 +70,14 @@ class Screen:
 
 
 @contextmanager
-def debian_at_its_prompt(cpus: int = 1, memory: int = 512 << 20) -> Iterator[tuple[VirtualMachine, Screen]]:
-    """The machine and its screen; GASANG_HOME has the image."""
+def debian_at_its_prompt(
+    cpus: int = 1, memory: int = 512 << 20, sockets: Path | None = None
+) -> Iterator[tuple[VirtualMachine, Screen]]:
+    """The machine and its screen; GASANG_HOME has the image. With a folder for `sockets` it has the guest agent."""
     screen, met = Screen(), []
-    spec = launch.VmSpec(cpus, memory, None, None, "", IMAGE, (), (), tty=False, disks=(), watch=met.append, architecture="riscv64")
+    spec = launch.VmSpec(
+        cpus, memory, None, None, "", IMAGE, (), (), tty=False, disks=(), watch=met.append, architecture="riscv64", sockets=sockets
+    )
     thread = threading.Thread(target=launch.run_vm, args=(spec, screen, Silent()), name="debian")
     thread.start()
     try:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from gasang.core.progress import Step
 
+AGENT_STAGES = {"agent-ready": True, "no-agent": False}
+
 
 class ControlPort:
     """Reads the lines. They come from a guest and may be anything."""
@@ -17,6 +19,9 @@ class ControlPort:
         self._on_stage = on_stage
         self._on_progress = on_progress
         self.code: int | None = None
+        self.has_agent: bool | None = None
+        """Whether the guest's agent listens; None before it was tried."""
+        self.on_no_agent: Callable[[], None] = lambda: None
         self.error = ""
         """The first that was told: others may follow from it."""
 
@@ -30,7 +35,7 @@ class ControlPort:
     def _line(self, line: str) -> None:
         word, _, rest = line.partition(" ")
         if word == "stage":
-            self._on_stage(rest[:64])
+            self._stage(rest[:64])
         elif word == "exit" and rest.isdecimal() and len(rest) < 4 and int(rest) < 256:
             self.code = int(rest)
         elif word == "error":
@@ -39,6 +44,13 @@ class ControlPort:
             numbers = rest.split()
             if len(numbers) == 2 and all(number.isdecimal() and len(number) < 9 for number in numbers):
                 self._on_progress(int(numbers[0]), int(numbers[1]))
+
+    def _stage(self, name: str) -> None:
+        if name in AGENT_STAGES and self.has_agent is None:
+            self.has_agent = AGENT_STAGES[name]
+            if not self.has_agent:
+                self.on_no_agent()
+        self._on_stage(name)
 
 
 class Counter:

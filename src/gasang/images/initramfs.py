@@ -21,8 +21,11 @@ from gasang.storage.tree import Entry, Kind
 WANTED_MODULES = ("virtio_blk", "virtio_console", "virtio_rng", "ext4")
 TRANSPORT_MODULES = {"riscv64": ("virtio_mmio",), "amd64": ("virtio_pci",)}
 """How each architecture's machines reach their virtio devices."""
-OPTIONAL_MODULES = ("crc32c_generic", "vmgenid", "pvpanic_mmio")
-"""ext4 asks the crypto layer for crc32c by that name; kernels from 6.14 on have it built in. The others are for amd64's board."""
+OPTIONAL_MODULES = ("crc32c_generic", "vmgenid", "pvpanic_mmio", "vmw_vsock_virtio_transport")
+"""ext4 asks the crypto layer for crc32c by the first's name; kernels from 6.14 on have it built in. Two are for amd64's board.
+
+The last and what it needs (each has "vsock" in its name) are loaded where the host offers virtual sockets: a start need not pay for them.
+"""
 
 
 def modules_for(architecture: str) -> tuple[str, ...]:
@@ -103,9 +106,12 @@ def initramfs(kernel: Kernel, busybox: bytes) -> bytes:
     return archive(entries)
 
 
-def overlay(settings: GuestSettings) -> bytes:
-    """The archive to append to the initramfs for one run; raise UsageError for what no process can be given (zero bytes, odd names)."""
-    text = "".join(f"{line}\n" for line in _assignments(settings))
+def overlay(settings: GuestSettings, agent: bytes = b"") -> bytes:
+    """The archive to append to the initramfs for one run; raise UsageError for what no process can be given (zero bytes, odd names).
+
+    `agent` is the guest agent's program, where the host offers the virtual sockets that it is reached by.
+    """
+    text = "".join(f"{line}\n" for line in [f"agent={'1' if agent else ''}", *_assignments(settings)])
     data = text.encode("utf-8", "surrogateescape")
     return archive(
         [
@@ -113,6 +119,7 @@ def overlay(settings: GuestSettings) -> bytes:
             Entry(path="gasang", kind=Kind.DIRECTORY, mode=0o755),
             Entry(path="gasang/settings", kind=Kind.FILE, mode=0o600, data=data),
             *(Entry(path=f"gasang/{name}", kind=Kind.FIFO, mode=0o600) for name in STREAMS),
+            *([Entry(path="gasang/agent", kind=Kind.FILE, mode=0o700, data=agent)] if agent else []),
         ]
     )
 

@@ -15,17 +15,23 @@ from importlib.util import find_spec
 from pathlib import Path
 
 _LEVELS = {"x86_64": ("x86-64-v3", ""), "aarch64": ("generic", "+v8.1a"), "riscv64": ("generic-rv64", "+m,+a,+f,+d,+c")}
+_PLAIN_LEVELS = {"x86_64": ("x86-64", "")}
 _made_for: ContextVar[str] = ContextVar("made_for", default="")
+_is_plain: ContextVar[bool] = ContextVar("is_plain", default=False)
 
 
 @contextmanager
-def made_for(family: str) -> Iterator[None]:
-    """Have code in the block made for another processor family than the host's: for programs, which another machine will run."""
-    before = _made_for.set(family)
+def made_for(family: str, *, plain: bool = False) -> Iterator[None]:
+    """Have code in the block made for another processor family than the host's: for programs, which another machine will run.
+
+    `plain` asks for no more than every processor of the family has: a guest's may be older than the host's.
+    """
+    before, plain_before = _made_for.set(family), _is_plain.set(plain)
     try:
         yield
     finally:
         _made_for.reset(before)
+        _is_plain.reset(plain_before)
 
 
 def machine() -> str:
@@ -50,6 +56,8 @@ def _host() -> str:
 
 def level() -> tuple[str, str]:
     """The processor and the features code is made for, as LLVM names them."""
+    if _is_plain.get() and machine() in _PLAIN_LEVELS:
+        return _PLAIN_LEVELS[machine()]
     return _LEVELS.get(machine(), ("generic", ""))
 
 

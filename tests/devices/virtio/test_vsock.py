@@ -202,6 +202,20 @@ def test_a_restored_guest_is_told_that_its_connections_are_gone() -> None:
     assert other.rings[2].take_used() == []
 
 
+def test_a_twins_guest_is_told_too() -> None:
+    peer = Heard()
+    guest = Guest(VirtioVsock(CID, lambda stream: peer))
+    guest.say(Operation.REQUEST)
+    guest.driver.rings[2].add(writable=[4])
+    guest.device.break_off()
+    assert peer.events == ["opened", "closed"]
+    assert guest.driver.rings[2].take_used() == [(0, bytes(4))]
+    guest.device.break_off()  # without a buffer it is told when there is one
+    guest.driver.rings[2].add(writable=[4])
+    guest.driver.notify(2)
+    assert guest.driver.rings[2].take_used() == [(1, bytes(4))]
+
+
 def test_a_guest_that_takes_nothing_does_not_fill_the_host(guest: Guest) -> None:
     ring = guest.driver.rings[1]
     for _ in range(3):

@@ -21,13 +21,17 @@ from gasang.core.console import WindowSize
 from gasang.core.errors import BadInputError, GasangError, MachineDiedError, UsageError
 from gasang.core.progress import Silent
 from gasang.cpus.riscv64 import library
+from gasang.images import initramfs
 from gasang.images.control import ControlPort
 from gasang.images.cpio import archive
 from gasang.images.initramfs import GuestSettings
 from gasang.images.ready import BootFiles
+from gasang.kinds.vm.agent import executable
 from gasang.kinds.vm.disks import Disk
 from gasang.kinds.vm.guest_ports import Chatter
 from gasang.kinds.vm.launch import DIED, VmSpec, boot_guest, run_vm
+from gasang.kinds.vm.machine import VirtualMachine
+from gasang.kinds.vm.sockets import GUEST_SOCKET
 from gasang.storage.raw import Raw
 from gasang.storage.tree import Entry, Kind
 from support.assembler import A0, A1, A6, A7, ECALL, T0, T1, T2, WFI, ZERO, addi, assemble, jump, lui
@@ -96,6 +100,29 @@ def boot(folder: Path, person: Person, *program: tuple[str, dict[str, int]], set
     machine = replace(spec(folder), memory=128 * MIB, image="debian:none", architecture="riscv64")
     with closing(Raw.open(files.disk)) as disk:
         return boot_guest(machine, files, disk, settings, person, ControlPort(lambda stage: None))
+
+
+def test_an_image_has_sockets_and_the_agent_where_there_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without one nothing of them is there."""
+    monkeypatch.setattr(executable, "agent_program", lambda family: f"the program for {family}".encode())
+    given: list[bytes] = []
+    whole = initramfs.overlay
+    monkeypatch.setattr(initramfs, "overlay", lambda settings, agent=b"": given.append(agent) or whole(settings, agent))
+    files = image_files(tmp_path, *OFF)
+    for folder in (None, tmp_path / "sockets"):
+        met: list[tuple[list[int], bool]] = []
+        if folder is not None:
+            folder.mkdir()
+
+        def meet(vm: VirtualMachine, met: list[tuple[list[int], bool]] = met) -> None:
+            met.append(([transport.device.device_id for transport in vm.board.virtio], (tmp_path / "sockets" / GUEST_SOCKET).is_socket()))
+
+        machine = replace(spec(tmp_path), memory=128 * MIB, image="debian:none", sockets=folder, watch=meet)
+        with closing(Raw.open(files.disk)) as disk, pytest.raises(MachineDiedError):
+            boot_guest(machine, files, disk, COMMAND, Person(), ControlPort(lambda stage: None))
+        assert met == [([3, 2, 4, 19], True) if folder is not None else ([3, 2, 4], False)]
+    assert given == [b"", b"the program for riscv64"]
+    assert list((tmp_path / "sockets").iterdir()) == []
 
 
 def guest_memory() -> list[str]:

@@ -6,14 +6,16 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from gasang.core.errors import GasangError
+from gasang.devices.virtio.rng import VirtioRng
 from gasang.devices.virtio.vsock_packet import NO_SEND, Operation, Packet
-from gasang.kinds.vm.sockets import GUEST_SOCKET, GuestSockets
+from gasang.kinds.vm.sockets import GUEST_SOCKET, GuestSockets, offered, sockets_of
 from support.vsock_guest import Guest
 
 PATIENCE = 20
@@ -203,3 +205,49 @@ def test_closing_ends_what_is_under_way(tmp_path: Path, sockets: GuestSockets, w
 
 def test_only_its_owner_may_use_the_socket(tmp_path: Path, sockets: GuestSockets) -> None:
     assert (tmp_path / GUEST_SOCKET).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_twin_has_sockets_of_its_own(tmp_path: Path, sockets: GuestSockets, woken: Woken) -> None:
+    (tmp_path / "twin").mkdir()
+    made, port = connected(tmp_path, woken)
+    pid = os.fork()
+    if pid == 0:
+        os._exit(_twin(tmp_path / "twin", sockets, woken))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    with made:  # the parent's connection is as it was
+        made.sendall(b"question")
+        woken.until(lambda: woken.content() == b"question")
+        woken.say(Operation.RW, b"answer", ports=(1024, port))
+        assert exactly(made, 6) == b"answer"
+    assert (tmp_path / GUEST_SOCKET).exists()
+
+
+def _twin(folder: Path, sockets: GuestSockets, woken: Woken) -> int:
+    """The life of a twin: what went wrong, as a number."""
+    woken.came.clear()
+    sockets.renew(folder)
+    made, port = connected(folder, woken)
+    with made:
+        made.sendall(b"twin")
+        woken.until(lambda: woken.content() == b"twin")
+        woken.say(Operation.RW, b"yes", ports=(1024, port))
+        same = exactly(made, 3) == b"yes"
+    sockets.close()
+    return 0 if same and not (folder / GUEST_SOCKET).exists() else 1
+
+
+def test_whose_a_machine_has(sockets: GuestSockets) -> None:
+    assert sockets_of([sockets.device]) is sockets
+    assert sockets_of([VirtioRng()]) is None
+
+
+def test_they_are_offered_in_a_folder(tmp_path: Path) -> None:
+    with ExitStack() as cleanup:
+        assert offered(None, "image x", cleanup) == []
+        (device,) = offered(tmp_path, "image x", cleanup)
+        assert device.device_id == 19
+        assert (tmp_path / GUEST_SOCKET).is_socket()
+    assert not (tmp_path / GUEST_SOCKET).exists()
+    with pytest.raises(GasangError, match="image x: its sockets cannot be made"), ExitStack() as cleanup:
+        offered(tmp_path / "nowhere", "image x", cleanup)

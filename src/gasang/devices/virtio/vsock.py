@@ -101,6 +101,16 @@ class VirtioVsock:
 
         link.serve(whole)
 
+    def break_off(self) -> None:
+        """End every connection, and tell the guest: it is a twin of the machine that had them."""
+
+        def job() -> None:
+            self._forget_all()
+            self._restored = True
+            self._tell_reset()
+
+        self._serve(job)
+
     # The device's side; the bus lock is held.
 
     def config(self) -> bytes:

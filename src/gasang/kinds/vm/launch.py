@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:  # a kernel of the user's needs nothing of this, and a start h
 DIED = 125
 """The machine ended without saying how the command did (as Docker's own failures)."""
 DIED_HINT = "give it more --memory, or pull it again; --append 'loglevel=7' and -t show what its kernel says"
+NO_AGENT = "the guest has no agent: its image is of an earlier gasang (gasang pull --again), or its kernel has no virtual sockets"
 MINIMUM_MEMORY = 64 << 20
 PANIC_ENDS = "panic=-1"
 """A kernel that panics resets its machine instead of waiting for somebody to see it (kernel-parameters.txt)."""
@@ -47,6 +49,7 @@ class VmSpec:
     """What to run. `memory` in bytes; either `image` or `kernel` is given; an image that is not here comes from `origin`.
 
     `watch` meets the machine before it starts. Without `architecture` and `accelerator` kernel and host decide (platforms.choose).
+    `sockets` is a folder for the guest's sockets (kinds/vm/sockets.py): a machine from an image has the guest agent then.
     """
 
     cpus: int
@@ -63,6 +66,7 @@ class VmSpec:
     watch: Callable[[AnyMachine], None] = lambda vm: None
     architecture: str | None = None
     accelerator: str | None = None
+    sockets: Path | None = None
 
 
 def run_vm(spec: VmSpec, console: Console, progress: Progress) -> int:
@@ -175,6 +179,7 @@ def boot_guest(
     from gasang.images.initramfs import overlay
     from gasang.kinds.vm.disks import about
     from gasang.kinds.vm.guest_ports import GuestPorts
+    from gasang.kinds.vm.sockets import offered
 
     # Where the command has ports of its own, what the kernel says on its console is no part of its output; it is told if the machine dies.
     speaks = settings.tty or settings.mode == "shell"
@@ -183,13 +188,15 @@ def boot_guest(
     platform = platform or choose(spec.architecture, spec.accelerator, warn)
     kernel = platform.load_kernel(_read(files.kernel, "kernel"), str(files.kernel))
     stored = _read(files.initrd, "initrd")
-    initrd = stored + overlay(settings)
+    initrd = stored + overlay(settings, _agent(spec, platform))
     check_room(spec.memory, kernel, platform.ram_base, initrd, _unpacked(stored, files.initrd), DEBIAN, f"image {spec.image}")
     append = " ".join(filter(None, (platform.append, files.append, PANIC_ENDS, spec.append)))
     worker = Worker("disk")
     with ExitStack() as cleanup:
         root = VirtioBlock(disk, worker, on_error=about(f"disk of image {spec.image}", warn))
         virtio: list[VirtioDevice] = [ports.device, root, VirtioRng(), *_disks(spec, worker, warn, cleanup)]
+        virtio += offered(spec.sockets, f"image {spec.image}", cleanup)
+        control.on_no_agent = partial(warn, NO_AGENT)
         parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, ports.chatter.take, virtio, warn, (worker,))
         vm = cleanup.enter_context(platform.make(parts))
         cleanup.callback(worker.close)
@@ -203,6 +210,15 @@ def boot_guest(
     if vm.power is not None and control.code is None and not control.error and not (speaks and vm.power.action is PowerAction.OFF):
         raise MachineDiedError(f"image {spec.image}", f"its machine ended too early{ports.chatter.panic()}", DIED_HINT)
     return power_code(vm.power)
+
+
+def _agent(spec: VmSpec, platform: Platform) -> bytes:
+    """The guest agent's program, where it can be reached."""
+    if spec.sockets is None:
+        return b""
+    from gasang.kinds.vm.agent.executable import agent_program
+
+    return agent_program(platform.family)
 
 
 def _environment(spec: VmSpec) -> tuple[str, ...]:

@@ -28,6 +28,8 @@ class Platform:
     """How a machine of `architecture` is made, on `accelerator`. What that needs is imported when it is called: a start has no time."""
 
     architecture: str
+    family: str
+    """The same as `uname -m` names it."""
     accelerator: str
     ram_base: int
     append: str
@@ -68,7 +70,10 @@ def _soft_riscv64() -> Platform:
             different = ", ".join(sorted({*board.get("extensions", ())} ^ {*EXTENSIONS})) or "nothing"
             raise BadInputError(subject, f"it is of another processor (different in {different})", "use the gasang that made it")
 
-    return Platform(RISCV64, SOFT, RAM_BASE, "", lambda data, name: load_kernel(data, name, RAM_BASE), prepare, make, check_board)
+    def read(data: bytes, name: str) -> Kernel:
+        return load_kernel(data, name, RAM_BASE)
+
+    return Platform(RISCV64, "riscv64", SOFT, RAM_BASE, "", read, prepare, make, check_board)
 
 
 def _kvm_amd64() -> Platform:
@@ -91,7 +96,7 @@ def _kvm_amd64() -> Platform:
     def check_board(board: Mapping[str, Any], subject: str) -> None:
         """The processor is looked at when the state is loaded (x86/compatible.py)."""
 
-    return Platform(AMD64, KVM, 0, "console=ttyS0", load_pc_kernel, prepare, make, check_board)
+    return Platform(AMD64, "x86_64", KVM, 0, "console=ttyS0", load_pc_kernel, prepare, make, check_board)
 
 
 PLATFORMS: Final[Mapping[tuple[str, str], Callable[[], Platform]]] = {

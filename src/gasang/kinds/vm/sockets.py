@@ -14,14 +14,16 @@ import selectors
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
-from gasang.core.errors import StateError
+from gasang.core.errors import GasangError, StateError
+from gasang.devices.virtio.device import VirtioDevice
 from gasang.devices.virtio.vsock import VirtioVsock
 from gasang.devices.virtio.vsock_stream import Peer, Stream
+from gasang.host.short_paths import short_path
 
 GUEST_SOCKET = "guest.sock"
 PIECE = 64 * 1024
@@ -34,8 +36,11 @@ class GuestSockets:
 
     def __init__(self, folder: Path, cid: int = 3) -> None:
         """Raises OSError where the socket cannot be made."""
+        self.device = SocketsDevice(cid, self)
+        self._open(folder)
+
+    def _open(self, folder: Path) -> None:
         self._folder = folder
-        self.device = VirtioVsock(cid, self._accept)
         self._selector = selectors.DefaultSelector()
         self._heard: deque[Callable[[], None]] = deque()
         self._ends: set[_End] = set()
@@ -61,6 +66,17 @@ class GuestSockets:
         for each in (self._listener, self._awake, self._waker):
             each.close()
         (self._folder / GUEST_SOCKET).unlink(missing_ok=True)
+
+    def renew(self, folder: Path) -> None:
+        """In a forked process: be the twin's, in a folder of its own. What the parent's clients hold stays the parent's.
+
+        The guest's connections are gone, and it is told so; to be called before it goes on. Raises OSError where the socket cannot be made.
+        """
+        self._selector.close()
+        for each in (self._listener, self._awake, self._waker, *(end.socket for end in self._ends)):
+            each.close()
+        self._open(folder)
+        self.device.break_off()
 
     def _stop(self) -> None:
         self._closing = True
@@ -110,16 +126,44 @@ class GuestSockets:
 
     # The device's thread, the bus lock held.
 
-    def _accept(self, stream: Stream) -> Peer | None:
+    def accept(self, stream: Stream) -> Peer | None:
+        """The guest connects: whoever listens for that on the host, or nobody."""
         made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
-            made.connect(os.fspath(self._folder / f"{stream.address.host_port}.sock"))
+            with short_path(self._folder) as folder:
+                made.connect(f"{folder}/{stream.address.host_port}.sock")
         except OSError:
             made.close()
             return None
         end = _End(self, made, stream)
         self.soon(partial(self._take, end))
         return end
+
+
+class SocketsDevice(VirtioVsock):
+    """The device, which knows whose it is."""
+
+    def __init__(self, cid: int, sockets: GuestSockets) -> None:
+        super().__init__(cid, sockets.accept)
+        self.sockets = sockets
+
+
+def offered(folder: Path | None, subject: str, cleanup: ExitStack) -> list[VirtioDevice]:
+    """The device of a machine whose sockets are in a folder, if there is one; `cleanup` closes them. Raises GasangError."""
+    if folder is None:
+        return []
+    try:
+        made = GuestSockets(folder)
+    except OSError as error:
+        cause = f"its sockets cannot be made in {folder} ({error.strerror or error})"
+        raise GasangError(subject, cause, "name a folder that can be written to") from error
+    cleanup.callback(made.close)
+    return [made.device]
+
+
+def sockets_of(devices: Iterable[VirtioDevice]) -> GuestSockets | None:
+    """Those of a machine that has these devices; None where it has none."""
+    return next((device.sockets for device in devices if isinstance(device, SocketsDevice)), None)
 
 
 class _End(Peer):
@@ -282,7 +326,8 @@ def _listen(path: Path) -> socket.socket:
     before = os.umask(0o177)
     try:
         path.unlink(missing_ok=True)
-        listener.bind(os.fspath(path))
+        with short_path(path.parent) as folder:
+            listener.bind(f"{folder}/{path.name}")
         listener.listen(64)
     except OSError:
         listener.close()

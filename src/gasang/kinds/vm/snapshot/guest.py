@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from gasang.core.console import Console
 from gasang.core.errors import BadInputError
@@ -17,6 +18,7 @@ from gasang.kinds.vm.base import AnyMachine
 from gasang.kinds.vm.guest_ports import GuestPorts
 from gasang.kinds.vm.snapshot.identity import Identity
 from gasang.kinds.vm.snapshot.snapshot import Snapshot, Wiring
+from gasang.kinds.vm.sockets import offered
 
 
 @contextmanager
@@ -28,11 +30,13 @@ def restored_guest(
     speaks: bool = True,
     warn: Callable[[str], None] = lambda sentence: None,
     identity: Identity | None = None,
+    sockets: Path | None = None,
     blocks: Sequence[Block] | None = None,
 ) -> Iterator[tuple[AnyMachine, GuestPorts]]:
     """The machine, not started yet, and its ports; it is closed with its disks at the end of the block.
 
-    The disks are `blocks`, in the snapshot's order, or as `open_disks` opens them.
+    `sockets` is the folder for its guest's sockets. One that had such is restored only with them. The disks are `blocks`, in the snapshot's
+    order, or as `open_disks` opens them.
 
     Raises what Snapshot.check, open_disks and restore raise, BadInputError for the snapshot of a machine that had no disk.
     """
@@ -45,6 +49,7 @@ def restored_guest(
         disks = _devices(snapshot, snapshot.open_disks() if blocks is None else blocks, worker, warn, cleanup)
         ports = GuestPorts(console, control, speaks=speaks)
         virtio: list[VirtioDevice] = [ports.device, disks[0], VirtioRng(), *disks[1:]]
+        virtio += offered(sockets, f"snapshot {snapshot.path.name}", cleanup)
         vm = cleanup.enter_context(snapshot.restore(Wiring(ports.chatter.take, virtio, (worker,), warn, identity)))
         cleanup.callback(worker.close)
         yield vm, ports

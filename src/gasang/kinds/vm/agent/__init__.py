@@ -1,0 +1,1 @@
+"""The guest agent: a small native program in the guest, and its client on the host. See docs/reference/agent.md."""

@@ -1,0 +1,35 @@
+"""The agent's program as bytes, compiled for a guest's processor family: kept in the cache, made of this folder's files."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from gasang import host
+from gasang.native.kept_program import kept_program
+
+if TYPE_CHECKING:
+    from gasang.native import NativeFunction
+
+_HERE: Final = Path(__file__).parent
+_SOURCES: Final = tuple(map(str, (_HERE, _HERE / "guest", Path(host.__file__).parent)))
+"""Folders of the files that decide the program."""
+
+
+def _entry() -> NativeFunction:
+    from gasang.kinds.vm.agent.guest.main import serve_guest
+
+    return serve_guest
+
+
+def _given(family: str) -> bytes:
+    from gasang.kinds.vm.agent.guest.calls import given_for
+
+    return given_for(family)
+
+
+@cache
+def agent_program(family: str) -> bytes:
+    """The executable for a family, as `uname -m` names it: x86_64 or riscv64. Raises what `kept_program` raises."""
+    return kept_program("agent", _SOURCES, _entry, data=_given(family), family=family)
