@@ -18,6 +18,7 @@ from gasang.devices.pci.host import ConfigPorts, Ecam, PciBus, Window
 from gasang.devices.plic import Plic
 from gasang.devices.serial16550 import Serial16550
 from gasang.devices.syscon import Syscon
+from gasang.devices.virtio.balloon import VirtioBalloon
 from gasang.devices.virtio.block import VirtioBlock
 from gasang.devices.virtio.console import Port, VirtioConsole
 from gasang.devices.virtio.device import VirtioDevice
@@ -104,6 +105,7 @@ def pci_bus(around: Surroundings) -> PciBus:
 
 
 VIRTIO_MAKERS: dict[str, Callable[[Surroundings], VirtioDevice]] = {
+    "balloon": lambda around: VirtioBalloon(),
     "block": lambda around: VirtioBlock(MemoryBlock(), around.jobs.append, serial="disk"),
     "console": _console,
     "rng": lambda around: VirtioRng(bytes),

@@ -13,6 +13,7 @@ from gasang.devices.pci.host import ConfigPorts, Ecam, Window
 from gasang.devices.plic import Plic
 from gasang.devices.serial16550 import Serial16550
 from gasang.devices.syscon import Syscon
+from gasang.devices.virtio.balloon import VirtioBalloon
 from gasang.devices.virtio.block import VirtioBlock
 from gasang.devices.virtio.console import VirtioConsole
 from gasang.devices.virtio.device import VirtioDevice
@@ -39,6 +40,7 @@ DEVICES: dict[str, type[MmioDevice]] = {
 """Devices on the physical address bus, and on a PC's ports."""
 
 VIRTIO_DEVICES: dict[str, type[VirtioDevice]] = {
+    "balloon": VirtioBalloon,
     "block": VirtioBlock,
     "console": VirtioConsole,
     "rng": VirtioRng,
