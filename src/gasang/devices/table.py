@@ -17,6 +17,7 @@ from gasang.devices.virtio.balloon import VirtioBalloon
 from gasang.devices.virtio.block import VirtioBlock
 from gasang.devices.virtio.console import VirtioConsole
 from gasang.devices.virtio.device import VirtioDevice
+from gasang.devices.virtio.fs import VirtioFs
 from gasang.devices.virtio.mmio import VirtioMmio
 from gasang.devices.virtio.rng import VirtioRng
 from gasang.devices.virtio.vsock import VirtioVsock
@@ -43,6 +44,7 @@ VIRTIO_DEVICES: dict[str, type[VirtioDevice]] = {
     "balloon": VirtioBalloon,
     "block": VirtioBlock,
     "console": VirtioConsole,
+    "fs": VirtioFs,
     "rng": VirtioRng,
     "vsock": VirtioVsock,
 }
