@@ -19,6 +19,7 @@ from gasang.core.errors import UnsupportedError, UsageError
 
 if TYPE_CHECKING:  # a start without disks has no time for it
     from gasang.kinds.vm.disks import Disk
+    from gasang.kinds.vm.folders import SharedFolder
 
 READ_ONLY = ",readonly"
 
@@ -57,6 +58,20 @@ def _check(parsed: Parsed) -> None:
         raise UsageError("command", "only an IMAGE can run one", 'tell a kernel what to run with --append "init=…"')
 
 
+def _folders(parsed: Parsed) -> tuple[SharedFolder, ...]:
+    """Folders of the host to mount. Raises UsageError."""
+    from gasang.cli.containers.places import MOUNTS, VOLUMES
+
+    given = bool(parsed.get(VOLUMES)) or bool(parsed.get(MOUNTS))
+    if given and parsed.get(KERNEL) is not None:
+        raise UsageError("options --volume and --mount", "only an IMAGE mounts folders", "leave them out, or --kernel")
+    if not given:
+        return ()
+    from gasang.cli.folders import folders_of
+
+    return folders_of(parsed)
+
+
 def _own(parsed: Parsed, option: Option[str | None], convert: Callable[[str, str], int]) -> int | None:
     """The value of an option that containers read otherwise. Raises UsageError."""
     text = parsed.get(option)
@@ -84,6 +99,7 @@ def run(parsed: Parsed, context: Context) -> int:
         tty=tty,
         disks=parsed.get(DISK),
         origin=context.origin(),
+        folders=_folders(parsed),
     )
     reads_input = parsed.get(INTERACTIVE) or tty or not parsed.command
     with open_progress(context) as progress, StreamConsole(raw=tty, reads_input=reads_input) as console:

@@ -19,8 +19,8 @@ from gasang.images.kernel import Kernel
 from gasang.storage.tree import Entry, Kind
 
 WANTED_MODULES = ("virtio_mmio", "virtio_blk", "virtio_console", "virtio_rng", "ext4")
-OPTIONAL_MODULES = ("crc32c_generic",)
-"""ext4 asks the crypto layer for crc32c by that name; kernels from 6.14 on have it built in."""
+OPTIONAL_MODULES = ("crc32c_generic", "virtiofs")
+"""ext4 asks the crypto layer for crc32c by that name; kernels from 6.14 on have it built in. Folders of the host need virtiofs."""
 
 DEFAULT_ENVIRONMENT = ("HOME=/root", "LANG=C.UTF-8", "TERM=linux", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 LOGIN_SHELL = ("/bin/bash", "-l")
@@ -67,7 +67,8 @@ class GuestSettings:
 
     `command` is an argument vector, searched for in the guest's PATH; without it, a login shell. `environment` holds "NAME=VALUE" words.
     `tty`: the command has the terminal instead of the ports; `device` names the terminal under /dev ("hvc0"), empty for the kernel's
-    console. `ports`: the host offers PORTS and has them open; without them the guest speaks through its console.
+    console. `ports`: the host offers PORTS and has them open; without them the guest speaks through its console. `mounts`: tag, options and
+    target of each folder of the host.
     """
 
     mode: Mode = "shell"
@@ -78,6 +79,7 @@ class GuestSettings:
     ports: bool = True
     device: str = ""
     root: str = "/dev/vda"
+    mounts: tuple[str, ...] = ()
 
 
 def initramfs(kernel: Kernel, busybox: bytes) -> bytes:
@@ -125,6 +127,7 @@ def _assignments(settings: GuestSettings) -> list[str]:
         f"tty={settings.device}",
         f"terminal={'1' if settings.tty else ''}",
         f"root={settings.root}",
+        f"mounts={_quoted(chr(10).join(settings.mounts))}",
         "set -- " + " ".join(_quoted(word) for word in _words(settings)),
     ]
 

@@ -30,11 +30,13 @@ from gasang.kinds.vm.warnings import Warnings
 
 if TYPE_CHECKING:  # a kernel of the user's needs nothing of this, and a start has no time for it
     from gasang.devices.virtio.block import VirtioBlock
+    from gasang.devices.virtio.fs import VirtioFs
     from gasang.images.control import ControlPort
     from gasang.images.initramfs import GuestSettings
     from gasang.images.origin import Origin
     from gasang.images.ready import BootFiles
     from gasang.kinds.vm.disks import Disk
+    from gasang.kinds.vm.folders import SharedFolder
 
 DIED = 125
 """The machine ended without saying how the command did (as Docker's own failures)."""
@@ -63,6 +65,7 @@ class VmSpec:
     disks: tuple[Disk, ...]
     origin: Origin | None = None
     watch: Callable[[VirtualMachine], None] = lambda vm: None
+    folders: tuple[SharedFolder, ...] = ()
 
 
 def run_vm(spec: VmSpec, console: Console, progress: Progress) -> int:
@@ -150,7 +153,7 @@ def _run_image(spec: VmSpec, files: BootFiles, console: Console) -> int:
     from gasang.images.initramfs import GuestSettings
     from gasang.kinds.vm.disks import throw_away
 
-    settings = GuestSettings("command" if spec.command else "shell", spec.command, _environment(spec), tty=spec.tty)
+    settings = GuestSettings("command" if spec.command else "shell", spec.command, _environment(spec), tty=spec.tty, mounts=_mounts(spec))
     control = ControlPort(lambda stage: None)
     with closing(throw_away(files.disk)) as disk:
         code = boot_guest(spec, files, disk, settings, console, control)
@@ -181,8 +184,9 @@ def boot_guest(spec: VmSpec, files: BootFiles, disk: Block, settings: GuestSetti
     warn, worker = _warnings(spec, console), Worker("disk")
     with ExitStack() as cleanup:
         root = VirtioBlock(disk, worker, on_error=about(f"disk of image {spec.image}", warn))
-        virtio: list[VirtioDevice] = [ports.device, root, VirtioRng(), *_disks(spec, worker, warn, cleanup)]
-        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, ports.chatter.take, virtio, warn, (worker,))
+        shared, more = _folders(spec, cleanup)
+        virtio: list[VirtioDevice] = [ports.device, root, VirtioRng(), *_disks(spec, worker, warn, cleanup), *shared]
+        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, ports.chatter.take, virtio, warn, (worker, *more))
         vm = cleanup.enter_context(VirtualMachine(parts))
         cleanup.callback(worker.close)
         del kernel, initrd, stored, parts  # the guest has its copy
@@ -195,6 +199,22 @@ def boot_guest(spec: VmSpec, files: BootFiles, disk: Block, settings: GuestSetti
     if vm.power is not None and control.code is None and not control.error and not (speaks and vm.power.action is PowerAction.OFF):
         raise MachineDiedError(f"image {spec.image}", f"its machine ended too early{ports.chatter.panic()}", DIED_HINT)
     return _power_code(vm.power)
+
+
+def _folders(spec: VmSpec, cleanup: ExitStack) -> tuple[list[VirtioFs], list[Worker]]:
+    if not spec.folders:
+        return [], []
+    from gasang.kinds.vm.folders import attach
+
+    return attach(spec.folders, cleanup)
+
+
+def _mounts(spec: VmSpec) -> tuple[str, ...]:
+    if not spec.folders:
+        return ()
+    from gasang.kinds.vm.folders import mounts
+
+    return mounts(spec.folders)
 
 
 def _environment(spec: VmSpec) -> tuple[str, ...]:
