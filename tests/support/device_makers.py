@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from gasang.core.protocols import MmioDevice, State
@@ -23,6 +23,7 @@ from gasang.devices.virtio.block import VirtioBlock
 from gasang.devices.virtio.console import Port, VirtioConsole
 from gasang.devices.virtio.device import VirtioDevice
 from gasang.devices.virtio.fs import VirtioFs
+from gasang.devices.virtio.net import VirtioNet
 from gasang.devices.virtio.pci import WINDOW, VirtioPci
 from gasang.devices.virtio.rng import VirtioRng
 from gasang.devices.virtio.vsock import VirtioVsock
@@ -115,6 +116,24 @@ class EchoServer:
         self.asked = state["asked"]
 
 
+class FakeWire:
+    """A wire that keeps what was sent."""
+
+    joins = True
+
+    def __init__(self, sent: list[object] | None = None) -> None:
+        self.sent: list[object] = [] if sent is None else sent
+        self.agreed: list[int] = []
+
+    def send(self, frame: Sequence[memoryview]) -> None:
+        """Its bytes."""
+        self.sent.append(b"".join(frame))
+
+    def agree(self, joins: int) -> None:
+        """What was agreed."""
+        self.agreed.append(joins)
+
+
 PCI_BASE = 0xC100_0000
 
 
@@ -137,6 +156,7 @@ VIRTIO_MAKERS: dict[str, Callable[[Surroundings], VirtioDevice]] = {
     "block": lambda around: VirtioBlock(MemoryBlock(), around.jobs.append, serial="disk"),
     "console": _console,
     "fs": lambda around: VirtioFs("tag", EchoServer(), around.jobs.append),
+    "net": lambda around: VirtioNet(b"\x02\0\0\0\0\1", FakeWire(around.events)),
     "rng": lambda around: VirtioRng(bytes),
     "vsock": lambda around: VirtioVsock(3, lambda stream: Echo(stream)),
 }

@@ -19,6 +19,7 @@ from gasang.devices.virtio.console import VirtioConsole
 from gasang.devices.virtio.device import VirtioDevice
 from gasang.devices.virtio.fs import VirtioFs
 from gasang.devices.virtio.mmio import VirtioMmio
+from gasang.devices.virtio.net import VirtioNet
 from gasang.devices.virtio.rng import VirtioRng
 from gasang.devices.virtio.vsock import VirtioVsock
 
@@ -45,6 +46,7 @@ VIRTIO_DEVICES: dict[str, type[VirtioDevice]] = {
     "block": VirtioBlock,
     "console": VirtioConsole,
     "fs": VirtioFs,
+    "net": VirtioNet,
     "rng": VirtioRng,
     "vsock": VirtioVsock,
 }

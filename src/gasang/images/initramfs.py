@@ -19,8 +19,10 @@ from gasang.images.kernel import Kernel
 from gasang.storage.tree import Entry, Kind
 
 WANTED_MODULES = ("virtio_mmio", "virtio_blk", "virtio_console", "virtio_rng", "ext4")
-OPTIONAL_MODULES = ("crc32c_generic", "virtiofs")
-"""ext4 asks the crypto layer for crc32c by that name; kernels from 6.14 on have it built in. Folders of the host need virtiofs."""
+OPTIONAL_MODULES = ("crc32c_generic", "virtio_balloon", "virtio_net", "virtiofs")
+"""ext4 asks the crypto layer for crc32c by that name; kernels from 6.14 on have it built in. The others are loaded where a machine has such
+a device: a start need not pay for them.
+"""
 
 DEFAULT_ENVIRONMENT = ("HOME=/root", "LANG=C.UTF-8", "TERM=linux", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 LOGIN_SHELL = ("/bin/bash", "-l")
