@@ -85,7 +85,7 @@ def run(parsed: Parsed, context: Context) -> int:
     _check(parsed)
     on_terminal = not parsed.command and os.isatty(0) and os.isatty(1)
     tty = parsed.get(TTY) or on_terminal
-    from gasang.kinds.vm import launch
+    from gasang.kinds.vm import extras, launch
 
     spec = launch.VmSpec(
         cpus=_own(parsed, CPUS, parse_cpus) or context.config.value("cpus"),
@@ -99,7 +99,7 @@ def run(parsed: Parsed, context: Context) -> int:
         tty=tty,
         disks=parsed.get(DISK),
         origin=context.origin(),
-        folders=_folders(parsed),
+        extras=extras.Extras(_folders(parsed), balloon=True),
     )
     reads_input = parsed.get(INTERACTIVE) or tty or not parsed.command
     with open_progress(context) as progress, StreamConsole(raw=tty, reads_input=reads_input) as console:

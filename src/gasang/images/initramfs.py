@@ -70,7 +70,7 @@ class GuestSettings:
     `command` is an argument vector, searched for in the guest's PATH; without it, a login shell. `environment` holds "NAME=VALUE" words.
     `tty`: the command has the terminal instead of the ports; `device` names the terminal under /dev ("hvc0"), empty for the kernel's
     console. `ports`: the host offers PORTS and has them open; without them the guest speaks through its console. `mounts`: tag, options and
-    target of each folder of the host.
+    target of each folder of the host. `address`, with its prefix, is the network card's, `unwanted` are modules that need not be loaded.
     """
 
     mode: Mode = "shell"
@@ -82,6 +82,10 @@ class GuestSettings:
     device: str = ""
     root: str = "/dev/vda"
     mounts: tuple[str, ...] = ()
+    address: str = ""
+    gateway: str = ""
+    nameservers: tuple[str, ...] = ()
+    unwanted: tuple[str, ...] = ()
 
 
 def initramfs(kernel: Kernel, busybox: bytes) -> bytes:
@@ -130,6 +134,10 @@ def _assignments(settings: GuestSettings) -> list[str]:
         f"terminal={'1' if settings.tty else ''}",
         f"root={settings.root}",
         f"mounts={_quoted(chr(10).join(settings.mounts))}",
+        f"address={_quoted(settings.address)}",
+        f"gateway={_quoted(settings.gateway)}",
+        f"nameservers={_quoted(' '.join(settings.nameservers))}",
+        f"unwanted={_quoted(' '.join(settings.unwanted))}",
         "set -- " + " ".join(_quoted(word) for word in _words(settings)),
     ]
 

@@ -34,7 +34,7 @@ class VmSpec:
     tty: bool
     disks: tuple[Path, ...]
     origin: object = None
-    folders: tuple[object, ...] = ()
+    extras: object = None
 
 def run_vm(spec, console, progress):
     over = threading.Event()

@@ -36,7 +36,7 @@ STATISTICS: Mapping[int, str] = {
 
 
 class VirtioBalloon:
-    """The device. Its host side is called with the bus lock held."""
+    """The device. Its host side may be called from any thread."""
 
     device_id: int = 5
     features: int = STATISTICS_QUEUE | DEFLATE_ON_OOM | PAGE_POISON | REPORTING
@@ -77,20 +77,22 @@ class VirtioBalloon:
         pages = max(0, min(size // PAGE, 0xFFFF_FFFF))
         if pages != self._target:
             self._target = pages
-            if self._link is not None:
-                self._link.config_changed()
+            link = self._link
+            if link is not None:
+                link.serve(link.config_changed)
 
     def ask(self) -> None:
         """Have the guest tell its statistics anew, if it tells any; they come some time later."""
-        link, chain = self._link, self._waiting
-        if link is not None and chain is not None:
-            self._waiting = None
-            link.serve(lambda: self._give_back(link, chain))
+        link = self._link
+        if link is not None:
+            link.serve(lambda: self._give_back(link))
 
-    def _give_back(self, link: Link, chain: Chain) -> None:
-        queue = link.queues[self._roles.index(VirtioBalloon._told)]
-        queue.push(chain, 0)
-        link.used(queue)
+    def _give_back(self, link: Link) -> None:
+        chain, self._waiting = self._waiting, None
+        if chain is not None:
+            queue = link.queues[self._roles.index(VirtioBalloon._told)]
+            queue.push(chain, 0)
+            link.used(queue)
 
     # The guest's side.
 

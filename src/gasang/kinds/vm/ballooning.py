@@ -1,7 +1,7 @@
 """How large a guest's balloon is to be: what the person asked for, and more while the host is short of memory.
 
-There is no thread here: who has one calls `Ballooning.tick` every second or so. It asks the guest for its statistics and decides by those
-it has; they are a tick old.
+Whoever has a thread calls `Ballooning.tick` every second or so (`Keeper` is one). It asks the guest for its statistics and decides by
+those it has; they are a tick old.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ EASY_STALLS: Final = 1.0
 STEP: Final = 8
 """An eighth of the guest's memory at a time comes back to it."""
 RESERVE: Final = 64 << 20
+PERIOD: Final = 1.0
 
 
 class GuestMemoryUse(NamedTuple):
@@ -47,13 +48,10 @@ def wanted(host: HostMemory, guest: GuestMemoryUse, asked: int) -> int:
 
 
 class Ballooning:
-    """The balloon of one machine of `size` bytes; `lock` is its bus lock."""
+    """The balloon of one machine of `size` bytes."""
 
-    def __init__(
-        self, balloon: VirtioBalloon, lock: threading.RLock, size: int, read: Callable[[], HostMemory | None] = host_memory
-    ) -> None:
+    def __init__(self, balloon: VirtioBalloon, size: int, read: Callable[[], HostMemory | None] = host_memory) -> None:
         self._balloon = balloon
-        self._lock = lock
         self._size = size
         self._read = read
         self._asked = 0
@@ -62,15 +60,69 @@ class Ballooning:
 
     def leave(self, memory: int) -> None:
         """The guest is to make do with `memory` bytes of what it was started with; all of it and more is all of it."""
-        with self._lock:
-            self._asked = max(0, self._size - memory)
-            self._balloon.set_target(self._asked)
+        self._asked = max(0, self._size - memory)
+        self._balloon.set_target(self._asked)
 
     def tick(self) -> None:
         """Adapt to the host and the guest as they are."""
         host = self._read() if self.follows_host else None
-        with self._lock:
-            if host is not None and self._balloon.is_running:
-                use = GuestMemoryUse(self._size, self._balloon.actual, self._balloon.statistics.get("available"))
-                self._balloon.set_target(wanted(host, use, self._asked))
-            self._balloon.ask()
+        if host is not None and self._balloon.is_running:
+            use = GuestMemoryUse(self._size, self._balloon.actual, self._balloon.statistics.get("available"))
+            self._balloon.set_target(wanted(host, use, self._asked))
+        self._balloon.ask()
+
+
+class Keeper:
+    """A thread that ticks every `period` seconds, among a machine's workers: it stands still while the machine does."""
+
+    def __init__(self, ballooning: Ballooning, period: float = PERIOD) -> None:
+        self._ballooning = ballooning
+        self._period = period
+        self._held = self._busy = self._closing = False
+        self._begin()
+
+    def _begin(self) -> None:
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="balloon", daemon=True)
+        self._thread.start()
+
+    def hold(self) -> None:
+        """Return once no tick is under way; none is until `release`. Never with the bus lock held."""
+        with self._changed:
+            self._held = True
+            self._changed.wait_for(lambda: not self._busy)
+
+    def release(self) -> None:
+        """Go on."""
+        with self._changed:
+            self._held = False
+
+    def renew(self) -> None:
+        """In a process forked while this was held: go on here too."""
+        self._held = False
+        self._begin()
+
+    def close(self) -> None:
+        """End the thread."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while self._waits():
+            try:
+                self._ballooning.tick()
+            finally:
+                with self._changed:
+                    self._busy = False
+                    self._changed.notify_all()
+
+    def _waits(self) -> bool:
+        """Whether there is a tick to do; it is waited for."""
+        with self._changed:
+            while not self._changed.wait_for(lambda: self._closing, self._period):
+                if not self._held:
+                    self._busy = True
+                    return True
+            return False

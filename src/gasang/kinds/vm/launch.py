@@ -23,6 +23,8 @@ from gasang.devices.virtio.rng import VirtioRng
 from gasang.devices.worker import Worker
 from gasang.host.memory import drop_code_pages
 from gasang.kinds.vm.board import RAM_BASE
+from gasang.kinds.vm.extras import NOTHING, Extras
+from gasang.kinds.vm.extras import attach as attach_extras
 from gasang.kinds.vm.loader import load_kernel
 from gasang.kinds.vm.machine import Parts, VirtualMachine
 from gasang.kinds.vm.room import DEBIAN, check_room
@@ -30,13 +32,11 @@ from gasang.kinds.vm.warnings import Warnings
 
 if TYPE_CHECKING:  # a kernel of the user's needs nothing of this, and a start has no time for it
     from gasang.devices.virtio.block import VirtioBlock
-    from gasang.devices.virtio.fs import VirtioFs
     from gasang.images.control import ControlPort
     from gasang.images.initramfs import GuestSettings
     from gasang.images.origin import Origin
     from gasang.images.ready import BootFiles
     from gasang.kinds.vm.disks import Disk
-    from gasang.kinds.vm.folders import SharedFolder
 
 DIED = 125
 """The machine ended without saying how the command did (as Docker's own failures)."""
@@ -65,7 +65,7 @@ class VmSpec:
     disks: tuple[Disk, ...]
     origin: Origin | None = None
     watch: Callable[[VirtualMachine], None] = lambda vm: None
-    folders: tuple[SharedFolder, ...] = ()
+    extras: Extras = NOTHING
 
 
 def run_vm(spec: VmSpec, console: Console, progress: Progress) -> int:
@@ -153,7 +153,9 @@ def _run_image(spec: VmSpec, files: BootFiles, console: Console) -> int:
     from gasang.images.initramfs import GuestSettings
     from gasang.kinds.vm.disks import throw_away
 
-    settings = GuestSettings("command" if spec.command else "shell", spec.command, _environment(spec), tty=spec.tty, mounts=_mounts(spec))
+    settings = GuestSettings(
+        "command" if spec.command else "shell", spec.command, _environment(spec), tty=spec.tty, **spec.extras.settings()
+    )
     control = ControlPort(lambda stage: None)
     with closing(throw_away(files.disk)) as disk:
         code = boot_guest(spec, files, disk, settings, console, control)
@@ -184,8 +186,8 @@ def boot_guest(spec: VmSpec, files: BootFiles, disk: Block, settings: GuestSetti
     warn, worker = _warnings(spec, console), Worker("disk")
     with ExitStack() as cleanup:
         root = VirtioBlock(disk, worker, on_error=about(f"disk of image {spec.image}", warn))
-        shared, more = _folders(spec, cleanup)
-        virtio: list[VirtioDevice] = [ports.device, root, VirtioRng(), *_disks(spec, worker, warn, cleanup), *shared]
+        extras, more = attach_extras(spec.extras, spec.memory, cleanup)
+        virtio: list[VirtioDevice] = [ports.device, root, VirtioRng(), *_disks(spec, worker, warn, cleanup), *extras]
         parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, ports.chatter.take, virtio, warn, (worker, *more))
         vm = cleanup.enter_context(VirtualMachine(parts))
         cleanup.callback(worker.close)
@@ -199,22 +201,6 @@ def boot_guest(spec: VmSpec, files: BootFiles, disk: Block, settings: GuestSetti
     if vm.power is not None and control.code is None and not control.error and not (speaks and vm.power.action is PowerAction.OFF):
         raise MachineDiedError(f"image {spec.image}", f"its machine ended too early{ports.chatter.panic()}", DIED_HINT)
     return _power_code(vm.power)
-
-
-def _folders(spec: VmSpec, cleanup: ExitStack) -> tuple[list[VirtioFs], list[Worker]]:
-    if not spec.folders:
-        return [], []
-    from gasang.kinds.vm.folders import attach
-
-    return attach(spec.folders, cleanup)
-
-
-def _mounts(spec: VmSpec) -> tuple[str, ...]:
-    if not spec.folders:
-        return ()
-    from gasang.kinds.vm.folders import mounts
-
-    return mounts(spec.folders)
 
 
 def _environment(spec: VmSpec) -> tuple[str, ...]:
