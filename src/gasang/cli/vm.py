@@ -19,6 +19,7 @@ from gasang.core.errors import UsageError
 
 if TYPE_CHECKING:  # a start without disks has no time for it
     from gasang.kinds.vm.disks import Disk
+    from gasang.kinds.vm.folders import SharedFolder
 
 READ_ONLY = ",readonly"
 
@@ -52,6 +53,20 @@ def check(parsed: Parsed) -> None:
         raise UsageError("command", "only an IMAGE can run one", 'tell a kernel what to run with --append "init=…"')
 
 
+def _folders(parsed: Parsed) -> tuple[SharedFolder, ...]:
+    """Folders of the host to mount. Raises UsageError."""
+    from gasang.cli.containers.places import MOUNTS, VOLUMES
+
+    given = bool(parsed.get(VOLUMES)) or bool(parsed.get(MOUNTS))
+    if given and parsed.get(KERNEL) is not None:
+        raise UsageError("options --volume and --mount", "only an IMAGE mounts folders", "leave them out, or --kernel")
+    if not given:
+        return ()
+    from gasang.cli.folders import folders_of
+
+    return folders_of(parsed)
+
+
 def own(parsed: Parsed, option: Option[str | None], convert: Callable[[str, str], int]) -> int | None:
     """The value of an option that containers read otherwise. Raises UsageError."""
     text = parsed.get(option)
@@ -65,7 +80,7 @@ def run(parsed: Parsed, context: Context) -> int:
     check(parsed)
     on_terminal = not parsed.command and os.isatty(0) and os.isatty(1)
     tty = parsed.get(TTY) or on_terminal
-    from gasang.kinds.vm import launch
+    from gasang.kinds.vm import extras, launch
 
     spec = launch.VmSpec(
         cpus=own(parsed, CPUS, parse_cpus) or context.config.value("cpus"),
@@ -81,6 +96,7 @@ def run(parsed: Parsed, context: Context) -> int:
         origin=context.origin(),
         architecture=parsed.get(ARCH),
         accelerator=parsed.get(ACCEL),
+        extras=extras.Extras(_folders(parsed), balloon=True),
     )
     reads_input = parsed.get(INTERACTIVE) or tty or not parsed.command
     with open_progress(context) as progress, StreamConsole(raw=tty, reads_input=reads_input) as console:

@@ -36,6 +36,7 @@ class VmSpec:
     origin: object = None
     architecture: str | None = None
     accelerator: str | None = None
+    extras: object = None
 
 def run_vm(spec, console, progress):
     over = threading.Event()
@@ -84,6 +85,16 @@ def test_everything_arrives_at_the_machine(tmp_path: Path) -> None:
         assert part in shown
     assert answer.stderr == b"on the error stream\n"
     assert answer.returncode == 0
+
+
+def test_folders_of_the_host_arrive_at_the_machine(tmp_path: Path) -> None:
+    words = ["-v", f"{tmp_path}:/data:ro", "--mount", f"type=bind,source={tmp_path},target=/more"]
+    shown = run("run", "--vm", *words, "debian:trixie", "true").stdout.decode()
+    folders = [
+        f"SharedFolder(source={tmp_path!r}, target={target!r}, read_only={read_only})"
+        for target, read_only in (("/data", True), ("/more", False))
+    ]
+    assert f"folders=({', '.join(folders)})" in shown
 
 
 def test_a_kernel_of_ones_own(tmp_path: Path) -> None:
@@ -150,6 +161,13 @@ def test_a_command_on_a_terminal_is_not_given_the_keys(in_terminal: Callable[...
         (["--vm", "--rm", "img"], 2, "option --rm: it is for machines in the background; add -d"),
         (["--vm", "--privileged", "img"], 2, "option --privileged: it is for containers"),
         (["--append", "quiet", "img"], 2, "option --append: it is for virtual machines"),
+        (["--vm", "-v", "data:/data", "img"], 2, "--volume data:/data: a virtual machine has no volumes"),
+        (["--vm", "-v", "/data", "img"], 2, "--volume /data: a virtual machine has no volumes"),
+        (["--vm", "-v", "/etc:/data:Z", "img"], 2, "a virtual machine's folder has no mode 'Z'"),
+        (["--vm", "-v", "/etc:data", "img"], 2, "mount target 'data': it is no absolute path"),
+        (["--vm", "--mount", "type=tmpfs,target=/t", "img"], 2, "--mount of /t: a virtual machine mounts folders alone"),
+        (["--vm", "--mount", "type=bind,source=/,target=/t,bind-propagation=shared", "img"], 2, "BindOptions is for containers"),
+        (["--kernel", "/etc/passwd", "-v", "/etc:/data"], 2, "only an IMAGE mounts folders"),
         (["--vm", "--disk", "/nope", "img"], 3, "--disk /nope: there is no such file"),
     ],
 )

@@ -69,6 +69,10 @@ class GuestRam:
         offset = self._offset(address, length)
         return self.memory.view[offset : offset + length].toreadonly()
 
+    def discard(self, address: int, length: int) -> None:
+        """Give the whole pages of a range back to the host; raise GuestMemoryFault unless all of it is RAM of one range."""
+        self.memory.discard(self._offset(address, length), length)
+
     def close(self) -> None:
         """Give the memory back."""
         self.memory.close()

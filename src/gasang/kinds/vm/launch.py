@@ -21,6 +21,8 @@ from gasang.devices.virtio.device import VirtioDevice
 from gasang.devices.virtio.rng import VirtioRng
 from gasang.devices.worker import Worker
 from gasang.kinds.vm.base import AnyMachine
+from gasang.kinds.vm.extras import NOTHING, Extras
+from gasang.kinds.vm.extras import attach as attach_extras
 from gasang.kinds.vm.loader import kernel_architecture
 from gasang.kinds.vm.parts import Parts
 from gasang.kinds.vm.platforms import Platform, choose
@@ -67,6 +69,7 @@ class VmSpec:
     architecture: str | None = None
     accelerator: str | None = None
     sockets: Path | None = None
+    extras: Extras = NOTHING
 
 
 def run_vm(spec: VmSpec, console: Console, progress: Progress) -> int:
@@ -150,7 +153,9 @@ def _run_image(spec: VmSpec, files: BootFiles, console: Console, platform: Platf
     from gasang.images.initramfs import GuestSettings
     from gasang.kinds.vm.disks import throw_away
 
-    settings = GuestSettings("command" if spec.command else "shell", spec.command, _environment(spec), tty=spec.tty)
+    settings = GuestSettings(
+        "command" if spec.command else "shell", spec.command, _environment(spec), tty=spec.tty, **spec.extras.settings()
+    )
     control = ControlPort(lambda stage: None)
     with closing(throw_away(files.disk)) as disk:
         code = boot_guest(spec, files, disk, settings, console, control, platform)
@@ -194,10 +199,11 @@ def boot_guest(
     worker = Worker("disk")
     with ExitStack() as cleanup:
         root = VirtioBlock(disk, worker, on_error=about(f"disk of image {spec.image}", warn))
-        virtio: list[VirtioDevice] = [ports.device, root, VirtioRng(), *_disks(spec, worker, warn, cleanup)]
+        extras, more = attach_extras(spec.extras, spec.memory, cleanup)
+        virtio: list[VirtioDevice] = [ports.device, root, VirtioRng(), *_disks(spec, worker, warn, cleanup), *extras]
         virtio += offered(spec.sockets, f"image {spec.image}", cleanup)
         control.on_no_agent = partial(warn, NO_AGENT)
-        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, ports.chatter.take, virtio, warn, (worker,))
+        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, ports.chatter.take, virtio, warn, (worker, *more))
         vm = cleanup.enter_context(platform.make(parts))
         cleanup.callback(worker.close)
         del kernel, initrd, stored, parts  # the guest has its copy
