@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any, Final
 
 from gasang.api.client import path_of
 from gasang.cli import vm
 from gasang.cli.containers import places as of
 from gasang.cli.containers.document import fill
+from gasang.cli.containers.kinds import ARCH
 from gasang.cli.containers.options import CPUS, DETACH, INTERACTIVE, MEMORY, TTY, environment_of
 from gasang.cli.options import Option, Parsed
 from gasang.cli.progress import open_progress
@@ -31,10 +33,12 @@ def run(parsed: Parsed, context: Context) -> int:
 
     vm.check(parsed)
     if parsed.arguments:
+        from gasang.kinds.vm.platforms import choose
         from gasang.kinds.vm.pull import boot_files
 
+        platform = choose(parsed.get(ARCH), parsed.get(vm.ACCEL), lambda sentence: print(f"gasang: {sentence}", file=sys.stderr))
         with open_progress(context) as progress:
-            boot_files(parsed.arguments[0], progress, context.origin())
+            boot_files(parsed.arguments[0], progress, context.origin(), platform.architecture)
     client = connect(context)
     made = client.call("POST", "/gasang/vms/create", {"name": parsed.get(of.NAME)}, document(parsed, context))
     client.call("POST", path_of("containers", made["Id"], "start"))
@@ -60,6 +64,8 @@ def document(parsed: Parsed, context: Context) -> dict[str, Any]:
         "hostname": made.pop("Hostname", ""),
         "tty": parsed.get(TTY) or sits,
         "stdin": parsed.get(INTERACTIVE) or sits,
+        "architecture": parsed.get(ARCH) or "",
+        "accelerator": parsed.get(vm.ACCEL) or "",
         "disks": [[os.path.abspath(disk.path), disk.read_only] for disk in parsed.get(vm.DISK)],
     }
     made["Labels"] = dict([*(pair for pairs in parsed.get(of.LABEL_FILE) for pair in pairs), *parsed.get(of.LABELS)])

@@ -25,6 +25,7 @@ _SET_STRING: Final = 1
 _CREATE: Final = 6
 _RESOLVE_IN_ROOT: Final = 0x10
 _RESOLVE_NO_MAGICLINKS: Final = 0x02
+_RESOLVE_NO_SYMLINKS: Final = 0x04
 _RESOLVE_BENEATH: Final = 0x08
 _LONGEST: Final = 255
 
@@ -94,6 +95,27 @@ def open_within(root: int, path: str, flags: int, mode: int = 0) -> int:
 def open_beneath(folder: int, path: str, flags: int) -> int:
     """Open `path` below a directory. Raises OSError, with EXDEV where a symbolic link or a dot-dot leads out of it."""
     return _open(folder, path, flags, 0, _RESOLVE_BENEATH)
+
+
+def open_plain(folder: int, path: str, flags: int, mode: int = 0) -> int:
+    """Open `path` below a directory, through directories alone: a symbolic link on the way, or at its end, is ELOOP. Raises OSError.
+
+    At its end there may be one for O_PATH with O_NOFOLLOW, which then is what is opened.
+    """
+    return _open(folder, path, flags, mode, _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS)
+
+
+def rename_within(source: int, old: str, target: int, new: str, flags: int) -> None:
+    """Rename an entry of the directory `source`, with the flags of renameat2(2). Raises OSError."""
+    names = [name.encode("utf-8", "surrogateescape") for name in (old, new)]
+    call("renameat2", source, names[0], target, names[1], flags)
+
+
+def directory_records(directory: int, size: int) -> bytes:
+    """The next records of a directory, as getdents64(2) gives them, `size` bytes at most; none at its end. Raises OSError."""
+    buffer = ctypes.create_string_buffer(size)
+    length = call("getdents64", directory, ctypes.addressof(buffer), size)
+    return buffer.raw[:length]
 
 
 def _open(root: int, path: str, flags: int, mode: int, resolve: int) -> int:

@@ -18,6 +18,7 @@ from gasang.daemon.services import Services
 from gasang.daemon.vms.files import GuestFiles
 from gasang.daemon.vms.ways import Forked, Restored, VmWays
 from gasang.images.reference import parse_reference
+from gasang.kinds.vm.platforms import default_architecture
 from gasang.kinds.vm.process.births import FILES
 from gasang.kinds.vm.process.machine import SNAPSHOTS
 from gasang.kinds.vm.process.settings import MachineSettings
@@ -55,7 +56,7 @@ class Machines:
         if made.snapshot:
             raise UsageError("machine setting snapshot", "a machine is restored by its own verb", "leave it out")
         host = _host(wish["HostConfig"])
-        digest = await asyncio.to_thread(_digest, made.image) if made.image else ""
+        digest = await asyncio.to_thread(_digest, made) if made.image else ""
         with self._lives.naming(name) as chosen:
             machine = {**wish["Machine"], "hostname": made.hostname or _hostname(chosen)}
             container = Container(
@@ -173,10 +174,10 @@ def _config(made: MachineSettings, wish: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def _digest(image: str) -> str:
+def _digest(made: MachineSettings) -> str:
     from gasang.kinds.vm.pull import open_store
 
-    return open_store().resolve(str(parse_reference(image))).digest
+    return open_store(made.architecture or default_architecture()).resolve(str(parse_reference(made.image))).digest
 
 
 def _check(place: Path) -> None:

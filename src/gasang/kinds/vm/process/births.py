@@ -20,9 +20,11 @@ from gasang.devices.virtio.vsock import VirtioVsock
 from gasang.images.control import ControlPort
 from gasang.images.initramfs import GuestSettings
 from gasang.images.ready import BootFiles
+from gasang.kinds.vm.base import AnyMachine
 from gasang.kinds.vm.disks import Disk
-from gasang.kinds.vm.launch import VmSpec, boot_guest, power_code, prepare, run_vm
-from gasang.kinds.vm.machine import VirtualMachine
+from gasang.kinds.vm.extras import NOTHING
+from gasang.kinds.vm.launch import VmSpec, boot_guest, power_code, run_vm
+from gasang.kinds.vm.platforms import Platform, choose, platform_of
 from gasang.kinds.vm.process.console import SupervisedConsole
 from gasang.kinds.vm.process.settings import MachineSettings
 from gasang.kinds.vm.snapshot.disks import IDENTITY
@@ -47,7 +49,11 @@ class Birth:
     settings: MachineSettings
     console: SupervisedConsole
     control: ControlPort
-    meet: Callable[[VirtualMachine], None]
+    meet: Callable[[AnyMachine], None]
+
+    def warn(self, sentence: str) -> None:
+        """Tell of what goes wrong in the machine without ending it."""
+        self.console.write_error(f"gasang: {sentence}\n".encode("utf-8", "backslashreplace"))
 
 
 def live(birth: Birth) -> int:
@@ -72,13 +78,16 @@ def _spec(birth: Birth) -> VmSpec:
         disks=tuple(Disk(Path(path), read_only=read_only) for path, read_only in settings.disks),
         watch=birth.meet,
         sockets=birth.folder if settings.image else None,
+        architecture=settings.architecture or None,
+        accelerator=settings.accelerator or None,
     )
 
 
 def _image(birth: Birth) -> int:
     settings = birth.settings
-    files = _boot_files(birth)
-    prepare(Silent())
+    platform = choose(settings.architecture or None, settings.accelerator or None, birth.warn)
+    files = _boot_files(birth, platform)
+    platform.prepare(Silent())
     terminal = ("TERM=xterm",) if settings.tty else ()
     guest = GuestSettings(
         "command" if settings.command else "shell",
@@ -86,15 +95,16 @@ def _image(birth: Birth) -> int:
         (*terminal, *settings.environment),
         hostname=settings.hostname or DEFAULT_HOSTNAME,
         tty=settings.tty,
+        **NOTHING.settings(),
     )
     with closing(_disk(files.disk, birth.folder)) as disk:
-        code = boot_guest(_spec(birth), files, disk, guest, birth.console, birth.control)
+        code = boot_guest(_spec(birth), files, disk, guest, birth.console, birth.control, platform)
     if birth.control.error:
         raise BadInputError(f"image {settings.image}", birth.control.error, "pull it again")
     return code if birth.control.code is None else birth.control.code
 
 
-def _boot_files(birth: Birth) -> BootFiles:
+def _boot_files(birth: Birth, platform: Platform) -> BootFiles:
     """Those that the machine has booted from before, or those of its image. Raises what `boot_files` raises."""
     note = birth.folder / FILES
     if note.exists():
@@ -105,7 +115,7 @@ def _boot_files(birth: Birth) -> BootFiles:
         raise NotFoundError(f"image {birth.settings.image}", cause, "restore a snapshot, or make the machine anew")
     from gasang.kinds.vm.pull import boot_files
 
-    files = boot_files(birth.settings.image, Silent())
+    files = boot_files(birth.settings.image, Silent(), architecture=platform.architecture)
     note.write_text(json.dumps([str(files.kernel), str(files.initrd), str(files.disk), files.append]))
     return files
 
@@ -131,7 +141,7 @@ def _restored(birth: Birth) -> int:
     settings = birth.settings
     snapshot = Snapshot.open(Path(settings.snapshot))
     snapshot.check()
-    prepare(Silent())
+    platform_of(snapshot.document.architecture).prepare(Silent())
     with ExitStack() as cleanup:
         if settings.image:
             vm, ports = cleanup.enter_context(
@@ -165,7 +175,7 @@ def _restored_disks(birth: Birth, snapshot: Snapshot) -> list[Block]:
     return blocks
 
 
-def run(vm: VirtualMachine, console: SupervisedConsole, typed: Callable[[bytes], None] | None = None) -> None:
+def run(vm: AnyMachine, console: SupervisedConsole, typed: Callable[[bytes], None] | None = None) -> None:
     """From start to end. Raises what ended it by accident."""
     try:
         console.on_quit(vm.stop)
@@ -178,6 +188,6 @@ def run(vm: VirtualMachine, console: SupervisedConsole, typed: Callable[[bytes],
         vm.wait_for_harts()
 
 
-def code_of(vm: VirtualMachine, control: ControlPort) -> int:
+def code_of(vm: AnyMachine, control: ControlPort) -> int:
     """The exit code of a machine that has ended: its command's, or how it was switched off."""
     return power_code(vm.power) if control.code is None else control.code

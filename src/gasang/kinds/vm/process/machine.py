@@ -17,7 +17,7 @@ from gasang.core.errors import GasangError, StateError, UsageError
 from gasang.images.control import ControlPort
 from gasang.kinds.vm.agent.client import Agent
 from gasang.kinds.vm.agent.dialing import dial
-from gasang.kinds.vm.machine import VirtualMachine
+from gasang.kinds.vm.base import AnyMachine
 from gasang.kinds.vm.process.births import LAYERS, Birth, code_of, live, run
 from gasang.kinds.vm.process.console import SupervisedConsole
 from gasang.kinds.vm.process.control import ControlServer, Handler
@@ -58,7 +58,7 @@ class MachineProcess:
         self.console.ask_to_end = self._shut_down
         self.control = ControlPort(self._reached)
         self._told = told
-        self._vm: VirtualMachine | None = None
+        self._vm: AnyMachine | None = None
         self._server: ControlServer | None = None
         self._stage = ""
         self._forking = threading.Lock()
@@ -77,7 +77,7 @@ class MachineProcess:
                 self._server.close()
         return code if self.console.left is None else SIGNALLED + self.console.left
 
-    def _meet(self, vm: VirtualMachine) -> None:
+    def _meet(self, vm: AnyMachine) -> None:
         self._vm = vm
         self._server = ControlServer(self.folder, self._verbs())
         self._tell(READY)
@@ -92,7 +92,7 @@ class MachineProcess:
             return None
         return Agent(partial(dial, self.folder / GUEST_SOCKET, "guest"), "guest")
 
-    def _sockets(self, vm: VirtualMachine) -> GuestSockets | None:
+    def _sockets(self, vm: AnyMachine) -> GuestSockets | None:
         return sockets_of(transport.device for transport in vm.board.virtio)
 
     def _shut_down(self) -> bool:
@@ -128,7 +128,7 @@ class MachineProcess:
         self._stage = stage
 
     @property
-    def vm(self) -> VirtualMachine:
+    def vm(self) -> AnyMachine:
         """The machine. Raises StateError for one that has ended."""
         if self._vm is None or self._vm.ended.is_set():
             raise StateError("machine", "it has ended", "start it again")
@@ -149,10 +149,10 @@ class MachineProcess:
 
     def _status(self, words: dict[str, Any], sockets: list[socket.socket]) -> dict[str, Any]:
         vm = self.vm
-        return {"pid": os.getpid(), "paused": vm.paused, "stage": self._stage, "memory": vm.machine.ram.size, "cpus": len(vm.machine.harts)}
+        return {"pid": os.getpid(), "paused": vm.paused, "stage": self._stage, "memory": vm.machine.ram.size, "cpus": vm.cpus}
 
     def _stats(self, words: dict[str, Any], sockets: list[socket.socket]) -> dict[str, int]:
-        return {"guest": self.vm.machine.ram.size, "cpus": len(self.vm.machine.harts), **figures()}
+        return {"guest": self.vm.machine.ram.size, "cpus": self.vm.cpus, **figures()}
 
     def _pause(self, words: dict[str, Any], sockets: list[socket.socket]) -> None:
         self.vm.pause()
@@ -204,7 +204,7 @@ class MachineProcess:
         identity = twin.identity
         return {"pid": twin.pid, "name": identity.name, "mac": identity.mac.hex(":"), **facts}
 
-    def _be_twin(self, vm: VirtualMachine, life: _Twin, telling: socket.socket, other: socket.socket) -> int:
+    def _be_twin(self, vm: AnyMachine, life: _Twin, telling: socket.socket, other: socket.socket) -> int:
         """The twin's life, in its process and on its only thread."""
         other.close()
         if self._server is not None:
@@ -236,7 +236,7 @@ class MachineProcess:
         return code
 
 
-def _put_down(vm: VirtualMachine, sockets: GuestSockets | None) -> None:
+def _put_down(vm: AnyMachine, sockets: GuestSockets | None) -> None:
     """Have on the disks what the guest of a machine that has ended wrote there, and its sockets gone."""
     if sockets is not None:
         sockets.close()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
 from gasang.core.errors import BadInputError, UsageError
 from gasang.kinds.vm.launch import MINIMUM_MEMORY
+from gasang.kinds.vm.platforms import ACCELERATORS, ARCHITECTURES
 
 NAME: Final = "machine.json"
 MOST_CPUS: Final = 256
@@ -22,6 +23,7 @@ class MachineSettings:
     """A machine. `memory` in bytes; either `image` or `kernel` is given; paths are absolute.
 
     `disks` are the user's own, as (path, read-only). `snapshot` is the folder of the snapshot that it goes on from, "" to boot it.
+    Without `architecture` and `accelerator` kernel and host decide (platforms.choose).
     """
 
     cpus: int = 1
@@ -37,6 +39,8 @@ class MachineSettings:
     stdin: bool = False
     disks: tuple[tuple[str, bool], ...] = ()
     snapshot: str = ""
+    architecture: str = ""
+    accelerator: str = ""
 
     @classmethod
     def of_document(cls, document: Mapping[str, Any]) -> MachineSettings:
@@ -96,7 +100,11 @@ def _truth(value: object) -> bool:
     return isinstance(value, bool)
 
 
-_TESTS: Final = {
+def _one_of(*names: str) -> Callable[[object], bool]:
+    return lambda value: value in ("", *names)
+
+
+_TESTS: Final[dict[str, Callable[[Any], bool]]] = {
     "cpus": lambda value: type(value) is int and 1 <= value <= MOST_CPUS,
     "memory": lambda value: type(value) is int and MINIMUM_MEMORY <= value <= MOST_MEMORY,
     "image": _text,
@@ -110,4 +118,6 @@ _TESTS: Final = {
     "stdin": _truth,
     "disks": _disks,
     "snapshot": _path,
+    "architecture": _one_of(*ARCHITECTURES),
+    "accelerator": _one_of(*ACCELERATORS),
 }

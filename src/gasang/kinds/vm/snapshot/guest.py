@@ -14,8 +14,8 @@ from gasang.devices.virtio.device import VirtioDevice
 from gasang.devices.virtio.rng import VirtioRng
 from gasang.devices.worker import Worker
 from gasang.images.control import ControlPort
+from gasang.kinds.vm.base import AnyMachine
 from gasang.kinds.vm.guest_ports import GuestPorts
-from gasang.kinds.vm.machine import VirtualMachine
 from gasang.kinds.vm.snapshot.identity import Identity
 from gasang.kinds.vm.snapshot.snapshot import Snapshot, Wiring
 from gasang.kinds.vm.sockets import offered
@@ -32,7 +32,7 @@ def restored_guest(
     identity: Identity | None = None,
     sockets: Path | None = None,
     blocks: Sequence[Block] | None = None,
-) -> Iterator[tuple[VirtualMachine, GuestPorts]]:
+) -> Iterator[tuple[AnyMachine, GuestPorts]]:
     """The machine, not started yet, and its ports; it is closed with its disks at the end of the block.
 
     `sockets` is the folder for its guest's sockets. One that had such is restored only with them. The disks are `blocks`, in the snapshot's
@@ -58,7 +58,7 @@ def restored_guest(
 @contextmanager
 def restored_kernel(
     snapshot: Snapshot, console: Console, *, warn: Callable[[str], None] = lambda sentence: None, identity: Identity | None = None
-) -> Iterator[tuple[VirtualMachine, Callable[[bytes], None]]]:
+) -> Iterator[tuple[AnyMachine, Callable[[bytes], None]]]:
     """The machine, not started yet, whose console is its serial line, and where what is typed goes; closed at the end of the block.
 
     Raises what Snapshot.check, open_disks and restore raise.
@@ -72,7 +72,7 @@ def restored_kernel(
         yield vm, serial_of(vm)
 
 
-def serial_of(vm: VirtualMachine) -> Callable[[bytes], None]:
+def serial_of(vm: AnyMachine) -> Callable[[bytes], None]:
     """What types at a machine's serial line."""
 
     def typed(data: bytes) -> None:
