@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -248,3 +249,28 @@ def test_a_policy_starts_it_again(gasang: Gasang, room: Room) -> None:
     eventually(lambda: gasang("logs", "web").count("up") == 2)
     gasang("stop", "web")
     assert gasang.inspect("web", "State.Status") == "exited"
+
+
+@pytest.mark.skipif(not shutil.which("docker"), reason="needs the docker client")
+def test_the_docker_client_sees_them(gasang: Gasang, room: Room) -> None:
+    key = room.run()
+    gasang("run", "-d", "--name", "box", "--network", "none", IMAGE, "sleep", "1000")
+
+    def docker(*words: str) -> str:
+        environment = {**gasang.environment, "DOCKER_HOST": f"unix://{gasang.home}/run/docker.sock"}
+        done = subprocess.run(["docker", *words], env=environment, capture_output=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.decode()
+
+    assert set(docker("ps", "--format", "{{.Names}} {{.State}}").split("\n")) == {"", "web running", "box running"}
+    assert docker("ps", "-s", "--filter", "name=web", "--format", "{{.ID}}") == f"{key[:12]}\n"
+    assert json.loads(docker("inspect", "web"))[0]["Config"]["Tty"] is True
+    assert "up" in docker("logs", "web")
+    assert docker("stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}", "web") == "web 1\n"
+    docker("pause", "web")
+    docker("unpause", "web")
+    assert "web" in docker("system", "df", "-v")
+    docker("stop", "web")
+    assert docker("wait", "web") == "143\n"
+    docker("start", "web")
+    docker("rm", "-f", "web", "box")
