@@ -49,6 +49,7 @@ class VmWays:
     def __init__(self, services: Services) -> None:
         self._services = services
         self.births: dict[str, Restored | Forked] = {}
+        self._program: Path | None = None
 
     def folder(self, container: Container) -> Path:
         """A machine's."""
@@ -71,7 +72,7 @@ class VmWays:
         return MachineProcess(*launched)
 
     def _stand_in(self, container: Container) -> Any:
-        program = stand_in_file(self._services.folders.state)
+        program = self._program = self._program or stand_in_file(self._services.folders.state)
         streams = Streams(bool(container.config["Tty"]), bool(container.config["OpenStdin"]), console_size(container.host["ConsoleSize"]))
         return launch_stand_in(self.folder(container), program, self._log(container), streams)
 
