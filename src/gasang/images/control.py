@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from gasang.core.progress import Step
 
-
 AGENT_STAGES = {"agent-ready": True, "no-agent": False}
 
 
