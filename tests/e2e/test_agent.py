@@ -11,7 +11,7 @@ import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,6 +52,15 @@ def pull(*words: str) -> None:
     program = "import sys; from gasang.cli.main import main; sys.exit(main())"
     done = subprocess.run([sys.executable, "-c", program, "pull", *words, IMAGE], capture_output=True, timeout=PULL_SECONDS, check=False)
     assert done.returncode == 0, done.stderr.decode()
+
+
+def until(so: Callable[[], bool], seconds: float = 20) -> bool:
+    """Whether it comes to be so in that time; asking takes a moment."""
+    end = time.monotonic() + seconds
+    while not so():
+        if time.monotonic() > end:
+            return False
+    return True
 
 
 @contextmanager
@@ -176,12 +185,15 @@ def test_a_twin_has_an_agent_of_its_own(machine: tuple[VirtualMachine, Screen, A
             sockets.close()
             return 7
 
-        with vm.fork(body, Identity.fresh("twin")) as twin:
+        with agent.exec(["sleep", "1000"]) as running, vm.fork(body, Identity.fresh("twin")) as twin:
             assert told.read(1) == b"+"
             other = Agent.connect(folder / GUEST_SOCKET)
             other.new_identity("twin")
             assert other.run(["hostname"]).output == b"twin\n"
             assert agent.run(["hostname"]).output != b"twin\n"
+            assert until(lambda: other.health().sessions == 1), "the parent's connection is not there"
+            running.signal(15)
+            assert running.run(lambda stream, data: None) == (143, 15)
             other.shutdown(grace=0)
             assert twin.wait() == 7
 
