@@ -24,12 +24,13 @@ from gasang.core.progress import Silent
 from gasang.images.control import ControlPort
 from gasang.kinds.vm.agent.client import Agent
 from gasang.kinds.vm.agent.errors import CommandNotFoundError
+from gasang.kinds.vm.launch import VmSpec, run_vm
 from gasang.kinds.vm.machine import VirtualMachine
 from gasang.kinds.vm.pull import boot_files
 from gasang.kinds.vm.snapshot.guest import restored_guest
 from gasang.kinds.vm.snapshot.identity import Identity
 from gasang.kinds.vm.sockets import GUEST_SOCKET, sockets_of
-from support.debian_guest import IMAGE, Screen, debian_at_its_prompt
+from support.debian_guest import BOOT_SECONDS, IMAGE, Screen, debian_at_its_prompt
 
 PULL_SECONDS = 1500
 MODULE = b"modules/vmw_vsock_virtio_transport.ko"
@@ -208,3 +209,19 @@ def test_the_end(machine: tuple[VirtualMachine, Screen, Agent]) -> None:
     assert vm.power is not None
     with pytest.raises(GasangError):
         agent.hello(0.2)
+
+
+def test_a_command_that_is_asked_to_end_has_its_last_word() -> None:
+    """Its output goes out, and its exit code is the machine's."""
+    screen = Screen()
+    script = "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.1; done"
+    codes: list[int] = []
+    with short_folder() as folder:
+        spec = VmSpec(1, 512 << 20, None, None, "", IMAGE, ("sh", "-c", script), (), tty=False, disks=(), sockets=folder)
+        thread = threading.Thread(target=lambda: codes.append(run_vm(spec, screen, Silent())))
+        thread.start()
+        screen.wait_for(b"up\n", BOOT_SECONDS)
+        Agent.connect(folder / GUEST_SOCKET).shutdown(grace=20)
+        thread.join(60)
+    assert codes == [5]
+    assert screen.shown.endswith(b"bye\n")

@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple, Self
 
 from gasang.core.console import WindowSize
-from gasang.core.errors import BadInputError, UsageError
+from gasang.core.errors import BadInputError, OutOfSpaceError, UsageError
 from gasang.kinds.vm.agent import errors, protocol
 from gasang.kinds.vm.agent.dialing import Dial, dial
 from gasang.kinds.vm.agent.running import STDERR, STDOUT, Outcome, Running
@@ -43,6 +43,8 @@ _TIME: Final = struct.Struct("<Q")
 _IDENTITY: Final = struct.Struct("<Q32sII64s")
 _END: Final = struct.Struct("<iiii")
 _KEPT: Final = 4096
+MOST_OUTPUT: Final = 64 << 20
+"""Bytes of a command's output that `Agent.run` keeps."""
 _LOAD_UNIT: Final = 65536
 _MOST_NANOSECONDS: Final = (1 << 63) - 1
 
@@ -156,9 +158,12 @@ class Agent:
         return self._start(_Command(tuple(arguments), _merged(environment), directory, user, flags, terminal))
 
     def run(self, arguments: Sequence[str], given: bytes = b"", *, environment: Sequence[str] = (), user: str = "") -> Completed:
-        """Run a command to its end: what it wrote stays here. Raises as `exec` and Running.run do."""
+        """Run a command to its end: what it wrote, up to MOST_OUTPUT, stays here.
+
+        Raises as `exec` and Running.run do, OutOfSpaceError where it writes more.
+        """
         with self.exec(arguments, environment=environment, user=user, streams=Wants(input=True)) as running:
-            return _completed(running, given)
+            return _completed(running, given, " ".join(arguments))
 
     def copy_in(self, directory: str, source: int | bytes) -> None:
         """Unpack a tar stream, from a descriptor or bytes, in a directory of the guest. Raises BadInputError where tar fails."""
@@ -280,7 +285,14 @@ def _flags(terminal: WindowSize | None, streams: Wants) -> int:
     )
 
 
-def _completed(running: Running, given: bytes) -> Completed:
+def _completed(running: Running, given: bytes, command: str) -> Completed:
     kept = {STDOUT: bytearray(), STDERR: bytearray()}
-    outcome = running.run(lambda stream, data: kept[stream].extend(data), given)
+
+    def take(stream: int, data: bytes) -> None:
+        kept[stream] += data
+        if sum(map(len, kept.values())) > MOST_OUTPUT:
+            cause = f"it writes more than {MOST_OUTPUT >> 20} MiB"
+            raise OutOfSpaceError(f"output of {command[:60]!r}", cause, "have it written elsewhere, or take it as it comes (Agent.exec)")
+
+    outcome = running.run(take, given)
     return Completed(outcome, bytes(kept[STDOUT]), bytes(kept[STDERR]))
