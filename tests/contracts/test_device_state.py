@@ -107,6 +107,12 @@ def busy(name: str, memory: FakeMemory) -> Driver:
     elif name == "block":
         driver.rings[0].add([struct.pack("<IIQ", 4, 0, 0)], [1])
         driver.notify(0)
+    elif name == "fs":
+        driver.rings[1].add([bytes(44)], [100])
+        driver.notify(1)
+    elif name == "net":
+        driver.rings[0].add(writable=[100])
+        driver.request(1, [bytes(60)])
     elif name == "vsock":
         driver.rings[1].add([Packet(3, HOST, 9, 1, 0, STREAM, Operation.REQUEST, 0, 1000, 0).pack()])
         driver.notify(1)

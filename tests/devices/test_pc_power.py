@@ -1,4 +1,4 @@
-"""Power-off and reset of a PC: by ACPI's registers and by the keyboard controller."""
+"""How a PC ends: by ACPI's registers, by the keyboard controller, by a panic that is told."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import pytest
 
 from gasang.devices.acpi_power import AcpiPower
 from gasang.devices.i8042 import I8042
+from gasang.devices.pvpanic import Pvpanic
 from gasang.devices.syscon import PowerAction, PowerRequest
 
-OFF, RESET = PowerRequest(PowerAction.OFF), PowerRequest(PowerAction.RESET)
+OFF, RESET, PANIC = PowerRequest(PowerAction.OFF), PowerRequest(PowerAction.RESET), PowerRequest(PowerAction.FAIL, 1)
 
 
 @pytest.mark.parametrize(
@@ -37,3 +38,12 @@ def test_keyboard_controller(offset: int, value: int, asked: list[PowerRequest])
     device.write(offset, 1, value)
     assert heard == asked
     assert (device.read(4, 1), device.read(0, 1)) == (0, 0xFF)
+
+
+@pytest.mark.parametrize(("value", "asked"), [(1, [PANIC]), (3, [PANIC]), (2, []), (0, [])])
+def test_a_panic_is_a_failure(value: int, asked: list[PowerRequest]) -> None:
+    heard: list[PowerRequest] = []
+    device = Pvpanic(heard.append)
+    assert device.read(0, 1) == 1
+    device.write(0, 1, value)
+    assert heard == asked

@@ -60,6 +60,20 @@ def test_a_shell_on_a_terminal() -> None:
     assert read_by_a_shell(settings) == ["shell", "box-1", "", "hvc0", "1", "/dev/vdb", *DEFAULT_ENVIRONMENT, "/bin/bash", "-l"]
 
 
+def test_folders_of_the_host_are_a_line_each() -> None:
+    settings = GuestSettings(mounts=("gasang0 ro,nodev /it's", "gasang1 rw,nodev /b"))
+    program = b'. /dev/stdin\nprintf "%s" "$mounts"\n'
+    done = subprocess.run(["sh", "-c", program], input=script(settings), capture_output=True, check=True)
+    assert done.stdout == b"gasang0 ro,nodev /it's\ngasang1 rw,nodev /b"
+
+
+def test_a_network_card_and_modules_nobody_needs() -> None:
+    settings = GuestSettings(address="10.0.0.2/8", gateway="10.0.0.1", nameservers=("1.1.1.1", "::1"), unwanted=("a", "b"))
+    program = b'. /dev/stdin\nprintf "%s|" "$address" "$gateway" "$nameservers" "$unwanted"\n'
+    done = subprocess.run(["sh", "-c", program], input=script(settings), capture_output=True, check=True)
+    assert done.stdout == b"10.0.0.2/8|10.0.0.1|1.1.1.1 ::1|a b|"
+
+
 def test_a_run_brings_the_first_process_of_this_version() -> None:
     found = unpack(overlay(GuestSettings()))
     assert found[b"init"].data == (GUEST / "init").read_bytes()

@@ -8,7 +8,7 @@ import gasang.kinds
 from gasang.cli.table import VERBS
 from gasang.core.protocols import Forkable, Pausable, Snapshottable
 from gasang.kinds import CAPABILITIES, KINDS
-from gasang.kinds.vm.machine import VirtualMachine
+from gasang.kinds.vm.base import Machine
 
 
 def test_every_kind_has_a_folder_and_every_folder_a_kind() -> None:
@@ -23,7 +23,7 @@ def test_what_a_kind_can_do_is_a_verb() -> None:
 
 def test_what_only_python_can_do_is_what_the_class_has() -> None:
     seams = {"pause": Pausable, "snapshot": Snapshottable, "fork": Forkable}
-    classes = {"vm": VirtualMachine}
+    classes = {"vm": Machine}
     for kind in KINDS:
         assert not kind.python & kind.verbs
         assert all(issubclass(classes[kind.name], seams[verb]) for verb in kind.python)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import lzma
 import re
+import struct
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
+from gasang.core.elf import parse_elf
 from gasang.core.errors import MachineDiedError
 from gasang.devices.syscon import PowerAction, PowerRequest
-from support.nested.guest import Guest
+from gasang.kinds.vm.x86.kernel import Protocol, load_pc_kernel
+from support.nested.guest import LANE, Guest
 
 COUNTS = 40
 COUNTING = f"""
@@ -101,3 +105,24 @@ def test_it_is_paused_and_rebuilt_while_it_runs() -> None:
         first.pc.resume()
         first.finish()
         assert counted(first.text()) == list(range(1, COUNTS + 1)), "the one it was taken from is not touched"
+
+
+def unpacked() -> bytes:
+    """The vmlinux in the stock kernel: its header tells where it is packed, and Debian packs with xz (boot.rst, payload_offset)."""
+    data = (LANE / "vmlinuz").read_bytes()
+    (offset, length) = struct.unpack_from("<II", data, 0x248)
+    start = ((data[0x1F1] or 4) + 1) * 512 + offset
+    return lzma.LZMADecompressor().decompress(data[start : start + length])
+
+
+@pytest.mark.parametrize("protocol", [Protocol.PVH, Protocol.LINUX])
+def test_its_vmlinux_is_entered_by_either_protocol(protocol: Protocol) -> None:
+    data = unpacked()
+    kernel = load_pc_kernel(data, "vmlinux")
+    assert kernel.protocol is Protocol.PVH
+    if protocol is Protocol.LINUX:
+        kernel = replace(kernel, protocol=protocol, entry=parse_elf(data, "vmlinux").entry)
+    with Guest("busybox poweroff -f", kernel=kernel, memory=256) as guest:
+        guest.finish()
+        assert "userspace\n" in guest.text()
+        assert guest.pc.power == PowerRequest(PowerAction.OFF)

@@ -13,6 +13,7 @@ class FakeMemory:
     def __init__(self, size: int = 1 << 20, base: int = RAM_BASE) -> None:
         self.base = base
         self.content = bytearray(size)
+        self.discarded: list[tuple[int, int]] = []
 
     def _window(self, address: int, length: int) -> memoryview:
         start = address - self.base
@@ -28,6 +29,11 @@ class FakeMemory:
 
     def view(self, address: int, length: int) -> memoryview:
         return self._window(address, length).toreadonly()
+
+    def discard(self, address: int, length: int) -> None:
+        window = self._window(address, length)
+        window[:] = bytes(length)
+        self.discarded.append((address, length))
 
 
 class FakeIrq:

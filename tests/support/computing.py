@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gasang.kinds.vm.board import RAM_BASE
 from gasang.kinds.vm.loader import load_kernel
-from gasang.kinds.vm.machine import Parts
+from gasang.kinds.vm.parts import Parts
 from support.assembler import A0, A1, A2, A6, A7, ECALL, S0, S1, T0, T1, T2, ZERO, Line, addi, assemble, auipc, jump, lui
 from support.kernels import image
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from gasang.images.initramfs import WANTED_MODULES
+from gasang.images.initramfs import modules_for
 from support.kernel_parts import module, riscv_image
 
 COMPRESS: Mapping[str, Callable[[bytes], bytes]] = {
@@ -133,7 +133,8 @@ def small_debian(root: Path, kernel: bytes | None = None, architecture: str = "r
 def add_kernel(archive: Archive, kernel: bytes) -> None:
     """What a virtual machine has besides: a kernel, its modules, busybox."""
     archive.add(f"linux-image-{archive.architecture}", f"Depends: linux-image-{RELEASE}\n")
-    modules = {f"usr/lib/modules/{RELEASE}/kernel/{name}.ko.xz": lzma.compress(module(b"depends=\0")) for name in WANTED_MODULES}
+    names = modules_for(archive.architecture)
+    modules = {f"usr/lib/modules/{RELEASE}/kernel/{name}.ko.xz": lzma.compress(module(b"depends=\0")) for name in names}
     archive.add(f"linux-image-{RELEASE}", files={f"boot/vmlinux-{RELEASE}": kernel, **modules})
     archive.add("busybox-static", files={"usr/bin/busybox": b"busybox"})
 

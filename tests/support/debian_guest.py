@@ -6,11 +6,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gasang.core.console import WindowSize
 from gasang.core.progress import Silent
 from gasang.kinds.vm import launch
-from gasang.kinds.vm.machine import VirtualMachine
+
+if TYPE_CHECKING:  # screens are wanted where there is no software machine, too
+    from gasang.kinds.vm.machine import VirtualMachine
 
 IMAGE = "debian:trixie"
 PROMPT = b":/# "
@@ -72,7 +75,9 @@ def debian_at_its_prompt(
 ) -> Iterator[tuple[VirtualMachine, Screen]]:
     """The machine and its screen; GASANG_HOME has the image. With a folder for `sockets` it has the guest agent."""
     screen, met = Screen(), []
-    spec = launch.VmSpec(cpus, memory, None, None, "", IMAGE, (), (), tty=False, disks=(), watch=met.append, sockets=sockets)
+    spec = launch.VmSpec(
+        cpus, memory, None, None, "", IMAGE, (), (), tty=False, disks=(), watch=met.append, architecture="riscv64", sockets=sockets
+    )
     thread = threading.Thread(target=launch.run_vm, args=(spec, screen, Silent()), name="debian")
     thread.start()
     try:

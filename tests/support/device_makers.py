@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from gasang.core.protocols import MmioDevice
+from gasang.core.protocols import MmioDevice, State
 from gasang.devices.aclint import Mtimer, Sswi
 from gasang.devices.acpi_power import AcpiPower
 from gasang.devices.cmos import Cmos
@@ -16,11 +16,15 @@ from gasang.devices.i8042 import I8042
 from gasang.devices.pci.config import COMMAND, MEMORY_SPACE
 from gasang.devices.pci.host import ConfigPorts, Ecam, PciBus, Window
 from gasang.devices.plic import Plic
+from gasang.devices.pvpanic import Pvpanic
 from gasang.devices.serial16550 import Serial16550
 from gasang.devices.syscon import Syscon
+from gasang.devices.virtio.balloon import VirtioBalloon
 from gasang.devices.virtio.block import VirtioBlock
 from gasang.devices.virtio.console import Port, VirtioConsole
 from gasang.devices.virtio.device import VirtioDevice
+from gasang.devices.virtio.fs import VirtioFs
+from gasang.devices.virtio.net import VirtioNet
 from gasang.devices.virtio.pci import WINDOW, VirtioPci
 from gasang.devices.virtio.rng import VirtioRng
 from gasang.devices.virtio.vsock import VirtioVsock
@@ -86,6 +90,51 @@ class Echo(Peer):
         """Nothing."""
 
 
+class EchoServer:
+    """A server of messages that answers with what it was asked, and counts."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def answer(self, message: bytes, room: int) -> bytes | None:
+        """No answer to an empty body."""
+        self.asked += 1
+        return message[:16] + message[40 : 40 + room] if len(message) > 40 else None
+
+    def reset(self) -> None:
+        """Begin to count anew."""
+        self.asked = 0
+
+    def renew(self) -> None:
+        """Nothing is shared."""
+
+    def save(self) -> State:
+        """The count."""
+        return {"asked": self.asked}
+
+    def load(self, state: State) -> None:
+        """The count."""
+        self.asked = state["asked"]
+
+
+class FakeWire:
+    """A wire that keeps what was sent."""
+
+    joins = True
+
+    def __init__(self, sent: list[object] | None = None) -> None:
+        self.sent: list[object] = [] if sent is None else sent
+        self.agreed: list[int] = []
+
+    def send(self, frame: Sequence[memoryview]) -> None:
+        """Its bytes."""
+        self.sent.append(b"".join(frame))
+
+    def agree(self, joins: int) -> None:
+        """What was agreed."""
+        self.agreed.append(joins)
+
+
 PCI_BASE = 0xC100_0000
 
 
@@ -104,8 +153,11 @@ def pci_bus(around: Surroundings) -> PciBus:
 
 
 VIRTIO_MAKERS: dict[str, Callable[[Surroundings], VirtioDevice]] = {
+    "balloon": lambda around: VirtioBalloon(),
     "block": lambda around: VirtioBlock(MemoryBlock(), around.jobs.append, serial="disk"),
     "console": _console,
+    "fs": lambda around: VirtioFs("tag", EchoServer(), around.jobs.append),
+    "net": lambda around: VirtioNet(b"\x02\0\0\0\0\1", FakeWire(around.events)),
     "rng": lambda around: VirtioRng(bytes),
     "vsock": lambda around: VirtioVsock(3, lambda stream: Echo(stream)),
 }
@@ -121,6 +173,7 @@ MAKERS: dict[str, Callable[[Surroundings], MmioDevice]] = {
     "pci-ecam": lambda around: Ecam(pci_bus(around)),
     "pci-ports": lambda around: ConfigPorts(pci_bus(around)),
     "pci-window": lambda around: Window(pci_bus(around), PCI_BASE, 0x10_0000),
+    "pvpanic": lambda around: Pvpanic(around.events.append),
     "plic": lambda around: Plic(40, [around.irq.set, None]),
     "serial-16550a": lambda around: Serial16550(around.irq, around.output.extend),
     "syscon": lambda around: Syscon(around.events.append),

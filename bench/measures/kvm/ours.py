@@ -8,14 +8,14 @@ from pathlib import Path
 
 from gasang.accel.kvm.system import Kvm
 from gasang.kinds.vm.x86.bzimage import parse_bzimage
-from gasang.kinds.vm.x86.machine import Parts, PcMachine
+from gasang.kinds.vm.x86.machine import PcMachine, PcParts
 
 
 def main(kernel: Path, initrd: Path, append: str, mebibytes: int) -> None:
     """Run it to its end."""
     image = parse_bzimage(kernel.read_bytes(), kernel.name)
     with Kvm() as kvm:
-        made = PcMachine(kvm, Parts(1, mebibytes << 20, image, initrd.read_bytes(), append, lambda data: _said(data)))
+        made = PcMachine(kvm, PcParts(1, mebibytes << 20, image, initrd.read_bytes(), append, lambda data: _said(data)))
     made.start()
     made.join()
     made.close()

@@ -14,11 +14,12 @@ from gasang.cli.files import existing_file, file_to_read
 from gasang.cli.options import Option, Parsed, plain_text, value, values
 from gasang.cli.progress import open_progress
 from gasang.cli.settings import Context
-from gasang.core.config import parse_cpus, parse_memory
-from gasang.core.errors import UnsupportedError, UsageError
+from gasang.core.config import one_of, parse_cpus, parse_memory
+from gasang.core.errors import UsageError
 
 if TYPE_CHECKING:  # a start without disks has no time for it
     from gasang.kinds.vm.disks import Disk
+    from gasang.kinds.vm.folders import SharedFolder
 
 READ_ONLY = ",readonly"
 
@@ -30,22 +31,17 @@ def _disk(text: str, subject: str) -> Disk:
     return Disk(existing_file(text.removesuffix(READ_ONLY), subject), read_only=text.endswith(READ_ONLY))
 
 
-KERNEL = value("kernel", "FILE", "boot this riscv64 Linux kernel: Image, Image.gz or ELF", file_to_read, files=True)
+KERNEL = value("kernel", "FILE", "boot this Linux kernel: Image, Image.gz, bzImage or ELF", file_to_read, files=True)
 INITRD = value("initrd", "FILE", "initial RAM disk for --kernel", file_to_read, files=True)
 APPEND = value("append", "TEXT", "more for the kernel's command line", plain_text)
 DISK = values("disk", "FILE[,readonly]", "another disk, a raw image file; may be given many times", _disk, files=True)
-MACHINE = "riscv64"
-"""The architecture of the machines there are."""
-OPTIONS = (ARCH, DISK, KERNEL, INITRD, APPEND)
+ACCEL = value("accel", "HOW", "what runs it: kvm or soft, the software processor", one_of("kvm", "soft"), choices=("kvm", "soft"))
+OPTIONS = (ARCH, ACCEL, DISK, KERNEL, INITRD, APPEND)
 """Those that virtual machines alone have."""
 
 
-def _check(parsed: Parsed) -> None:
-    """Raise UsageError for what makes no sense together, UnsupportedError for a machine there is none of."""
-    architecture = parsed.get(ARCH)
-    if architecture not in (None, MACHINE):
-        hint = f"leave --arch out for one of {MACHINE}; gasang pull --vm --arch {architecture} makes the disk for another program"
-        raise UnsupportedError(f"architecture {architecture}", "there is no machine of it here", hint)
+def check(parsed: Parsed) -> None:
+    """Raise UsageError for what makes no sense together."""
     has_image, has_kernel = bool(parsed.arguments), parsed.get(KERNEL) is not None
     if not has_image and not has_kernel:
         raise UsageError("gasang run", "it needs an IMAGE or a --kernel", "try gasang run --vm debian:trixie")
@@ -57,7 +53,21 @@ def _check(parsed: Parsed) -> None:
         raise UsageError("command", "only an IMAGE can run one", 'tell a kernel what to run with --append "init=…"')
 
 
-def _own(parsed: Parsed, option: Option[str | None], convert: Callable[[str, str], int]) -> int | None:
+def _folders(parsed: Parsed) -> tuple[SharedFolder, ...]:
+    """Folders of the host to mount. Raises UsageError."""
+    from gasang.cli.containers.places import MOUNTS, VOLUMES
+
+    given = bool(parsed.get(VOLUMES)) or bool(parsed.get(MOUNTS))
+    if given and parsed.get(KERNEL) is not None:
+        raise UsageError("options --volume and --mount", "only an IMAGE mounts folders", "leave them out, or --kernel")
+    if not given:
+        return ()
+    from gasang.cli.folders import folders_of
+
+    return folders_of(parsed)
+
+
+def own(parsed: Parsed, option: Option[str | None], convert: Callable[[str, str], int]) -> int | None:
     """The value of an option that containers read otherwise. Raises UsageError."""
     text = parsed.get(option)
     return None if text is None else convert(text, option.flag)
@@ -67,14 +77,14 @@ def run(parsed: Parsed, context: Context) -> int:
     """Start the machine, connect the console, and return what the command inside returned."""
     image = parsed.arguments[0] if parsed.arguments else None
     kernel = parsed.get(KERNEL)
-    _check(parsed)
+    check(parsed)
     on_terminal = not parsed.command and os.isatty(0) and os.isatty(1)
     tty = parsed.get(TTY) or on_terminal
-    from gasang.kinds.vm import launch
+    from gasang.kinds.vm import extras, launch
 
     spec = launch.VmSpec(
-        cpus=_own(parsed, CPUS, parse_cpus) or context.config.value("cpus"),
-        memory=_own(parsed, MEMORY, parse_memory) or context.config.value("memory"),
+        cpus=own(parsed, CPUS, parse_cpus) or context.config.value("cpus"),
+        memory=own(parsed, MEMORY, parse_memory) or context.config.value("memory"),
         kernel=kernel,
         initrd=parsed.get(INITRD),
         append=parsed.get(APPEND) or "",
@@ -84,6 +94,9 @@ def run(parsed: Parsed, context: Context) -> int:
         tty=tty,
         disks=parsed.get(DISK),
         origin=context.origin(),
+        architecture=parsed.get(ARCH),
+        accelerator=parsed.get(ACCEL),
+        extras=extras.Extras(_folders(parsed), balloon=True),
     )
     reads_input = parsed.get(INTERACTIVE) or tty or not parsed.command
     with open_progress(context) as progress, StreamConsole(raw=tty, reads_input=reads_input) as console:

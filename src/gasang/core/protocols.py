@@ -34,6 +34,13 @@ class GuestMemory(Protocol):
         """A read-only window on RAM for transfers without a copy; raise GuestMemoryFault unless all of it is RAM."""
         ...
 
+    def discard(self, address: int, length: int) -> None:
+        """The guest needs a range no more: its whole pages go back to the host and read as zeroes, or stay as they are.
+
+        Raise GuestMemoryFault unless all of it is RAM. Decoded code there is forgotten.
+        """
+        ...
+
 
 @runtime_checkable
 class MmioDevice(Protocol):

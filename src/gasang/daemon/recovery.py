@@ -16,7 +16,7 @@ from gasang.daemon.containers.execs import Execs
 from gasang.daemon.containers.lives import Lives
 from gasang.daemon.containers.names import stamp
 from gasang.daemon.containers.process import Exit, Found
-from gasang.daemon.containers.record import NEVER, Container
+from gasang.daemon.containers.record import CONTAINER, NEVER, Container
 from gasang.daemon.containers.restart import wants_start_with_daemon
 from gasang.daemon.services import Services
 
@@ -66,7 +66,7 @@ class Recovery:
             folder = self._services.folders.container(container.id)
             found = await self._services.runtime.find(folder)
             if found is not None:
-                self._goes_on(container, found)
+                await self._goes_on(container, found)
                 running.append(container)
                 self._lives.running.adopt(self._lives.life(container), found.process)
                 continue
@@ -78,19 +78,26 @@ class Recovery:
                 ended.append((container, exit_ or Exit(UNKNOWN, time.time_ns())))
         return running, ended
 
-    def _goes_on(self, container: Container, found: Found) -> None:
+    async def _goes_on(self, container: Container, found: Found) -> None:
         """Correct the record of a container that runs: the last daemon may have been killed between deed and record."""
         status = container.status
-        frozen = self._services.control.is_frozen(container)
+        frozen = await self._is_frozen(container)
         if not status.alive:
             status.pid, status.started = found.pid, stamp(found.started) if found.started else NEVER
             status.error, status.exit_code, status.oom_killed = "", 0, False
         status.status = "paused" if frozen else "running"
         self._lives.save(container)
 
+    async def _is_frozen(self, container: Container) -> bool:
+        """Whether one that runs stands still; of one that does not say, what its record says."""
+        try:
+            return await self._services.ways_of(container).is_frozen(container)
+        except GasangError:
+            return container.status.status == "paused"
+
     async def _settle(self, container: Container) -> None:
         """Put away what is no container any more, and what a start that was broken off has left."""
-        if not container.status.alive:
+        if not container.status.alive and container.kind == CONTAINER:
             await asyncio.to_thread(self._services.control.remove, container)
         if container.status.status in HALF or (container.step and not container.status.alive):
             volumes = container.status.status == "creating" or container.step or container.status.takes_volumes

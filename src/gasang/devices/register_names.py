@@ -17,6 +17,7 @@ from gasang.devices.i8042 import COMMAND, I8042
 from gasang.devices.pci.config import SIZE
 from gasang.devices.pci.host import ConfigPorts, Ecam, Window
 from gasang.devices.plic import CONTEXT, CONTEXT_STRIDE, ENABLE, ENABLE_STRIDE, PENDING, Plic
+from gasang.devices.pvpanic import Pvpanic
 from gasang.devices.serial16550 import Serial16550
 from gasang.devices.syscon import Syscon
 from gasang.devices.virtio.mmio import CONFIG, VirtioMmio
@@ -71,6 +72,7 @@ def _fixed(names: Mapping[int, str]) -> Namer:
 
 
 REGISTERS: dict[type[MmioDevice], Namer] = {
+    Pvpanic: _fixed({0: "EVENTS"}),
     AcpiPower: _fixed({SLEEP_CONTROL: "SLEEP_CONTROL_REG", SLEEP_STATUS: "SLEEP_STATUS_REG", RESET: "RESET_REG"}),
     Cmos: _fixed({INDEX: "index", DATA: "data"}),
     GenerationId: lambda offset, is_write: f"byte {offset}" if offset < LENGTH else "",

@@ -11,12 +11,16 @@ from gasang.devices.goldfish_rtc import GoldfishRtc
 from gasang.devices.i8042 import I8042
 from gasang.devices.pci.host import ConfigPorts, Ecam, Window
 from gasang.devices.plic import Plic
+from gasang.devices.pvpanic import Pvpanic
 from gasang.devices.serial16550 import Serial16550
 from gasang.devices.syscon import Syscon
+from gasang.devices.virtio.balloon import VirtioBalloon
 from gasang.devices.virtio.block import VirtioBlock
 from gasang.devices.virtio.console import VirtioConsole
 from gasang.devices.virtio.device import VirtioDevice
+from gasang.devices.virtio.fs import VirtioFs
 from gasang.devices.virtio.mmio import VirtioMmio
+from gasang.devices.virtio.net import VirtioNet
 from gasang.devices.virtio.rng import VirtioRng
 from gasang.devices.virtio.vsock import VirtioVsock
 
@@ -32,6 +36,7 @@ DEVICES: dict[str, type[MmioDevice]] = {
     "pci-ports": ConfigPorts,
     "pci-window": Window,
     "plic": Plic,
+    "pvpanic": Pvpanic,
     "serial-16550a": Serial16550,
     "syscon": Syscon,
     "virtio-mmio": VirtioMmio,
@@ -39,8 +44,11 @@ DEVICES: dict[str, type[MmioDevice]] = {
 """Devices on the physical address bus, and on a PC's ports."""
 
 VIRTIO_DEVICES: dict[str, type[VirtioDevice]] = {
+    "balloon": VirtioBalloon,
     "block": VirtioBlock,
     "console": VirtioConsole,
+    "fs": VirtioFs,
+    "net": VirtioNet,
     "rng": VirtioRng,
     "vsock": VirtioVsock,
 }

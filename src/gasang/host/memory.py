@@ -17,11 +17,16 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from gasang.core.errors import OutOfSpaceError, UnsupportedError
-from gasang.host.holes import data_runs
+from gasang.host.holes import data_runs, punch_hole
+from gasang.host.ranges import Ranges, overlapping, without
 
 _LARGE = 1 << 18
 """Bytes from which it pays to have the host do the copying."""
 _ZEROES = bytes(_LARGE)
+_WORTH = 1 << 16
+"""Bytes from which it pays to put zeroes over a file's content: each such place may cost the host a mapping."""
+_MOST_PLACES = 1 << 14
+"""Of a process's 65530 mappings (vm.max_map_count), so many at most are spent for that."""
 _FAILED = ctypes.c_void_p(-1).value
 _MAP_FIXED, _MAP_NORESERVE = 0x10, 0x4000
 _POPULATE_READ, _POPULATE_WRITE = 22, 23
@@ -43,7 +48,9 @@ class LazyMemory:
         self.size = size
         self.is_private = False
         """Whether it is copy-on-write."""
-        self._files: tuple[tuple[int, int], ...] = ()
+        self._files: Ranges = ()
+        self._emptied: Ranges = ()
+        """What was a file's content and was discarded since."""
         try:
             self._map, self._descriptor = _map_named(size, name)
         except (OSError, OverflowError, ValueError) as error:
@@ -79,7 +86,7 @@ class LazyMemory:
         Raises UnsupportedError on a host without, OutOfSpaceError where the host cannot map so much.
         """
         self._replace(-1)
-        self._files = tuple((run.offset, run.length) for run in runs)
+        self._files, self._emptied = tuple((run.offset, run.length) for run in runs), ()
         for run in runs:
             _map_fixed(self.address + run.offset, run.length, run.descriptor, run.offset)
         self.is_private = True
@@ -114,6 +121,7 @@ class LazyMemory:
         """(offset, length) of what was written since `map_files`, perhaps more; whole pages."""
         from gasang.host.pages import page_runs
 
+        yield from self._emptied
         yield from ((run.offset, run.length) for run in page_runs(self.address, self.size) if run.own)
 
     def is_zero(self, offset: int, length: int) -> bool:
@@ -126,11 +134,34 @@ class LazyMemory:
             advice = _POPULATE_WRITE if write else _POPULATE_READ
             _libc().madvise(ctypes.c_void_p(self.address + offset), ctypes.c_size_t(length), ctypes.c_int(advice))
 
+    def discard(self, offset: int, length: int) -> None:
+        """Give the whole pages of a range, which lies inside, back to the host: they read as zeroes, or stay where it cannot take them."""
+        start, end = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE, (offset + length) // mmap.PAGESIZE * mmap.PAGESIZE
+        if start >= end:
+            return
+        if not self.is_private:
+            if self._descriptor >= 0:
+                with contextlib.suppress(OSError):
+                    punch_hole(self._descriptor, start, end - start)
+        elif not overlapping(self._files, start, end - start):
+            _libc().madvise(ctypes.c_void_p(self.address + start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
+        elif end - start >= _WORTH and len(self._emptied) < _MOST_PLACES:
+            self._empty(start, end - start)
+
+    def _empty(self, offset: int, length: int) -> None:
+        """Zeroes in the place of a file's content."""
+        try:
+            _map_fixed(self.address + offset, length, -1, 0)
+        except OutOfSpaceError:
+            return
+        self._files = without(self._files, offset, length)
+        self._emptied = (*self._emptied, (offset, length))
+
     def release(self) -> None:
         """Give what was touched back to the host; it reads as zeroes again (where the host cannot, it stays as it is)."""
         if self.is_private:
             self._replace(-1)
-            self._files = ()
+            self._files = self._emptied = ()
         elif hasattr(mmap, "MADV_REMOVE"):
             with contextlib.suppress(OSError):
                 self._map.madvise(mmap.MADV_REMOVE)

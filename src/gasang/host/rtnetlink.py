@@ -103,6 +103,12 @@ def new_veth(name: str, bridge: int, inner: str, hardware_address: bytes, namesp
     return Message(NEW_LINK, CREATE | EXCL, body, f"interface {name}")
 
 
+def join_bridge(index: int, bridge: int, mtu: int = 0) -> Message:
+    """Make an interface a port of a bridge (0: of none), and set it up."""
+    body = _header(index, UP, UP) + u32(_MASTER, bridge) + (u32(_MTU, mtu) if mtu else b"")
+    return Message(NEW_LINK, 0, body, f"interface {index}")
+
+
 def isolate_port(name: str) -> Message:
     """A bridge's port that may talk to the bridge but to no other isolated port."""
     return _port(name, _PORT_ISOLATED)

@@ -15,14 +15,17 @@ from pathlib import Path
 from typing import Final
 
 from gasang.core.errors import GasangError, PermissionDeniedError
+from gasang.host import users
 from gasang.host.mounts import FSMOUNT_CLOEXEC, MOUNT_ATTR_NODEV
 from gasang.host.syscalls import number
 
 _FSOPEN_CLOEXEC: Final = 1
+_SET_FLAG: Final = 0
 _SET_STRING: Final = 1
 _CREATE: Final = 6
 _RESOLVE_IN_ROOT: Final = 0x10
 _RESOLVE_NO_MAGICLINKS: Final = 0x02
+_RESOLVE_NO_SYMLINKS: Final = 0x04
 _RESOLVE_BENEATH: Final = 0x08
 _LONGEST: Final = 255
 
@@ -51,7 +54,7 @@ def overlay(lowers: Sequence[Path], upper: Path | None = None, work: Path | None
         context = call("fsopen", b"overlay", _FSOPEN_CLOEXEC)
         try:
             for key, value in _options(lowers, upper, work):
-                call("fsconfig", context, _SET_STRING, key.encode(), value.encode(), 0)
+                call("fsconfig", context, _SET_STRING if value else _SET_FLAG, key.encode(), value.encode() or None, 0)
             call("fsconfig", context, _CREATE, None, None, 0)
             return call("fsmount", context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NODEV)  # an image may have nodes of the host's disks
         finally:
@@ -67,8 +70,16 @@ def _options(lowers: Sequence[Path], upper: Path | None, work: Path | None) -> l
     joined = ":".join(escaped)
     options = [("lowerdir", joined)] if len(joined) <= _LONGEST else [("lowerdir+", str(path)) for path in lowers]
     if upper is not None and work is not None:
-        options += [("upperdir", str(upper)), ("workdir", str(work)), ("redirect_dir", "off"), ("metacopy", "off")]
-    return options
+        options += [("upperdir", str(upper)), ("workdir", str(work))]
+    return options + [(key, value) for key, _, value in (option.partition("=") for option in plain_overlay())]
+
+
+def plain_overlay() -> tuple[str, ...]:
+    """Options by which an overlay's upper folder is what a layer can be made of: nothing in it that only overlayfs understands.
+
+    Who is not the host's root keeps notes as attributes that any user may set; that rules the rest out by itself.
+    """
+    return ("redirect_dir=off", "metacopy=off") if users.are_the_hosts() else ("userxattr",)
 
 
 def absolute(path: str) -> str:
@@ -84,6 +95,27 @@ def open_within(root: int, path: str, flags: int, mode: int = 0) -> int:
 def open_beneath(folder: int, path: str, flags: int) -> int:
     """Open `path` below a directory. Raises OSError, with EXDEV where a symbolic link or a dot-dot leads out of it."""
     return _open(folder, path, flags, 0, _RESOLVE_BENEATH)
+
+
+def open_plain(folder: int, path: str, flags: int, mode: int = 0) -> int:
+    """Open `path` below a directory, through directories alone: a symbolic link on the way, or at its end, is ELOOP. Raises OSError.
+
+    At its end there may be one for O_PATH with O_NOFOLLOW, which then is what is opened.
+    """
+    return _open(folder, path, flags, mode, _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS)
+
+
+def rename_within(source: int, old: str, target: int, new: str, flags: int) -> None:
+    """Rename an entry of the directory `source`, with the flags of renameat2(2). Raises OSError."""
+    names = [name.encode("utf-8", "surrogateescape") for name in (old, new)]
+    call("renameat2", source, names[0], target, names[1], flags)
+
+
+def directory_records(directory: int, size: int) -> bytes:
+    """The next records of a directory, as getdents64(2) gives them, `size` bytes at most; none at its end. Raises OSError."""
+    buffer = ctypes.create_string_buffer(size)
+    length = call("getdents64", directory, ctypes.addressof(buffer), size)
+    return buffer.raw[:length]
 
 
 def _open(root: int, path: str, flags: int, mode: int, resolve: int) -> int:

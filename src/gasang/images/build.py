@@ -21,7 +21,7 @@ from gasang.core.progress import Progress
 from gasang.images.bootstrap import System, bootstrap
 from gasang.images.configuring import Configurer, Unconfigured, unfolded
 from gasang.images.deb import read_data
-from gasang.images.initramfs import OPTIONAL_MODULES, WANTED_MODULES, initramfs
+from gasang.images.initramfs import OPTIONAL_MODULES, initramfs, modules_for
 from gasang.images.kernel import from_package, read
 from gasang.images.mirror import Mirror
 from gasang.images.origin import Origin
@@ -151,7 +151,7 @@ def _write_disk(disk: Path, entries: list[Entry], label: str, progress: Progress
 def _boot_files(system: System, plan: _Plan, files: dict[str, Path], spool: Spool, built: Built) -> None:
     subject = f"package {plan.kernel.name}"
     entries = read_data(files[plan.kernel.name], spool)
-    kernel = from_package(entries, system.architecture, subject, WANTED_MODULES, OPTIONAL_MODULES)
+    kernel = from_package(entries, system.architecture, subject, modules_for(system.architecture), OPTIONAL_MODULES)
     busybox = next((entry for entry in read_data(files[BUSYBOX], spool) if entry.path in ("usr/bin/busybox", "bin/busybox")), None)
     if busybox is None:
         raise BadInputError(f"package {BUSYBOX}", "it holds no busybox", "use another mirror")

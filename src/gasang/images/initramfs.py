@@ -18,12 +18,22 @@ from gasang.images.cpio import archive
 from gasang.images.kernel import Kernel
 from gasang.storage.tree import Entry, Kind
 
-WANTED_MODULES = ("virtio_mmio", "virtio_blk", "virtio_console", "virtio_rng", "ext4")
-OPTIONAL_MODULES = ("crc32c_generic", "vmw_vsock_virtio_transport")
-"""ext4 asks the crypto layer for crc32c by the first's name; kernels from 6.14 on have it built in.
+WANTED_MODULES = ("virtio_blk", "virtio_console", "virtio_rng", "ext4")
+TRANSPORT_MODULES = {"riscv64": ("virtio_mmio",), "amd64": ("virtio_pci",)}
+"""How each architecture's machines reach their virtio devices."""
+OPTIONAL_MODULES = (
+    "crc32c_generic", "vmgenid", "pvpanic_mmio", "virtio_balloon", "virtio_net", "virtiofs", "vmw_vsock_virtio_transport",
+)  # fmt: skip
+"""ext4 asks the crypto layer for crc32c by the first's name; kernels from 6.14 on have it built in. Two are for amd64's board.
 
-The second and what it needs (each has "vsock" in its name) are loaded where the host offers virtual sockets: a start need not pay for them.
+The others are loaded where a machine has such a device: a start need not pay for them. What the last one needs has "vsock" in its name.
 """
+
+
+def modules_for(architecture: str) -> tuple[str, ...]:
+    """The modules without which a machine of that architecture has no root."""
+    return (*TRANSPORT_MODULES[architecture], *WANTED_MODULES)
+
 
 DEFAULT_ENVIRONMENT = ("HOME=/root", "LANG=C.UTF-8", "TERM=linux", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 LOGIN_SHELL = ("/bin/bash", "-l")
@@ -70,7 +80,8 @@ class GuestSettings:
 
     `command` is an argument vector, searched for in the guest's PATH; without it, a login shell. `environment` holds "NAME=VALUE" words.
     `tty`: the command has the terminal instead of the ports; `device` names the terminal under /dev ("hvc0"), empty for the kernel's
-    console. `ports`: the host offers PORTS and has them open; without them the guest speaks through its console.
+    console. `ports`: the host offers PORTS and has them open; without them the guest speaks through its console. `mounts`: tag, options and
+    target of each folder of the host. `address`, with its prefix, is the network card's, `unwanted` are modules that need not be loaded.
     """
 
     mode: Mode = "shell"
@@ -81,6 +92,11 @@ class GuestSettings:
     ports: bool = True
     device: str = ""
     root: str = "/dev/vda"
+    mounts: tuple[str, ...] = ()
+    address: str = ""
+    gateway: str = ""
+    nameservers: tuple[str, ...] = ()
+    unwanted: tuple[str, ...] = ()
 
 
 def initramfs(kernel: Kernel, busybox: bytes) -> bytes:
@@ -132,6 +148,11 @@ def _assignments(settings: GuestSettings) -> list[str]:
         f"tty={settings.device}",
         f"terminal={'1' if settings.tty else ''}",
         f"root={settings.root}",
+        f"mounts={_quoted(chr(10).join(settings.mounts))}",
+        f"address={_quoted(settings.address)}",
+        f"gateway={_quoted(settings.gateway)}",
+        f"nameservers={_quoted(' '.join(settings.nameservers))}",
+        f"unwanted={_quoted(' '.join(settings.unwanted))}",
         "set -- " + " ".join(_quoted(word) for word in _words(settings)),
     ]
 

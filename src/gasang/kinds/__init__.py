@@ -26,8 +26,7 @@ KINDS: Final = (
         "vm",
         "a whole computer with its own kernel, on a processor described in Python",
         "debian:SUITE, a riscv64 kernel",
-        frozenset({"run"}),
-        frozenset({"pause", "snapshot", "fork"}),
+        frozenset({"run", "pause", "snapshot", "fork", "stats"}),
     ),
     Kind(
         "container",

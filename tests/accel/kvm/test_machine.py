@@ -13,7 +13,7 @@ import pytest
 from gasang.accel.kvm.machine import KvmMachine, Shape
 from gasang.accel.kvm.state import load_chips, load_vcpu, save_chips, save_vcpu, set_cpuid
 from gasang.accel.kvm.system import Kvm
-from gasang.core.errors import BadInputError, GasangError, MachineDiedError, UnsupportedError, UsageError
+from gasang.core.errors import BadInputError, GasangError, MachineDiedError, StateError, TimedOutError, UnsupportedError, UsageError
 from gasang.core.protocols import GuestMemoryFault
 from gasang.host.kvm import ioctls
 from gasang.host.kvm.ioctls import RefusedError
@@ -128,7 +128,9 @@ def test_a_paused_machine_stands_still_and_goes_on() -> None:
             made.pause()
             told, state = len(port.stored), bytes(made.vcpus[0].get(ioctls.GET_REGS))
             assert told & 0xFF in (made.ram.read(0x600, 1)[0], made.ram.read(0x600, 1)[0] - 1 & 0xFF)
-            made.pause()
+            with pytest.raises(StateError, match="paused already"):
+                made.pause()
+            assert made.paused
             assert (len(port.stored), bytes(made.vcpus[0].get(ioctls.GET_REGS))) == (told, state)
             made.resume()
         assert [value for _, _, value in port.stored] == [(number + 1) & 0xFF for number in range(len(port.stored))]
@@ -136,6 +138,9 @@ def test_a_paused_machine_stands_still_and_goes_on() -> None:
         made.pause()
         made.stop()
         made.join()
+        assert not made.paused
+        with pytest.raises(StateError, match="it does not run"):
+            made.pause()
 
 
 def test_a_pause_completes_the_access_that_is_under_way() -> None:
@@ -163,8 +168,36 @@ def test_a_pause_completes_the_access_that_is_under_way() -> None:
         assert (registers.rax & 0xFFFF_FFFF, registers.rip) == (0x1234_5678, CODE + 3)
 
 
-def test_what_never_began_is_paused_at_once() -> None:
+def test_what_never_began_cannot_be_paused_nor_go_on() -> None:
     with machine() as made:
+        with pytest.raises(StateError, match="it does not run; start it first"):
+            made.pause()
+        with pytest.raises(StateError, match="it is not paused"):
+            made.resume()
+
+
+def test_a_pause_gives_up_on_a_vcpu_that_does_not_stop() -> None:
+    may = threading.Event()
+
+    class Stuck(Recorder):
+        """Answers when it may."""
+
+        def read(self, offset: int, width: int) -> int:
+            self.heard.set()
+            assert may.wait(WAIT)
+            return 0
+
+    with machine() as made:
+        port, other = Stuck(4), Recorder(1)
+        made.ports.attach("port", 0x40, port)
+        made.ports.attach("other", 0x50, other)
+        real_mode(made, bytes.fromhex("e540 e650 ebfc"))  # in ax, 0x40; again: out 0x50, al; jmp again
+        made.start()
+        assert port.heard.wait(WAIT)
+        with pytest.raises(TimedOutError, match=r"a processor did not stop within 0\.1 s"):
+            made.pause(0.1)
+        may.set()
+        assert other.heard.wait(WAIT), "it goes on"
         made.pause()
         made.resume()
 

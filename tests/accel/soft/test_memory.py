@@ -55,6 +55,21 @@ def test_a_store_is_done_whole_or_not_at_all(ram: GuestRam, address: int, data: 
         assert ram.read(BASE, SIZE) == before
 
 
+@given(address=ADDRESSES, length=LENGTHS)
+@settings(max_examples=300, deadline=None)
+def test_only_ram_is_discarded(ram: GuestRam, address: int, length: int) -> None:
+    ram.write(BASE, bytes(range(256)) * (SIZE // 256))
+    if length >= 0 and address >= BASE and address + length <= BASE + SIZE:
+        ram.discard(address, length)
+        first, last = -(-address // 4096) * 4096 - BASE, (address + length) // 4096 * 4096 - BASE
+        whole = range(first, max(first, last))
+        assert all(ram.read(BASE + page, 1)[0] == 0 and ram.read(BASE + page + 255, 1)[0] == 0 for page in whole[::4096])
+        assert sum(byte != 0 for byte in ram.read(BASE, SIZE)) == (SIZE - len(whole)) // 256 * 255
+    else:
+        with pytest.raises(GuestMemoryFault):
+            ram.discard(address, length)
+
+
 def test_a_window_shows_ram_and_cannot_change_it(ram: GuestRam) -> None:
     window = ram.view(BASE + 8, 4)
     ram.write(BASE + 8, memoryview(b"abcd"))
@@ -71,8 +86,10 @@ def test_stores_are_told_by_page() -> None:
     made.write(BASE + SIZE - 1, b"x")
     made.write(BASE + 4096, b"")
     made.read(BASE, 100)
+    made.discard(BASE + 4096, 8192)
+    made.discard(BASE, 0)
     made.close()
-    assert told == [(0, 0), (0, 1), (15, 15)]
+    assert told == [(0, 0), (0, 1), (15, 15), (1, 2)]
 
 
 def test_memory_costs_what_is_touched() -> None:

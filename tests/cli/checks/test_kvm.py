@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from gasang.accel.kvm import reality
 from gasang.accel.kvm import speed as kvm_speed
 from gasang.cli.checks import kvm
 from gasang.cli.checks.finding import Finding, Host, Status
@@ -14,7 +15,7 @@ from gasang.core.errors import UnsupportedError
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     """An x86-64 host with a /dev/kvm that is a plain file."""
-    monkeypatch.setattr(kvm.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(reality.platform, "machine", lambda: "x86_64")
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev" / "kvm").touch()
     return Host({}, Config([]), tmp_path)
@@ -36,12 +37,12 @@ def test_without_the_device(tmp_path: Path) -> None:
 
 
 def test_a_device_of_others(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kvm.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(reality.os, "access", lambda path, mode: False)
     assert "not for this user" in kvm.check_kvm(host).text
 
 
 def test_another_architecture_is_not_measured(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kvm.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(reality.platform, "machine", lambda: "aarch64")
     assert "on x86-64 hosts only" in kvm.check_kvm(host).text
 
 

@@ -34,6 +34,9 @@ class VmSpec:
     tty: bool
     disks: tuple[Path, ...]
     origin: object = None
+    architecture: str | None = None
+    accelerator: str | None = None
+    extras: object = None
 
 def run_vm(spec, console, progress):
     over = threading.Event()
@@ -67,7 +70,7 @@ def run(*words: str, data: bytes = b"", **environment: str) -> subprocess.Comple
 
 def test_everything_arrives_at_the_machine(tmp_path: Path) -> None:
     (tmp_path / "disk").touch()
-    options = ["--vm", "--cpus", "2", "--memory", "512M", "-e", "A=1", "-eHOST", "-e", "ABSENT"]
+    options = ["--vm", "--arch", "amd64", "--accel", "kvm", "--cpus", "2", "--memory", "512M", "-e", "A=1", "-eHOST", "-e", "ABSENT"]
     files = ["--append", "quiet", "--disk", str(tmp_path / "disk"), "--disk", f"{tmp_path / 'disk'},readonly"]
     answer = run("run", *options, *files, "debian:trixie", "--", "ls", "-l", HOST="here")
     shown = answer.stdout.decode()
@@ -75,12 +78,23 @@ def test_everything_arrives_at_the_machine(tmp_path: Path) -> None:
         "cpus=2, memory=536870912",
         "append='quiet', image='debian:trixie', command=('ls', '-l'), environment=('A=1', 'HOST=here'), tty=False",
         f"disks=(Disk(path={tmp_path / 'disk'!r}, read_only=False, form=''), Disk(path={tmp_path / 'disk'!r}, read_only=True, form=''))",
+        "architecture='amd64', accelerator='kvm'",
         "origin=Origin(mirror='http://deb.debian.org/debian', keyring=None",
         "<>",
     ):
         assert part in shown
     assert answer.stderr == b"on the error stream\n"
     assert answer.returncode == 0
+
+
+def test_folders_of_the_host_arrive_at_the_machine(tmp_path: Path) -> None:
+    words = ["-v", f"{tmp_path}:/data:ro", "--mount", f"type=bind,source={tmp_path},target=/more"]
+    shown = run("run", "--vm", *words, "debian:trixie", "true").stdout.decode()
+    folders = [
+        f"SharedFolder(source={tmp_path!r}, target={target!r}, read_only={read_only})"
+        for target, read_only in (("/data", True), ("/more", False))
+    ]
+    assert f"folders=({', '.join(folders)})" in shown
 
 
 def test_a_kernel_of_ones_own(tmp_path: Path) -> None:
@@ -142,8 +156,18 @@ def test_a_command_on_a_terminal_is_not_given_the_keys(in_terminal: Callable[...
         (["--vm", "--cpus", "0", "img"], 2, "--cpus: '0' is no number of processors"),
         (["--vm", "--memory", "1M", "img"], 2, "--memory: a machine cannot have 1M"),
         (["--vm", "-e", "=x", "img"], 2, "--env '=x': it names no variable"),
-        (["--vm", "--rm", "img"], 2, "option --rm: it is for containers"),
+        (["--vm", "--accel", "tcg", "img"], 2, "--accel: there is no 'tcg'"),
+        (["--accel", "kvm", "img"], 2, "option --accel: it is for virtual machines"),
+        (["--vm", "--rm", "img"], 2, "option --rm: it is for machines in the background; add -d"),
+        (["--vm", "--privileged", "img"], 2, "option --privileged: it is for containers"),
         (["--append", "quiet", "img"], 2, "option --append: it is for virtual machines"),
+        (["--vm", "-v", "data:/data", "img"], 2, "--volume data:/data: a virtual machine has no volumes"),
+        (["--vm", "-v", "/data", "img"], 2, "--volume /data: a virtual machine has no volumes"),
+        (["--vm", "-v", "/etc:/data:Z", "img"], 2, "a virtual machine's folder has no mode 'Z'"),
+        (["--vm", "-v", "/etc:data", "img"], 2, "mount target 'data': it is no absolute path"),
+        (["--vm", "--mount", "type=tmpfs,target=/t", "img"], 2, "--mount of /t: a virtual machine mounts folders alone"),
+        (["--vm", "--mount", "type=bind,source=/,target=/t,bind-propagation=shared", "img"], 2, "BindOptions is for containers"),
+        (["--kernel", "/etc/passwd", "-v", "/etc:/data"], 2, "only an IMAGE mounts folders"),
         (["--vm", "--disk", "/nope", "img"], 3, "--disk /nope: there is no such file"),
     ],
 )

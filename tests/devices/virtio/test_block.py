@@ -15,6 +15,8 @@ from gasang.devices.virtio.block import (
     DISCARD,
     FLUSH,
     INLINE,
+    MOST_QUEUES,
+    MULTI_QUEUE,
     READ_ONLY,
     SEGMENTS,
     TYPE_DISCARD,
@@ -324,7 +326,7 @@ def test_a_saved_disk_serves_again_what_it_had_not_answered() -> None:
     disk.driver.rings[0].add([header(TYPE_OUT, 2), b"w" * 512], [1])
     disk.driver.notify(0)
     state = disk.driver.transport.save()
-    assert state["device"]["in_flight"] == [0, 2]
+    assert state["device"]["in_flight"] == [[0, 0], [0, 2]]
     block, again = MemoryBlock(SECTORS * 512), Queue()
     twin = Driver(VirtioBlock(block, again), disk.driver.memory)
     twin.transport.load(state)
@@ -350,3 +352,48 @@ def test_works_with_a_real_worker_and_its_callers_lock() -> None:
     worker.close()
     assert [content for _, content in disk.driver.rings[0].take_used()] == [OK, OK]
     assert disk.block.calls[-1] == ("flush", 0, 0)
+
+
+def test_one_queue_is_no_feature_and_several_are() -> None:
+    assert not Disk().device.features & MULTI_QUEUE
+    disk = Disk(queues=3)
+    assert disk.driver.offered() & MULTI_QUEUE
+    assert disk.driver.read(CONFIG + 34, 2) == 3
+    for count in (0, MOST_QUEUES + 1):
+        with pytest.raises(ValueError, match="queues"):
+            VirtioBlock(MemoryBlock(), queues=count)
+
+
+def test_each_queue_has_its_answers() -> None:
+    disk = Disk(queues=3)
+    disk.block.content[:1024] = b"a" * 512 + b"b" * 512
+    for queue, expected in ((2, b"a"), (0, b"b"), (1, b"a")):
+        sector = int(expected == b"b")
+        assert disk.driver.request(queue, [header(TYPE_IN, sector)], [512, 1]) == expected * 512 + OK
+
+
+def test_queues_wait_in_one_line_and_come_back() -> None:
+    jobs: list[Callable[[], None]] = []
+    disk = Disk(jobs.append, queues=2)
+    for queue in (1, 0):
+        disk.driver.rings[queue].add([header(TYPE_FLUSH)], [1])
+        disk.driver.notify(queue)
+    state = disk.driver.transport.save()
+    assert state["device"]["in_flight"] == [[0, 0], [1, 0]]
+    fresh = Driver(VirtioBlock(disk.block, queues=2), disk.driver.memory)
+    fresh.transport.load(state)
+    assert [ring.take_used() for ring in disk.driver.rings] == [[(0, OK)], [(0, OK)]]
+    while jobs:
+        jobs.pop(0)()
+
+
+def test_a_state_from_before_there_were_queues_is_loaded() -> None:
+    jobs: list[Callable[[], None]] = []
+    disk = Disk(jobs.append)
+    disk.driver.rings[0].add([header(TYPE_FLUSH)], [1])
+    disk.driver.notify(0)
+    state = disk.driver.transport.save()
+    state["device"] = {"version": 1, "in_flight": [0]}
+    fresh = Driver(VirtioBlock(disk.block), disk.driver.memory)
+    fresh.transport.load(state)
+    assert disk.driver.rings[0].take_used() == [(0, OK)]

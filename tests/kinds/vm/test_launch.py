@@ -13,16 +13,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gasang.accel.kvm import reality
+from gasang.accel.kvm.reality import Kind as KvmKind
+from gasang.accel.kvm.reality import Reality
 from gasang.accel.soft.lost import LostGuestError
 from gasang.core.console import WindowSize
 from gasang.core.errors import BadInputError, GasangError, MachineDiedError, UsageError
 from gasang.core.progress import Silent
+from gasang.cpus.riscv64 import library
 from gasang.images import initramfs
 from gasang.images.control import ControlPort
 from gasang.images.cpio import archive
 from gasang.images.initramfs import GuestSettings
 from gasang.images.ready import BootFiles
-from gasang.kinds.vm import launch
 from gasang.kinds.vm.agent import executable
 from gasang.kinds.vm.disks import Disk
 from gasang.kinds.vm.guest_ports import Chatter
@@ -32,6 +35,7 @@ from gasang.kinds.vm.sockets import GUEST_SOCKET
 from gasang.storage.raw import Raw
 from gasang.storage.tree import Entry, Kind
 from support.assembler import A0, A1, A6, A7, ECALL, T0, T1, T2, WFI, ZERO, addi, assemble, jump, lui
+from support.bzimages import bzimage
 from support.kernels import elf, image
 
 MIB = 1 << 20
@@ -93,7 +97,7 @@ COMMAND = GuestSettings("command", ("true",))
 def boot(folder: Path, person: Person, *program: tuple[str, dict[str, int]], settings: GuestSettings = COMMAND) -> int:
     """Boot an image that runs a command."""
     files = image_files(folder, *program)
-    machine = replace(spec(folder), memory=128 * MIB, image="debian:none")
+    machine = replace(spec(folder), memory=128 * MIB, image="debian:none", architecture="riscv64")
     with closing(Raw.open(files.disk)) as disk:
         return boot_guest(machine, files, disk, settings, person, ControlPort(lambda stage: None))
 
@@ -184,7 +188,7 @@ def test_too_little_memory_is_told(tmp_path: Path) -> None:
 
 
 def test_a_damaged_initrd_is_told_before_anything_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "prepare", lambda progress: pytest.fail("it compiles first"))
+    monkeypatch.setattr(library, "load", lambda: pytest.fail("it compiles first"))
     (tmp_path / "initrd").write_bytes(archive([])[:100])
     with pytest.raises(BadInputError, match=r"initrd .*: its archive ends early; give a complete one with --initrd"):
         run_vm(replace(spec(tmp_path, *OFF), initrd=tmp_path / "initrd"), Person(), Silent())
@@ -291,3 +295,24 @@ def test_disks_come_in_order_each_writable_or_not(read_only: str, code: int, tmp
     )  # fmt: skip
     made = replace(spec(tmp_path, *program), disks=tuple(Disk(tmp_path / name, name == read_only) for name in ("one", "two")))
     assert run_vm(made, Person(), Silent()) == code
+
+
+@pytest.mark.parametrize(
+    ("kernel", "architecture", "says"),
+    [
+        (image(), "amd64", r"kernel .*: it is a riscv64 Image, this machine is amd64; give an x86-64 Linux kernel"),
+        (bzimage(), "riscv64", r"kernel .*: it is an x86 bzImage, this machine is riscv64; give a riscv64 kernel"),
+        (bzimage(), None, r"a machine of amd64: this host cannot run it \(no /dev/kvm\)"),
+        (b"#!/bin/sh\n" + bytes(600), None, r"kernel .*: it is neither a riscv64 Linux Image"),
+    ],
+    ids=["riscv64 for amd64", "amd64 for riscv64", "amd64 where there is none", "none"],
+)
+def test_a_kernel_of_another_architecture(
+    kernel: bytes, architecture: str | None, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Reality(KvmKind.REAL if architecture else KvmKind.ABSENT, 2e9)
+    monkeypatch.setattr(reality, "reality", lambda: found)
+    path = tmp_path / "kernel"
+    path.write_bytes(kernel)
+    with pytest.raises(GasangError, match=says):
+        run_vm(VmSpec(1, 64 * MIB, path, None, "", None, (), (), False, (), architecture=architecture), Person(), Silent())

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gasang.core.errors import BadInputError
-from gasang.kinds.vm.loader import ALIGNMENT, Piece, load_kernel
+from gasang.kinds.vm.loader import ALIGNMENT, Piece, kernel_architecture, load_kernel
 from support.kernels import RAM_BASE, efi_image, elf, image
 
 CODE = b"\x13\0\0\0" * 8
@@ -121,3 +121,22 @@ def test_garbage_is_refused(start: bytes, rest: bytes) -> None:
 def test_damaged_kernels_are_placed_or_refused(kind: str, at: int, value: bytes, cut: int) -> None:
     data = KINDS[kind]
     place((data[:at] + value + data[at + len(value) :])[: max(len(data) - cut, 0) if cut < 300 else None])
+
+
+@pytest.mark.parametrize(
+    ("data", "architecture"),
+    [
+        (image(CODE), "riscv64"),
+        (efi_image(CODE), "riscv64"),
+        (elf(CODE), "riscv64"),
+        (elf(CODE, machine=62), "amd64"),
+        (elf(CODE, machine=183), ""),
+        (bzimage(), "amd64"),
+        (b"", ""),
+        (b"\x1f\x8b", ""),
+        (b"\x1f\x8b" + bytes(20), ""),
+    ],
+)
+def test_whose_kernel_it_is(data: bytes, architecture: str) -> None:
+    assert kernel_architecture(data) == architecture
+    assert kernel_architecture(gzip.compress(data)) == architecture

@@ -11,7 +11,8 @@ from gasang.devices.virtio.console import Port, VirtioConsole
 from gasang.devices.virtio.rng import VirtioRng
 from gasang.kinds.vm.board import RAM_BASE, VIRTIO_BASE
 from gasang.kinds.vm.loader import load_kernel
-from gasang.kinds.vm.machine import Parts, VirtualMachine
+from gasang.kinds.vm.machine import VirtualMachine
+from gasang.kinds.vm.parts import Parts
 from support.assembler import A7, ECALL, ZERO, Line, addi, assemble, jump
 from support.kernels import image
 

@@ -89,11 +89,20 @@ def archive() -> bytes:
 @contextmanager
 def serving() -> Iterator[Gasang]:
     """The command with its daemon running and the image loaded; nothing is left of them afterwards."""
+    with served() as command:
+        with command.inside():
+            assert command("load", data=archive()) == f"{IMAGE}\n"
+        yield command
+
+
+@contextmanager
+def served() -> Iterator[Gasang]:
+    """The command with its daemon running; nothing is left of them afterwards."""
     home = short_home("verbs")
     command = Gasang(home)
     try:
         with command.inside():
-            assert command("load", data=archive()) == f"{IMAGE}\n"  # which starts the daemon
+            command("daemon", "start")
         yield command
         left = command("ps", "-aq").split()
         if left:

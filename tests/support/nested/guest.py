@@ -11,9 +11,8 @@ from typing import Final, Self
 from gasang.accel.kvm.system import Kvm
 from gasang.devices.virtio.device import VirtioDevice
 from gasang.images.cpio import archive
-from gasang.kinds.vm.x86.bzimage import parse_bzimage
-from gasang.kinds.vm.x86.machine import Parts, PcMachine
-from gasang.kinds.vm.x86.state import load_machine, save_machine
+from gasang.kinds.vm.x86.kernel import PcKernel, load_pc_kernel
+from gasang.kinds.vm.x86.machine import PcMachine, PcParts
 from gasang.storage.tree import Entry, Kind
 
 LANE: Final = Path("/lane")
@@ -33,24 +32,28 @@ echo "userspace"
 class Guest:
     """The machine, not started. `script` is for busybox's shell; what it and the kernel print is heard. `pci` are its virtio devices."""
 
-    def __init__(self, script: str, cpus: int = 1, append: str = "", memory: int = 192, pci: Sequence[VirtioDevice] = ()) -> None:
+    def __init__(
+        self,
+        script: str,
+        cpus: int = 1,
+        append: str = "",
+        memory: int = 192,
+        pci: Sequence[VirtioDevice] = (),
+        kernel: PcKernel | None = None,
+    ) -> None:
         self._heard = bytearray()
         self._changed = threading.Condition()
-        kernel = parse_bzimage((LANE / "vmlinuz").read_bytes(), "vmlinuz")
+        kernel = kernel or load_pc_kernel((LANE / "vmlinuz").read_bytes(), "vmlinuz")
         init = Entry(path="init", kind=Kind.FILE, mode=0o755, data=_INIT.format(script=script).encode())
         initrd = (LANE / "guest.cpio").read_bytes() + archive([init])
         words = f"console=ttyS0 quiet panic=-1 {append}".strip()
         with Kvm() as kvm:
-            self._msrs = kvm.msrs()
-            self.pc = PcMachine(kvm, Parts(cpus, memory * MIB, kernel, initrd, words, self._hear, pci=pci, warn=self._warn))
+            self.pc = PcMachine(kvm, PcParts(cpus, memory * MIB, kernel, initrd, words, self._hear, pci=pci, warn=self._warn))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
-        self.pc.stop()
-        for thread in self.pc.machine._threads:
-            thread.join()
         self.pc.close()
 
     def _hear(self, data: bytes) -> None:
@@ -83,7 +86,7 @@ class Guest:
         watchdog = threading.Timer(LIMIT, end)
         watchdog.start()
         try:
-            if not self.pc.machine._threads:
+            if not self.pc.machine.is_begun:
                 self.pc.start()
             self.pc.join()
         finally:
@@ -94,4 +97,4 @@ class Guest:
     def twin(self, other: Guest) -> None:
         """Make `other`, which was not started, what this machine is, which stands still."""
         other.pc.machine.ram.memory.write(0, self.pc.machine.ram.memory.view)
-        load_machine(other.pc, save_machine(self.pc, self._msrs))
+        other.pc.load(self.pc.save())

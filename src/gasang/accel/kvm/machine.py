@@ -12,12 +12,14 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Final
 
+from gasang.accel.kvm import msrs
+from gasang.accel.kvm.dirty import DirtyPieces
 from gasang.accel.kvm.exits import EXITS
 from gasang.accel.kvm.memory import GuestRam
 from gasang.accel.kvm.standing import Standing
 from gasang.accel.kvm.system import Kvm
 from gasang.accel.kvm.vcpu import Vcpu
-from gasang.core.errors import UsageError
+from gasang.core.errors import StateError, TimedOutError, UsageError
 from gasang.devices.bus import Bus
 from gasang.devices.syscon import PowerRequest
 from gasang.host.kvm import ioctls
@@ -26,6 +28,8 @@ from gasang.host.kvm.ioctls import RefusedError, call
 
 TSS_ADDRESS: Final = 0xFFFB_D000
 """Three pages the kernel wants for itself on Intel's processors, where no RAM and no device is (KVM_SET_TSS_ADDR)."""
+PATIENCE: Final = 10.0
+"""Seconds a pause waits for the vCPUs: a device may be in the middle of something."""
 LOG_DIRTY_PAGES: Final = 1
 """A slot's flag: the kernel notes which pages are written to."""
 
@@ -52,36 +56,57 @@ class KvmMachine:
         self.on_power: Callable[[PowerRequest], None] = lambda request: self.stop()
         self.unanswered = 0
         """Stores that met no device."""
+        self.failure: BaseException | None = None
+        self._idle()
+        most = kvm.capability("MAX_VCPUS") or kvm.capability("NR_VCPUS") or 4
+        if not 1 <= shape.vcpus <= most:
+            raise UsageError(f"{shape.vcpus} processors", f"this host's KVM gives a machine 1 to {most}", "give another --cpus")
+        self.kvm = kvm.again()
+        """What it was made from, for as long as it lives: a twin of it is made from that again."""
+        with ExitStack() as undo:
+            undo.callback(self.kvm.close)
+            self.ram = GuestRam(shape.ram)
+            undo.callback(self.ram.close)
+            self._make()
+            self._resources = undo.pop_all()
+
+    def _idle(self) -> None:
+        """No thread runs yet, and none is to stand."""
         self.stopping = threading.Event()
         self._standing = Standing()
         self.attention = self._standing.attention
         """Set while no vCPU is to run."""
-        self.failure: BaseException | None = None
-        self.vcpus: list[Vcpu] = []
         self._threads: list[threading.Thread] = []
-        most = kvm.capability("MAX_VCPUS") or kvm.capability("NR_VCPUS") or 4
-        if not 1 <= shape.vcpus <= most:
-            raise UsageError(f"{shape.vcpus} processors", f"this host's KVM gives a machine 1 to {most}", "give another --cpus")
-        with ExitStack() as undo:
-            self._make(kvm, undo)
-            self._resources = undo.pop_all()
 
-    def _make(self, kvm: Kvm, undo: ExitStack) -> None:
-        self.descriptor = kvm.create()
-        undo.callback(os.close, self.descriptor)
-        self.ram = GuestRam(self.shape.ram)
-        undo.callback(self.ram.close)
-        for slot in range(len(self.ram.ranges)):
-            self.map_slot(slot)
-        if self.shape.irqchip:
-            call(self.descriptor, ioctls.SET_TSS_ADDR, TSS_ADDRESS)
-            call(self.descriptor, ioctls.CREATE_IRQCHIP)
-            call(self.descriptor, ioctls.CREATE_PIT2, s.PitConfig(flags=1))  # its speaker port is the kernel's too
-        size = kvm.run_size()
-        for number in range(self.shape.vcpus):
-            vcpu = Vcpu(self.descriptor, number, size)
-            undo.callback(vcpu.close)
-            self.vcpus.append(vcpu)
+    def _make(self) -> None:
+        """The kernel's part of it, around the RAM that is there."""
+        self.vcpus: list[Vcpu] = []
+        with ExitStack() as undo:
+            self.descriptor = self.kvm.create()
+            undo.callback(os.close, self.descriptor)
+            for slot in range(len(self.ram.ranges)):
+                self.map_slot(slot)
+            if self.shape.irqchip:
+                call(self.descriptor, ioctls.SET_TSS_ADDR, TSS_ADDRESS)
+                call(self.descriptor, ioctls.CREATE_IRQCHIP)
+                call(self.descriptor, ioctls.CREATE_PIT2, s.PitConfig(flags=1))  # its speaker port is the kernel's too
+                if self.kvm.capability(msrs.CAPABILITY):
+                    msrs.deny(self.descriptor)
+            size = self.kvm.run_size()
+            for number in range(self.shape.vcpus):
+                vcpu = Vcpu(self.descriptor, number, size)
+                undo.callback(vcpu.close)
+                self.vcpus.append(vcpu)
+            self._processors = undo.pop_all()
+
+    def renew(self) -> None:
+        """In a forked process: new vCPUs around the RAM, which is this process's own now. Raises RefusedError.
+
+        The parent's are of no use here: the kernel lets only the process that made them ask anything of them.
+        """
+        self._processors.close()
+        self._idle()
+        self._make()
 
     def map_slot(self, slot: int, flags: int = 0) -> None:
         """Put RAM range `slot` where the guest sees it, watched for writes if LOG_DIRTY_PAGES is in `flags`."""
@@ -124,15 +149,42 @@ class KvmMachine:
             EXITS[reason](self, vcpu)
         self._standing.stand()
 
-    def pause(self) -> None:
-        """Have every vCPU stand still; returns when they do, each between two instructions. Not from a vCPU's own thread."""
+    @property
+    def is_begun(self) -> bool:
+        """Whether it has been started."""
+        return bool(self._threads)
+
+    @property
+    def paused(self) -> bool:
+        """Whether the vCPUs stand still, or are to."""
+        return self.attention.is_set() and not self.stopping.is_set()
+
+    def pause(self, patience: float = PATIENCE) -> None:
+        """Have every vCPU stand still; returns when they do, each between two instructions. The bus lock is not held.
+
+        Raises StateError for a machine that has ended or not begun, is paused already, or where a vCPU's own thread asks; TimedOutError
+        if a vCPU does not stop within `patience` seconds: all run on then.
+        """
+        if self.stopping.is_set() or not self.is_begun:
+            raise StateError("machine", "it does not run", "start it first")
+        if self.paused:
+            raise StateError("machine", "it is paused already", "let it go on first")
+        if threading.current_thread() in self._threads:
+            raise StateError("machine", "it cannot be paused by one of its own processors", "ask from another thread")
         self.attention.set()
         for vcpu in self.vcpus:
             vcpu.kick()
-        self._standing.wait()
+        everybody = self._standing.wait(patience)
+        if self.stopping.is_set():
+            raise StateError("machine", "it has ended", "start it first")
+        if not everybody:
+            self._standing.go()
+            raise TimedOutError("machine", f"a processor did not stop within {patience:g} s", "see whether its console is read")
 
     def resume(self) -> None:
-        """Let them run on."""
+        """Let them run on. Raises StateError for one that is not paused."""
+        if not self.attention.is_set():
+            raise StateError("machine", "it is not paused", "pause it first")
         self._standing.go()
 
     def interrupt(self, line: int, level: bool) -> None:
@@ -151,13 +203,32 @@ class KvmMachine:
         for vcpu in self.vcpus:
             vcpu.kick()
 
+    def watch(self) -> DirtyPieces:
+        """Have stores to RAM noted from now on. Raises RefusedError."""
+        for slot in range(len(self.ram.ranges)):
+            self.map_slot(slot, LOG_DIRTY_PAGES)
+        return DirtyPieces(self.descriptor, self.ram)
+
+    def make_private(self) -> None:
+        """Have a fork of this process copy RAM when it is written. The bus lock is held; the vCPUs may run.
+
+        Raises UnsupportedError or OutOfSpaceError where the host cannot.
+        """
+        self.ram.memory.make_private()
+
+    def wait(self) -> None:
+        """Return when no vCPU's thread runs any more."""
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join()
+
     def join(self) -> None:
         """Wait until every vCPU's thread has ended. Raises what ended one by accident."""
-        for thread in self._threads:
-            thread.join()
+        self.wait()
         if self.failure is not None:
             raise self.failure
 
     def close(self) -> None:
         """Give everything back; the vCPUs' threads have ended."""
+        self._processors.close()
         self._resources.close()

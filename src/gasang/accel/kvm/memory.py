@@ -5,7 +5,7 @@ A PC's RAM has a hole below 4 GiB for devices; what does not fit below it lies a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gasang.core.protocols import GuestMemoryFault
@@ -33,6 +33,16 @@ class GuestRam:
             found.append(Range(base, size, offset))
             offset += size
         self.ranges = tuple(found)
+        self._written: Callable[[int, int], None] | None = None
+
+    def on_write(self, written: Callable[[int, int], None] | None) -> None:
+        """`written(offset in the host's memory, bytes)` is called after each store from outside; None: nobody is."""
+        self._written = written
+
+    @property
+    def base(self) -> int:
+        """Where it begins for the guest."""
+        return self.ranges[0].base
 
     def _offset(self, address: int, length: int) -> int:
         for part in self.ranges:
@@ -49,12 +59,19 @@ class GuestRam:
 
     def write(self, address: int, data: bytes | memoryview) -> None:
         """Store `data`; raise GuestMemoryFault unless all of it is RAM of one range."""
-        self.memory.write(self._offset(address, len(data)), data)
+        offset = self._offset(address, len(data))
+        self.memory.write(offset, data)
+        if self._written is not None:
+            self._written(offset, len(data))
 
     def view(self, address: int, length: int) -> memoryview:
         """A read-only window; raise GuestMemoryFault unless all of it is RAM of one range."""
         offset = self._offset(address, length)
         return self.memory.view[offset : offset + length].toreadonly()
+
+    def discard(self, address: int, length: int) -> None:
+        """Give the whole pages of a range back to the host; raise GuestMemoryFault unless all of it is RAM of one range."""
+        self.memory.discard(self._offset(address, length), length)
 
     def close(self) -> None:
         """Give the memory back."""

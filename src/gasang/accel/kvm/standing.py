@@ -34,11 +34,10 @@ class Standing:
             self._running -= 1
             self._changed.notify_all()
 
-    def wait(self) -> None:
-        """Until none runs."""
+    def wait(self, patience: float) -> bool:
+        """Until none runs; False where one still does after so many seconds."""
         with self._changed:
-            while self._running:
-                self._changed.wait()
+            return self._changed.wait_for(lambda: not self._running, patience)
 
     def go(self) -> None:
         """Let them run on, unless they are to end."""

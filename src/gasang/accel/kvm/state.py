@@ -52,7 +52,7 @@ CHIPS: Final = {"pic_master": 0, "pic_slave": 1, "ioapic": 2}
 
 def save_vcpu(vcpu: Vcpu, msrs: Sequence[int], irqchip: bool) -> State:
     """A stopped vCPU's whole state; `msrs` are the host's (Kvm.msrs)."""
-    state: State = {"version": VERSION, "cpuid": _cpuid(vcpu), "msrs": read_msrs(vcpu, msrs)}
+    state: State = {"version": VERSION, "cpuid": read_cpuid(vcpu), "msrs": read_msrs(vcpu, msrs)}
     # The multiprocessor state first: reading it lets the kernel apply an INIT or SIPI that waits.
     for part in reversed(_parts(irqchip)):
         state[part.name] = bytes(vcpu.get(part.get))
@@ -64,7 +64,7 @@ def load_vcpu(vcpu: Vcpu, state: State) -> None:
     if state.get("version") != VERSION:
         cause = f"its version is {state.get('version')!r}, not {VERSION}"
         raise BadInputError("saved state of a vCPU", cause, "restore it with the gasang that saved it")
-    set_cpuid(vcpu, _entries(state["cpuid"]))
+    set_cpuid(vcpu, cpuid_entries(state["cpuid"]))
     irqchip = LAPIC.name in state
     for part in BEFORE_MSRS:
         _load(vcpu, part, state)
@@ -97,14 +97,16 @@ def parsed(ioctl: Ioctl, data: Any, what: str) -> s.Record:
 # CPUID
 
 
-def _cpuid(vcpu: Vcpu) -> list[bytes]:
+def read_cpuid(vcpu: Vcpu) -> list[bytes]:
+    """What CPUID answers on this vCPU: its leaves, as they are saved."""
     record = s.listed(s.Cpuid, s.CpuidEntry, _LEAVES)()
     record.nent = _LEAVES
     call(vcpu.descriptor, ioctls.GET_CPUID2, record)
     return [bytes(entry) for entry in record.entries[: record.nent]]
 
 
-def _entries(saved: Any) -> list[s.CpuidEntry]:
+def cpuid_entries(saved: Any) -> list[s.CpuidEntry]:
+    """Saved leaves. Raises BadInputError for what are none."""
     size = ctypes.sizeof(s.CpuidEntry)
     if not isinstance(saved, list) or not all(isinstance(entry, bytes) and len(entry) == size for entry in saved):
         raise BadInputError("saved CPUID", f"its leaves are no {size} bytes each", "the snapshot is damaged: use another one")

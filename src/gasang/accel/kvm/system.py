@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -15,6 +16,7 @@ from gasang.host.kvm import structures as s
 from gasang.host.kvm.capabilities import CAPABILITIES
 from gasang.host.kvm.ioctls import RefusedError, call
 
+DEVICE: Final = Path("/dev/kvm")
 API_VERSION: Final = 12
 NEEDED: Final = ("USER_MEMORY", "SET_TSS_ADDR", "EXT_CPUID", "MP_STATE", "VCPU_EVENTS", "DEBUGREGS", "IMMEDIATE_EXIT")
 """Every KVM since Linux 4.13 has these; without one of them there is no machine."""
@@ -28,7 +30,7 @@ class Kvm:
     Raises UnsupportedError where it is no KVM or lacks what we need, PermissionDeniedError where this user may not.
     """
 
-    def __init__(self, device: Path = Path("/dev/kvm")) -> None:
+    def __init__(self, device: Path = DEVICE) -> None:
         self.device = device
         self.descriptor = _opened(device)
         try:
@@ -36,6 +38,12 @@ class Kvm:
         except BaseException:
             self.close()
             raise
+
+    def again(self) -> Kvm:
+        """The same, to be closed by itself: who holds it needs no way to the device any more."""
+        made = Kvm.__new__(Kvm)
+        made.device, made.descriptor = self.device, os.dup(self.descriptor)
+        return made
 
     def __enter__(self) -> Self:
         return self
@@ -47,7 +55,11 @@ class Kvm:
         version = call(self.descriptor, ioctls.GET_API_VERSION)
         if version != API_VERSION:
             raise UnsupportedError(str(self.device), f"its interface has version {version}, not {API_VERSION}", "use --accel soft")
-        lacking = [name for name in NEEDED if not self.capability(name)]
+        self.require(NEEDED)
+
+    def require(self, names: Sequence[str]) -> None:
+        """Raise UnsupportedError unless the host has all of KVM_CAP_`names`."""
+        lacking = [name for name in names if not self.capability(name)]
         if lacking:
             words = ", ".join(f"KVM_CAP_{name}" for name in lacking)
             raise UnsupportedError(str(self.device), f"the host's KVM lacks {words}", "use --accel soft, or a newer kernel")

@@ -237,6 +237,12 @@ class SoftMachine:
         self.clock.keep_again(self.stopping)
         self._begin_threads()
 
+    def wait(self) -> None:
+        """Return when no hart's thread runs any more, whatever ended them; `stop` was called."""
+        for hart in self.harts:
+            if hart.thread is not None and hart.thread.ident is not None:
+                hart.thread.join()
+
     def join(self) -> None:
         """Wait until every hart's thread has ended. Raises what ended a hart by accident."""
         for hart in self.harts:

@@ -47,6 +47,13 @@ class GuestRam:
         offset = self._offset(address, length)
         return self.memory.view[offset : offset + length].toreadonly()
 
+    def discard(self, address: int, length: int) -> None:
+        """Give the whole pages of a range back to the host; raise GuestMemoryFault unless all of it is RAM."""
+        offset = self._offset(address, length)
+        self.memory.discard(offset, length)
+        if self._changed is not None and length:
+            self._changed(offset >> PAGE_SHIFT, (offset + length - 1) >> PAGE_SHIFT)
+
     def close(self) -> None:
         """Give the memory back."""
         self.memory.close()

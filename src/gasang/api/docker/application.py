@@ -18,9 +18,10 @@ from gasang.api.docker.volumes import Volumes
 from gasang.api.http.connection import Reply
 from gasang.api.http.request import Request
 from gasang.api.http.router import Router
+from gasang.api.machines import Machines
 from gasang.daemon.engine import Engine
 
-PARTS: Final = (System, Containers, Streams, Files, Images, Search, Networks, Volumes, Build)
+PARTS: Final = (System, Containers, Streams, Files, Images, Search, Networks, Volumes, Build, Machines)
 HEADERS: Final = (
     ("Api-Version", versions.shown(versions.NEWEST)),
     ("Docker-Experimental", "false"),

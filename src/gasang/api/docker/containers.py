@@ -72,6 +72,9 @@ class Containers:
     def _named(self, request: Request) -> Container:
         return self._lives.find(request.arguments["id"])
 
+    def _container(self, request: Request) -> Container:
+        return self._lives.find_container(request.arguments["id"])
+
     async def list(self, request: Request, reply: Reply) -> None:
         """GET /containers/json."""
         filters = filters_of(request, FILTERS)
@@ -130,6 +133,8 @@ class Containers:
         shown["GraphDriver"]["Data"] = self._lives.graph(entry)
         for name, path in self._lives.files(entry).items():
             shown[name] = path
+        if entry.machine:
+            shown["Machine"] = entry.machine
         await reply.json(shown)
 
     async def start(self, request: Request, reply: Reply) -> None:
@@ -153,7 +158,7 @@ class Containers:
 
     async def update(self, request: Request, reply: Reply) -> None:
         """POST /containers/ID/update."""
-        await reply.json({"Warnings": await self._lives.update(self._named(request), await request.json())})
+        await reply.json({"Warnings": await self._lives.update(self._container(request), await request.json())})
 
     async def rename(self, request: Request, reply: Reply) -> None:
         """POST /containers/ID/rename."""
@@ -210,12 +215,12 @@ class Containers:
 
     async def top(self, request: Request, reply: Reply) -> None:
         """GET /containers/ID/top."""
-        titles, processes = await self._lives.top(self._named(request), request.text("ps_args") or "-ef")
+        titles, processes = await self._lives.top(self._container(request), request.text("ps_args") or "-ef")
         await reply.json({"Titles": titles, "Processes": processes})
 
     async def changes(self, request: Request, reply: Reply) -> None:
         """GET /containers/ID/changes."""
-        found = await self._lives.changes(self._named(request))
+        found = await self._lives.changes(self._container(request))
         await reply.json([{"Path": path, "Kind": kind} for path, kind in found])
 
     async def stats(self, request: Request, reply: Reply) -> None:

@@ -37,20 +37,20 @@ class Files:
 
     async def facts(self, request: Request, reply: Reply) -> None:
         """HEAD archive: what is at a path."""
-        entry = self._engine.containers.find(request.arguments["id"])
+        entry = self._engine.containers.find_container(request.arguments["id"])
         found = await asyncio.to_thread(self._engine.files.facts, entry, _path(request))
         await reply.empty(200, [(STAT_HEADER, found)])
 
     async def read(self, request: Request, reply: Reply) -> None:
         """GET archive: a tar of what is at a path."""
-        entry = self._engine.containers.find(request.arguments["id"])
+        entry = self._engine.containers.find_container(request.arguments["id"])
         path = _path(request)
         found = await asyncio.to_thread(self._engine.files.facts, entry, path)
         await _send_tar(reply, lambda target: self._engine.files.read(entry, path, target), [(STAT_HEADER, found)])
 
     async def write(self, request: Request, reply: Reply) -> None:
         """PUT archive: unpack a tar in a folder."""
-        entry = self._engine.containers.find(request.arguments["id"])
+        entry = self._engine.containers.find_container(request.arguments["id"])
         with tempfile.TemporaryFile(dir=self._engine.folders.scratch()) as file:
             async for piece in request.body.chunks():
                 file.write(piece)
@@ -62,18 +62,18 @@ class Files:
 
     async def export(self, request: Request, reply: Reply) -> None:
         """GET export: a tar of all files, mounts left out."""
-        entry = self._engine.containers.find(request.arguments["id"])
+        entry = self._engine.containers.find_container(request.arguments["id"])
         await _send_tar(reply, lambda target: self._engine.files.export(entry, target))
         self._engine.services.tell(entry, "export")
 
     async def commit(self, request: Request, reply: Reply) -> None:
         """POST /commit: a container's own layer becomes an image's."""
         engine = self._engine
-        entry = engine.containers.find(request.text("container"))
+        entry = engine.containers.find_container(request.text("container"))
         document = await request.json()
         said = {key: value for key, value in document.items() if value not in (None, "", [], {}) and key in entry.config}
         config = changed({**entry.config, **said}, request.texts("changes"))
-        pause = request.flag("pause", True) and entry.status.status == "running"
+        pause = request.flag("pause", True) and entry.status.status == "running" and not self._engine.control.without
         if pause:
             await engine.containers.pause(entry)
         try:

@@ -88,7 +88,7 @@ class Networks:
     async def connect(self, request: Request, reply: Reply) -> None:
         """POST /networks/ID/connect."""
         document = read(await request.json(), CONNECT, "network connection")
-        entry = self._engine.containers.find(document["Container"])
+        entry = self._engine.containers.find_container(document["Container"])
         asked = asked_of(document["EndpointConfig"], "endpoint")
         async with self._engine.containers.life(entry).lock:
             await self._networks.connect(request.arguments["id"], entry, asked)
@@ -98,7 +98,7 @@ class Networks:
     async def disconnect(self, request: Request, reply: Reply) -> None:
         """POST /networks/ID/disconnect."""
         document = read(await request.json(), CONNECT, "network connection")
-        entry = self._engine.containers.find(document["Container"])
+        entry = self._engine.containers.find_container(document["Container"])
         async with self._engine.containers.life(entry).lock:
             await self._networks.disconnect(request.arguments["id"], entry)
             self._engine.containers.save(entry)

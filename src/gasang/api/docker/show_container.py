@@ -6,7 +6,7 @@ import time
 from datetime import datetime
 from typing import Any
 
-from gasang.daemon.containers.record import NEVER, Container, Mount
+from gasang.daemon.containers.record import CONTAINER, NEVER, Container, Mount
 from gasang.daemon.networks.endpoints import WANTED_MAC
 
 EMPTY_ENDPOINT: dict[str, Any] = {
@@ -89,6 +89,11 @@ def ports(container: Container) -> dict[str, Any]:
     return {**exposed, **container.ports}
 
 
+def kind(container: Container) -> dict[str, str]:
+    """What Docker's answers do not have: the kind of a machine that is no container."""
+    return {} if container.kind == CONTAINER else {"Kind": container.kind}
+
+
 def inspect(container: Container, log_path: str, sizes: dict[str, int]) -> dict[str, Any]:
     """GET /containers/ID/json."""
     command = container.command()
@@ -117,6 +122,7 @@ def inspect(container: Container, log_path: str, sizes: dict[str, int]) -> dict[
         "HostConfig": container.host,
         "GraphDriver": {"Name": "overlay2", "Data": None},
         **sizes,
+        **kind(container),
         "Mounts": [mount(entry) for entry in container.mounts],
         "Config": _config(container),
         "NetworkSettings": {
@@ -206,6 +212,7 @@ def line(container: Container, sizes: dict[str, int]) -> dict[str, Any]:
         "Created": int(_seconds(container.created)),
         "Ports": list_ports(container),
         **sizes,
+        **kind(container),
         "Labels": container.config["Labels"] or {},
         "State": container.status.status,
         "Status": status_line(container),

@@ -12,6 +12,7 @@ COLUMNS = (
     Column("cpu", "CPU", lambda share: f"{share:.1f} %"),
     Column("memory", "MEMORY", format_size),
     Column("memory_limit", "LIMIT", format_size),
+    Column("shared", "SHARED", lambda size: "–" if size is None else format_size(size)),
     Column("received", "RECEIVED", format_size),
     Column("sent", "SENT", format_size),
     Column("read", "READ", format_size),
@@ -22,7 +23,11 @@ COLUMNS = (
 
 
 def row(before: dict[str, Any], now: dict[str, Any]) -> Row:
-    """A row of two samples of one machine; `cpu` in percent of one processor, the rest in bytes."""
+    """A row of two samples of one machine; `cpu` in percent of one processor, the rest in bytes.
+
+    Of a virtual machine `memory` is what is resident, `memory_limit` what its guest has, `shared` what of it others have as well (snapshots
+    and twins).
+    """
     memory = now.get("memory_stats") or {}
     detail = memory.get("stats") or {}
     networks = (now.get("networks") or {}).values()
@@ -33,6 +38,7 @@ def row(before: dict[str, Any], now: dict[str, Any]) -> Row:
         "cpu": round(_share(before.get("cpu_stats") or {}, now.get("cpu_stats") or {}), 2),
         "memory": max(0, memory.get("usage", 0) - cache),
         "memory_limit": memory.get("limit", 0),
+        "shared": detail.get("shared"),
         "received": sum(one["rx_bytes"] for one in networks),
         "sent": sum(one["tx_bytes"] for one in networks),
         "read": sum(one["value"] for one in blocks if one["op"].lower() == "read"),

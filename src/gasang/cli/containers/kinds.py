@@ -9,7 +9,8 @@ from gasang.core.errors import UsageError
 
 VM = switch("vm", "the image of a virtual machine")
 CONTAINER = switch("container", "the image of containers")
-ARCH = value("arch", "ARCH", "the virtual machine's architecture (riscv64 by default)", plain_text, choices=("riscv64", "amd64"))
+_ARCHITECTURE: Final = "the virtual machine's architecture (amd64 where the processor runs it, else riscv64)"
+ARCH = value("arch", "ARCH", _ARCHITECTURE, plain_text, choices=("riscv64", "amd64"))
 RULE: Final = """
 A name with a registry is a container image's, debian:SUITE without one the image of a virtual machine that is made from Debian's
 packages; any other name is a container image's, of Docker Hub. --vm and --container decide it otherwise."""

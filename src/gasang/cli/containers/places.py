@@ -38,6 +38,7 @@ REMOVE = switch("rm", "remove it when it ends, with its anonymous volumes")
 LABELS = values("label", "NAME=VALUE", "a note on the machine", convert.pair, short="l")
 LABEL_FILE = values("label-file", "FILE", "notes, one a line", pairs_in, files=True)
 VOLUMES = values("volume", "[SOURCE:]TARGET[:MODE]", "a folder of the host (./… or /…) or a volume, and where", convert.bind, short="v")
+MOUNTS = values("mount", "WORDS", "as in type=bind,source=./data,target=/data,readonly", mount)
 NETWORKS = values(
     "network", "NETWORK", "one of gasang network ls, host, none or container:MACHINE; or name=NETWORK,alias=…,ip=…", attachment
 )
@@ -88,7 +89,7 @@ _ITSELF: Final = (
 )
 _FILES: Final = (
     Place(VOLUMES, ""),
-    Place(values("mount", "WORDS", "as in type=bind,source=./data,target=/data,readonly", mount), "HostConfig.Mounts", list),
+    Place(MOUNTS, "HostConfig.Mounts", list),
     Place(values("volumes-from", "MACHINE[:ro]", "mount what that one mounts", plain_text), "HostConfig.VolumesFrom", list),
     Place(values("tmpfs", "TARGET[:OPTIONS]", "files in memory at TARGET", convert.target_of_tmpfs), "HostConfig.Tmpfs", dict),
     Place(switch("read-only", "its files cannot be written, but for volumes and tmpfs"), "HostConfig.ReadonlyRootfs"),

@@ -63,7 +63,7 @@ def row(found: dict[str, Any]) -> Row:
     return {
         "name": found["Names"][0].removeprefix("/") if found.get("Names") else "",
         "id": found["Id"],
-        "kind": "container",
+        "kind": found.get("Kind", "container"),
         "image": found["Image"],
         "command": found["Command"],
         "created": stamp(found["Created"]),

@@ -16,8 +16,8 @@ SYNTAX = Syntax(
     options=(VM, ARCH, CONTAINER, AGAIN, PLATFORM, QUIET),
     arguments=(Argument("IMAGE", "such as debian:trixie or docker.io/library/debian:trixie", completes="images"),),
     examples=(
-        Example("gasang pull debian:trixie", "Debian 13 for riscv64, a virtual machine, about 110 MB to download"),
-        Example("gasang pull --vm --arch amd64 debian:trixie", "the same for amd64, its packages configured in a container (as root)"),
+        Example("gasang pull debian:trixie", "Debian 13, a virtual machine, about 110 MB to download"),
+        Example("gasang pull --vm --arch amd64 debian:trixie", "the same for amd64, whatever this host runs"),
         Example(
             "gasang pull --container debian:trixie", "Debian 13 for containers, from Docker Hub or, where that is out of reach, packages"
         ),
@@ -45,10 +45,11 @@ def run(parsed: Parsed, context: Context) -> int:
         return 0
     if parsed.get(PLATFORM):
         raise UsageError("option --platform", "it is for container images", "use --arch, or add --container")
-    from gasang.images.store import ARCHITECTURE
+    from gasang.kinds.vm.platforms import default_architecture
     from gasang.kinds.vm.pull import ensure
 
+    architecture = parsed.get(ARCH) or default_architecture()
     with open_progress(context) as progress:
-        image = ensure(text, progress, again=parsed.get(AGAIN), origin=context.origin(), architecture=parsed.get(ARCH) or ARCHITECTURE)
+        image = ensure(text, progress, again=parsed.get(AGAIN), origin=context.origin(), architecture=architecture)
     print(image.reference)
     return 0

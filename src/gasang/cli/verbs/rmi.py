@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from gasang.cli.containers.kinds import ARCH, CONTAINER, RULE, VM, is_container
 from gasang.cli.options import Argument, Example, Parsed, Syntax, switch
 from gasang.cli.settings import Context
+from gasang.core.errors import NotFoundError
 from gasang.core.paths import cache_folder, data_folder
+
+if TYPE_CHECKING:
+    from gasang.images.store import Store
 
 FORCE = switch("force", "also one that has several names, or that ended machines were made of (containers)", short="f")
 
@@ -41,14 +47,28 @@ def _remove_from_daemon(text: str, parsed: Parsed, context: Context) -> None:
         print(f"removed {done.get('Untagged') or done.get('Deleted')}")
 
 
+def _store_with(reference: str, architecture: str | None) -> Store:
+    """The store of an architecture that has it: of the one named, else of any. Raises NotFoundError."""
+    from gasang.images.store import Store
+    from gasang.kinds.vm.platforms import ARCHITECTURES, default_architecture
+
+    folder = data_folder(os.environ) / "images"
+    names = (architecture,) if architecture else dict.fromkeys((default_architecture(), *ARCHITECTURES))
+    stores = [Store(folder, name) for name in names]
+    for store in stores:
+        with suppress(NotFoundError):
+            store.expect(reference)
+            return store
+    stores[0].expect(reference)  # or a store would be made only to tell that nothing is in it
+    return stores[0]
+
+
 def _remove_from_store(text: str, parsed: Parsed) -> None:
     from gasang.images.ready import forget_ready
     from gasang.images.reference import parse_reference
-    from gasang.images.store import ARCHITECTURE, Store
 
-    store = Store(data_folder(os.environ) / "images", parsed.get(ARCH) or ARCHITECTURE)
     reference = str(parse_reference(text))
-    store.expect(reference)  # or a store would be made only to tell that nothing is in it
+    store = _store_with(reference, parsed.get(ARCH))
     with store.changing():
         image = store.remove(reference)
     forget_ready(cache_folder(os.environ), image)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from gasang.cli import vm
+from gasang.cli import machines, vm
 from gasang.cli.containers.options import DETACH, DETACH_KEYS, INTERACTIVE, PLATFORM, SHARED, SIG_PROXY, TTY, given
-from gasang.cli.containers.places import OWN, REMOVE, headings
+from gasang.cli.containers.places import MOUNTS, OWN, REMOVE, VOLUMES, headings
 from gasang.cli.options import Argument, Example, Option, Parsed, Syntax, switch, values
 from gasang.cli.settings import Context
 from gasang.core.config import one_of
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 VM = switch("vm", "run it as a virtual machine; so do --kernel and no IMAGE")
 ATTACH = values("attach", "STREAM", "only this of stdin, stdout and stderr", one_of("stdin", "stdout", "stderr"), short="a")
+FOLDERS = (VOLUMES, MOUNTS)
+"""Those of containers that virtual machines have as well, for folders of the host."""
 FOREGROUND = (DETACH, ATTACH, DETACH_KEYS, SIG_PROXY, PLATFORM)
 
 
@@ -35,7 +37,9 @@ SYNTAX = Syntax(
         Example("gasang run -d --name web -p 8080:80 -v ./site:/usr/share/nginx/html:ro nginx", "a server in the background"),
         Example("gasang run --rm --memory 256M --cpus 0.5 --network none busybox sh -c 'echo alone'", "with less of the host"),
         Example("gasang run --vm debian:trixie", "boot Debian to a login shell on this terminal; Ctrl-] stops it"),
+        Example("gasang run -d --name dev --vm debian:trixie", "the same in the background; gasang attach dev sits down at it"),
         Example("gasang run --vm --cpus 2 --memory 1G debian:trixie -- uname -a", "run one command inside and end with its exit code"),
+        Example("gasang run --vm -v ./data:/data:ro debian:trixie -- ls /data", "with a folder of the host inside"),
         Example("echo hello | gasang run -i busybox wc -c", "a command that reads standard input"),
         Example('gasang run --vm --kernel Image --initrd initrd.gz --append "console=ttyS0"', "boot any riscv64 Linux kernel"),
     ),
@@ -52,8 +56,12 @@ is not there, 125 if the machine could not start or died first. Ports are publis
 def run(parsed: Parsed, context: Context) -> int:
     """Start the machine, connect the console, and return what the command inside returned. Raises GasangError."""
     if parsed.get(VM) or parsed.get(vm.KERNEL) or not parsed.arguments:
-        _refuse(given(parsed, (*FOREGROUND, *OWN)), "it is for containers", "leave it out, or leave --vm out")
-        return vm.run(parsed, context)
+        behind = parsed.get(DETACH)
+        others = [option for option in (*FOREGROUND, *OWN) if option not in (*machines.OPTIONS, *FOLDERS)]
+        _refuse(given(parsed, others), "it is for containers", "leave it out, or leave --vm out")
+        _refuse([] if behind else given(parsed, machines.OPTIONS), "it is for machines in the background", "add -d")
+        _refuse(given(parsed, FOLDERS) if behind else [], "a machine in the background has no folders yet", "leave out -d, or the folders")
+        return machines.run(parsed, context) if behind else vm.run(parsed, context)
     _refuse(given(parsed, vm.OPTIONS), "it is for virtual machines", "add --vm, or leave it out")
     return _run_container(parsed, context)
 

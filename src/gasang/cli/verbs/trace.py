@@ -135,14 +135,14 @@ def run(parsed: Parsed, context: Context) -> int:
     _check(parsed, is_kernel)
 
     from gasang.accel.soft.tracer import Event, Tracer, What
+    from gasang.kinds.vm.base import AnyMachine
     from gasang.kinds.vm.launch import VmSpec, run_vm
-    from gasang.kinds.vm.machine import VirtualMachine
     from gasang.kinds.vm.names import BoardNames
 
     printer = Printer(form, parsed.get(LIMIT))
     wanted = frozenset(What(sort) for sort, option in SORTS.items() if parsed.get(option)) or frozenset(What)
 
-    def watch(vm: VirtualMachine) -> None:
+    def watch(vm: AnyMachine) -> None:
         def tell(event: Event) -> None:
             printer.write({**event._asdict(), "what": event.what.value})
             if printer.enough.is_set():
@@ -163,6 +163,8 @@ def run(parsed: Parsed, context: Context) -> int:
         disks=(),
         origin=context.origin(),
         watch=watch,
+        architecture="riscv64",
+        accelerator="soft",
     )
     with open_progress(context) as progress, StreamConsole(raw=False, reads_input=False) as console:
         code = run_vm(spec, _Aside(console), progress)

@@ -6,7 +6,8 @@ import asyncio
 import os
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -17,11 +18,14 @@ from gasang.daemon.containers.binds import mounts_of
 from gasang.daemon.containers.details import details
 from gasang.daemon.containers.names import find, new_id, new_name, now
 from gasang.daemon.containers.record import Container, Mount
+from gasang.daemon.networks.catalogue import WITHOUT_BRIDGE
 from gasang.daemon.networks.endpoints import WANTED_MAC, asked_of_all
 from gasang.daemon.records import Table
 from gasang.daemon.services import Services
 from gasang.daemon.views import ImageView
 
+NO_WAY_OUT: Final = "This daemon runs without root: networks of containers have no way out of this host; --network host has one"
+NO_LIMITS: Final = "This daemon runs without root and makes no control groups: limits of them are not kept"
 WEIGHTS: Final = {
     "BlkioWeight": "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.",
     "BlkioWeightDevice": "Your kernel does not support Block I/O weight_device or the cgroup is not mounted. Weight-device discarded.",
@@ -57,14 +61,21 @@ class Creation:
         if not config["Image"]:
             raise UsageError("container", "no image is named", "give the name of an image")
         image = self._services.images.view(config["Image"], platform)
+        with self.naming(name) as chosen:
+            try:
+                return await self._make(config, host, document, image, chosen, step)
+            except NotFoundError as error:  # "not found" is the image alone: clients pull it when they are told so
+                raise UsageError(error.subject, error.cause, error.hint) from error
+
+    @contextmanager
+    def naming(self, name: str) -> Iterator[str]:
+        """A name for what is made in the block, `name` or one of ours, which nobody else gets meanwhile. Raises UsageError, StateError."""
         taken = {entry.name for entry in self._existing()} | self._reserved
         chosen = settings.checked_name(name) if name else new_name(taken.__contains__)
         self.check_free(chosen)
         self._reserved.add(chosen)
         try:
-            return await self._make(config, host, document, image, chosen, step)
-        except NotFoundError as error:  # "not found" is the image alone: clients pull it when they are told so
-            raise UsageError(error.subject, error.cause, error.hint) from error
+            yield chosen
         finally:
             self._reserved.discard(chosen)
 
@@ -92,7 +103,8 @@ class Creation:
         self._services.networks.settle(container)
         self._services.networks.check(container)
         await self._make_files(container, image)
-        return container, _warnings(host) + discarded
+        more = _without_root(container) if self._services.users.is_rootless else []
+        return container, [*_warnings(host), *discarded, *more]
 
     def _discard(self, host: dict[str, Any]) -> list[str]:
         """Take out of HostConfig the weights of block devices where this host keeps none; Docker's warnings of it."""
@@ -132,7 +144,7 @@ class Creation:
             word, _, mode = source.partition(":")
             if mode not in ("", "ro", "rw", "z", "Z"):
                 raise UsageError(f"volumes from {source[:80]!r}", f"{mode[:20]!r} is no mode", "use ro or rw")
-            for mount in entries[find(word, names, entries, "container")].mounts:
+            for mount in entries[find(word, names, entries, "container")].mounts:  # a virtual machine has none
                 if mount.kind != "tmpfs":
                     writable = mount.writable and mode != "ro"
                     result.append(replace(mount, writable=writable, mode=mode, copies=False))
@@ -182,3 +194,10 @@ def _warnings(host: dict[str, Any]) -> list[str]:
     if any(option.startswith(("apparmor=", "label=", "label:", "apparmor:")) for option in host["SecurityOpt"] or []):
         warnings.append("this host has neither AppArmor nor SELinux in use; their options are ignored")
     return warnings
+
+
+def _without_root(container: Container) -> list[str]:
+    """What a container of a user who is not root will not have, although it asks for it."""
+    bridged = [name for name in container.endpoints if name not in WITHOUT_BRIDGE]
+    limits = oci.resources(container.host)
+    return [*([NO_WAY_OUT] if bridged else []), *([f"{NO_LIMITS} ({', '.join(limits)})"] if limits else [])]

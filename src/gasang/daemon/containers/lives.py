@@ -6,17 +6,18 @@ import asyncio
 import shutil
 import socket
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
-from gasang.core.errors import GasangError, NotFoundError, StateError, UsageError
+from gasang.core.errors import GasangError, NotFoundError, StateError, UnsupportedError, UsageError
 from gasang.daemon.containers import processes, statistics
 from gasang.daemon.containers.creation import Creation
 from gasang.daemon.containers.details import details
 from gasang.daemon.containers.life import Life, Waiting
 from gasang.daemon.containers.names import find
 from gasang.daemon.containers.process import Exit
-from gasang.daemon.containers.record import NEVER, Container
+from gasang.daemon.containers.record import CONTAINER, NEVER, Container
 from gasang.daemon.containers.running import Running
 from gasang.daemon.containers.settings import HOST_CONFIG, checked_name, host_config_of
 from gasang.daemon.containers.showing import show
@@ -56,6 +57,14 @@ class Lives:
         names = {life.container.name: key for key, life in self._lives.items()}
         return self._lives[find(word, names, self._lives, "container")].container
 
+    def find_container(self, word: str) -> Container:
+        """The same, and no virtual machine: those have nothing of what the host's kernel does for containers. UnsupportedError too."""
+        found = self.find(word)
+        if found.kind != CONTAINER:
+            cause = "it is a virtual machine, whose files, processes and network are its own kernel's"
+            raise UnsupportedError(found.subject, cause, f"gasang attach {found.name} sits down at its console")
+        return found
+
     def life(self, container: Container) -> Life:
         """Its life. Raises NotFoundError where it has been removed meanwhile."""
         found = self._lives.get(container.id)
@@ -72,10 +81,18 @@ class Lives:
     async def create(self, document: dict[str, Any], name: str, platform: str, *, step: bool = False) -> tuple[Container, list[str]]:
         """A new container and warnings; `step` is one that goes with its build. Raises GasangError."""
         container, warnings = await self._creation.create(document, name, platform, step)
+        self.add(container)
+        return container, warnings
+
+    def add(self, container: Container) -> None:
+        """Keep a new one."""
         self._lives[container.id] = Life(container)
         self.save(container)
         self._services.tell(container, "create")
-        return container, warnings
+
+    def naming(self, name: str) -> AbstractContextManager[str]:
+        """A name for a new machine, `name` or one of ours, which nobody else gets meanwhile. Raises UsageError, StateError."""
+        return self._creation.naming(name)
 
     async def remove(self, container: Container, *, force: bool, volumes: bool) -> None:
         """Remove a container and what belongs to it. Raises StateError where it runs and `force` is not said."""
@@ -129,7 +146,7 @@ class Lives:
         chosen = [entry for entry in chosen if fits(entry) and all(before(entry.created, text) for text in until)]
         freed = 0
         for entry in chosen:
-            freed += (await self._services.layers.sizes(entry)).get("SizeRw", 0)
+            freed += (await self.sizes(entry)).get("SizeRw", 0)
             await self.remove(entry, force=False, volumes=False)
         return [entry.id for entry in chosen], freed
 
@@ -244,7 +261,7 @@ class Lives:
 
     async def sizes(self, container: Container) -> dict[str, int]:
         """SizeRw and SizeRootFs, in bytes."""
-        return await self._services.layers.sizes(container)
+        return await self._services.ways_of(container).sizes(container)
 
     async def show_log(self, container: Container, wanted: LogRequest, output: int) -> None:
         """Write its log to a descriptor, and go on while it runs if that is wanted. Raises StateError where it keeps none."""
@@ -285,8 +302,7 @@ class Lives:
             if not container.status.alive:
                 yield statistics.nothing(container)
             else:
-                figures = await asyncio.to_thread(self._services.control.stats, container)
-                present = statistics.sample(container, figures, self._services.control.version == "2", before)
+                present = await self._services.ways_of(container).sample(container, before)
                 if follow or before is not None or one_shot:
                     yield present
                 before = present
@@ -302,12 +318,14 @@ class Lives:
 
     def files(self, container: Container) -> dict[str, str]:
         """The files that the daemon makes for it, as inspect names them."""
+        if container.kind != CONTAINER:
+            return {}
         folder = self._services.folders.container(container.id)
         return {"ResolvConfPath": str(folder / "resolv.conf"), "HostnamePath": str(folder / "hostname"), "HostsPath": str(folder / "hosts")}
 
     def graph(self, container: Container) -> dict[str, str]:
-        """Where its layers are."""
-        return self._services.layers.graph(container)
+        """Where its layers are; a virtual machine has none that the host could read."""
+        return self._services.layers.graph(container) if container.kind == CONTAINER else {}
 
 
 def _container_of(key: str, record: dict[str, Any]) -> Container:

@@ -8,6 +8,8 @@ from typing import Any
 
 from gasang.kinds.container.parts import Part
 
+CONTAINER, VM = "container", "vm"
+"""Kinds of machines (gasang.kinds)."""
 NEVER = "0001-01-01T00:00:00Z"
 """How the Docker API writes a time that has not been."""
 
@@ -60,7 +62,7 @@ class Mount:
 
 @dataclass
 class Container:
-    """A container's record."""
+    """A container's record, or a virtual machine's: one table, so that a name is taken once."""
 
     id: str
     name: str
@@ -79,6 +81,9 @@ class Container:
     """What is published now, as the API writes it."""
     step: bool = False
     """Whether it is a step of a build, which nobody wants when the build is over."""
+    kind: str = CONTAINER
+    machine: dict[str, Any] = field(default_factory=dict)
+    """Of a virtual machine: what it is made of (kinds/vm/process/settings.py)."""
 
     def as_record(self) -> dict[str, Any]:
         """The record as JSON has it. Its parts are the container's own, to be written and not kept: copies would cost more than writing."""
@@ -100,7 +105,7 @@ class Container:
     @property
     def subject(self) -> str:
         """How errors name it."""
-        return f"container {self.name}"
+        return f"{'container' if self.kind == CONTAINER else 'machine'} {self.name}"
 
     def command(self) -> list[str]:
         """Entry point and command, in one."""

@@ -12,7 +12,6 @@ from functools import partial
 from gasang.core.errors import GasangError, StateError
 from gasang.daemon.containers.life import Life
 from gasang.daemon.containers.names import now, stamp
-from gasang.daemon.containers.preparation import Preparation
 from gasang.daemon.containers.process import CANNOT_START, Exit, Process, StartError
 from gasang.daemon.containers.record import Container
 from gasang.daemon.containers.restart import next_delay, wants_restart
@@ -29,7 +28,6 @@ class Running:
         self._services = services
         self._save = save
         self._vanish = vanish
-        self._preparation = Preparation(services)
         self.on_start: Callable[[Life], None] = lambda life: None
         """Is told of each process that runs now: who watches its health."""
 
@@ -41,10 +39,7 @@ class Running:
             life.restart_timer = None
         async with AsyncExitStack() as failing:  # whatever happens: who waits for this start must hear of it
             failing.push_async_exit(partial(self._start_failed, life))
-            users = await asyncio.to_thread(self._services.users.begin, container)
-            namespaces = await self._services.networks.join(container)
-            launch = await asyncio.to_thread(self._preparation.launch, container, namespaces, users)
-            life.process = process = await self._services.runtime.launch(launch)
+            life.process = process = await self._services.ways_of(container).launch(container)
             await _attach_waiting(life, process)
             pid = await process.start()
             await _attach_waiting(life, process)  # who came meanwhile
@@ -53,7 +48,7 @@ class Running:
 
     def _started(self, life: Life, pid: int) -> None:
         container = life.container
-        self._services.users.end(container)
+        self._services.ways_of(container).started(container)
         status = container.status
         status.status, status.pid, status.started = "running", pid, now()
         status.error, status.exit_code, status.oom_killed = "", 0, False
@@ -69,24 +64,12 @@ class Running:
         if life.process:
             life.process.close()
             life.process = None
-        await self._give_back(container)
+        await self._services.ways_of(container).give_back(container)
         code = error.guest_code if isinstance(error, StartError) else CANNOT_START
         container.status.status = "created" if container.status.started.startswith("0001") else "exited"
         container.status.exit_code, container.status.error = code, str(error)
         self._note(container)
         life.tell_exit(Exit(code, time.time_ns()))  # the sentence is the answer to the start
-
-    async def _give_back(self, container: Container) -> None:
-        """Its network and its groups. What cannot be put away now is no reason not to tell that it has ended."""
-        self._services.users.end(container)
-        try:
-            await self._services.networks.leave(container)
-        except GasangError as error:
-            _log.warning("%s: %s", container.subject, error)
-        try:
-            await asyncio.to_thread(self._services.control.remove, container)
-        except GasangError as error:
-            _log.warning("%s: %s", container.subject, error)
 
     def _note(self, container: Container) -> None:
         """Keep what has happened already; where that fails the supervisor's own record tells the next daemon."""
@@ -119,7 +102,7 @@ class Running:
         status.pid, status.exit_code, status.oom_killed, status.finished = 0, exit_.code, exit_.oom_killed, stamp(exit_.time)
         again = wants_restart(container, exit_.code)
         status.status = "restarting" if again else "exited"
-        await self._give_back(container)
+        await self._services.ways_of(container).give_back(container)
         self._note(container)
         self._services.tell(container, "die", {"exitCode": exit_.code, "execDuration": int(ran)})
         if exit_.oom_killed:
@@ -189,7 +172,7 @@ class Running:
             await self._send(life, signal)
         self._services.tell(container, "kill", {"signal": signal})
         if signal == KILL and container.status.status == "paused":
-            await asyncio.to_thread(self._services.control.freeze, container, False)
+            await self._services.ways_of(container).let_die(container)
         if final:
             await ended
 
@@ -215,7 +198,7 @@ class Running:
         if container.status.status != wanted:
             state = f"Container {container.id} is {'already paused' if container.status.status == 'paused' else 'not ' + wanted}"
             raise StateError(container.subject, state, "gasang ps -a tells its state")
-        await asyncio.to_thread(self._services.control.freeze, container, frozen)
+        await self._services.ways_of(container).freeze(container, frozen=frozen)
         container.status.status = "paused" if frozen else "running"
         self._save(container)
         self._services.tell(container, "pause" if frozen else "unpause")

@@ -27,12 +27,13 @@ SECTOR = 512
 QUEUE_SIZE = 256
 SEGMENTS = QUEUE_SIZE - 2
 """Data segments of one request: header and status take two of a chain."""
+MOST_QUEUES = 64
 INLINE = 1 << 20
 """Bytes of the largest transfer served on the vCPU's thread."""
 PIECE = 1 << 20
 """Bytes moved at a time: what a request costs the host in memory, whatever its size."""
 
-SEG_MAX, READ_ONLY, BLK_SIZE, FLUSH, DISCARD, WRITE_ZEROES = 1 << 2, 1 << 5, 1 << 6, 1 << 9, 1 << 13, 1 << 14
+SEG_MAX, READ_ONLY, BLK_SIZE, FLUSH, MULTI_QUEUE, DISCARD, WRITE_ZEROES = 1 << 2, 1 << 5, 1 << 6, 1 << 9, 1 << 12, 1 << 13, 1 << 14
 OK, IO_ERROR, UNSUPPORTED = 0, 1, 2
 TYPE_IN, TYPE_OUT, TYPE_FLUSH, TYPE_GET_ID, TYPE_DISCARD, TYPE_WRITE_ZEROES = 0, 1, 4, 8, 11, 13
 LONG_TYPES = frozenset({TYPE_FLUSH, TYPE_DISCARD, TYPE_WRITE_ZEROES})
@@ -50,6 +51,8 @@ _CONFIG = struct.Struct("<QII4xI8xBxHIIIIIB3x")
 _ZEROES = bytes(PIECE)
 
 T = TypeVar("T")
+Place = tuple[int, int]
+"""Queue and descriptor head of a request."""
 Later = Callable[[Callable[[], None]], None]
 """Has a job done on another thread, in order."""
 
@@ -77,6 +80,7 @@ class Request:
 
     link: Link
     era: int
+    queue: int
     chain: Chain
     kind: int
     sector: int
@@ -90,10 +94,13 @@ class Request:
 
 
 class VirtioBlock:
-    """A disk. `serial` is what the guest reads as its id; `on_error` hears what failed on the host, in words that do not name the disk."""
+    """A disk. `serial` is what the guest reads as its id; `on_error` hears what failed on the host, in words that do not name the disk.
+
+    With several `queues` (one a processor is best) the guest's processors need not wait for each other to ask; what they ask for is
+    served in the order in which it is found.
+    """
 
     device_id: int = 2
-    queue_sizes: Sequence[int] = (QUEUE_SIZE,)
 
     def __init__(
         self,
@@ -102,9 +109,14 @@ class VirtioBlock:
         *,
         read_only: bool = False,
         serial: str = "",
+        queues: int = 1,
         on_error: Callable[[str], None] = lambda sentence: None,
     ) -> None:
+        if not 1 <= queues <= MOST_QUEUES:
+            raise ValueError(f"a disk has 1 to {MOST_QUEUES} queues")
+        self.queue_sizes: Sequence[int] = (QUEUE_SIZE,) * queues
         self.features = SEG_MAX | BLK_SIZE | FLUSH | (READ_ONLY if read_only else DISCARD | WRITE_ZEROES)
+        self.features |= MULTI_QUEUE if queues > 1 else 0
         self._block = block
         self._later = later
         self._read_only = read_only
@@ -114,8 +126,8 @@ class VirtioBlock:
         self._link: Link | None = None
         self._era = 0
         self._jobs = 0
-        self._in_flight: dict[int, Request] = {}
-        self._unanswered: list[int] = []
+        self._in_flight: dict[Place, Request] = {}
+        self._unanswered: list[Place] = []
 
     @property
     def block(self) -> Block:
@@ -131,26 +143,27 @@ class VirtioBlock:
         """The structure virtio_blk_config up to write_zeroes_may_unmap (5.2.4)."""
         ranges = 0 if self._read_only else RANGES
         return _CONFIG.pack(
-            self._sectors, 0, SEGMENTS, SECTOR, 0, 0, DISCARD_SECTORS, ranges, DISCARD_ALIGNMENT, ZEROES_SECTORS, ranges,
-            int(isinstance(self._block, ZeroingBlock)),
+            self._sectors, 0, SEGMENTS, SECTOR, 0, len(self.queue_sizes), DISCARD_SECTORS, ranges, DISCARD_ALIGNMENT, ZEROES_SECTORS,
+            ranges, int(isinstance(self._block, ZeroingBlock)),
         )  # fmt: skip
 
     def start(self, link: Link) -> None:
         """Serve what a restored state left unanswered, and what is waiting already."""
         self._link = link
-        heads, self._unanswered = self._unanswered, []
-        for head in heads:
-            self._take(link.queues[0].chain(head))
-        self.notify(0)
+        places, self._unanswered = self._unanswered, []
+        for index, head in places:
+            self._take(index, link.queues[index].chain(head))
+        for index in range(len(link.queues)):
+            self.notify(index)
 
     def notify(self, index: int) -> None:
         """Serve every request that is available; one interrupt for all that are done."""
         link = self._link
         if link is None:
             return
-        queue = link.queues[0]
+        queue = link.queues[index]
         while (chain := queue.pop()) is not None:
-            self._take(chain)
+            self._take(index, chain)
         link.used(queue)
 
     def reset(self) -> None:
@@ -161,28 +174,28 @@ class VirtioBlock:
         self._unanswered.clear()
 
     def save(self) -> State:
-        """The requests not answered yet, as descriptor heads: whoever restores serves them again, which changes nothing."""
-        return {"version": 1, "in_flight": sorted({*self._in_flight, *self._unanswered})}
+        """The requests not answered yet, as [queue, descriptor head]: whoever restores serves them again, which changes nothing."""
+        return {"version": 2, "in_flight": [list(place) for place in sorted({*self._in_flight, *self._unanswered})]}
 
     def load(self, state: State) -> None:
         """Remember what was not answered when the state was saved."""
-        check_version(state, "virtio-blk", 1)
-        self._unanswered = list(state["in_flight"])
+        version = check_version(state, "virtio-blk", 2)
+        self._unanswered = [(0, place) if version == 1 else (place[0], place[1]) for place in state["in_flight"]]
 
-    def _take(self, chain: Chain) -> None:
+    def _take(self, index: int, chain: Chain) -> None:
         """Serve a request now, or have it served later if it is long or the worker has the disk."""
-        request = self._parse(chain)
+        request = self._parse(index, chain)
         if self._later is None or not (self._jobs or _is_long(request)):
             self._answer(request, self._perform(request))
             return
-        if chain.head in self._in_flight:
+        if (index, chain.head) in self._in_flight:
             raise QueueError(f"descriptor {chain.head} is in flight already")
         request.with_worker = True
         self._jobs += 1
-        self._in_flight[chain.head] = request
+        self._in_flight[index, chain.head] = request
         self._later(partial(self._serve_later, request))
 
-    def _parse(self, chain: Chain) -> Request:
+    def _parse(self, index: int, chain: Chain) -> Request:
         """Header in front, status byte behind (5.2.6); a chain without room for them is no request."""
         link = self._link
         length = chain.writable_length()
@@ -192,7 +205,7 @@ class VirtioBlock:
         kind, _, sector = _HEADER.unpack(gather(link.memory, header))
         incoming, status = split(chain.writable, length - 1)
         outgoing_length = chain.readable_length() - _HEADER.size
-        return Request(link, self._era, chain, kind, sector, outgoing, incoming, status[0][0], length - 1, outgoing_length)
+        return Request(link, self._era, index, chain, kind, sector, outgoing, incoming, status[0][0], length - 1, outgoing_length)
 
     def _serve_later(self, request: Request) -> None:
         """On the worker's thread, which holds the bus lock only while it touches the guest."""
@@ -200,11 +213,11 @@ class VirtioBlock:
         with request.link.lock:
             self._jobs -= 1
             if request.era == self._era:
-                del self._in_flight[request.chain.head]
+                del self._in_flight[request.queue, request.chain.head]
                 request.link.serve(partial(self._answer, request, status, tell=True))
 
     def _answer(self, request: Request, status: int, *, tell: bool = False) -> None:
-        queue = request.link.queues[0]
+        queue = request.link.queues[request.queue]
         request.link.memory.write(request.status_address, bytes((status,)))
         # The length counts from the first writable byte: the status belongs to it only if all before it was written (2.7.8).
         complete = request.written == request.incoming_length

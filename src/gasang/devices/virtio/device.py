@@ -21,7 +21,9 @@ TRANSPORT_FEATURES = VERSION_1 | INDIRECT_DESC | EVENT_IDX
 """What every device here offers beside its own bits (virtio 1.2, chapter 6)."""
 
 
-KINDS = {1: "network card", 2: "disk", 3: "console", 4: "entropy source", 19: "socket device"}
+KINDS = {
+    1: "network card", 2: "disk", 3: "console", 4: "entropy source", 5: "memory balloon", 19: "socket device", 26: "shared folder",
+}  # fmt: skip
 """What people call a device, by its id (virtio 1.2, chapter 5)."""
 
 
@@ -75,6 +77,15 @@ class VirtioDevice(Protocol):
 
     def load(self, state: State) -> None:
         """Become what `save` described. Where the device was running `start` follows, and it goes on where it stopped."""
+        ...
+
+
+@runtime_checkable
+class Configurable(Protocol):
+    """A device with configuration that the driver may change."""
+
+    def write_config(self, offset: int, data: bytes) -> None:
+        """Take a store to the configuration space, anywhere; ignore what is not the driver's to change."""
         ...
 
 

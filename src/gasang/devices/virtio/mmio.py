@@ -43,7 +43,10 @@ class VirtioMmio(Transport):
         return handler(self) if handler and width == 4 else 0
 
     def write(self, offset: int, width: int, value: int) -> None:
-        """Take a store to a 32-bit register; no device here has a configuration the guest may change."""
+        """Take a store to a 32-bit register, or to any aligned part of the configuration space."""
+        if offset >= CONFIG:
+            self._write_config(offset - CONFIG, width, value)
+            return
         handler = self._WRITES.get(offset)
         if handler and width == 4:
             handler(self, value)

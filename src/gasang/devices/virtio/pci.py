@@ -238,7 +238,7 @@ class VirtioPci(Transport):
     _PARTS: ClassVar[Mapping[int, tuple[Callable[[VirtioPci, int, int], int], Callable[[VirtioPci, int, int, int], None]]]] = {
         COMMON: (_read_common, _write_common),
         STATUS: (_read_status, _nothing),
-        CONFIG: (lambda self, offset, width: self._config(offset, width), _nothing),
+        CONFIG: (Transport._config, Transport._write_config),
         NOTIFY: (_read_nothing, _write_notify),
         TABLE: (
             lambda self, offset, width: self.msix.read_table(offset, width),

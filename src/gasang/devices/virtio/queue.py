@@ -169,6 +169,11 @@ class Virtqueue:
         self._next_available = (self._next_available + 1) & 0xFFFF
         return self.chain(head)
 
+    def put_back(self, chain: Chain) -> None:
+        """Have the buffer that was popped last be available again; the driver need not notify for it."""
+        if self.ready:
+            self._next_available = (self._next_available - 1) & 0xFFFF
+
     def push(self, chain: Chain, written: int) -> None:
         """Return a buffer to the driver with the number of bytes written to it."""
         if not self.ready:

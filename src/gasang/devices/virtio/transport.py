@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from gasang.core.protocols import GuestMemory, State
 from gasang.devices.state import check_version
-from gasang.devices.virtio.device import EVENT_IDX, TRANSPORT_FEATURES, VERSION_1, VirtioDevice
+from gasang.devices.virtio.device import EVENT_IDX, TRANSPORT_FEATURES, VERSION_1, Configurable, VirtioDevice
 from gasang.devices.virtio.queue import GUEST_FAULTS, Virtqueue
 
 WORD = 0xFFFF_FFFF
@@ -204,6 +204,10 @@ class Transport(ABC):
     def _config(self, offset: int, width: int) -> int:
         """Part of the device's configuration; zero behind it."""
         return int.from_bytes(self.device.config()[offset : offset + width], "little")
+
+    def _write_config(self, offset: int, width: int, value: int) -> None:
+        if isinstance(self.device, Configurable):
+            self.device.write_config(offset, (value & (1 << 8 * width) - 1).to_bytes(width, "little"))
 
     # What follows from them.
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from gasang.core.errors import BadInputError, UsageError
 from gasang.core.protocols import CharacterSink, GuestMemory, Interrupt, MmioDevice, State
@@ -132,6 +133,32 @@ class VirtBoard:
             interrupt_sources=INTERRUPT_SOURCES,
         )
         return device_tree(machine, self._placements, bootargs, initrd, rng_seed)
+
+    @property
+    def devices(self) -> Sequence[VirtioDevice]:
+        """The virtio devices, in the order they were given in."""
+        return [transport.device for transport in self.virtio]
+
+    def document(self) -> dict[str, Any]:
+        """What a machine must be made of to take over the state of one on this board; plain values."""
+        config = self.config
+        return {
+            "name": "virt",
+            "harts": config.harts,
+            "memory": config.memory_size,
+            "extensions": sorted(config.extensions),
+            "mmu": config.mmu_type,
+            "timebase": config.timebase,
+            "virtio": [device.device_id for device in self.devices],
+        }
+
+    def become(self, generation: bytes) -> None:
+        """The generation id is another from now on, and the guest is told; the bus lock is held."""
+        self.generation.renew(generation)
+
+    def renew(self) -> None:
+        """In a forked process: the clock's timer is made anew."""
+        self.rtc.renew()
 
     def reset(self) -> None:
         """Return every device to its power-on state, as a guest's reboot does; guest memory may be closed then."""

@@ -1,4 +1,4 @@
-"""`gasang run` of a virtual machine: from a specification to an exit code.
+"""`gasang run` of a virtual machine: from a specification to an exit code, whatever its architecture (kinds/vm/platforms.py).
 
 A machine started from an image speaks through the ports of one console device (kinds/vm/guest_ports.py).
 """
@@ -12,20 +12,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gasang.accel.soft.clock import first_moment
 from gasang.core.console import Console, WindowSize
 from gasang.core.errors import BadInputError, MachineDiedError, UsageError
 from gasang.core.progress import Progress
 from gasang.core.protocols import Block
-from gasang.cpus.riscv64.library import load as load_processor
 from gasang.devices.syscon import PowerAction, PowerRequest
 from gasang.devices.virtio.device import VirtioDevice
 from gasang.devices.virtio.rng import VirtioRng
 from gasang.devices.worker import Worker
-from gasang.host.memory import drop_code_pages
-from gasang.kinds.vm.board import RAM_BASE
-from gasang.kinds.vm.loader import load_kernel
-from gasang.kinds.vm.machine import Parts, VirtualMachine
+from gasang.kinds.vm.base import AnyMachine
+from gasang.kinds.vm.extras import NOTHING, Extras
+from gasang.kinds.vm.extras import attach as attach_extras
+from gasang.kinds.vm.loader import kernel_architecture
+from gasang.kinds.vm.parts import Parts
+from gasang.kinds.vm.platforms import Platform, choose
 from gasang.kinds.vm.room import DEBIAN, check_room
 from gasang.kinds.vm.warnings import Warnings
 
@@ -50,8 +50,8 @@ PANIC_ENDS = "panic=-1"
 class VmSpec:
     """What to run. `memory` in bytes; either `image` or `kernel` is given; an image that is not here comes from `origin`.
 
-    `watch` meets the machine before it starts. `sockets` is a folder for the guest's sockets (kinds/vm/sockets.py): a machine from an image
-    has the guest agent then.
+    `watch` meets the machine before it starts. Without `architecture` and `accelerator` kernel and host decide (platforms.choose).
+    `sockets` is a folder for the guest's sockets (kinds/vm/sockets.py): a machine from an image has the guest agent then.
     """
 
     cpus: int
@@ -65,8 +65,11 @@ class VmSpec:
     tty: bool
     disks: tuple[Disk, ...]
     origin: Origin | None = None
-    watch: Callable[[VirtualMachine], None] = lambda vm: None
+    watch: Callable[[AnyMachine], None] = lambda vm: None
+    architecture: str | None = None
+    accelerator: str | None = None
     sockets: Path | None = None
+    extras: Extras = NOTHING
 
 
 def run_vm(spec: VmSpec, console: Console, progress: Progress) -> int:
@@ -81,17 +84,10 @@ def run_vm(spec: VmSpec, console: Console, progress: Progress) -> int:
         return _run_kernel(spec, console, progress)
     from gasang.kinds.vm.pull import boot_files
 
-    files = boot_files(spec.image, progress, spec.origin)
-    prepare(progress)
-    return _run_image(spec, files, console)
-
-
-def prepare(progress: Progress) -> None:
-    """Have the processor's machine code ready: compiled at the very first start on a host, linked from the cache after that."""
-    with progress.step("compiling the processor"):
-        load_processor()
-        first_moment()
-    drop_code_pages("libllvmlite")
+    platform = choose(spec.architecture, spec.accelerator, _warnings(spec, console))
+    files = boot_files(spec.image, progress, spec.origin, platform.architecture)
+    platform.prepare(progress)
+    return _run_image(spec, files, console, platform)
 
 
 def _read(path: Path, what: str) -> bytes:
@@ -124,19 +120,22 @@ def _disks(spec: VmSpec, worker: Worker, warn: Warnings, cleanup: ExitStack) -> 
 def _run_kernel(spec: VmSpec, console: Console, progress: Progress) -> int:
     """A kernel of the user's: its serial line is the console. What is wrong with the files is told before anything is compiled."""
     assert spec.kernel is not None
-    kernel = load_kernel(_read(spec.kernel, "kernel"), str(spec.kernel), RAM_BASE)
+    data = _read(spec.kernel, "kernel")
+    warn = _warnings(spec, console)
+    platform = choose(spec.architecture or kernel_architecture(data) or None, spec.accelerator, warn)
+    kernel = platform.load_kernel(data, str(spec.kernel))
     initrd = _read(spec.initrd, "initrd") if spec.initrd is not None else b""
     unpacked = _unpacked(initrd, spec.initrd) if spec.initrd is not None else 0
-    check_room(spec.memory, kernel, initrd, unpacked, 0, f"kernel {spec.kernel}")
+    check_room(spec.memory, kernel, platform.ram_base, initrd, unpacked, 0, f"kernel {spec.kernel}")
     append = spec.append or "console=ttyS0"
-    prepare(progress)
-    warn, worker = _warnings(spec, console), Worker("disk")
+    platform.prepare(progress)
+    worker = Worker("disk")
     with ExitStack() as cleanup:
         virtio: list[VirtioDevice] = [*_disks(spec, worker, warn, cleanup), VirtioRng()]
         parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, console.write, virtio, warn, (worker,))
-        vm = cleanup.enter_context(VirtualMachine(parts))
+        vm = cleanup.enter_context(platform.make(parts))
         cleanup.callback(worker.close)
-        del kernel, initrd, parts  # the guest has its copy
+        del data, kernel, initrd, parts  # the guest has its copy
         spec.watch(vm)
         lock = vm.board.bus.lock
 
@@ -145,26 +144,38 @@ def _run_kernel(spec: VmSpec, console: Console, progress: Progress) -> int:
                 vm.board.serial.receive(data)
 
         _live(vm, console, typed)
-    return _power_code(vm.power)
+    return power_code(vm.power)
 
 
-def _run_image(spec: VmSpec, files: BootFiles, console: Console) -> int:
+def _run_image(spec: VmSpec, files: BootFiles, console: Console, platform: Platform) -> int:
     """An image: the disk is shared and never changed, what the guest writes is gone with it."""
     from gasang.images.control import ControlPort
     from gasang.images.initramfs import GuestSettings
     from gasang.kinds.vm.disks import throw_away
 
-    settings = GuestSettings("command" if spec.command else "shell", spec.command, _environment(spec), tty=spec.tty)
+    settings = GuestSettings(
+        "command" if spec.command else "shell", spec.command, _environment(spec), tty=spec.tty, **spec.extras.settings()
+    )
     control = ControlPort(lambda stage: None)
     with closing(throw_away(files.disk)) as disk:
-        code = boot_guest(spec, files, disk, settings, console, control)
+        code = boot_guest(spec, files, disk, settings, console, control, platform)
     if control.error:
         raise BadInputError(f"image {spec.image}", control.error, "pull it again")
     return control.code if control.code is not None else code
 
 
-def boot_guest(spec: VmSpec, files: BootFiles, disk: Block, settings: GuestSettings, console: Console, control: ControlPort) -> int:
+def boot_guest(
+    spec: VmSpec,
+    files: BootFiles,
+    disk: Block,
+    settings: GuestSettings,
+    console: Console,
+    control: ControlPort,
+    platform: Platform | None = None,
+) -> int:
     """Boot an image's kernel over `disk` with guest/init doing what `settings` say; the machine's own exit code.
+
+    `platform` is chosen by `spec` where it is not given.
 
     Raises LostGuestError where the guest can never go on; its last words have been shown then. Raises MachineDiedError where the
     machine ends before that is done, unless the person has left or a shell was told to switch it off.
@@ -178,19 +189,22 @@ def boot_guest(spec: VmSpec, files: BootFiles, disk: Block, settings: GuestSetti
     # Where the command has ports of its own, what the kernel says on its console is no part of its output; it is told if the machine dies.
     speaks = settings.tty or settings.mode == "shell"
     ports = GuestPorts(console, control, speaks=speaks)
-    kernel = load_kernel(_read(files.kernel, "kernel"), str(files.kernel), RAM_BASE)
+    warn = _warnings(spec, console)
+    platform = platform or choose(spec.architecture, spec.accelerator, warn)
+    kernel = platform.load_kernel(_read(files.kernel, "kernel"), str(files.kernel))
     stored = _read(files.initrd, "initrd")
-    initrd = stored + overlay(settings, _agent(spec))
-    check_room(spec.memory, kernel, initrd, _unpacked(stored, files.initrd), DEBIAN, f"image {spec.image}")
-    append = f"{files.append} {PANIC_ENDS} {spec.append}".strip()
-    warn, worker = _warnings(spec, console), Worker("disk")
+    initrd = stored + overlay(settings, _agent(spec, platform))
+    check_room(spec.memory, kernel, platform.ram_base, initrd, _unpacked(stored, files.initrd), DEBIAN, f"image {spec.image}")
+    append = " ".join(filter(None, (platform.append, files.append, PANIC_ENDS, spec.append)))
+    worker = Worker("disk")
     with ExitStack() as cleanup:
         root = VirtioBlock(disk, worker, on_error=about(f"disk of image {spec.image}", warn))
-        virtio: list[VirtioDevice] = [ports.device, root, VirtioRng(), *_disks(spec, worker, warn, cleanup)]
+        extras, more = attach_extras(spec.extras, spec.memory, cleanup)
+        virtio: list[VirtioDevice] = [ports.device, root, VirtioRng(), *_disks(spec, worker, warn, cleanup), *extras]
         virtio += offered(spec.sockets, f"image {spec.image}", cleanup)
         control.on_no_agent = partial(warn, NO_AGENT)
-        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, ports.chatter.take, virtio, warn, (worker,))
-        vm = cleanup.enter_context(VirtualMachine(parts))
+        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, ports.chatter.take, virtio, warn, (worker, *more))
+        vm = cleanup.enter_context(platform.make(parts))
         cleanup.callback(worker.close)
         del kernel, initrd, stored, parts  # the guest has its copy
         spec.watch(vm)
@@ -201,16 +215,16 @@ def boot_guest(spec: VmSpec, files: BootFiles, disk: Block, settings: GuestSetti
                 console.write_error(ports.chatter.text())
     if vm.power is not None and control.code is None and not control.error and not (speaks and vm.power.action is PowerAction.OFF):
         raise MachineDiedError(f"image {spec.image}", f"its machine ended too early{ports.chatter.panic()}", DIED_HINT)
-    return _power_code(vm.power)
+    return power_code(vm.power)
 
 
-def _agent(spec: VmSpec) -> bytes:
+def _agent(spec: VmSpec, platform: Platform) -> bytes:
     """The guest agent's program, where it can be reached."""
     if spec.sockets is None:
         return b""
     from gasang.kinds.vm.agent.executable import agent_program
 
-    return agent_program("riscv64")
+    return agent_program(platform.family)
 
 
 def _environment(spec: VmSpec) -> tuple[str, ...]:
@@ -219,9 +233,7 @@ def _environment(spec: VmSpec) -> tuple[str, ...]:
     return (*((f"TERM={os.environ.get('TERM', 'linux')}",) if spec.tty else ()), *spec.environment)
 
 
-def _live(
-    vm: VirtualMachine, console: Console, typed: Callable[[bytes], None], resized: Callable[[WindowSize], None] | None = None
-) -> None:
+def _live(vm: AnyMachine, console: Console, typed: Callable[[bytes], None], resized: Callable[[WindowSize], None] | None = None) -> None:
     """From start to end, the console connected."""
     try:
         console.on_quit(vm.stop)
@@ -235,7 +247,7 @@ def _live(
         vm.wait_for_harts()
 
 
-def _power_code(request: PowerRequest | None) -> int:
+def power_code(request: PowerRequest | None) -> int:
     """A kernel's own power-off is success; a failure code is passed on; an end from outside is 125."""
     if request is None:
         return DIED

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from gasang.core.errors import BadInputError
@@ -14,10 +16,13 @@ from gasang.core.errors import BadInputError
 IMAGE_MAGIC = b"RSC\x05"
 GZIP_MAGIC = b"\x1f\x8b"
 ELF_MAGIC = b"\x7fELF"
+BZIMAGE_MAGIC = b"HdrS"
 DOS_MAGIC = b"MZ"
 """Begins an Image that is an EFI program too."""
 MAX_KERNEL = 1 << 30
 ALIGNMENT = 2 << 20
+_HEAD = 1 << 12
+"""Bytes that tell what a kernel is."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Kernel:
 def load_kernel(data: bytes, name: str, ram_base: int) -> Kernel:
     """Recognise Image, Image.gz and ELF. Raises BadInputError naming the file."""
     if data.startswith(GZIP_MAGIC):
-        data = _gunzip(data, name)
+        data = expanded(data, name, _refuse)
     if data.startswith(ELF_MAGIC):
         return _elf(data, name, ram_base)
     if data[0x38:0x3C] == IMAGE_MAGIC:
@@ -50,26 +55,42 @@ def load_kernel(data: bytes, name: str, ram_base: int) -> Kernel:
     raise _refuse(name, _foreign(data) or "it is neither a riscv64 Linux Image, an Image.gz, nor an ELF file")
 
 
+def kernel_architecture(data: bytes) -> str:
+    """Whose kernel it is, by its first bytes: "riscv64", "amd64", or "" where that cannot be told or no machine here is of it.
+
+    A packed one is looked into; whether it is whole is not asked.
+    """
+    if data.startswith(GZIP_MAGIC):
+        with suppress(zlib.error):
+            data = zlib.decompressobj(wbits=31).decompress(data, _HEAD)
+    if data.startswith(ELF_MAGIC):
+        return {243: "riscv64", 62: "amd64"}.get(int.from_bytes(data[18:20], "little"), "")
+    if data[0x38:0x3C] == IMAGE_MAGIC:
+        return "riscv64"
+    return "amd64" if data[0x202:0x206] == BZIMAGE_MAGIC else ""
+
+
 def _refuse(name: str, cause: str) -> BadInputError:
     return BadInputError(f"kernel {name}", cause, "give a riscv64 kernel with --kernel")
 
 
 def _foreign(data: bytes) -> str:
-    if data[0x202:0x206] == b"HdrS":
+    if data[0x202:0x206] == BZIMAGE_MAGIC:
         return "it is an x86 bzImage, this machine is riscv64"
     if data[0x38:0x3C] == b"ARM\x64":
         return "it is an arm64 Image, this machine is riscv64"
     return ""
 
 
-def _gunzip(data: bytes, name: str) -> bytes:
+def expanded(data: bytes, name: str, refuse: Callable[[str, str], BadInputError]) -> bytes:
+    """What a kernel packed with gzip holds. Raises what `refuse` makes of the name and a cause."""
     stream = zlib.decompressobj(wbits=31)
     try:
         plain = stream.decompress(data, MAX_KERNEL)
     except zlib.error as error:
-        raise _refuse(name, f"its gzip data is damaged ({error})") from error
+        raise refuse(name, f"its gzip data is damaged ({error})") from error
     if not stream.eof:
-        raise _refuse(name, "its gzip data is cut off" if not stream.unconsumed_tail else "it is larger than 1 GiB")
+        raise refuse(name, "its gzip data is cut off" if not stream.unconsumed_tail else "it is larger than 1 GiB")
     return plain
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from gasang.core.console import WindowSize
-from gasang.core.errors import BadInputError, MachineDiedError, NotFoundError, UnsupportedError
+from gasang.core.errors import BadInputError, GasangError, MachineDiedError, NotFoundError, UnsupportedError
 from gasang.core.paths import cache_folder, data_folder
 from gasang.core.progress import Progress
 from gasang.images import store as parts
@@ -26,12 +26,11 @@ from gasang.images.reference import Reference, parse_reference
 from gasang.images.spool import out_of_space
 from gasang.images.store import ARCHITECTURE, Image, Store
 from gasang.kinds.vm.launch import VmSpec, boot_guest
+from gasang.kinds.vm.platforms import choose
 from gasang.storage.made import FULL
 from gasang.storage.raw import Raw
 from gasang.storage.sparse import pack
 
-MACHINES = ("riscv64",)
-"""Architectures of which there are machines here."""
 CONFIGURING_MEMORY = 1 << 30
 DISTRIBUTION = "debian"
 _WORK = "pull-"
@@ -42,9 +41,10 @@ def open_store(architecture: str = ARCHITECTURE) -> Store:
     return Store(data_folder(os.environ) / "images", architecture)
 
 
-def boot_files(text: str, progress: Progress, origin: Origin | None = None) -> BootFiles:
+def boot_files(text: str, progress: Progress, origin: Origin | None = None, architecture: str = ARCHITECTURE) -> BootFiles:
     """The files of an image, which is pulled if it is not here."""
-    return ready_files(open_store(), cache_folder(os.environ), ensure(text, progress, origin=origin), progress)
+    image = ensure(text, progress, origin=origin, architecture=architecture)
+    return ready_files(open_store(architecture), cache_folder(os.environ), image, progress)
 
 
 def ensure(text: str, progress: Progress, *, again: bool = False, origin: Origin | None = None, architecture: str = ARCHITECTURE) -> Image:
@@ -66,11 +66,14 @@ def ensure(text: str, progress: Progress, *, again: bool = False, origin: Origin
 
 def _configurer(reference: str, architecture: str) -> Configurer | None:
     """What configures packages outside a machine; None where a machine does it."""
-    if architecture in MACHINES and (architecture != host_architecture() or os.geteuid() != 0):
-        return None
-    if architecture != host_architecture():
-        cause = f"its packages are configured by programs of {architecture}, and this host runs none"
-        raise UnsupportedError(f"image {reference} for {architecture}", cause, f"pull it on a host of that architecture, or {MACHINES[0]}")
+    if architecture != host_architecture() or os.geteuid() != 0:
+        try:
+            choose(architecture, None)
+            return None
+        except GasangError as error:
+            if architecture != host_architecture():
+                cause = f"its packages are configured by programs of {architecture}, and this host runs none ({error.cause})"
+                raise UnsupportedError(f"image {reference} for {architecture}", cause, "pull it on a host of that architecture") from error
     from gasang.kinds.container.configuring import ContainerConfigurer
 
     configurer = ContainerConfigurer()
@@ -90,7 +93,7 @@ def _pull(store: Store, reference: Reference, progress: Progress, origin: Origin
     with workplace(cache, _WORK, _forget) as folder:
         built = build_debian(reference.tag, store.architecture, cache, folder, progress, origin, configurer=configurer)
         if configurer is None:
-            _configure(built, reference, progress)
+            _configure(built, reference, store.architecture, progress)
         return _keep(store, cache, reference, built, progress)
 
 
@@ -118,9 +121,9 @@ class _Quiet:
         """Nobody leaves."""
 
 
-def _configure(built: Built, reference: Reference, progress: Progress) -> None:
+def _configure(built: Built, reference: Reference, architecture: str, progress: Progress) -> None:
     """The image's first boot. Raises BadInputError if a package does not configure."""
-    spec = VmSpec(1, CONFIGURING_MEMORY, None, None, "", str(reference), (), (), False, ())
+    spec = VmSpec(1, CONFIGURING_MEMORY, None, None, "", str(reference), (), (), False, (), architecture=architecture)
     files = BootFiles(built.kernel, built.initrd, built.disk, BASE_APPEND)
     console = _Quiet()
     with ExitStack() as cleanup:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from gasang.core.errors import UsageError
-from gasang.kinds.vm.board import RAM_BASE
 from gasang.kinds.vm.loader import Kernel
 
 _GRAIN = 16 << 20
@@ -15,12 +14,12 @@ DEBIAN = 64 << 20
 """What Debian's kernel needs for its own tables, its modules and the first programs (116 MiB in all were enough, 112 were not)."""
 
 
-def check_room(memory: int, kernel: Kernel, initrd: bytes, unpacked: int, working: int, what: str) -> None:
-    """Raise UsageError unless `memory` bytes hold the kernel, its initrd, the files unpacked from it, and `working` bytes besides.
+def check_room(memory: int, kernel: Kernel, ram_base: int, initrd: bytes, unpacked: int, working: int, what: str) -> None:
+    """Raise UsageError unless `memory` bytes from `ram_base` on hold the kernel, its initrd, its unpacked files, and `working` bytes.
 
     `what` is the thing that needs them, as a sentence names it.
     """
-    needed = kernel.end - RAM_BASE + len(initrd) + unpacked + working + _DEVICE_TREE
+    needed = kernel.end - ram_base + len(initrd) + unpacked + working + _DEVICE_TREE
     if memory < needed:
         enough = -(-needed // _GRAIN) * _GRAIN
         raise UsageError(f"{memory >> 20} MiB of memory", f"too little for {what}", f"give at least --memory {enough >> 20}M")

@@ -104,7 +104,7 @@ def test_requests_that_were_under_way_are_served_by_the_restored_machine(base: P
         vm.resume()
         wait_for_answers(vm, 2)
     assert before == 1
-    assert snapshot.document.state["board"]["devices"]["virtio0"]["device"]["in_flight"] == [3]
+    assert snapshot.document.state["board"]["devices"]["virtio0"]["device"]["in_flight"] == [[0, 3]]
     with restored(snapshot, tmp_path) as vm:
         wait_for_answers(vm, 2)
         assert vm.disks()[0].block.read(8 * 512, 700) == b"written" * 100

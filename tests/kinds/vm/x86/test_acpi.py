@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from gasang.kinds.vm.x86 import acpi, aml, layout
 from gasang.kinds.vm.x86.acpi import Described, Window, tables
 
-WHOLE = Described(3, (Window(0xC000_0000, 0x1000, 5), Window(0xC000_1000, 0x1000, 6)), has_pci=True, generation_id=0x1_000E_8000)
+WINDOWS = (Window(0xC000_0000, 0x1000, 5), Window(0xC000_1000, 0x1000, 6))
+WHOLE = Described(3, WINDOWS, has_pci=True, generation_id=0x1_000E_8000, has_pvpanic=True)
 
 
 def split(data: bytes, rsdp: int) -> dict[str, bytes]:
@@ -54,7 +55,10 @@ def test_intels_own_compiler_agrees(tmp_path: Path) -> None:
         assert "Disassembly completed" in done.stderr or "decoded" in done.stderr
         assert "rror" not in done.stderr.replace("0 Errors", "")
     text = (tmp_path / "DSDT.dsl").read_text()
-    for said in ('"LNRO0005"', "Memory32Fixed", "0xC0001000", "Package (0x04)", "Name (ADDR, Package (0x02)", 'EisaId ("PNP0A08")'):
+    for said in (
+        '"LNRO0005"', "Memory32Fixed", "0xC0001000", "Package (0x04)", "Name (ADDR, Package (0x02)", 'EisaId ("PNP0A08")', '"ACPI0013"',
+        "Notify (\\_SB.VGEN, 0x80)", '"QEMU0001"',
+    ):  # fmt: skip
         assert said in text
     done = subprocess.run(["iasl", "-tc", "DSDT.dsl"], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "0 Errors, 0 Warnings" in done.stdout

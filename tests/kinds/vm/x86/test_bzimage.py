@@ -12,19 +12,20 @@ from hypothesis import strategies as st
 from gasang.core.errors import BadInputError, UsageError
 from gasang.kinds.vm.x86 import layout
 from gasang.kinds.vm.x86.boot_parameters import RAM, RESERVED, Area, boot_parameters, command_line, memory_map
-from gasang.kinds.vm.x86.bzimage import BzImage, parse_bzimage
+from gasang.kinds.vm.x86.bzimage import parse_bzimage
+from gasang.kinds.vm.x86.kernel import PcKernel
 from support.bzimages import BODY, bzimage
 
 
-def parsed() -> BzImage:
+def parsed() -> PcKernel:
     return parse_bzimage(bzimage(), "vmlinuz")
 
 
 def test_a_whole_one() -> None:
     image = parsed()
-    (piece,) = image.kernel.pieces
+    (piece,) = image.pieces
     assert (piece.address, bytes(piece.data)) == (0x100_0000, BODY)
-    assert (image.kernel.entry, image.kernel.end) == (0x100_0200, 0x110_0000)
+    assert (image.entry, image.end) == (0x100_0200, 0x110_0000)
     assert (image.command_line_size, image.initrd_limit, len(image.header)) == (2047, 0x7FFF_FFFF, 0x202 + 0x6A - 0x1F1)
 
 
@@ -63,7 +64,7 @@ def test_damaged_headers(changes: dict[int, int]) -> None:
         image = parse_bzimage(bytes(data), "vmlinuz")
     except BadInputError:
         return
-    assert image.kernel.end <= 2 << 30
+    assert image.end <= 2 << 30
 
 
 @pytest.mark.parametrize("size", [64 << 20, 3 << 30, 8 << 30])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import pytest
 
@@ -10,10 +11,13 @@ from gasang.core.errors import UsageError
 from gasang.devices.syscon import PowerAction, PowerRequest
 from gasang.devices.virtio.rng import VirtioRng
 from gasang.host.kvm.structures import CpuidEntry
+from gasang.kinds.vm.snapshot.identity import Identity
 from gasang.kinds.vm.x86 import layout
 from gasang.kinds.vm.x86.cpuid import cpuid_for
+from gasang.kinds.vm.x86.kernel import load_pc_kernel
 from support.kvm_guests import needs_kvm
 from support.pcs import MIB, booted, run
+from support.vmlinuxes import ADDRESS, vmlinux
 
 OFF = bytes.fromhex("66ba0006 b034 ee f4")  # mov dx, 0x600; mov al, SLP_EN | 5 << 2; out dx, al; hlt
 RESET = bytes.fromhex("66ba6400 b0fe ee f4")  # mov dx, 0x64; mov al, 0xfe; out dx, al; hlt
@@ -32,6 +36,37 @@ def test_a_kernel_speaks_and_ends(end: bytes, asked: PowerAction) -> None:
         run(made)
         assert bytes(shown) == b"h\x04H"
         assert made.power == PowerRequest(asked)
+
+
+@needs_kvm
+def test_a_vmlinux_is_entered_by_pvh_or_as_linux_is() -> None:
+    """In 32-bit mode: mov dx, 0x3f8; mov al, [ebx]; out dx, al (start_info's magic) -- and in 64-bit mode as above."""
+    bits32 = bytes.fromhex("66baf803 8a03 ee 66ba0006 b034 ee f4")
+    code = bits32 + bytes(32 - len(bits32)) + say("text") + say("magic") + OFF
+    for data, entry, said in ((vmlinux(code, pvh=ADDRESS.to_bytes(8, "little")), 0, b"\x78"), (vmlinux(code), 32, b"hH")):
+        kernel = load_pc_kernel(data, "vmlinux")
+        with booted(replace(kernel, entry=kernel.entry + entry)) as (made, shown):
+            run(made)
+            assert bytes(shown) == said
+            assert made.power == PowerRequest(PowerAction.OFF)
+
+
+@needs_kvm
+def test_a_panic_that_is_told_ends_the_machine() -> None:
+    with booted(bytes.fromhex("66ba0505 b001 ee f4")) as (made, _):  # mov dx, 0x505; mov al, 1; out dx, al; hlt
+        run(made)
+        assert made.power == PowerRequest(PowerAction.FAIL, 1)
+
+
+@needs_kvm
+def test_another_generation_id_lies_where_the_tables_say() -> None:
+    with booted(OFF) as (made, _):
+        ram = made.machine.ram
+        first = ram.read(layout.GENERATION, 16)
+        made.become(Identity("twin", bytes(6), bytes(range(16))))
+        assert ram.read(layout.GENERATION, 16) == bytes(range(16)) != first
+        package = b"\x0c" + struct.pack("<I", layout.GENERATION) + b"\x00"
+        assert package in ram.read(layout.ACPI_TABLES, 0x600)
 
 
 @needs_kvm
@@ -67,13 +102,15 @@ def leaf(function: int, index: int = 0, **registers: int) -> CpuidEntry:
 
 def test_every_vcpu_has_its_own_number() -> None:
     caches = [leaf(4, 0, eax=0x21), leaf(4, 3, eax=0x63)]
-    host = [leaf(1, ebx=0x1122_0800, ecx=1, edx=0), *caches, leaf(0xB, 0), leaf(0xB, 1), leaf(0x8000_0001, edx=7)]
+    extended = leaf(0x8000_0001, ecx=0xFFFF_FFFF, edx=7)
+    host = [leaf(1, ebx=0x1122_0800, ecx=0x8001, edx=0), *caches, leaf(0xB, 0), leaf(0xB, 1), extended, leaf(0xA, eax=0x0830_0802, edx=5)]
     made = cpuid_for(host, 3, 6)
     assert made[0].ebx == 0x0306_0800
     assert made[0].ecx == 1 | 1 << 31
     assert made[0].edx == 1 << 28
     assert (made[1].eax >> 14 & 0xFFF, made[2].eax >> 14 & 0xFFF, made[2].eax >> 26) == (0, 5, 5)
     assert [(entry.eax, entry.ebx, entry.ecx, entry.edx) for entry in made[3:5]] == [(0, 1, 0x100, 3), (3, 6, 0x201, 3)]
-    assert made[5].edx == 7
+    assert (made[5].ecx, made[5].edx) == (0xEE7F_FFFF, 7)
+    assert (made[6].eax, made[6].edx) == (0, 0), "no performance counters"
     assert host[0].ebx == 0x1122_0800
     assert cpuid_for(host, 0, 1)[0].edx == 0

@@ -6,12 +6,11 @@ from itertools import pairwise
 
 import pytest
 
-from gasang.accel.kvm.system import Kvm
-from gasang.core.errors import BadInputError
+from gasang.core.errors import BadInputError, StateError, UnsupportedError
 from gasang.core.protocols import State
 from gasang.devices.virtio.rng import VirtioRng
-from gasang.kinds.vm.x86.state import load_machine, save_machine
-from support.kvm_guests import DEVICE, needs_kvm
+from gasang.host.kvm.structures import CpuidEntry
+from support.kvm_guests import needs_kvm
 from support.pcs import MIB, booted
 
 pytestmark = needs_kvm
@@ -25,17 +24,17 @@ def until(shown: bytearray, length: int) -> None:
 
 
 def test_a_running_machine_goes_on_in_another_one() -> None:
-    with Kvm(DEVICE) as kvm:
-        msrs = kvm.msrs()
     rng = (VirtioRng(), VirtioRng())
     with booted(COUNT, 20 * MIB, virtio=rng[:1]) as (first, shown), booted(COUNT, 20 * MIB, virtio=rng[1:]) as (second, later):
         first.start()
         until(shown, 1000)
+        with pytest.raises(StateError, match="its state changes while it runs"):
+            first.save()
         first.pause()
-        state = save_machine(first, msrs)
-        assert save_machine(first, msrs)["vcpus"][0]["regs"] == state["vcpus"][0]["regs"]
+        state = first.save()
+        assert first.save()["vcpus"][0]["regs"] == state["vcpus"][0]["regs"]
         second.machine.ram.memory.write(0, first.machine.ram.memory.view)
-        load_machine(second, state)
+        second.load(state)
         taken = len(shown)
         first.resume()
         second.start()
@@ -58,9 +57,30 @@ def damaged(state: State) -> list[tuple[State, str]]:
 
 
 def test_what_is_no_state_of_this_machine() -> None:
-    with Kvm(DEVICE) as kvm:
-        msrs = kvm.msrs()
     with booted(COUNT, 20 * MIB) as (made, _):
-        for state, says in damaged(save_machine(made, msrs)):
+        for state, says in damaged(made.save()):
             with pytest.raises(BadInputError, match=says):
-                load_machine(made, state)
+                made.load(state)
+
+
+def leaves(state: State, change: tuple[int, str, int]) -> State:
+    """The state with a register of a CPUID leaf set to something."""
+    function, register, value = change
+    entries = [CpuidEntry.from_buffer_copy(leaf) for leaf in state["vcpus"][0]["cpuid"]]
+    for entry in entries:
+        if (entry.function, entry.index) == (function, 0):
+            setattr(entry, register, value)
+    first, *others = state["vcpus"]
+    return {**state, "vcpus": [{**first, "cpuid": [bytes(entry) for entry in entries]}, *others]}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ((0, "ebx", int.from_bytes(b"Acme", "little")), "it is of a processor of Acme"),
+        ((1, "edx", 0xFFFF_FFFF), r"its processor has what this host's lacks \(CPUID 1\.0 edx 0x"),
+    ],
+)
+def test_what_another_processor_has_is_refused(change: tuple[int, str, int], says: str) -> None:
+    with booted(COUNT, 20 * MIB) as (made, _), pytest.raises(UnsupportedError, match=f"{says}.*; restore it on a host of that processor"):
+        made.load(leaves(made.save(), change))

@@ -3,7 +3,8 @@
 Its memory and its decoded code become copy-on-write where they are, while it runs. Then it stands still; its disks are split so that what
 was written is shared and never changes again; and the process forks. In the child there is no thread but the caller's: locks are made anew,
 the harts get new threads and go on at the next instruction, in the same address space, so that the soft TLB and the decoded code stay
-valid. The parent goes on as soon as it has forked.
+valid. Under KVM the child makes new vCPUs around the memory that it has a copy of, and they become what the parent's were. The parent goes
+on as soon as it has forked.
 
 What the twin's devices are connected to outside (the parent's console, its files and sockets) is the parent's: `body` runs in the twin's
 process, before its guest goes on, and connects it to its own.
@@ -20,7 +21,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from gasang.core.errors import GasangError, OutOfSpaceError, UnsupportedError
 from gasang.kinds.vm.snapshot.identity import Identity
@@ -28,7 +29,7 @@ from gasang.storage.overlay import Overlay
 from gasang.storage.raw import Raw
 
 if TYPE_CHECKING:
-    from gasang.kinds.vm.machine import VirtualMachine
+    from gasang.kinds.vm.base import AnyMachine
 
 BROKEN = 125
 """The exit code of a twin whose `body` raised."""
@@ -63,7 +64,7 @@ class Twin:
         self.wait()
 
 
-def fork(vm: VirtualMachine, body: Callable[[VirtualMachine], int], identity: Identity | None = None) -> Twin:
+def fork(vm: AnyMachine, body: Callable[[Any], int], identity: Identity | None = None) -> Twin:
     """A twin of a machine that runs or is paused. In its process `body` is called with it; `vm.start` lets its guest go on.
 
     Its exit code is what `body` returns. Raises StateError for a machine that does not run, UnsupportedError where the host cannot fork or
@@ -79,13 +80,14 @@ def fork(vm: VirtualMachine, body: Callable[[VirtualMachine], int], identity: Id
     with vm.standing_still(), vm.board.bus.lock:
         for overlay in overlays:
             overlay.split()
+        vm.before_fork()
         pid = _fork()
         if pid == 0:
             _live(vm, overlays, body, own)
     return Twin(pid, own)
 
 
-def _overlays(vm: VirtualMachine) -> list[Overlay]:
+def _overlays(vm: AnyMachine) -> list[Overlay]:
     found = []
     for device in vm.disks():
         if isinstance(device.block, Overlay):
@@ -111,7 +113,7 @@ def _fork() -> int:
     return pid
 
 
-def _live(vm: VirtualMachine, overlays: list[Overlay], body: Callable[[VirtualMachine], int], identity: Identity) -> None:
+def _live(vm: AnyMachine, overlays: list[Overlay], body: Callable[[Any], int], identity: Identity) -> None:
     """The whole life of the child process."""
     code = BROKEN
     try:

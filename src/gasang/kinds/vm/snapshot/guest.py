@@ -1,20 +1,21 @@
-"""Restoring a machine that was booted from an image: its devices as kinds/vm/launch.py makes them."""
+"""Restoring machines: one booted from an image, or from a kernel of the user's; with the devices that kinds/vm/launch.py makes them of."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from gasang.core.console import Console
 from gasang.core.errors import BadInputError
+from gasang.core.protocols import Block
 from gasang.devices.virtio.block import VirtioBlock
 from gasang.devices.virtio.device import VirtioDevice
 from gasang.devices.virtio.rng import VirtioRng
 from gasang.devices.worker import Worker
 from gasang.images.control import ControlPort
+from gasang.kinds.vm.base import AnyMachine
 from gasang.kinds.vm.guest_ports import GuestPorts
-from gasang.kinds.vm.machine import VirtualMachine
 from gasang.kinds.vm.snapshot.identity import Identity
 from gasang.kinds.vm.snapshot.snapshot import Snapshot, Wiring
 from gasang.kinds.vm.sockets import offered
@@ -30,10 +31,12 @@ def restored_guest(
     warn: Callable[[str], None] = lambda sentence: None,
     identity: Identity | None = None,
     sockets: Path | None = None,
-) -> Iterator[tuple[VirtualMachine, GuestPorts]]:
+    blocks: Sequence[Block] | None = None,
+) -> Iterator[tuple[AnyMachine, GuestPorts]]:
     """The machine, not started yet, and its ports; it is closed with its disks at the end of the block.
 
-    `sockets` is the folder for its guest's sockets. One that had such is restored only with them.
+    `sockets` is the folder for its guest's sockets. One that had such is restored only with them. The disks are `blocks`, in the snapshot's
+    order, or as `open_disks` opens them.
 
     Raises what Snapshot.check, open_disks and restore raise, BadInputError for the snapshot of a machine that had no disk.
     """
@@ -43,13 +46,48 @@ def restored_guest(
     snapshot.check()
     worker = Worker("disk")
     with ExitStack() as cleanup:
-        disks = []
-        for block, record in zip(snapshot.open_disks(), snapshot.document.disks, strict=True):
-            cleanup.callback(block.close)
-            disks.append(VirtioBlock(block, worker, read_only=record.read_only, on_error=lambda cause: warn(f"disk: {cause}")))
+        disks = _devices(snapshot, snapshot.open_disks() if blocks is None else blocks, worker, warn, cleanup)
         ports = GuestPorts(console, control, speaks=speaks)
         virtio: list[VirtioDevice] = [ports.device, disks[0], VirtioRng(), *disks[1:]]
         virtio += offered(sockets, f"snapshot {snapshot.path.name}", cleanup)
         vm = cleanup.enter_context(snapshot.restore(Wiring(ports.chatter.take, virtio, (worker,), warn, identity)))
         cleanup.callback(worker.close)
         yield vm, ports
+
+
+@contextmanager
+def restored_kernel(
+    snapshot: Snapshot, console: Console, *, warn: Callable[[str], None] = lambda sentence: None, identity: Identity | None = None
+) -> Iterator[tuple[AnyMachine, Callable[[bytes], None]]]:
+    """The machine, not started yet, whose console is its serial line, and where what is typed goes; closed at the end of the block.
+
+    Raises what Snapshot.check, open_disks and restore raise.
+    """
+    snapshot.check()
+    worker = Worker("disk")
+    with ExitStack() as cleanup:
+        disks = _devices(snapshot, snapshot.open_disks(), worker, warn, cleanup)
+        vm = cleanup.enter_context(snapshot.restore(Wiring(console.write, [*disks, VirtioRng()], (worker,), warn, identity)))
+        cleanup.callback(worker.close)
+        yield vm, serial_of(vm)
+
+
+def serial_of(vm: AnyMachine) -> Callable[[bytes], None]:
+    """What types at a machine's serial line."""
+
+    def typed(data: bytes) -> None:
+        with vm.board.bus.lock:
+            vm.board.serial.receive(data)
+
+    return typed
+
+
+def _devices(
+    snapshot: Snapshot, blocks: Sequence[Block], worker: Worker, warn: Callable[[str], None], cleanup: ExitStack
+) -> list[VirtioBlock]:
+    for block in blocks:
+        cleanup.callback(block.close)
+    return [
+        VirtioBlock(block, worker, read_only=record.read_only, on_error=lambda cause: warn(f"disk: {cause}"))
+        for block, record in zip(blocks, snapshot.document.disks, strict=True)
+    ]

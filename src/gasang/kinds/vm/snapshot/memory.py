@@ -31,14 +31,14 @@ class Copied:
     kept: list[int] = field(default_factory=list)
 
 
-def copy_memory(memory: LazyMemory, descriptor: int, *, only_written: bool) -> Copied:
+def copy_memory(memory: LazyMemory, descriptor: int, written: Iterable[tuple[int, int]] | None) -> Copied:
     """Write the chunks that are not zero into an empty file, each at its place; the machine stands still.
 
-    `only_written`: those alone that may differ from what the memory was restored from. Raises OSError if the host fails.
+    `written`: (offset, length) of those alone that may differ from the parent's; None: all. Raises OSError if the host fails.
     """
     os.ftruncate(descriptor, memory.size)
-    numbers = _chunks(memory.written() if only_written else memory.content())
-    copied = Copied(set(numbers) if only_written else None)
+    numbers = _chunks(memory.content() if written is None else written)
+    copied = Copied(None if written is None else set(numbers))
     for first, count in _neighbours(number for number in numbers if not memory.is_zero(number * CHUNK, _length(memory.size, number))):
         copied.kept += range(first, first + count)
         end = min((first + count) * CHUNK, memory.size)

@@ -14,13 +14,14 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from gasang.core.errors import BadInputError, GasangError, NotFoundError, UnsupportedError
 from gasang.core.paths import cache_folder
 from gasang.core.protocols import Block, CharacterSink
 from gasang.devices.virtio.device import VirtioDevice
 from gasang.devices.worker import Worker
+from gasang.kinds.vm.platforms import ARCHITECTURES
 from gasang.kinds.vm.snapshot import disks, document, stamp, working_set
 from gasang.kinds.vm.snapshot.document import AGAIN, DOCUMENT_MAX, Document
 from gasang.kinds.vm.snapshot.folder import DISK, DOCUMENT, INDEX, MEMORY
@@ -29,10 +30,8 @@ from gasang.kinds.vm.snapshot.index import Place, decode_index
 from gasang.kinds.vm.snapshot.memory import chunk_count, map_memory, verify_memory
 
 if TYPE_CHECKING:
-    from gasang.kinds.vm.board import VirtBoard
-    from gasang.kinds.vm.machine import VirtualMachine
+    from gasang.kinds.vm.base import AnyMachine
 
-ARCHITECTURE: Final = "riscv64"
 _INDEX_MAX: Final = 1 << 30
 _SENSELESS: Final = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, struct.error, binascii.Error)
 """What a device's `load` raises for a state that is not of its kind: it is sound, but another build's."""
@@ -47,20 +46,6 @@ class Wiring:
     workers: Sequence[Worker] = ()
     warn: Callable[[str], None] = field(default=lambda sentence: None)
     identity: Identity | None = None
-
-
-def board_document(board: VirtBoard) -> dict[str, Any]:
-    """What a machine must be made of to take over the state of one on `board`."""
-    config = board.config
-    return {
-        "name": "virt",
-        "harts": config.harts,
-        "memory": config.memory_size,
-        "extensions": sorted(config.extensions),
-        "mmu": config.mmu_type,
-        "timebase": config.timebase,
-        "virtio": [transport.device.device_id for transport in board.virtio],
-    }
 
 
 class Snapshot:
@@ -78,8 +63,9 @@ class Snapshot:
         subject = f"snapshot {path.name}"
         content = _read(path / DOCUMENT, DOCUMENT_MAX, subject)
         found = document.decode(content, subject)
-        if found.architecture != ARCHITECTURE:
-            raise UnsupportedError(subject, f"it is of a machine of {found.architecture}, these are of {ARCHITECTURE}", "restore it there")
+        if found.architecture not in ARCHITECTURES:
+            known = " and ".join(ARCHITECTURES)
+            raise UnsupportedError(subject, f"it is of a machine of {found.architecture}, these are of {known}", "restore it there")
         return cls(path, document.digest_of(content), found)
 
     def layers(self) -> list[Path]:
@@ -134,23 +120,22 @@ class Snapshot:
             raise
         return opened
 
-    def restore(self, wiring: Wiring) -> VirtualMachine:
+    def restore(self, wiring: Wiring) -> AnyMachine:
         """A new machine in the snapshot's state, which `start` lets go on where that one stood.
 
         Raises BadInputError for a damaged snapshot, or one of a machine that was made of other things, OutOfSpaceError where the host
-        cannot map its memory.
+        cannot map its memory, UnsupportedError or PermissionDeniedError where this host does not run such machines.
         """
-        from gasang.kinds.vm.machine import EXTENSIONS, Parts, VirtualMachine
+        from gasang.kinds.vm.parts import Parts
+        from gasang.kinds.vm.platforms import platform_of
 
         self.check()
-        board = self.document.board
-        if sorted(board.get("extensions", ())) != sorted(EXTENSIONS):
-            different = ", ".join(sorted({*board.get("extensions", ())} ^ {*EXTENSIONS})) or "nothing"
-            raise BadInputError(self._subject, f"it is of another processor (different in {different})", "use the gasang that made it")
-        harts, record = board.get("harts"), self.document.memory
+        platform = platform_of(self.document.architecture)
+        platform.check_board(self.document.board, self._subject)
+        harts, record = self.document.board.get("harts"), self.document.memory
         if type(harts) is not int:
             raise BadInputError(self._subject, "it does not tell how many processors it has", AGAIN)
-        vm = VirtualMachine(Parts(harts, record.size, None, b"", "", wiring.serial, wiring.virtio, wiring.warn, wiring.workers))
+        vm = platform.make(Parts(harts, record.size, None, b"", "", wiring.serial, wiring.virtio, wiring.warn, wiring.workers))
         try:
             self._fill(vm)
             vm.become(wiring.identity or Identity.fresh())
@@ -161,8 +146,8 @@ class Snapshot:
         self._learn(vm)
         return vm
 
-    def _fill(self, vm: VirtualMachine) -> None:
-        if (ours := board_document(vm.board)) != self.document.board or self.document.memory.base != vm.machine.ram.base:
+    def _fill(self, vm: AnyMachine) -> None:
+        if (ours := vm.board.document()) != self.document.board or self.document.memory.base != vm.machine.ram.base:
             different = ", ".join(sorted(name for name in ours if ours[name] != self.document.board.get(name))) or "where its memory is"
             raise BadInputError(self._subject, f"it is of a machine made of other things (different in {different})", "give it the same")
         try:
@@ -175,7 +160,7 @@ class Snapshot:
             cause = f"it has a state that no device here has had ({type(error).__name__}: {error})"
             raise BadInputError(self._subject, cause, "use the gasang that made it") from error
 
-    def _learn(self, vm: VirtualMachine) -> None:
+    def _learn(self, vm: AnyMachine) -> None:
         """Note which pages are needed first, if nobody has yet."""
         if not working_set.is_noted(self.path):
 

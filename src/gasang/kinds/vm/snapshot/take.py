@@ -16,10 +16,10 @@ from gasang.kinds.vm.snapshot import disks, memory
 from gasang.kinds.vm.snapshot.document import Document, MemoryRecord, encode
 from gasang.kinds.vm.snapshot.folder import DOCUMENT, INDEX, MEMORY, new_folder
 from gasang.kinds.vm.snapshot.index import LAYERS_MAX, MAPS_MAX, Index, Place, encode_index, layer_name, runs
-from gasang.kinds.vm.snapshot.snapshot import ARCHITECTURE, Snapshot, board_document
+from gasang.kinds.vm.snapshot.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from gasang.kinds.vm.machine import VirtualMachine
+    from gasang.kinds.vm.base import AnyMachine
 
 _PART = "part-memory"
 
@@ -36,20 +36,22 @@ class _Parent:
 _NOBODY = _Parent("", {}, ())
 
 
-def take(vm: VirtualMachine, store: Path, name: str) -> Snapshot:
+def take(vm: AnyMachine, store: Path, name: str) -> Snapshot:
     """Keep the present state of `vm` as `name` in `store`; it goes on afterwards if it ran before.
 
     Raises UsageError for an impossible name, StateError for one that is taken and for a machine that does not run, OutOfSpaceError where
     the disk is full, UnsupportedError for a disk that cannot be kept. Nothing is left of a snapshot that was not completed.
     """
-    parent = _parent(vm.last_snapshot, store)
+    last, moment = vm.last_snapshot, vm.last_moment
+    parent = _parent(last, store)
     with new_folder(store, name) as folder:
         file = os.open(folder / _PART, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            only_written = parent is not _NOBODY and vm.is_restored
             with vm.standing_still():
                 state = vm.save()
-                copied = memory.copy_memory(vm.machine.ram.memory, file, only_written=only_written)
+                now = vm.moment()
+                written = vm.written_since(moment) if parent is not _NOBODY else None
+                copied = memory.copy_memory(vm.machine.ram.memory, file, written)
                 records = disks.capture(vm.disks(), folder)
             own, inherited = memory.settle(file, vm.machine.ram.size, copied, parent.index)
             index, layers = _joined(file, vm.machine.ram.size, parent, own, inherited)
@@ -57,11 +59,11 @@ def take(vm: VirtualMachine, store: Path, name: str) -> Snapshot:
             os.close(file)
         record = _put_memory(folder, vm, index, layers, own)
         document = Document(
-            ARCHITECTURE, board_document(vm.board), record, disks.settle(records, folder), state,
+            vm.architecture, vm.board.document(), record, disks.settle(records, folder), state,
             datetime.now(UTC).isoformat(timespec="seconds"), parent.digest,
         )  # fmt: skip
         (folder / DOCUMENT).write_bytes(encode(document))
-    vm.last_snapshot = Snapshot.open(store / name)
+    vm.last_snapshot, vm.last_moment = Snapshot.open(store / name), now
     return vm.last_snapshot
 
 
@@ -88,7 +90,7 @@ def _joined(file: int, size: int, parent: _Parent, own: dict[int, bytes], inheri
     return {number: Place(0, digest) for number, digest in own.items()}, []
 
 
-def _put_memory(folder: Path, vm: VirtualMachine, index: Index, shared: Sequence[Path], own: dict[int, bytes]) -> MemoryRecord:
+def _put_memory(folder: Path, vm: AnyMachine, index: Index, shared: Sequence[Path], own: dict[int, bytes]) -> MemoryRecord:
     """Name the new layer, share the others, write the index."""
     name = layer_name(sorted(own.items()))
     os.rename(folder / _PART, folder / f"{MEMORY}{name}")

@@ -22,6 +22,9 @@ _NO_VGA: Final = 1 << 2
 _NO_CMOS: Final = 1 << 5
 _SYSTEM_IO: Final = 1
 _BYTE: Final = 1
+_GENERATION: Final = "VGEN"
+_CHANGED: Final = 0x80
+"""The first notification that is a device's own to define (5.6.6)."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Described:
     has_pci: bool = False
     generation_id: int | None = None
     has_cmos: bool = True
+    has_pvpanic: bool = False
 
 
 def tables(described: Described, address: int) -> tuple[bytes, int]:
@@ -123,7 +127,9 @@ def _devices(described: Described) -> bytes:
     if described.has_pci:
         parts.append(_pci())
     if described.generation_id is not None:
-        parts.append(_generation(described.generation_id))
+        parts += [_generation(described.generation_id), _events()]
+    if described.has_pvpanic:
+        parts.append(_pvpanic())
     off = aml.package([aml.integer(layout.SLEEP_TYPE_OFF), aml.integer(0), aml.integer(0), aml.integer(0)])
     return aml.named("\\_S5", off) + aml.scope("\\_SB", *parts)
 
@@ -180,13 +186,33 @@ def _pci() -> bytes:
     return root + reserved
 
 
+def _pvpanic() -> bytes:
+    """The port on which a guest tells that its kernel has panicked, by the id that Linux's driver knows it by."""
+    return aml.device(
+        "PEVT",
+        aml.named("_HID", aml.string("QEMU0001")),
+        aml.named("_STA", aml.integer(aml.ALWAYS)),
+        aml.named("_CRS", aml.resources(aml.ports(layout.PVPANIC_PORT, 1))),
+    )
+
+
 def _generation(address: int) -> bytes:
     """The VM generation ID ("Virtual Machine Generation ID", Microsoft 2012): ADDR tells where its bytes lie."""
     where = aml.package([aml.integer(address & 0xFFFF_FFFF), aml.integer(address >> 32)])
     return aml.device(
-        "VGEN",
+        _GENERATION,
         aml.named("_HID", aml.string("GSNG0001")),
-        aml.named("_CID", aml.string("VM_Gen_Counter")),
+        aml.named("_CID", aml.package([aml.string("VM_Gen_Counter"), aml.string("VMGENCTR")])),
         aml.named("_DDN", aml.string("VM_Gen_Counter")),
         aml.named("ADDR", where),
+    )
+
+
+def _events() -> bytes:
+    """The generic event device (5.6.9): its one interrupt means that the generation ID is another."""
+    return aml.device(
+        "GED",
+        aml.named("_HID", aml.string("ACPI0013")),
+        aml.named("_CRS", aml.resources(aml.interrupt(layout.GENERATION_IRQ, edge=True))),
+        aml.method("_EVT", 1, aml.notify(f"\\_SB.{_GENERATION}", _CHANGED)),
     )

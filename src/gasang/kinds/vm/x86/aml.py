@@ -96,6 +96,16 @@ def device(path: str, *body: bytes) -> bytes:
     return _sized(b"\x5b\x82", name_string(path) + b"".join(body))
 
 
+def method(path: str, arguments: int, *body: bytes) -> bytes:
+    """A method that runs once at a time (20.2.5.2)."""
+    return _sized(b"\x14", name_string(path) + bytes([arguments | 1 << 3]) + b"".join(body))
+
+
+def notify(path: str, value: int) -> bytes:
+    """Tell an object's driver of something (20.2.5.3)."""
+    return b"\x86" + name_string(path) + integer(value)
+
+
 # resources (6.4)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from gasang.core.errors import UsageError
 from gasang.core.protocols import CharacterSink, GuestMemory, IrqLine
@@ -19,6 +19,7 @@ from gasang.devices.i8042 import I8042
 from gasang.devices.pci.host import SLOTS, ConfigPorts, Ecam, PciBus
 from gasang.devices.pci.host import Window as PciWindow
 from gasang.devices.pci.msix import SendMessage
+from gasang.devices.pvpanic import Pvpanic
 from gasang.devices.serial16550 import Serial16550
 from gasang.devices.syscon import PowerRequest
 from gasang.devices.virtio.device import KINDS, VirtioDevice
@@ -57,17 +58,24 @@ class PcBoard:
         wires: Wires,
         virtio: Sequence[VirtioDevice] = (),
         pci: Sequence[VirtioDevice] = (),
+        *,
+        cpus: int = 1,
     ) -> None:
         for devices, room in ((virtio, len(VIRTIO_IRQS)), (pci, SLOTS - 1)):
             if len(devices) > room:
                 raise UsageError(f"{len(devices)} devices", f"this board has room for {room}", "leave some out")
         self.bus, self.ports = bus, ports
+        self.cpus = cpus
+        self._memory = memory
+        self._on_pci = list(pci)
+        self._generation = wires.wire(layout.GENERATION_IRQ)
         self.serial = Serial16550(wires.wire(layout.SERIAL_IRQ), wires.serial_sink)
         self.serial.size = 8
         ports.attach("serial", layout.SERIAL_PORT, self.serial)
         ports.attach("cmos", layout.RTC_PORT, Cmos())
         ports.attach("i8042", layout.I8042_PORT, I8042(wires.on_power))
         ports.attach("power", layout.SLEEP_PORT, AcpiPower(layout.SLEEP_TYPE_OFF, layout.RESET_VALUE, wires.on_power))
+        ports.attach("pvpanic", layout.PVPANIC_PORT, Pvpanic(wires.on_power))
         self.virtio: list[VirtioMmio] = []
         self.windows: list[Window] = []
         for slot, device in enumerate(virtio):
@@ -93,9 +101,28 @@ class PcBoard:
         self.virtio.append(transport)
         self.windows.append(window)
 
-    def described(self, cpus: int) -> Described:
+    @property
+    def devices(self) -> list[VirtioDevice]:
+        """The virtio devices: those on MMIO, then those on PCI, each in the order they were given in."""
+        return [*(transport.device for transport in self.virtio), *self._on_pci]
+
+    def described(self) -> Described:
         """What the ACPI tables tell."""
-        return Described(cpus, tuple(self.windows), has_pci=self.pci is not None)
+        return Described(self.cpus, tuple(self.windows), has_pci=self.pci is not None, generation_id=layout.GENERATION, has_pvpanic=True)
+
+    def document(self) -> dict[str, Any]:
+        """What a machine must be made of to take over the state of one on this board; plain values."""
+        mmio, pci = ([device.device_id for device in devices] for devices in (self.devices[: len(self.virtio)], self._on_pci))
+        return {"name": "pc", "harts": self.cpus, "virtio": mmio, "pci": pci}
+
+    def become(self, generation: bytes) -> None:
+        """Another VM generation ID, and the guest is told by the event device's interrupt; the bus lock is held."""
+        self._memory.write(layout.GENERATION, generation)
+        self._generation.set(True)
+        self._generation.set(False)
+
+    def renew(self) -> None:
+        """In a forked process: nothing here has a lock or a timer of its own."""
 
     def reset(self) -> None:
         """Return every device to its power-on state."""

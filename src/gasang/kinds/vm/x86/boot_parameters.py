@@ -9,7 +9,8 @@ from typing import Final
 
 from gasang.core.errors import UsageError
 from gasang.kinds.vm.x86 import layout
-from gasang.kinds.vm.x86.bzimage import HEADER, BzImage
+from gasang.kinds.vm.x86.bzimage import HEADER
+from gasang.kinds.vm.x86.kernel import PcKernel
 
 SIZE: Final = 4096
 _RSDP: Final = 0x70
@@ -46,7 +47,7 @@ def memory_map(ram: Sequence[tuple[int, int]]) -> list[Area]:
     ]
 
 
-def boot_parameters(image: BzImage, areas: Sequence[Area], rsdp: int, initrd: tuple[int, int] | None) -> bytes:
+def boot_parameters(image: PcKernel, areas: Sequence[Area], rsdp: int, initrd: tuple[int, int] | None) -> bytes:
     """The page for `image`: memory map, where the ACPI tables' root lies, and the initrd's (address, bytes)."""
     page = bytearray(SIZE)
     page[HEADER : HEADER + len(image.header)] = image.header
@@ -62,7 +63,7 @@ def boot_parameters(image: BzImage, areas: Sequence[Area], rsdp: int, initrd: tu
     return bytes(page)
 
 
-def command_line(image: BzImage, text: str) -> bytes:
+def command_line(image: PcKernel, text: str) -> bytes:
     """The kernel's command line with its end. Raises UsageError where this kernel has no room for it."""
     data = text.encode()
     if len(data) > image.command_line_size:

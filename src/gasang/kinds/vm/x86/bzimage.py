@@ -7,11 +7,10 @@ itself. Only the header is read here; nothing of real mode ever runs.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Final
 
-from gasang.core.errors import BadInputError
-from gasang.kinds.vm.loader import Kernel, Piece
+from gasang.kinds.vm.loader import Piece
+from gasang.kinds.vm.x86.kernel import PcKernel, Protocol, foreign, refuse
 
 SECTOR: Final = 512
 HEADER: Final = 0x1F1
@@ -27,54 +26,41 @@ _KERNEL_64: Final = 1
 _LARGEST: Final = 1 << 30
 
 
-@dataclass(frozen=True)
-class BzImage:
-    """A kernel and what its header says: `header` goes into the boot parameters, `end` of the kernel is what it needs to unpack itself."""
-
-    kernel: Kernel
-    header: bytes
-    command_line_size: int
-    initrd_limit: int
-    """The highest address an initrd's last byte may have."""
-
-
 def is_bzimage(data: bytes) -> bool:
     """Whether this is a Linux kernel for a PC."""
     return data[0x202:0x206] == MAGIC
 
 
-def parse_bzimage(data: bytes, name: str) -> BzImage:
-    """The kernel in a bzImage. Raises BadInputError naming the file."""
+def parse_bzimage(data: bytes, name: str) -> PcKernel:
+    """The kernel in a bzImage; its `end` is what it needs to unpack itself. Raises BadInputError naming the file."""
     try:
         return _parse(data, name)
     except struct.error as error:
-        raise _refuse(name, "the file is cut off in its header") from error
+        raise refuse(name, "the file is cut off in its header") from error
 
 
-def _parse(data: bytes, name: str) -> BzImage:
+def _parse(data: bytes, name: str) -> PcKernel:
     if not is_bzimage(data):
-        raise _refuse(name, "it is no bzImage")
+        raise refuse(name, foreign(data) or "it is no bzImage")
     (version,) = struct.unpack_from("<H", data, 0x206)
     if version < NEWEST_NEEDED:
-        raise _refuse(name, f"its boot protocol is {version >> 8}.{version & 0xFF:02}, 2.12 or newer is needed (Linux 3.8)")
+        raise refuse(name, f"its boot protocol is {version >> 8}.{version & 0xFF:02}, 2.12 or newer is needed (Linux 3.8)")
     (loadflags,) = struct.unpack_from("<B", data, 0x211)
     (xloadflags,) = struct.unpack_from("<H", data, 0x236)
     if not loadflags & _LOADED_HIGH or not xloadflags & _KERNEL_64:
-        raise _refuse(name, "it is a 32-bit kernel, this machine starts 64-bit ones")
+        raise refuse(name, "it is a 32-bit kernel, this machine starts 64-bit ones")
     preferred, needed = struct.unpack_from("<QI", data, 0x258)
     (alignment,) = struct.unpack_from("<I", data, 0x230)
     if preferred % max(alignment, 1) or not SECTOR <= needed <= _LARGEST or preferred > _LARGEST:
-        raise _refuse(name, "its header gives addresses that make no sense")
+        raise refuse(name, "its header gives addresses that make no sense")
     start = ((data[HEADER] or 4) + 1) * SECTOR
     length = struct.unpack_from("<I", data, 0x1F4)[0] * 16
     body = memoryview(data)[start:]
     if len(body) < length or length <= ENTRY_64:
-        raise _refuse(name, "the file is cut off")
+        raise refuse(name, "the file is cut off")
     end = preferred + max(needed, len(body))
-    kernel = Kernel(preferred + ENTRY_64, (Piece(preferred, body, len(body)),), end)
-    command_line_size, initrd_limit = struct.unpack_from("<I", data, 0x238)[0], struct.unpack_from("<I", data, 0x22C)[0]
-    return BzImage(kernel, data[HEADER : 0x202 + data[0x201]], command_line_size, initrd_limit)
-
-
-def _refuse(name: str, cause: str) -> BadInputError:
-    return BadInputError(f"kernel {name}", cause, "give an x86-64 Linux kernel (vmlinuz) with --kernel")
+    header = data[HEADER : 0x202 + data[0x201]]
+    (command_line_size,), (initrd_limit,) = struct.unpack_from("<I", data, 0x238), struct.unpack_from("<I", data, 0x22C)
+    return PcKernel(
+        preferred + ENTRY_64, (Piece(preferred, body, len(body)),), end, Protocol.LINUX, header, command_line_size, initrd_limit
+    )

@@ -11,9 +11,12 @@ from typing import Final
 from gasang.host.kvm.structures import CpuidEntry
 
 FEATURES, CACHES, TOPOLOGY, TOPOLOGY_2, AMD_SIZES, AMD_TOPOLOGY = 0x1, 0x4, 0xB, 0x1F, 0x8000_0008, 0x8000_001E
+COUNTERS, AMD_COUNTERS, AMD_FEATURES = 0xA, 0x8000_0022, 0x8000_0001
 HYPERVISOR: Final = 1 << 31
 TSC_DEADLINE: Final = 1 << 24
 HTT: Final = 1 << 28
+_PDCM: Final = 1 << 15
+_AMD_COUNTERS: Final = 1 << 23 | 1 << 24 | 1 << 28
 _LEVEL_SMT, _LEVEL_CORE = 1, 2
 
 Change = Callable[[CpuidEntry, int, int], None]
@@ -32,7 +35,7 @@ def cpuid_for(leaves: Sequence[CpuidEntry], number: int, count: int) -> list[Cpu
 
 def _features(leaf: CpuidEntry, number: int, count: int) -> None:
     leaf.ebx = leaf.ebx & 0x0000_FFFF | min(count, 255) << 16 | (number & 0xFF) << 24
-    leaf.ecx |= HYPERVISOR
+    leaf.ecx = leaf.ecx & ~_PDCM | HYPERVISOR
     leaf.edx = leaf.edx | HTT if count > 1 else leaf.edx & ~HTT
 
 
@@ -57,9 +60,21 @@ def _amd_topology(leaf: CpuidEntry, number: int, count: int) -> None:
     leaf.eax, leaf.ebx, leaf.ecx = number, number & 0xFF, 0
 
 
+def _counters(leaf: CpuidEntry, number: int, count: int) -> None:
+    """There are no performance counters (accel/kvm/msrs.py)."""
+    leaf.eax = leaf.ebx = leaf.ecx = leaf.edx = 0
+
+
+def _amd_features(leaf: CpuidEntry, number: int, count: int) -> None:
+    leaf.ecx &= ~_AMD_COUNTERS
+
+
 CHANGES: Final[Mapping[int, Change]] = {
     FEATURES: _features,
     CACHES: _caches,
+    COUNTERS: _counters,
+    AMD_COUNTERS: _counters,
+    AMD_FEATURES: _amd_features,
     TOPOLOGY: _topology,
     TOPOLOGY_2: _topology,
     AMD_SIZES: _amd_sizes,

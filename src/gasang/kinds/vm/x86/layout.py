@@ -21,6 +21,9 @@ COMMAND_LINE: Final = 0x2_0000
 LOW_END: Final = 0x9_FC00
 """Where RAM below 1 MiB ends, as on every PC."""
 ACPI_TABLES: Final = 0xE_0000
+GENERATION: Final = 0xF_F000
+"""The VM generation ID's bytes: RAM, so that they are saved with it and each reads them where they are."""
+GENERATION_SIZE: Final = 16
 RESET_VECTOR: Final = 0xF_FFF0
 """Where a PC's firmware begins in real mode, and where kernels jump that know no other way to reboot."""
 HIGH: Final = 0x10_0000
@@ -38,6 +41,9 @@ LAPIC_BASE: Final = 0xFEE0_0000
 
 PCI_PORTS: Final = 0xCF8
 """Configuration space's address and data."""
+GENERATION_IRQ: Final = 3
+"""Of the event device that tells of another generation ID."""
+PVPANIC_PORT: Final = 0x505
 SERIAL_PORT: Final = 0x3F8
 SERIAL_IRQ: Final = 4
 RTC_PORT: Final = 0x70

@@ -1,0 +1,74 @@
+"""/gasang/vms: what virtual machines have and containers have not, beside the Docker API; all else is asked at /containers.
+
+| | body | answer |
+| --- | --- | --- |
+| POST /gasang/vms/create?name= | Machine, HostConfig, Labels, StdinOnce (daemon/vms/machines.py) | 201 Id, Name |
+| GET …/ID/snapshots | | a list of Name, Created, Size, Memory, Digest, Error |
+| POST …/ID/snapshots?name= | | 201 and one of them |
+| DELETE …/ID/snapshots/NAME | | 204 |
+| POST …/ID/restore?name= | | 204 |
+| POST …/ID/fork?count= | | 201 and a list of Id, Name |
+
+ID is a name, an id or the beginning of one. Errors are those of the Docker API.
+"""
+
+from __future__ import annotations
+
+from gasang.api.http.connection import Reply
+from gasang.api.http.request import Request
+from gasang.api.http.router import Route
+from gasang.core.errors import UsageError
+from gasang.daemon.containers.record import Container
+from gasang.daemon.engine import Engine
+
+
+class Machines:
+    """The handlers."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._machines = engine.machines
+
+    def routes(self) -> list[Route]:
+        """The table."""
+        return [
+            Route("POST", "/gasang/vms/create", self.create),
+            Route("GET", "/gasang/vms/{id}/snapshots", self.snapshots),
+            Route("POST", "/gasang/vms/{id}/snapshots", self.snapshot),
+            Route("DELETE", "/gasang/vms/{id}/snapshots/{name}", self.forget),
+            Route("POST", "/gasang/vms/{id}/restore", self.restore),
+            Route("POST", "/gasang/vms/{id}/fork", self.fork),
+        ]
+
+    def _named(self, request: Request) -> Container:
+        return self._machines.find(request.arguments["id"])
+
+    async def create(self, request: Request, reply: Reply) -> None:
+        """POST create."""
+        made = await self._machines.create(await request.json(), request.text("name"))
+        await reply.json({"Id": made.id, "Name": made.name}, 201)
+
+    async def snapshots(self, request: Request, reply: Reply) -> None:
+        """GET snapshots."""
+        await reply.json(await self._machines.snapshots(self._named(request)))
+
+    async def snapshot(self, request: Request, reply: Reply) -> None:
+        """POST snapshots."""
+        await reply.json(await self._machines.snapshot(self._named(request), request.text("name")), 201)
+
+    async def forget(self, request: Request, reply: Reply) -> None:
+        """DELETE a snapshot."""
+        await self._machines.forget(self._named(request), request.arguments["name"])
+        await reply.empty()
+
+    async def restore(self, request: Request, reply: Reply) -> None:
+        """POST restore."""
+        await self._machines.restore(self._named(request), request.text("name"))
+        await reply.empty()
+
+    async def fork(self, request: Request, reply: Reply) -> None:
+        """POST fork."""
+        count = request.number("count")
+        if count is None:
+            raise UsageError("fork", "it does not say how many twins", "give count")
+        twins = await self._machines.fork(self._named(request), count)
+        await reply.json([{"Id": twin.id, "Name": twin.name} for twin in twins], 201)

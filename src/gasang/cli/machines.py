@@ -1,0 +1,72 @@
+"""``gasang run -d --vm``: a virtual machine behind the daemon, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, Final
+
+from gasang.api.client import path_of
+from gasang.cli import vm
+from gasang.cli.containers import places as of
+from gasang.cli.containers.document import fill
+from gasang.cli.containers.kinds import ARCH
+from gasang.cli.containers.options import CPUS, DETACH, INTERACTIVE, MEMORY, TTY, environment_of
+from gasang.cli.options import Option, Parsed
+from gasang.cli.progress import open_progress
+from gasang.cli.settings import Context
+from gasang.core.config import parse_cpus, parse_memory
+
+PLACES: Final = tuple(
+    place for place in of.PLACES
+    if place.path in ("HostConfig.AutoRemove", "HostConfig.RestartPolicy", "HostConfig.LogConfig.Type", "HostConfig.LogConfig.Config",
+                      "Hostname")
+)  # fmt: skip
+"""What the options that containers have as well mean for a machine."""
+OPTIONS: Final[tuple[Option[Any], ...]] = (DETACH, of.NAME, of.LABELS, of.LABEL_FILE, *(place.option for place in PLACES))
+"""Those that go with machines in the background alone."""
+
+
+def run(parsed: Parsed, context: Context) -> int:
+    """Make and start the machine, its image pulled first where it is missing; print its id. Raises GasangError."""
+    from gasang.cli.containers.daemon import connect
+
+    vm.check(parsed)
+    if parsed.arguments:
+        from gasang.kinds.vm.platforms import choose
+        from gasang.kinds.vm.pull import boot_files
+
+        platform = choose(parsed.get(ARCH), parsed.get(vm.ACCEL), lambda sentence: print(f"gasang: {sentence}", file=sys.stderr))
+        with open_progress(context) as progress:
+            boot_files(parsed.arguments[0], progress, context.origin(), platform.architecture)
+    client = connect(context)
+    made = client.call("POST", "/gasang/vms/create", {"name": parsed.get(of.NAME)}, document(parsed, context))
+    client.call("POST", path_of("containers", made["Id"], "start"))
+    print(made["Id"])
+    return 0
+
+
+def document(parsed: Parsed, context: Context) -> dict[str, Any]:
+    """The body of POST /gasang/vms/create. A machine without a command has a terminal to sit down at. Raises UsageError."""
+    kernel, initrd = parsed.get(vm.KERNEL), parsed.get(vm.INITRD)
+    sits = not parsed.command
+    made: dict[str, Any] = {"HostConfig": {}}
+    fill(made, parsed, PLACES)
+    made["Machine"] = {
+        "cpus": vm.own(parsed, CPUS, parse_cpus) or context.config.value("cpus"),
+        "memory": vm.own(parsed, MEMORY, parse_memory) or context.config.value("memory"),
+        "image": parsed.arguments[0] if parsed.arguments else "",
+        "kernel": os.path.abspath(kernel) if kernel else "",
+        "initrd": os.path.abspath(initrd) if initrd else "",
+        "append": parsed.get(vm.APPEND) or "",
+        "command": list(parsed.command),
+        "environment": list(environment_of(parsed)),
+        "hostname": made.pop("Hostname", ""),
+        "tty": parsed.get(TTY) or sits,
+        "stdin": parsed.get(INTERACTIVE) or sits,
+        "architecture": parsed.get(ARCH) or "",
+        "accelerator": parsed.get(vm.ACCEL) or "",
+        "disks": [[os.path.abspath(disk.path), disk.read_only] for disk in parsed.get(vm.DISK)],
+    }
+    made["Labels"] = dict([*(pair for pairs in parsed.get(of.LABEL_FILE) for pair in pairs), *parsed.get(of.LABELS)])
+    return made

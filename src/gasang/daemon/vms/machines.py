@@ -1,0 +1,203 @@
+"""What can be done to virtual machines beyond what can be done to any machine: make, keep, restore, fork."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+from gasang.core.errors import GasangError, NotFoundError, StateError, UnsupportedError, UsageError
+from gasang.daemon.containers import settings
+from gasang.daemon.containers.fields import Field, mapping, read, text_map, truth
+from gasang.daemon.containers.lives import Lives
+from gasang.daemon.containers.names import new_id, now
+from gasang.daemon.containers.record import VM, Container
+from gasang.daemon.services import Services
+from gasang.daemon.vms.ways import Forked, Restored, VmWays
+from gasang.images.reference import parse_reference
+from gasang.kinds.vm.platforms import default_architecture
+from gasang.kinds.vm.process.births import FILES
+from gasang.kinds.vm.process.machine import SNAPSHOTS
+from gasang.kinds.vm.process.settings import MachineSettings
+from gasang.kinds.vm.snapshot import folder as snapshots
+from gasang.kinds.vm.snapshot.snapshot import Snapshot
+
+WISH: Final[dict[str, Field]] = {"Machine": mapping({}), "HostConfig": mapping({}), "Labels": text_map({}), "StdinOnce": truth()}
+"""What a client says of a new machine: MachineSettings, and of HostConfig what is not the kernel's."""
+OF_ANY: Final = frozenset({"AutoRemove", "RestartPolicy", "LogConfig", "ConsoleSize"})
+"""Fields of HostConfig that any machine has."""
+SNAPSHOT_TIME: Final = 600.0
+MOST_TWINS: Final = 1000
+
+
+class Machines:
+    """The virtual machines of a daemon; `lives` has them, with the containers."""
+
+    def __init__(self, services: Services, lives: Lives) -> None:
+        self._services = services
+        self._lives = lives
+        self.ways = VmWays(services)
+
+    def find(self, word: str) -> Container:
+        """The machine of a name, an id or the beginning of one. Raises NotFoundError, UsageError, UnsupportedError for a container."""
+        found = self._lives.find(word)
+        if found.kind != VM:
+            raise UnsupportedError(found.subject, "only virtual machines have snapshots and twins", "make one with gasang run -d --vm")
+        return found
+
+    async def create(self, document: Any, name: str) -> Container:
+        """A new machine that does not run yet. Raises UsageError, StateError, NotFoundError for an image that is not here."""
+        wish = read(document, WISH, "machine")
+        made = MachineSettings.of_document(wish["Machine"])
+        if made.snapshot:
+            raise UsageError("machine setting snapshot", "a machine is restored by its own verb", "leave it out")
+        host = _host(wish["HostConfig"])
+        digest = await asyncio.to_thread(_digest, made) if made.image else ""
+        with self._lives.naming(name) as chosen:
+            machine = {**wish["Machine"], "hostname": made.hostname or _hostname(chosen)}
+            container = Container(
+                new_id(), chosen, now(), made.image or made.kernel, digest, _config(made, wish), host, kind=VM, machine=machine
+            )
+            self._services.folders.container(container.id).mkdir(parents=True, mode=0o710)
+            self._lives.add(container)
+        return container
+
+    # snapshots
+
+    def _store(self, container: Container) -> Path:
+        return self.ways.folder(container) / SNAPSHOTS
+
+    async def snapshot(self, container: Container, name: str) -> dict[str, Any]:
+        """Keep its present state. Raises UsageError, StateError for one that does not run or a name that is taken, OutOfSpaceError."""
+        snapshots.check_name(name)
+        if not container.status.alive:
+            raise StateError(container.subject, f"it is {container.status.status}", "start it first")
+        await self.ways.ask(container, "snapshot", {"name": name}, SNAPSHOT_TIME)
+        self._services.tell(container, "snapshot", {"snapshot": name})
+        return await asyncio.to_thread(_about, self._store(container) / name)
+
+    async def snapshots(self, container: Container) -> list[dict[str, Any]]:
+        """Its snapshots, by name."""
+        store = self._store(container)
+        return await asyncio.to_thread(lambda: [_about(store / name) for name in snapshots.names(store)])
+
+    async def forget(self, container: Container, name: str) -> None:
+        """Remove a snapshot. Raises NotFoundError."""
+        await asyncio.to_thread(snapshots.remove, self._store(container), name)
+        self._services.tell(container, "snapshot-remove", {"snapshot": name})
+
+    async def restore(self, container: Container, name: str) -> None:
+        """End it if it runs; it goes on where the snapshot was made. Raises NotFoundError, BadInputError, and it goes on as it was."""
+        place = self._store(container) / snapshots.check_name(name)
+        await asyncio.to_thread(_check, place)
+        life = self._lives.life(container)
+        held, container.host["AutoRemove"] = container.host["AutoRemove"], False
+        try:
+            await self._lives.running.kill(life, 9, final=True)
+        finally:
+            container.host["AutoRemove"] = held
+        self.ways.births[container.id] = Restored(place)
+        try:
+            await self._lives.start(container)
+        finally:
+            self.ways.births.pop(container.id, None)
+        self._services.tell(container, "restore", {"snapshot": name})
+
+    # twins
+
+    async def fork(self, container: Container, count: int) -> list[Container]:
+        """Running twins, each a machine of its own. Raises UsageError, StateError; those made before one that failed stay."""
+        if not 1 <= count <= MOST_TWINS:
+            raise UsageError(f"{count} twins", f"1 to {MOST_TWINS} can be made at once", "give another number")
+        if not container.status.alive:
+            raise StateError(container.subject, f"it is {container.status.status}", "start it first")
+        return [await self._twin(container) for _ in range(count)]
+
+    async def _twin(self, parent: Container) -> Container:
+        folder = self.ways.folder(parent)
+        with self._lives.naming(self._next_name(parent.name)) as name:
+            record = parent.as_record()
+            twin = Container.of_record({**record, "id": new_id(), "name": name, "created": now(), "status": {}})
+            twin.config, twin.host = dict(parent.config), dict(parent.host)
+            place = self.ways.folder(twin)
+            await asyncio.to_thread(_make_folder, place, folder)
+            self._lives.add(twin)
+        self.ways.births[twin.id] = Forked(folder)
+        try:
+            await self._lives.start(twin)
+        except GasangError:
+            if twin.id in {entry.id for entry in self._lives.all()}:
+                await self._lives.remove(twin, force=True, volumes=False)
+            raise
+        self._services.tell(parent, "fork", {"twin": twin.id})
+        return twin
+
+    def _next_name(self, name: str) -> str:
+        taken = {entry.name for entry in self._lives.all()}
+        number = 1
+        while f"{name}-{number}" in taken:
+            number += 1
+        return f"{name}-{number}"
+
+
+def _hostname(name: str) -> str:
+    """What a guest calls itself that nobody has given a name for that."""
+    return re.sub("[^A-Za-z0-9]+", "-", name)[:63].strip("-")
+
+
+def _host(document: dict[str, Any]) -> dict[str, Any]:
+    for name in document:
+        if name not in OF_ANY:
+            raise UsageError(f"HostConfig.{name[:40]}", "a virtual machine has no such setting", f"it has {', '.join(sorted(OF_ANY))}")
+    return settings.host_config_of({**document, "NetworkMode": "none"})
+
+
+def _config(made: MachineSettings, wish: dict[str, Any]) -> dict[str, Any]:
+    """The machine as the API's Config says it."""
+    return settings.config_of(
+        {
+            "Image": made.image or made.kernel,
+            "Cmd": list(made.command),
+            "Env": list(made.environment),
+            "Hostname": made.hostname,
+            "Tty": made.tty,
+            "OpenStdin": made.stdin,
+            "StdinOnce": wish["StdinOnce"],
+            "Labels": wish["Labels"],
+            "NetworkDisabled": True,
+        }
+    )
+
+
+def _digest(made: MachineSettings) -> str:
+    from gasang.kinds.vm.pull import open_store
+
+    return open_store(made.architecture or default_architecture()).resolve(str(parse_reference(made.image))).digest
+
+
+def _check(place: Path) -> None:
+    if not place.is_dir():
+        raise NotFoundError(f"snapshot {place.name}", "the machine has none of this name", "gasang snapshot ls tells which it has")
+    Snapshot.open(place).check()
+
+
+def _about(place: Path) -> dict[str, Any]:
+    """What there is to say of a snapshot; of a damaged one that it is."""
+    size = sum(path.lstat().st_blocks * 512 for path in place.iterdir())
+    try:
+        found = Snapshot.open(place)
+    except GasangError as error:
+        return {"Name": place.name, "Created": "", "Size": size, "Memory": 0, "Digest": "", "Error": str(error)}
+    content = found.document
+    return {
+        "Name": place.name, "Created": content.created, "Size": size, "Memory": content.memory.size, "Digest": found.digest, "Error": "",
+    }  # fmt: skip
+
+
+def _make_folder(place: Path, parent: Path) -> None:
+    """A twin's folder: it boots from what its parent was booted from, should it be started again."""
+    place.mkdir(parents=True, mode=0o710)
+    if (parent / FILES).exists():
+        shutil.copyfile(parent / FILES, place / FILES)

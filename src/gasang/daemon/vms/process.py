@@ -1,0 +1,91 @@
+"""Machines' processes as the daemon starts them: what `Process` is for a machine and for a twin."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from pathlib import Path
+from typing import Final
+
+from gasang.core.errors import GasangError
+from gasang.daemon.containers.process import StartError
+from gasang.daemon.containers.supervised import SupervisedProcess
+from gasang.kinds.container.supervising import Supervised
+from gasang.kinds.vm.process.client import ask
+from gasang.kinds.vm.process.machine import FAILED, READY
+
+FORK_TIME: Final = 60.0
+_SENTENCE: Final = 4096
+
+
+class MachineProcess(SupervisedProcess):
+    """It runs when it says so: an image is looked up, a kernel loaded before. `ready` is the descriptor that tells."""
+
+    def __init__(self, made: Supervised, ready: int) -> None:
+        super().__init__(made.supervisor, made)
+        self._ready = ready
+
+    async def start(self) -> int:
+        """Its pid, once the guest executes. Raises StartError with what it said."""
+        try:
+            pid = await super().start()
+            word = await _read(self._ready)
+        finally:
+            self._forget()
+        if word != READY:
+            sentence = word.removeprefix(FAILED).decode("utf-8", "replace") or "its process ended before it was ready"
+            raise StartError("the machine cannot start", sentence)
+        return pid
+
+    def close(self) -> None:
+        """Let go of its supervisor."""
+        self._forget()
+        super().close()
+
+    def _forget(self) -> None:
+        ready, self._ready = self._ready, -1
+        if ready >= 0:
+            os.close(ready)
+
+
+class TwinProcess(SupervisedProcess):
+    """Its supervisor has a stand-in; the twin is forked by the machine in the folder `parent` when it starts, its own files in `folder`."""
+
+    def __init__(self, made: Supervised, link: socket.socket, parent: Path, folder: Path) -> None:
+        super().__init__(made.supervisor, made)
+        self._link = link
+        self._parent = parent
+        self._folder = folder
+
+    async def start(self) -> int:
+        """The twin's pid. Raises StartError where it cannot be forked."""
+        with self._link:
+            words = {"folder": str(self._folder), "streams": await super().start()}
+            try:
+                found = await asyncio.to_thread(ask, self._parent, "fork", words, sockets=[self._link], patience=FORK_TIME)
+            except GasangError as error:
+                raise StartError("the machine cannot be forked", str(error)) from error
+        return int(found["pid"])
+
+    def close(self) -> None:
+        """Let go of its supervisor."""
+        self._link.close()
+        super().close()
+
+
+async def _read(descriptor: int) -> bytes:
+    """What a pipe says first; b"" where it ends."""
+    loop = asyncio.get_running_loop()
+    readable: asyncio.Future[None] = loop.create_future()
+
+    def tell() -> None:
+        if not readable.done():
+            readable.set_result(None)
+
+    loop.add_reader(descriptor, tell)
+    try:
+        await readable
+    finally:
+        loop.remove_reader(descriptor)
+    return os.read(descriptor, _SENTENCE)

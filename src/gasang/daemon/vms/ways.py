@@ -1,0 +1,139 @@
+"""How virtual machines live on the host (daemon/containers/ways.py): each in a process that is asked over its control socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from gasang.core.errors import GasangError, OutOfSpaceError
+from gasang.daemon.containers.names import now
+from gasang.daemon.containers.preparation import console_size, log_limits
+from gasang.daemon.containers.process import Process
+from gasang.daemon.containers.record import NEVER, Container
+from gasang.daemon.containers.statistics import host_time
+from gasang.daemon.services import Services
+from gasang.daemon.vms.process import MachineProcess, TwinProcess
+from gasang.kinds.vm.process.births import LAYERS
+from gasang.kinds.vm.process.client import ask
+from gasang.kinds.vm.process.launch import Log, Streams, launch_machine, launch_stand_in
+from gasang.kinds.vm.process.settings import MachineSettings
+from gasang.kinds.vm.process.stand_in import stand_in_file
+
+
+class Restored(NamedTuple):
+    """A birth from a snapshot, in this folder."""
+
+    snapshot: Path
+
+
+class Forked(NamedTuple):
+    """A birth as the twin of the machine in this folder."""
+
+    parent: Path
+
+
+PAUSE_TIME: Final = 30.0
+
+
+class VmWays:
+    """`births` says of machines that are about to start how, where they are not simply booted: id → birth."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self.births: dict[str, Restored | Forked] = {}
+
+    def folder(self, container: Container) -> Path:
+        """A machine's."""
+        return self._services.folders.container(container.id)
+
+    async def launch(self, container: Container) -> Process:
+        """Boot it, or as `births` says, once."""
+        birth = self.births.pop(container.id, None)
+        try:
+            if isinstance(birth, Forked):
+                made, link = await asyncio.to_thread(self._stand_in, container)
+                return TwinProcess(made, link, birth.parent, self.folder(container))
+            snapshot = str(birth.snapshot) if birth else ""
+            settings = MachineSettings.of_document({**container.machine, "snapshot": snapshot})
+            launched = await asyncio.to_thread(
+                launch_machine, self.folder(container), settings, self._log(container), console_size(container.host["ConsoleSize"])
+            )
+        except OSError as error:
+            raise OutOfSpaceError(container.subject, f"it cannot be started ({error.strerror})", "free what is used up") from error
+        return MachineProcess(*launched)
+
+    def _stand_in(self, container: Container) -> Any:
+        program = stand_in_file(self._services.folders.state)
+        streams = Streams(bool(container.config["Tty"]), bool(container.config["OpenStdin"]), console_size(container.host["ConsoleSize"]))
+        return launch_stand_in(self.folder(container), program, self._log(container), streams)
+
+    def _log(self, container: Container) -> Log:
+        size, files = log_limits(container.host["LogConfig"]["Config"])
+        log = self._services.log(container)
+        return Log(log.name if log else "", size, files)
+
+    def started(self, container: Container) -> None:
+        """There is nothing to let go of."""
+
+    async def give_back(self, container: Container) -> None:
+        """There is nothing of it on the host but its folder."""
+        self.births.pop(container.id, None)
+
+    async def ask(self, container: Container, verb: str, words: Mapping[str, Any] | None = None, patience: float = PAUSE_TIME) -> Any:
+        """What its process answers. Raises what `client.ask` raises, about this machine."""
+        try:
+            return await asyncio.to_thread(ask, self.folder(container), verb, dict(words or {}), patience=patience)
+        except GasangError as error:
+            subject = container.subject if str(self.folder(container)) in error.subject or error.subject == "machine" else error.subject
+            raise type(error)(subject, error.cause, error.hint) from error
+
+    async def freeze(self, container: Container, *, frozen: bool) -> None:
+        """Harts, guest time and devices' workers stand still."""
+        await self.ask(container, "pause" if frozen else "resume")
+
+    async def let_die(self, container: Container) -> None:
+        """Its process hears KILL whether its guest stands still or not."""
+
+    async def is_frozen(self, container: Container) -> bool:
+        """What it says itself."""
+        return bool((await self.ask(container, "status"))["paused"])
+
+    async def sample(self, container: Container, before: dict[str, Any] | None) -> dict[str, Any]:
+        """Memory as its process sees it: `usage` is what is resident, `limit` what the guest has."""
+        found = await self.ask(container, "stats")
+        return {
+            "read": now(),
+            "preread": before["read"] if before else NEVER,
+            "id": container.id,
+            "name": f"/{container.name}",
+            "num_procs": 0,
+            "pids_stats": {"current": 1},
+            "cpu_stats": {
+                "cpu_usage": {"total_usage": found["processor"], "usage_in_kernelmode": 0, "usage_in_usermode": found["processor"]},
+                "system_cpu_usage": host_time(),
+                "online_cpus": len(os.sched_getaffinity(0)),
+            },
+            "precpu_stats": before["cpu_stats"] if before else {"cpu_usage": {"total_usage": 0}},
+            "memory_stats": {
+                "usage": found["resident"],
+                "limit": found["guest"],
+                "stats": {"shared": found["shared"], "private": found["private"], "swapped": found["swapped"]},
+            },
+            "blkio_stats": {},
+            "storage_stats": {},
+        }
+
+    async def sizes(self, container: Container) -> dict[str, int]:
+        """What its own layers of its disk take on the host."""
+        own = await asyncio.to_thread(_taken, self.folder(container) / LAYERS)
+        return {"SizeRw": own, "SizeRootFs": own}
+
+
+def _taken(folder: Path) -> int:
+    try:
+        return sum(path.lstat().st_blocks * 512 for path in folder.iterdir())
+    except FileNotFoundError:  # it has never started, or has no disk
+        return 0

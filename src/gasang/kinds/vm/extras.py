@@ -1,0 +1,73 @@
+"""What a machine from an image has beside disk, console and random numbers, where it is asked for: a balloon, folders, a network card."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gasang.devices.virtio.device import VirtioDevice
+
+if TYPE_CHECKING:  # a start has no time for what it does not need
+    from gasang.kinds.vm.folders import SharedFolder
+    from gasang.kinds.vm.network import Network
+
+MODULES = {"balloon": ("virtio_balloon",), "network": ("failover", "net_failover", "virtio_net"), "folders": ("fuse", "virtiofs")}
+"""The kernel modules of each; who has it not need not load them."""
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What is asked for."""
+
+    folders: tuple[SharedFolder, ...] = ()
+    network: Network | None = None
+    balloon: bool = False
+
+    def settings(self) -> dict[str, Any]:
+        """What guest/init is told of them (images.initramfs.GuestSettings)."""
+        told: dict[str, Any] = {}
+        if self.folders:
+            from gasang.kinds.vm.folders import mounts
+
+            told["mounts"] = mounts(self.folders)
+        if self.network is not None:
+            network = self.network
+            told |= {"address": network.address, "gateway": network.gateway, "nameservers": network.nameservers}
+        has = {"balloon": self.balloon, "network": self.network is not None, "folders": bool(self.folders)}
+        told["unwanted"] = tuple(module for name, modules in MODULES.items() if not has[name] for module in modules)
+        return told
+
+
+NOTHING = Extras()
+
+
+def attach(extras: Extras, memory: int, cleanup: ExitStack) -> tuple[list[VirtioDevice], list[Any]]:
+    """The devices of a machine of `memory` bytes, always in the same order, and what stands still while the machine does.
+
+    The latter belong to its `Parts.workers`. `cleanup` ends them after the machine. Raises what each part raises.
+    """
+    devices: list[VirtioDevice] = []
+    workers: list[Any] = []
+    if extras.folders:
+        from gasang.kinds.vm import folders
+
+        shared, answering = folders.attach(extras.folders, cleanup)
+        devices += shared
+        workers += answering
+    if extras.network is not None:
+        from gasang.kinds.vm import network
+
+        cable = network.attach(extras.network, cleanup)
+        devices.append(cable.card)
+        workers.append(cable)
+    if extras.balloon:
+        from gasang.devices.virtio.balloon import VirtioBalloon
+        from gasang.kinds.vm.ballooning import Ballooning, Keeper
+
+        balloon = VirtioBalloon()
+        keeper = Keeper(Ballooning(balloon, memory))
+        cleanup.callback(keeper.close)
+        devices.append(balloon)
+        workers.append(keeper)
+    return devices, workers

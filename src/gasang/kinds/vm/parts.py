@@ -1,0 +1,30 @@
+"""What a virtual machine is put together from, whatever its board and whatever runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from gasang.core.protocols import CharacterSink
+from gasang.devices.virtio.device import VirtioDevice
+from gasang.devices.worker import Worker
+from gasang.kinds.vm.loader import Kernel
+
+K = TypeVar("K", bound=Kernel)
+
+
+@dataclass
+class Parts(Generic[K]):
+    """Without a kernel a machine is started by loading a state. `memory` in bytes; `workers` do the devices' slow work."""
+
+    cpus: int
+    memory: int
+    kernel: K | None
+    initrd: bytes
+    append: str
+    serial: CharacterSink
+    virtio: Sequence[VirtioDevice] = field(default_factory=tuple)
+    warn: Callable[[str], None] = field(default=lambda sentence: None)
+    """Hears what goes wrong in the machine without ending it: a sentence each, from any thread."""
+    workers: Sequence[Worker] = field(default_factory=tuple)

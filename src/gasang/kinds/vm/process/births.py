@@ -1,0 +1,188 @@
+"""How a machine of given settings comes to be: booted from an image or a kernel, or gone on with from a snapshot. Each runs to its end.
+
+An image's disk is kept in the machine's folder (storage/chain.py); which disk it is of is noted beside, as the image may be pulled anew.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gasang.core.errors import BadInputError, NotFoundError
+from gasang.core.progress import Silent
+from gasang.core.protocols import Block
+from gasang.images.control import ControlPort
+from gasang.images.initramfs import GuestSettings
+from gasang.images.ready import BootFiles
+from gasang.kinds.vm.base import AnyMachine
+from gasang.kinds.vm.disks import Disk
+from gasang.kinds.vm.launch import VmSpec, boot_guest, power_code, run_vm
+from gasang.kinds.vm.platforms import Platform, choose, platform_of
+from gasang.kinds.vm.process.console import SupervisedConsole
+from gasang.kinds.vm.process.settings import MachineSettings
+from gasang.kinds.vm.snapshot.disks import IDENTITY
+from gasang.kinds.vm.snapshot.folder import DISK
+from gasang.kinds.vm.snapshot.guest import restored_guest, restored_kernel
+from gasang.kinds.vm.snapshot.snapshot import Snapshot
+from gasang.storage.chain import Chain, adopt
+from gasang.storage.raw import Raw
+
+LAYERS: Final = "disk"
+"""The folder of a machine's own layers, in the machine's."""
+FILES: Final = "boot.json"
+"""Which files a machine was booted from, in the machine's folder."""
+DEFAULT_HOSTNAME: Final = GuestSettings().hostname
+
+
+@dataclass(frozen=True)
+class Birth:
+    """What each way needs: the machine's folder and settings, its console, what its guest tells of, and who meets it before it starts."""
+
+    folder: Path
+    settings: MachineSettings
+    console: SupervisedConsole
+    control: ControlPort
+    meet: Callable[[AnyMachine], None]
+
+    def warn(self, sentence: str) -> None:
+        """Tell of what goes wrong in the machine without ending it."""
+        self.console.write_error(f"gasang: {sentence}\n".encode("utf-8", "backslashreplace"))
+
+
+def live(birth: Birth) -> int:
+    """Make the machine and stay until it has ended; the exit code that it gives. Raises GasangError, OSError."""
+    if birth.settings.snapshot:
+        return _restored(birth)
+    return _image(birth) if birth.settings.image else run_vm(_spec(birth), birth.console, Silent())
+
+
+def _spec(birth: Birth) -> VmSpec:
+    settings = birth.settings
+    return VmSpec(
+        cpus=settings.cpus,
+        memory=settings.memory,
+        kernel=Path(settings.kernel) if settings.kernel else None,
+        initrd=Path(settings.initrd) if settings.initrd else None,
+        append=settings.append,
+        image=settings.image or None,
+        command=settings.command,
+        environment=settings.environment,
+        tty=settings.tty,
+        disks=tuple(Disk(Path(path), read_only=read_only) for path, read_only in settings.disks),
+        watch=birth.meet,
+        architecture=settings.architecture or None,
+        accelerator=settings.accelerator or None,
+    )
+
+
+def _image(birth: Birth) -> int:
+    settings = birth.settings
+    platform = choose(settings.architecture or None, settings.accelerator or None, birth.warn)
+    files = _boot_files(birth, platform)
+    platform.prepare(Silent())
+    terminal = ("TERM=xterm",) if settings.tty else ()
+    guest = GuestSettings(
+        "command" if settings.command else "shell",
+        settings.command,
+        (*terminal, *settings.environment),
+        hostname=settings.hostname or DEFAULT_HOSTNAME,
+        tty=settings.tty,
+    )
+    with closing(_disk(files.disk, birth.folder)) as disk:
+        code = boot_guest(_spec(birth), files, disk, guest, birth.console, birth.control, platform)
+    if birth.control.error:
+        raise BadInputError(f"image {settings.image}", birth.control.error, "pull it again")
+    return code if birth.control.code is None else birth.control.code
+
+
+def _boot_files(birth: Birth, platform: Platform) -> BootFiles:
+    """Those that the machine has booted from before, or those of its image. Raises what `boot_files` raises."""
+    note = birth.folder / FILES
+    if note.exists():
+        kept = _noted(note)
+        if all(path.exists() for path in (kept.kernel, kept.initrd, kept.disk)):
+            return kept
+        cause = "the files it was made of are gone, the image having been removed or the cache been emptied"
+        raise NotFoundError(f"image {birth.settings.image}", cause, "restore a snapshot, or make the machine anew")
+    from gasang.kinds.vm.pull import boot_files
+
+    files = boot_files(birth.settings.image, Silent(), architecture=platform.architecture)
+    note.write_text(json.dumps([str(files.kernel), str(files.initrd), str(files.disk), files.append]))
+    return files
+
+
+def _noted(note: Path) -> BootFiles:
+    try:
+        kernel, initrd, disk, append = json.loads(note.read_text())
+        return BootFiles(Path(kernel), Path(initrd), Path(disk), str(append))
+    except (OSError, ValueError, TypeError) as error:
+        raise BadInputError(f"note {note}", f"it is damaged ({error})", "make the machine anew") from error
+
+
+def _disk(base: Path, folder: Path) -> Chain:
+    raw = Raw.open(base, read_only=True)
+    try:
+        return Chain.open_folder(raw, folder / LAYERS, IDENTITY)
+    except BaseException:
+        raw.close()
+        raise
+
+
+def _restored(birth: Birth) -> int:
+    settings = birth.settings
+    snapshot = Snapshot.open(Path(settings.snapshot))
+    snapshot.check()
+    platform_of(snapshot.document.architecture).prepare(Silent())
+    with ExitStack() as cleanup:
+        if settings.image:
+            vm, ports = cleanup.enter_context(
+                restored_guest(
+                    snapshot,
+                    birth.console,
+                    birth.control,
+                    speaks=settings.tty or not settings.command,
+                    blocks=_restored_disks(birth, snapshot),
+                )
+            )
+            typed: Callable[[bytes], None] = ports.typed
+            birth.console.on_resize(ports.resized)
+        else:
+            vm, typed = cleanup.enter_context(restored_kernel(snapshot, birth.console))
+        birth.meet(vm)
+        run(vm, birth.console, typed)
+    return code_of(vm, birth.control)
+
+
+def _restored_disks(birth: Birth, snapshot: Snapshot) -> list[Block]:
+    """The snapshot's disks, of which the first is the machine's own from now on."""
+    shutil.rmtree(birth.folder / LAYERS, ignore_errors=True)
+    first, *_ = snapshot.document.disks
+    blocks = snapshot.open_disks()
+    if first.path and first.layer:
+        blocks[0].close()
+        adopt(snapshot.path / f"{DISK}{first.layer}", birth.folder / LAYERS)
+        blocks[0] = _disk(Path(first.path), birth.folder)
+    return blocks
+
+
+def run(vm: AnyMachine, console: SupervisedConsole, typed: Callable[[bytes], None] | None = None) -> None:
+    """From start to end. Raises what ended it by accident."""
+    try:
+        console.on_quit(vm.stop)
+        vm.start()
+        if typed is not None:
+            console.on_input(typed)
+        vm.join()
+    finally:
+        vm.stop()
+        vm.wait_for_harts()
+
+
+def code_of(vm: AnyMachine, control: ControlPort) -> int:
+    """The exit code of a machine that has ended: its command's, or how it was switched off."""
+    return power_code(vm.power) if control.code is None else control.code

@@ -1,0 +1,59 @@
+"""Asking a machine's process: over the control socket in its folder. Blocking calls; each is a connection of its own."""
+
+from __future__ import annotations
+
+import array
+import errno
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from gasang.core.errors import BadInputError, StateError, TimedOutError
+from gasang.kinds.vm.process import packets
+
+PATIENCE: Final = 30.0
+"""Seconds for an answer; what takes long says so itself."""
+_PEER: Final = 12
+
+
+def ask(
+    folder: Path, verb: str, words: dict[str, Any] | None = None, *, sockets: Sequence[socket.socket] = (), patience: float = PATIENCE
+) -> Any:
+    """What the machine in `folder` answers; `sockets` go along.
+
+    Raises StateError where no machine runs there, TimedOutError after `patience` seconds, BadInputError for an odd answer, what it refuses.
+    """
+    subject = f"machine in {folder}"
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with connection:
+        connection.settimeout(patience)
+        _connect(connection, folder, subject)
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [each.fileno() for each in sockets]))] if sockets else []
+        try:
+            connection.sendmsg([packets.request(verb, words or {})], rights)
+            packet = connection.recv(packets.MOST)
+        except TimeoutError:
+            raise TimedOutError(subject, f"no answer to {verb!r} within {patience:g} s", "look whether the host is overloaded") from None
+        except OSError as error:
+            raise StateError(subject, f"it ended before it answered ({error.strerror})", "look at its log") from error
+    if not packet:
+        raise StateError(subject, "it ended before it answered", "look at its log")
+    return packets.read_answer(packet, subject)
+
+
+def _connect(connection: socket.socket, folder: Path, subject: str) -> None:
+    try:
+        place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            connection.connect(f"/proc/self/fd/{place}/{packets.NAME}")
+        finally:
+            os.close(place)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ECONNREFUSED):
+            raise StateError(subject, f"it cannot be asked ({error.strerror})", "look at its log") from error
+        raise StateError(subject, "it does not run, or is not ready yet", "start it, or ask again in a moment") from error
+    owner = int.from_bytes(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER)[4:8], "little")
+    if owner not in (0, os.geteuid()):
+        raise BadInputError(subject, f"the socket there belongs to user {owner}", "remove the machine")

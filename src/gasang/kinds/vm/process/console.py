@@ -1,0 +1,157 @@
+"""The console of a machine whose process has a supervisor: the three standard streams are its guest's (core.console.Console).
+
+Signals and the link of a twin come to one thread, which tells of them. In a forked process `renew` connects it to other streams.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from gasang.core.console import WindowSize
+
+_CHUNK: Final = 1 << 16
+ENDING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+PASSED_OVER: Final = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGPIPE, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
+"""What would end or stop a process, and means nothing to a machine."""
+GONE: Final = 137
+"""The exit code of a twin whose stand-in was killed."""
+
+
+class SupervisedConsole:
+    """On descriptors 0, 1 and 2. Made, and renewed, in the main thread. `left` is the number of the signal that ended the machine."""
+
+    def __init__(self, *, tty: bool, reads_input: bool) -> None:
+        self._tty = tty
+        self._reads_input = reads_input
+        self._typed: Callable[[bytes], None] | None = None
+        self._resized: Callable[[WindowSize], None] | None = None
+        self._quit: Callable[[], None] = lambda: None
+        self.link: socket.socket | None = None
+        self.left: int | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        if self._tty:
+            import termios
+            import tty
+
+            tty.setraw(0, termios.TCSANOW)  # what has been typed already is the guest's
+        self._lock = threading.Lock()
+        self._wake, wakes = os.pipe()
+        os.set_blocking(wakes, False)
+        signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
+        for number in (*ENDING, signal.SIGWINCH):
+            signal.signal(number, lambda *_: None)
+        for number in PASSED_OVER:
+            signal.signal(number, signal.SIG_IGN)
+        threading.Thread(target=self._hear, args=(self._wake, self.link), name="signals", daemon=True).start()
+
+    def renew(self, streams: int, link: socket.socket) -> None:
+        """In a forked process, which begins a session: the streams are those of the process `streams` from now on.
+
+        Signals come over `link` as well, a byte each, and its end is the machine's. Raises OSError.
+        """
+        os.setsid()
+        for number, way in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
+            opened = os.open(f"/proc/{streams}/fd/{number}", os.O_RDWR if self._tty else way)  # a terminal becomes this session's
+            os.dup2(opened, number)
+            os.close(opened)
+        if self.link is not None:
+            self.link.close()
+        self.link = link
+        previous = signal.set_wakeup_fd(-1)
+        os.close(previous)
+        os.close(self._wake)
+        self._begin()
+        if self._typed is not None:
+            self.on_input(self._typed)
+        self._tell_size()
+
+    # output
+
+    def write(self, data: bytes) -> None:
+        """Show what the guest wrote to its console or standard output."""
+        self._write(1, data)
+
+    def write_error(self, data: bytes) -> None:
+        """Show what the guest wrote to its standard error."""
+        self._write(2, data)
+
+    def _write(self, descriptor: int, data: bytes) -> None:
+        rest = memoryview(data)
+        with self._lock, suppress(OSError):  # its supervisor is gone, and the machine goes next
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+
+    # input
+
+    def on_input(self, callback: Callable[[bytes], None]) -> None:
+        """Call `callback` with what is typed; b"" once when the input has ended."""
+        self._typed = callback
+        if not self._reads_input:
+            callback(b"")
+            return
+        threading.Thread(target=self._read, args=(callback,), name="input", daemon=True).start()
+
+    def _read(self, callback: Callable[[bytes], None]) -> None:
+        data = b" "
+        while data:
+            try:
+                data = os.read(0, _CHUNK)
+            except OSError:  # the terminal has gone
+                data = b""
+            callback(data)
+
+    # signals
+
+    def on_quit(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when the machine is to end."""
+        self._quit = callback
+        if self.left is not None:
+            callback()
+
+    def on_resize(self, callback: Callable[[WindowSize], None]) -> None:
+        """Call `callback` now and at each change with the window's size; never where there is no terminal."""
+        self._resized = callback
+        self._tell_size()
+
+    def _tell_size(self) -> None:
+        if self._tty and self._resized is not None:
+            with suppress(OSError):
+                size = os.get_terminal_size(0)
+                if size.columns and size.lines:
+                    self._resized(WindowSize(size.columns, size.lines))
+
+    def _hear(self, wake: int, link: socket.socket | None) -> None:
+        sources = [wake] if link is None else [wake, link.fileno()]
+        waiting = select.poll()
+        for source in sources:
+            waiting.register(source, select.POLLIN)
+        while True:
+            for source, _ in waiting.poll():
+                numbers = _numbers(source)
+                if source != wake and not numbers:
+                    os._exit(GONE)  # nobody waits for this machine any more
+                for number in numbers:
+                    self._signalled(number)
+
+    def _signalled(self, number: int) -> None:
+        if number == signal.SIGWINCH:
+            self._tell_size()
+        elif number in ENDING and self.left is None:
+            self.left = number
+            self._quit()
+
+
+def _numbers(source: int) -> bytes:
+    try:
+        return os.read(source, 64)
+    except OSError:
+        return b""

@@ -1,0 +1,150 @@
+"""A machine's control socket: each connection has a thread that answers its requests in order (packets.py).
+
+Whatever comes, the answer to what is wrong is an error; only the machine's own user can connect.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from gasang.core.errors import GasangError, OutOfSpaceError, StateError, UsageError
+from gasang.kinds.vm.process import packets
+
+CONNECTIONS: Final = 16
+"""More are refused: who asks is the daemon."""
+_RIGHTS: Final = 4
+Handler = Callable[[dict[str, Any], list[socket.socket]], object]
+
+
+class ControlServer:
+    """Listens in `folder` until it is closed. `verbs` are what can be asked; a handler gets the words and the sockets that came along."""
+
+    def __init__(self, folder: Path, verbs: dict[str, Handler]) -> None:
+        """Raises OSError."""
+        self._folder = folder
+        self._verbs = verbs
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with _opened(folder) as place:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(packets.NAME, dir_fd=place)
+            before = os.umask(0o177)
+            try:
+                self._listener.bind(f"/proc/self/fd/{place}/{packets.NAME}")
+            finally:
+                os.umask(before)
+        self._listener.listen(CONNECTIONS)
+        threading.Thread(target=self._accept, name="control", daemon=True).start()
+
+    def abandon(self) -> None:
+        """In a forked process, whose parent goes on listening: let go of its sockets. No other thread is there."""
+        self._lock = threading.Lock()
+        for each in (self._listener, *self._open):
+            each.close()
+        self._open.clear()
+
+    def close(self) -> None:
+        """Take the socket away; answers under way are still given."""
+        with contextlib.suppress(OSError):
+            (self._folder / packets.NAME).unlink()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except ConnectionAbortedError:
+                continue
+            with self._lock:
+                full = len(self._open) >= CONNECTIONS
+                if not full:
+                    self._open.add(connection)
+            if full:
+                _send(connection, packets.refusal(StateError("machine", f"{CONNECTIONS} are connected to it", "end one of them")))
+                connection.close()
+                continue
+            threading.Thread(target=self._serve, args=(connection,), name="request", daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            while (received := _receive(connection)) is not None:
+                packet, flags, sockets = received
+                try:
+                    reply = self._answer(packet, flags, sockets)
+                finally:
+                    for each in sockets:
+                        each.close()
+                if not _send(connection, reply):
+                    return
+        finally:
+            with self._lock:
+                self._open.discard(connection)
+            connection.close()
+
+    def _answer(self, packet: bytes, flags: int, sockets: list[socket.socket]) -> bytes:
+        try:
+            if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+                raise UsageError("request to a machine", f"it is longer than {packets.MOST} bytes, or brings too much", "send less")
+            verb, words = packets.read_request(packet)
+            handler = self._verbs.get(verb)
+            if handler is None:
+                raise UsageError(f"request {verb[:40]!r}", "there is none of this name", f"use one of {', '.join(self._verbs)}")
+            return packets.answer(handler(words, sockets))
+        except GasangError as error:
+            return packets.refusal(error)
+        except MemoryError:
+            return packets.refusal(OutOfSpaceError("machine", "the host has no memory left", "end other programs"))
+        except OSError as error:
+            return packets.refusal(GasangError("machine", f"the host refused ({error.strerror})", "look at its log"))
+
+
+def _receive(connection: socket.socket) -> tuple[bytes, int, list[socket.socket]] | None:
+    """A packet, its flags and the sockets that came with it; None at the end."""
+    space = socket.CMSG_SPACE(_RIGHTS * array.array("i").itemsize)
+    try:
+        packet, rights, flags, _ = connection.recvmsg(packets.MOST, space, socket.MSG_CMSG_CLOEXEC)
+    except OSError:
+        return None
+    sockets = []
+    for level, kind, data in rights:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            numbers = array.array("i")
+            numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])
+            sockets += [made for number in numbers if (made := _socket(number)) is not None]
+    if not packet and not rights:
+        return None
+    return packet, flags, sockets
+
+
+def _socket(number: int) -> socket.socket | None:
+    """The socket of a descriptor; another kind of file is closed."""
+    try:
+        return socket.socket(fileno=number)
+    except OSError:
+        os.close(number)
+        return None
+
+
+def _send(connection: socket.socket, packet: bytes) -> bool:
+    try:
+        connection.sendall(packet, socket.MSG_NOSIGNAL)
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _opened(folder: Path) -> Any:
+    """A descriptor of a folder, whose path may be longer than a socket's may be."""
+    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield place
+    finally:
+        os.close(place)

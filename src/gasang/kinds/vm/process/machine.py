@@ -1,0 +1,210 @@
+"""A machine's process, from its settings to its exit code; and what can be asked of it meanwhile (VERBS)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from gasang.core.errors import GasangError, StateError, UsageError
+from gasang.images.control import ControlPort
+from gasang.kinds.vm.base import AnyMachine
+from gasang.kinds.vm.process.births import LAYERS, Birth, code_of, live, run
+from gasang.kinds.vm.process.console import SupervisedConsole
+from gasang.kinds.vm.process.control import ControlServer, Handler
+from gasang.kinds.vm.process.figures import figures
+from gasang.kinds.vm.process.settings import MachineSettings
+from gasang.kinds.vm.snapshot.fork import BROKEN, Twin
+from gasang.kinds.vm.snapshot.identity import Identity
+from gasang.storage.chain import Chain
+
+SNAPSHOTS: Final = "snapshots"
+"""The folder of a machine's snapshots, in the machine's."""
+SIGNALLED: Final = 128
+READY, FAILED = b"+", b"-"
+"""What is told to who waits for the start; a sentence comes after the second."""
+_OTHER_END: Final = 5.0
+"""Seconds for the twin's supervisor to take the exit code."""
+
+
+class MachineProcess:
+    """The machine that this process holds. `told` is the descriptor that hears READY or FAILED."""
+
+    def __init__(self, folder: Path, settings: MachineSettings, told: int) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.console = SupervisedConsole(tty=settings.tty, reads_input=settings.stdin)
+        self.control = ControlPort(self._reached)
+        self._told = told
+        self._vm: AnyMachine | None = None
+        self._server: ControlServer | None = None
+        self._stage = ""
+        self._forking = threading.Lock()
+
+    def run(self) -> int:
+        """Live; the exit code. An error is told on standard error, and to who waits for the start."""
+        try:
+            code = live(Birth(self.folder, self.settings, self.console, self.control, self._meet))
+        except (GasangError, OSError) as error:
+            self._tell(FAILED + str(error).encode("utf-8", "backslashreplace")[:2000])
+            if self.console.left is None:
+                self.console.write_error(f"gasang: {error}\n".encode("utf-8", "backslashreplace"))
+            code = BROKEN
+        finally:
+            if self._server is not None:
+                self._server.close()
+        return code if self.console.left is None else SIGNALLED + self.console.left
+
+    def _meet(self, vm: AnyMachine) -> None:
+        self._vm = vm
+        self._server = ControlServer(self.folder, self._verbs())
+        self._tell(READY)
+
+    def _tell(self, word: bytes) -> None:
+        if self._told >= 0:
+            with suppress(OSError):  # the daemon was killed meanwhile
+                os.write(self._told, word)
+            os.close(self._told)
+            self._told = -1
+
+    def _reached(self, stage: str) -> None:
+        self._stage = stage
+
+    @property
+    def vm(self) -> AnyMachine:
+        """The machine. Raises StateError for one that has ended."""
+        if self._vm is None or self._vm.ended.is_set():
+            raise StateError("machine", "it has ended", "start it again")
+        return self._vm
+
+    # what can be asked
+
+    def _verbs(self) -> dict[str, Handler]:
+        return {
+            "status": self._status,
+            "stats": self._stats,
+            "pause": self._pause,
+            "resume": self._resume,
+            "stop": self._stop,
+            "snapshot": self._snapshot,
+            "fork": self._fork,
+        }
+
+    def _status(self, words: dict[str, Any], sockets: list[socket.socket]) -> dict[str, Any]:
+        vm = self.vm
+        return {"pid": os.getpid(), "paused": vm.paused, "stage": self._stage, "memory": vm.machine.ram.size, "cpus": vm.cpus}
+
+    def _stats(self, words: dict[str, Any], sockets: list[socket.socket]) -> dict[str, int]:
+        return {"guest": self.vm.machine.ram.size, "cpus": self.vm.cpus, **figures()}
+
+    def _pause(self, words: dict[str, Any], sockets: list[socket.socket]) -> None:
+        self.vm.pause()
+
+    def _resume(self, words: dict[str, Any], sockets: list[socket.socket]) -> None:
+        self.vm.resume()
+
+    def _stop(self, words: dict[str, Any], sockets: list[socket.socket]) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def _snapshot(self, words: dict[str, Any], sockets: list[socket.socket]) -> dict[str, Any]:
+        name = words.get("name")
+        if not isinstance(name, str):
+            raise UsageError("snapshot", "it has no name", "give it one")
+        begun = time.monotonic()
+        made = self.vm.snapshot(self.folder / SNAPSHOTS, name)
+        return {"name": name, "digest": made.digest, "seconds": round(time.monotonic() - begun, 4)}
+
+    # twins
+
+    def _fork(self, words: dict[str, Any], sockets: list[socket.socket]) -> dict[str, Any]:
+        """A twin whose folder and streams are those of a stand-in, linked by the socket that came along."""
+        folder, streams = words.get("folder"), words.get("streams")
+        if not isinstance(folder, str) or not os.path.isabs(folder) or type(streams) is not int or streams <= 0 or len(sockets) != 1:
+            raise UsageError("fork of a machine", "it needs a folder, a process whose streams it takes, and a socket", "send all three")
+        place, link, began = Path(folder), sockets[0], time.monotonic()
+        ready, telling = socket.socketpair()
+        with self._forking, ready:
+            with telling:
+                chains = [device.block for device in self.vm.disks() if isinstance(device.block, Chain)]
+                for chain in chains:
+                    chain.heir = place / LAYERS
+                try:
+                    twin = self.vm.fork(lambda vm: self._be_twin(vm, place, streams, link, telling, ready), Identity.fresh())
+                finally:
+                    for chain in chains:
+                        chain.heir = None
+            forked = time.monotonic()
+            threading.Thread(target=twin.wait, name="twin", daemon=True).start()  # nobody else can bury it
+            return self._introduce(twin, ready, {"seconds": round(forked - began, 5)})
+
+    def _introduce(self, twin: Twin, ready: socket.socket, facts: dict[str, Any]) -> dict[str, Any]:
+        word = ready.recv(2048)
+        if word != READY:
+            cause = word.removeprefix(FAILED).decode("utf-8", "replace") or "it ended at once"
+            raise StateError("fork of a machine", f"the twin did not begin to live ({cause})", "look at the machine's log")
+        identity = twin.identity
+        return {"pid": twin.pid, "name": identity.name, "mac": identity.mac.hex(":"), **facts}
+
+    def _be_twin(
+        self, vm: AnyMachine, folder: Path, streams: int, link: socket.socket, telling: socket.socket, other: socket.socket
+    ) -> int:
+        """The twin's life, in its process and on its only thread."""
+        other.close()
+        if self._server is not None:
+            self._server.abandon()
+        self.folder, self._vm, self._forking, self._stage = folder, vm, threading.Lock(), self._stage
+        code = BROKEN
+        try:
+            self.console.renew(streams, link.dup())
+            link.close()
+            self._server = ControlServer(folder, self._verbs())
+            telling.sendall(READY)
+            telling.close()
+            run(vm, self.console)
+            code = code_of(vm, self.control) if self.console.left is None else SIGNALLED + self.console.left
+        except (GasangError, OSError) as error:
+            sentence = str(error).encode("utf-8", "backslashreplace")[:2000]
+            if telling.fileno() >= 0:  # until then the streams may be the parent's
+                telling.sendall(FAILED + sentence)
+            else:
+                self.console.write_error(b"gasang: " + sentence + b"\n")
+        finally:
+            _put_down(vm)
+            if self._server is not None:
+                self._server.close()
+        _end(self.console.link, code)
+        return code
+
+
+def _put_down(vm: AnyMachine) -> None:
+    """Have on the disks what the guest of a machine that has ended wrote there."""
+    for worker in vm.workers:
+        worker.close()
+    for device in vm.disks():
+        device.block.close()
+
+
+def _end(link: socket.socket | None, code: int) -> None:
+    if link is not None:
+        link.settimeout(_OTHER_END)
+        with suppress(OSError):  # it was killed
+            link.sendall(bytes([code & 0xFF]))
+
+
+def main(arguments: list[str]) -> int:
+    """The program: ``python -m gasang.kinds.vm.process FOLDER DESCRIPTOR``."""
+    folder, told = Path(arguments[0]), int(arguments[1])
+    os.set_inheritable(told, False)
+    try:
+        settings = MachineSettings.read(folder)
+    except GasangError as error:
+        os.write(told, FAILED + str(error).encode("utf-8", "backslashreplace")[:2000])
+        print(f"gasang: {error}", file=sys.stderr)
+        return BROKEN
+    return MachineProcess(folder, settings, told).run()

@@ -1,0 +1,123 @@
+"""What a machine is to be, as a document: `machine.json` in its folder, and what clients ask for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from gasang.core.errors import BadInputError, UsageError
+from gasang.kinds.vm.launch import MINIMUM_MEMORY
+from gasang.kinds.vm.platforms import ACCELERATORS, ARCHITECTURES
+
+NAME: Final = "machine.json"
+MOST_CPUS: Final = 256
+MOST_MEMORY: Final = 1 << 46
+_MOST_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class MachineSettings:
+    """A machine. `memory` in bytes; either `image` or `kernel` is given; paths are absolute.
+
+    `disks` are the user's own, as (path, read-only). `snapshot` is the folder of the snapshot that it goes on from, "" to boot it.
+    Without `architecture` and `accelerator` kernel and host decide (platforms.choose).
+    """
+
+    cpus: int = 1
+    memory: int = 512 << 20
+    image: str = ""
+    kernel: str = ""
+    initrd: str = ""
+    append: str = ""
+    command: tuple[str, ...] = ()
+    environment: tuple[str, ...] = ()
+    hostname: str = ""
+    tty: bool = False
+    stdin: bool = False
+    disks: tuple[tuple[str, bool], ...] = ()
+    snapshot: str = ""
+    architecture: str = ""
+    accelerator: str = ""
+
+    @classmethod
+    def of_document(cls, document: Mapping[str, Any]) -> MachineSettings:
+        """The machine of a document with these names. Raises UsageError for another name or a value that cannot be."""
+        known = {entry.name for entry in fields(cls)}
+        for name, value in document.items():
+            if name not in known:
+                raise UsageError(f"machine setting {name[:40]!r}", "there is none of this name", f"use {', '.join(sorted(known))}")
+            if not _TESTS[name](value):
+                raise UsageError(f"machine setting {name}", f"its value {str(value)[:60]!r} cannot be", "correct it")
+        words = {name: tuple(document[name]) for name in ("command", "environment") if name in document}
+        disks = tuple((str(path), bool(read_only)) for path, read_only in document.get("disks", ()))
+        made = cls(**{**document, **words, "disks": disks})
+        if bool(made.image) == bool(made.kernel):
+            raise UsageError("machine", "it needs an image or a kernel, one of the two", "name one")
+        return made
+
+    def write(self, folder: Path) -> None:
+        """Keep them in a machine's folder. Raises OSError."""
+        fresh = folder / f".{NAME}"
+        fresh.write_text(json.dumps(asdict(self)), "utf-8", "surrogateescape")
+        fresh.replace(folder / NAME)
+
+    @classmethod
+    def read(cls, folder: Path) -> MachineSettings:
+        """Those of a machine's folder. Raises BadInputError."""
+        path = folder / NAME
+        try:
+            document = json.loads(path.read_text("utf-8", "surrogateescape"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise BadInputError(f"settings {path}", f"they cannot be read ({error})", "remove the machine and make it anew") from error
+        if not isinstance(document, dict):
+            raise BadInputError(f"settings {path}", "they are damaged", "remove the machine and make it anew")
+        return cls.of_document(document)
+
+
+def _text(value: object) -> bool:
+    return isinstance(value, str) and len(value) < _MOST_BYTES and "\0" not in value
+
+
+def _path(value: object) -> bool:
+    return value == "" or (isinstance(value, str) and _text(value) and value.startswith("/"))
+
+
+def _texts(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(map(_text, value))
+
+
+def _disks(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(
+        isinstance(disk, list | tuple) and len(disk) == 2 and bool(disk[0]) and _path(disk[0]) and isinstance(disk[1], bool)
+        for disk in value
+    )
+
+
+def _truth(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _one_of(*names: str) -> Callable[[object], bool]:
+    return lambda value: value in ("", *names)
+
+
+_TESTS: Final[dict[str, Callable[[Any], bool]]] = {
+    "cpus": lambda value: type(value) is int and 1 <= value <= MOST_CPUS,
+    "memory": lambda value: type(value) is int and MINIMUM_MEMORY <= value <= MOST_MEMORY,
+    "image": _text,
+    "kernel": _path,
+    "initrd": _path,
+    "append": _text,
+    "command": _texts,
+    "environment": _texts,
+    "hostname": _text,
+    "tty": _truth,
+    "stdin": _truth,
+    "disks": _disks,
+    "snapshot": _path,
+    "architecture": _one_of(*ARCHITECTURES),
+    "accelerator": _one_of(*ACCELERATORS),
+}

@@ -1,0 +1,124 @@
+"""Records of virtual machines: what is asked is looked at, names are one table's, and snapshots are listed whatever has become of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gasang.core.errors import NotFoundError, StateError, UnsupportedError, UsageError
+from gasang.daemon.containers.record import VM, Container
+from gasang.daemon.engine import Engine
+from gasang.daemon.folders import Folders
+from gasang.daemon.vms.machines import Machines
+
+MACHINE = {"kernel": "/a/kernel", "memory": 64 << 20, "tty": True, "stdin": True}
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    made = Engine(Folders(tmp_path / "state", tmp_path / "run"))
+    yield made
+    made.close()
+
+
+def create(engine: Engine, name: str = "", host: dict[str, Any] | None = None, **settings: Any) -> Container:
+    return asyncio.run(engine.machines.create({"Machine": {**MACHINE, **settings}, "HostConfig": host or {}, "Labels": {"a": "b"}}, name))
+
+
+def test_a_machine_is_a_record_among_the_containers(engine: Engine) -> None:
+    made = create(engine, "web", {"RestartPolicy": {"Name": "always"}})
+    assert engine.containers.find("web") is made is engine.machines.find(made.short)
+    assert (made.kind, made.image, made.config["Tty"], made.config["Labels"]) == (VM, "/a/kernel", True, {"a": "b"})
+    assert made.machine["hostname"] == "web"
+    assert made.subject == "machine web"
+    assert engine.services.folders.container(made.id).is_dir()
+
+
+def test_it_comes_back_from_its_record(engine: Engine) -> None:
+    made = create(engine, "web")
+    assert Container.of_record(made.as_record()) == made
+
+
+def test_a_record_of_an_older_gasang_is_a_container(engine: Engine) -> None:
+    record = create(engine, "web").as_record()
+    del record["kind"], record["machine"]
+    assert Container.of_record(record).kind == "container"
+
+
+def test_a_name_is_taken_once_and_made_where_none_is_given(engine: Engine) -> None:
+    create(engine, "web")
+    with pytest.raises(StateError, match="already in use"):
+        create(engine, "web")
+    assert create(engine).name
+
+
+@pytest.mark.parametrize(("name", "hostname"), [("my_web.one", "my-web-one"), ("a__b", "a-b"), ("x" * 100, "x" * 63)])
+def test_a_guest_is_called_as_its_machine(engine: Engine, name: str, hostname: str) -> None:
+    assert create(engine, name).machine["hostname"] == hostname
+
+
+@pytest.mark.parametrize(
+    ("settings", "host", "says"),
+    [
+        ({"cpus": 0}, {}, "machine setting cpus"),
+        ({"snapshot": "/a"}, {}, "restored by its own verb"),
+        ({}, {"Privileged": True}, "HostConfig.Privileged: a virtual machine has no such setting"),
+        ({}, {"RestartPolicy": {"Name": "often"}}, "restart policy"),
+        ({}, {"AutoRemove": True, "RestartPolicy": {"Name": "always"}}, "choose --rm or --restart"),
+        ({"environment": ["=x"]}, {}, "it has no name"),
+    ],
+)
+def test_what_cannot_be_is_refused(engine: Engine, settings: dict[str, Any], host: dict[str, Any], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        create(engine, "web", host, **settings)
+    assert engine.containers.all() == []
+
+
+def test_an_image_that_is_not_here(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GASANG_HOME", os.fspath(tmp_path))
+    with pytest.raises(NotFoundError, match="try gasang pull"):
+        create(engine, "web", kernel="", image="debian:trixie")
+
+
+def test_what_containers_have_a_machine_has_not(engine: Engine) -> None:
+    create(engine, "web")
+    with pytest.raises(UnsupportedError, match="machine web: it is a virtual machine"):
+        engine.containers.find_container("web")
+
+
+def test_one_that_does_not_run_is_neither_kept_nor_forked(engine: Engine) -> None:
+    made = create(engine, "web")
+    for wish in (engine.machines.snapshot(made, "x"), engine.machines.fork(made, 1)):
+        with pytest.raises(StateError, match="machine web: it is created; start it first"):
+            asyncio.run(wish)
+
+
+@pytest.mark.parametrize("count", [0, -1, 1001])
+def test_impossible_numbers_of_twins(engine: Engine, count: int) -> None:
+    with pytest.raises(UsageError, match="twins"):
+        asyncio.run(engine.machines.fork(create(engine, "web"), count))
+
+
+def test_a_damaged_snapshot_is_listed_as_such_and_can_be_removed(engine: Engine) -> None:
+    made = create(engine, "web")
+    place = engine.services.folders.container(made.id) / "snapshots" / "odd"
+    place.mkdir(parents=True)
+    (place / "snapshot.json").write_bytes(b"odd")
+
+    async def look(machines: Machines) -> None:
+        [found] = await machines.snapshots(made)
+        assert (found["Name"], found["Digest"]) == ("odd", "")
+        assert "snapshot odd" in found["Error"]
+        await machines.forget(made, "odd")
+        assert await machines.snapshots(made) == []
+        with pytest.raises(NotFoundError):
+            await machines.forget(made, "odd")
+        with pytest.raises(NotFoundError, match="gasang snapshot ls"):
+            await machines.restore(made, "odd")
+
+    asyncio.run(look(engine.machines))

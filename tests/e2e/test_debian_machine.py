@@ -1,0 +1,85 @@
+"""Stock Debian behind a daemon: kept, restored, forked, stopped and started again, from the command line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gasang.core.paths import cache_folder
+from gasang.native.cache import default_directory
+from support.debian_guest import IMAGE, PROMPT
+from support.engines.verbs import Gasang, served
+from support.seat import Seat
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+PULL_SECONDS = 1500
+RANDOM = "head -c 12 /dev/urandom | base64"
+
+
+@pytest.fixture(scope="module")
+def image() -> Path:
+    """A home with the image in it, kept from one run of the tests to the next. Needs a Debian mirror."""
+    folder = cache_folder(os.environ) / "tests"
+    environment = {**os.environ, "GASANG_HOME": str(folder), "GASANG_NATIVE_CACHE": str(default_directory())}
+    program = "import sys; from gasang.cli.main import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "pull", IMAGE], capture_output=True, timeout=PULL_SECONDS, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def gasang(image: Path) -> Iterator[Gasang]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GASANG_NATIVE_CACHE", str(default_directory()))
+        with served() as command:
+            shutil.copytree(image / "data" / "images", command.home / "data" / "images", dirs_exist_ok=True)
+            (command.home / "cache").mkdir(exist_ok=True)
+            (command.home / "cache" / "ready").symlink_to(image / "cache" / "ready")
+            yield command
+
+
+def seats(gasang: Gasang, *names: str) -> list[Seat]:
+    return [Seat(gasang.home, name) for name in names]
+
+
+def test_a_life(gasang: Gasang) -> None:
+    gasang("run", "-d", "--name", "web", "--memory", "512M", "--vm", IMAGE)
+    [web] = seats(gasang, "web")
+    web.until(PROMPT)
+    assert web.ask("hostname; echo before > /root/file; sync; word=kept") == "web"
+    gasang("snapshot", "create", "web", "base")
+    assert web.ask("echo after > /root/file; sync; cat /root/file") == "after"
+    twins = gasang("fork", "-n", "3", "web", "--format", "{name}").split()
+    sitting = seats(gasang, *twins)
+    assert len({seat.ask(RANDOM) for seat in (web, *sitting)}) == 4
+    assert [seat.ask("cat /root/file; echo twin > /root/file; sync") for seat in sitting] == ["after"] * 3
+    assert web.ask("cat /root/file") == "after"
+    gasang("rm", "-f", *twins[1:])
+    gasang("restore", "web", "base")
+    [again] = seats(gasang, "web")
+    assert again.ask("echo $word; cat /root/file; echo restored > /root/file; sync") == "kept\nbefore"
+    gasang("stop", "web", twins[0])
+    gasang("start", "web", twins[0])
+    booted = seats(gasang, "web", twins[0])
+    for seat in booted:
+        seat.until(PROMPT)
+    assert [seat.ask("cat /root/file") for seat in booted] == ["restored", "twin"]
+    for seat in (web, again, *sitting, *booted):
+        seat.close()
+    gasang("rm", "-f", "web", twins[0])
+
+
+def test_a_command_has_its_output_in_the_log_and_its_code(gasang: Gasang) -> None:
+    gasang("run", "-d", "--name", "job", "--memory", "512M", "--vm", IMAGE, "--", "sh", "-c", "echo out; echo err >&2; exit 7")
+    assert gasang("wait", "job") == "7\n"
+    done = gasang.run("logs", "job")
+    assert (done.stdout, done.stderr) == (b"out\n", b"err\n")
+    gasang("rm", "job")

@@ -1,0 +1,242 @@
+"""Virtual machines behind a daemon: the verbs of containers, snapshots, twins, and what outlives what."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gasang.native.cache import default_directory
+from support.engines.verbs import IMAGE, Gasang, serving
+from support.seat import Seat
+from support.supervised import eventually
+from support.talking import talking
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.skipif(not shutil.which("busybox"), reason="needs busybox-static"),
+]
+
+
+@pytest.fixture(scope="module")
+def gasang() -> Iterator[Gasang]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GASANG_NATIVE_CACHE", str(default_directory()))
+        with serving() as command:
+            yield command
+
+
+class Room:
+    """A machine, and seats at it and its twins."""
+
+    def __init__(self, gasang: Gasang) -> None:
+        self.gasang = gasang
+        self.seats: list[Seat] = []
+
+    def seat(self, name: str = "web") -> Seat:
+        made = Seat(self.gasang.home, name)
+        self.seats.append(made)
+        return made
+
+    def run(self, *options: str) -> str:
+        """A machine called web whose guest has said that it is up; its id."""
+        kernel = self.gasang.home / "talking"
+        kernel.write_bytes(talking())
+        key = self.gasang("run", "-d", "--name", "web", "--memory", "64M", "--kernel", str(kernel), *options).strip()
+        eventually(lambda: "up" in self.gasang("logs", "web"))
+        return key
+
+    def pid(self, name: str = "web") -> int:
+        return int(self.gasang.inspect(name, "State.Pid"))
+
+
+@pytest.fixture
+def room(gasang: Gasang) -> Iterator[Room]:
+    made = Room(gasang)
+    yield made
+    for seat in made.seats:
+        seat.close()
+    left = gasang("ps", "-aq").split()
+    if left:
+        gasang("rm", "-f", *left)
+    assert gasang("ps", "-aq") == ""
+
+
+def daemon_killed(gasang: Gasang) -> None:
+    """The daemon gets kill -9; another is started."""
+    pid = int(gasang("daemon", "status", "--format", "{process}"))
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not os.path.exists(f"/proc/{pid}") or "Z" in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:3])
+    with gasang.inside():
+        gasang("daemon", "start")
+
+
+def test_the_verbs_of_containers(gasang: Gasang, room: Room) -> None:
+    key = room.run()
+    assert gasang("ps", "--format", "{name} {kind} {state}") == "web vm running\n"
+    assert gasang.inspect("web", "Kind") == "vm"
+    assert gasang.inspect(key[:12], "Machine.memory") == str(64 << 20)
+    seat = room.seat()
+    assert seat.type(b"a") == b"a1"
+    gasang("pause", "web")
+    assert gasang.inspect("web", "State.Status") == "paused"
+    seat.socket.sendall(b"b")
+    gasang("resume", "web")
+    assert seat.line() == b"b2"
+    gasang("rename", "web", "other")
+    found = json.loads(gasang("stats", "--no-stream", "--format", "json", "other"))[0]
+    assert (found["memory_limit"], found["pids"]) == (64 << 20, 1)
+    assert 0 < found["shared"] < found["memory"]
+    gasang("kill", "-s", "USR1", "other")
+    assert seat.type(b"c") == b"c3"
+    assert gasang("stop", "other") == "other\n"
+    assert gasang.inspect("other", "State.ExitCode") == "143"
+    assert gasang("logs", "other").replace("\r", "") == "up\na1\nb2\nc3\n"
+    gasang("start", "other")
+    eventually(lambda: gasang("logs", "other").count("up") == 2)
+    gasang("restart", "other")
+    eventually(lambda: gasang("logs", "other").count("up") == 3)
+    gasang("kill", "other")
+    assert gasang("wait", "other") == "137\n"
+    assert gasang("rm", "other") == "other\n"
+    assert not (gasang.home / "data" / "containers" / key).exists()
+
+
+def test_its_own_end_is_its_exit_code(gasang: Gasang, room: Room) -> None:
+    room.run("--rm")
+    seat = room.seat()
+    seat.socket.sendall(b"q")
+    eventually(lambda: not gasang("ps", "-aq"))
+
+
+def test_a_name_is_taken_once(gasang: Gasang, room: Room) -> None:
+    room.run()
+    assert b'The container name "/web" is already in use' in gasang.run("run", "-d", "--name", "web", IMAGE, "sleep", "9").stderr
+    gasang("run", "-d", "--name", "box", "--network", "none", IMAGE, "sleep", "1000")
+    kernel = str(gasang.home / "talking")
+    assert b"already in use" in gasang.run("run", "-d", "--name", "box", "--kernel", kernel).stderr
+    assert sorted(gasang("ps", "--format", "{name} {kind}").split("\n")) == ["", "box container", "web vm"]
+
+
+@pytest.mark.parametrize(
+    "words", [("exec", "web", "ls"), ("cp", "web:/etc/passwd", "."), ("top", "web"), ("diff", "web"), ("export", "web"),
+              ("commit", "web", "x"), ("update", "--memory", "1G", "web"), ("network", "connect", "bridge", "web")],
+)  # fmt: skip
+def test_what_only_containers_have(gasang: Gasang, room: Room, words: tuple[str, ...]) -> None:
+    room.run()
+    done = gasang.run(*words)
+    assert (done.returncode, b"machine web: it is a virtual machine" in done.stderr) == (6, True), done
+
+
+def test_what_only_machines_have(gasang: Gasang, room: Room) -> None:
+    gasang("run", "-d", "--name", "web", "--network", "none", IMAGE, "sleep", "1000")
+    for words in (("fork", "web"), ("snapshot", "create", "web", "x"), ("snapshot", "ls", "web"), ("restore", "web", "x")):
+        assert b"only virtual machines" in gasang.run(*words).stderr
+
+
+def test_snapshots_and_restore(gasang: Gasang, room: Room) -> None:
+    key = room.run()
+    seat = room.seat()
+    seat.type(b"a")
+    assert gasang("snapshot", "create", "web", "base") == "base\n"
+    assert seat.type(b"b") == b"b2"
+    assert b"there is one of this name" in gasang.run("snapshot", "create", "web", "base").stderr
+    assert gasang("snapshot", "ls", "web", "--format", "{name} {memory}") == f"base {64 << 20}\n"
+    assert gasang.run("restore", "web", "none").returncode == 3
+    assert seat.type(b"c") == b"c3"
+    gasang("restore", "web", "base")
+    assert gasang("inspect", "--format", "{Id}", "web") == f"{key}\n"
+    assert room.seat().type(b"x") == b"x2"
+    gasang("stop", "web")
+    gasang("restore", "web", "base")
+    assert room.seat().type(b"y") == b"y2"
+    gasang("snapshot", "rm", "web", "base")
+    assert gasang("snapshot", "ls", "web", "--format", "{name}") == ""
+
+
+def test_a_damaged_snapshot_is_refused_and_the_machine_goes_on(gasang: Gasang, room: Room) -> None:
+    key = room.run()
+    gasang("snapshot", "create", "web", "base")
+    document = gasang.home / "data" / "containers" / key / "snapshots" / "base" / "snapshot.json"
+    document.write_bytes(document.read_bytes().replace(b"riscv64", b"riscv65"))
+    assert b"snapshot base" in gasang.run("restore", "web", "base").stderr
+    assert b"snapshot base" in gasang.run("snapshot", "ls", "web").stderr
+    assert room.seat().type(b"a") == b"a1"
+
+
+def test_twins(gasang: Gasang, room: Room) -> None:
+    room.run("--label", "a=b")
+    room.seat().type(b"a")
+    assert gasang("fork", "-n", "3", "web", "--format", "{name}").split() == ["web-1", "web-2", "web-3"]
+    for name in ("web-1", "web-2", "web-3"):
+        assert room.seat(name).type(b"x") == b"x2"
+    assert room.seats[0].type(b"b") == b"b2"
+    assert len({room.pid(name) for name in ("web", "web-1", "web-2", "web-3")}) == 4
+    gasang("kill", "web")
+    gasang("snapshot", "create", "web-1", "own")
+    assert gasang("fork", "web-1", "--format", "{name}") == "web-1-1\n"
+    assert room.seat("web-1-1").type(b"y") == b"y3"
+    gasang("stop", "web-2")
+    gasang("start", "web-2")
+    assert gasang("logs", "web-2").replace("\r", "").startswith("x2\n")
+    os.kill(room.pid("web-3"), signal.SIGKILL)
+    eventually(lambda: gasang.inspect("web-3", "State.ExitCode") == "137")
+
+
+def test_a_daemon_that_is_killed_loses_no_machine(gasang: Gasang, room: Room) -> None:
+    room.run()
+    seat = room.seat()
+    seat.type(b"a")
+    gasang("fork", "web")
+    gasang("pause", "web-1")
+    pid = room.pid()
+    daemon_killed(gasang)
+    assert gasang("ps", "--format", "{name} {state}") == "web-1 paused\nweb running\n"
+    assert room.pid() == pid
+    assert seat.type(b"b") == b"b2"  # its connection was never the daemon's
+    gasang("resume", "web-1")
+    assert room.seat("web-1").type(b"c") == b"c2"
+    gasang("snapshot", "create", "web", "later")
+    assert gasang("stop", "web", "web-1") == "web\nweb-1\n"
+
+
+def test_an_end_while_no_daemon_runs_is_told_by_the_next(gasang: Gasang, room: Room) -> None:
+    room.run()
+    pid = room.pid()
+    daemon = int(gasang("daemon", "status", "--format", "{process}"))
+    os.kill(daemon, signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not os.path.exists(f"/proc/{pid}"))
+    eventually(lambda: not _listens(gasang))
+    with gasang.inside():
+        gasang("daemon", "start")
+    assert gasang.inspect("web", "State.ExitCode") == "137"
+    gasang("start", "web")
+    eventually(lambda: gasang("logs", "web").count("up") == 2)
+
+
+def _listens(gasang: Gasang) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(os.fspath(gasang.home / "run" / "docker.sock")) == 0
+
+
+def test_one_that_cannot_start_says_why(gasang: Gasang, room: Room, tmp_path: Path) -> None:
+    (tmp_path / "odd").write_bytes(b"no kernel" * 99)
+    done = gasang.run("run", "-d", "--name", "web", "--kernel", str(tmp_path / "odd"))
+    assert b"kernel" in done.stderr
+    assert done.returncode != 0
+    assert gasang("ps", "-a", "--format", "{name} {state}") == "web created\n"
+
+
+def test_a_policy_starts_it_again(gasang: Gasang, room: Room) -> None:
+    room.run("--restart", "always")
+    os.kill(room.pid(), signal.SIGKILL)
+    eventually(lambda: gasang("logs", "web").count("up") == 2)
+    gasang("stop", "web")
+    assert gasang.inspect("web", "State.Status") == "exited"

@@ -1,0 +1,5 @@
+"""Machines' processes for all tests here."""
+
+from support.machine_processes import machines
+
+__all__ = ["machines"]

@@ -1,0 +1,160 @@
+"""The control socket: whatever is sent, the answer is an answer, and the next request is answered as well."""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gasang.core.errors import GasangError, StateError, TimedOutError, UsageError
+from gasang.kinds.vm.process import packets
+from gasang.kinds.vm.process.client import ask
+from gasang.kinds.vm.process.control import CONNECTIONS, ControlServer
+
+
+def refuse(words: dict[str, Any], sockets: list[socket.socket]) -> object:
+    raise StateError("machine", "it has ended", "start it")
+
+
+def greet(words: dict[str, Any], sockets: list[socket.socket]) -> object:
+    for each in sockets:
+        each.sendall(b"hello")
+    return len(sockets)
+
+
+def break_down(words: dict[str, Any], sockets: list[socket.socket]) -> object:
+    raise OSError(28, "No space left on device")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Path]:
+    held = threading.Event()
+    verbs = {
+        "echo": lambda words, _: words, "refuse": refuse, "greet": greet, "break": break_down,
+        "hold": lambda words, _: held.wait(20),
+    }  # fmt: skip
+    made = ControlServer(tmp_path, verbs)
+    yield tmp_path
+    held.set()
+    made.close()
+    assert not (tmp_path / packets.NAME).exists()
+
+
+def connected(folder: Path) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection.settimeout(10)
+    connection.connect(str(folder / packets.NAME))
+    return connection
+
+
+def test_a_request_is_answered(server: Path) -> None:
+    assert ask(server, "echo", {"word": "ä"}) == {"word": "ä"}
+
+
+def test_only_its_user_can_connect(server: Path) -> None:
+    assert (server / packets.NAME).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_folder_with_a_long_path(tmp_path: Path) -> None:
+    folder = tmp_path / ("x" * 200)
+    folder.mkdir()
+    made = ControlServer(folder, {"echo": lambda words, _: words})
+    assert ask(folder, "echo") == {}
+    made.close()
+
+
+def test_sockets_come_along(server: Path) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert ask(server, "greet", sockets=[theirs]) == 1
+        assert ours.recv(16) == b"hello"
+
+
+def test_what_is_no_socket_is_closed(server: Path) -> None:
+    read, write = os.pipe()
+    with connected(server) as connection:
+        rights = array.array("i", [write])
+        connection.sendmsg([packets.request("greet", {})], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        assert json.loads(connection.recv(packets.MOST)) == {"done": 0}
+    os.close(write)
+    assert os.read(read, 1) == b""
+    os.close(read)
+
+
+def test_a_refusal_is_the_error_it_was(server: Path) -> None:
+    with pytest.raises(StateError, match="it has ended"):
+        ask(server, "refuse")
+
+
+def test_an_error_of_the_host_is_told(server: Path) -> None:
+    with pytest.raises(GasangError, match="No space left"):
+        ask(server, "break")
+
+
+def test_a_verb_that_there_is_not_is_refused_by_name(server: Path) -> None:
+    with pytest.raises(UsageError, match=r"'dance'.*use one of echo, refuse"):
+        ask(server, "dance")
+
+
+def test_a_packet_that_is_too_long_is_refused(server: Path) -> None:
+    with connected(server) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * packets.MOST)
+        connection.sendall(b"x" * (packets.MOST + 1))
+        assert json.loads(connection.recv(packets.MOST))["failed"] == "UsageError"
+        connection.sendall(packets.request("echo", {}))
+        assert json.loads(connection.recv(packets.MOST)) == {"done": {}}
+
+
+def test_too_many_connections_are_refused_and_the_others_go_on(server: Path) -> None:
+    open_ = [connected(server) for _ in range(CONNECTIONS)]
+    for connection in open_:  # each is served
+        connection.sendall(packets.request("echo", {}))
+        assert connection.recv(packets.MOST) == b'{"done": {}}'
+    with pytest.raises(StateError):
+        ask(server, "echo")
+    for connection in open_:
+        connection.close()
+
+
+def test_one_that_takes_long_holds_up_nobody(server: Path) -> None:
+    with connected(server) as connection:
+        connection.sendall(packets.request("hold", {}))
+        assert ask(server, "echo") == {}
+
+
+def test_who_is_not_answered_in_time_hears_so(server: Path) -> None:
+    with pytest.raises(TimedOutError, match="no answer to 'hold'"):
+        ask(server, "hold", patience=0.05)
+
+
+def test_nobody_there(tmp_path: Path) -> None:
+    with pytest.raises(StateError, match="does not run"):
+        ask(tmp_path, "status")
+
+
+def test_a_socket_that_a_killed_process_left(tmp_path: Path) -> None:
+    left = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    left.bind(str(tmp_path / packets.NAME))
+    left.close()
+    with pytest.raises(StateError, match="does not run"):
+        ask(tmp_path, "status")
+    ControlServer(tmp_path, {"echo": lambda words, _: words}).close()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(packet=st.one_of(st.binary(min_size=1, max_size=300), st.sampled_from([b'{"do": 1}', b'{"do": "echo", "do": []}', b"[" * 30_000])))
+def test_whatever_is_sent_is_answered(server: Path, packet: bytes) -> None:
+    with connected(server) as connection:
+        connection.sendall(packet)
+        assert {"done", "failed"} & json.loads(connection.recv(packets.MOST)).keys()
+        connection.sendall(packets.request("echo", {"still": "there"}))
+        assert json.loads(connection.recv(packets.MOST)) == {"done": {"still": "there"}}
