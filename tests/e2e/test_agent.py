@@ -217,7 +217,8 @@ def test_a_command_that_is_asked_to_end_has_its_last_word() -> None:
     script = "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.1; done"
     codes: list[int] = []
     with short_folder() as folder:
-        spec = VmSpec(1, 512 << 20, None, None, "", IMAGE, ("sh", "-c", script), (), tty=False, disks=(), sockets=folder)
+        words = ("sh", "-c", script)
+        spec = VmSpec(1, 512 << 20, None, None, "", IMAGE, words, (), tty=False, disks=(), sockets=folder, architecture="riscv64")
         thread = threading.Thread(target=lambda: codes.append(run_vm(spec, screen, Silent())))
         thread.start()
         screen.wait_for(b"up\n", BOOT_SECONDS)
