@@ -207,6 +207,7 @@ def test_it_lives_in_its_root_and_has_its_tool_there(small_root: Path, tmp_path:
         agent.copy_out("/there", archive.extend)
         agent.copy_in("/dev", bytes(archive))
         assert (small_root / "dev" / "there").read_text() == "content"
+        assert agent.run(["stat", "-c", "%s", "/there"], tool=True).output == b"7\n"
         with pytest.raises(GasangError, match="no such program"):
             agent.run(["sh", "-c", "true"])
         with pytest.raises(GasangError, match="no user or group 'daemon'"):

@@ -85,7 +85,7 @@ class Agent:
     """The agent of one guest. `pid` is its process there."""
 
     def __init__(self, reach: Dial, subject: str = "guest") -> None:
-        """`reach` makes connections; `connect` is for machines. Raises as `health` does."""
+        """`reach` makes connections; `connect` and `at` are for machines."""
         self.subject = subject
         self._reach = reach
         self.pid = 0
@@ -97,10 +97,14 @@ class Agent:
         Raises NotFoundError where no machine listens there, NoAgentError where no agent has answered, BadInputError for an answer of no
         agent's.
         """
-        subject = f"guest of {path.parent.name}"
-        agent = cls(partial(dial, path, subject), subject)
+        agent = cls.at(path, f"guest of {path.parent.name}")
         agent.hello(patience)
         return agent
+
+    @classmethod
+    def at(cls, path: Path, subject: str) -> Self:
+        """The agent of the machine whose socket is `path`, which is not asked yet; errors are about `subject`."""
+        return cls(partial(dial, path, subject), subject)
 
     def hello(self, patience: float = _REACH) -> None:
         """Have it say that it is there. Raises as `connect` does."""
@@ -157,12 +161,17 @@ class Agent:
         flags = _flags(terminal, streams)
         return self._start(_Command(tuple(arguments), _merged(environment), directory, user, flags, terminal))
 
-    def run(self, arguments: Sequence[str], given: bytes = b"", *, environment: Sequence[str] = (), user: str = "") -> Completed:
+    def run(
+        self, arguments: Sequence[str], given: bytes = b"", *, environment: Sequence[str] = (), user: str = "", tool: bool = False
+    ) -> Completed:
         """Run a command to its end: what it wrote, up to MOST_OUTPUT, stays here.
 
-        Raises as `exec` and Running.run do, OutOfSpaceError where it writes more.
+        With `tool` it is the agent's own, the initramfs's busybox, under the name of the first word ("stat"), whatever the guest's root
+        holds. Raises as `exec` and Running.run do, OutOfSpaceError where it writes more.
         """
-        with self.exec(arguments, environment=environment, user=user, streams=Wants(input=True)) as running:
+        wanted = _flags(None, Wants(input=True)) | (protocol.TOOL if tool else 0)
+        command = _Command(tuple(arguments), _merged(environment), "", user, wanted, None)
+        with self._start(command) as running:
             return _completed(running, given, " ".join(arguments))
 
     def copy_in(self, directory: str, source: int | bytes) -> None:
