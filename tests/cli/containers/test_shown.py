@@ -101,7 +101,7 @@ def test_figures_from_two_samples() -> None:
 
     found = row(sample(100, 1000), sample(300, 2000))
     assert found == {
-        "name": "web", "cpu": 80.0, "memory": 700, "memory_limit": 5000, "received": 6, "sent": 7, "read": 7, "written": 8,
+        "name": "web", "cpu": 80.0, "memory": 700, "memory_limit": 5000, "shared": None, "received": 6, "sent": 7, "read": 7, "written": 8,
         "pids": 3, "id": "1",
     }  # fmt: skip
     assert row({}, {"name": "/gone", "id": "2"})["cpu"] == 0.0

@@ -21,6 +21,7 @@ from gasang.images.initramfs import GuestSettings
 from gasang.images.ready import BootFiles
 from gasang.kinds.vm.base import AnyMachine
 from gasang.kinds.vm.disks import Disk
+from gasang.kinds.vm.extras import NOTHING
 from gasang.kinds.vm.launch import VmSpec, boot_guest, power_code, run_vm
 from gasang.kinds.vm.platforms import Platform, choose, platform_of
 from gasang.kinds.vm.process.console import SupervisedConsole
@@ -92,6 +93,7 @@ def _image(birth: Birth) -> int:
         (*terminal, *settings.environment),
         hostname=settings.hostname or DEFAULT_HOSTNAME,
         tty=settings.tty,
+        **NOTHING.settings(),
     )
     with closing(_disk(files.disk, birth.folder)) as disk:
         code = boot_guest(_spec(birth), files, disk, guest, birth.console, birth.control, platform)
