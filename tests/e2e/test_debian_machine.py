@@ -16,6 +16,7 @@ from gasang.native.cache import default_directory
 from support.debian_guest import IMAGE, PROMPT
 from support.engines.verbs import Gasang, served
 from support.seat import Seat
+from support.supervised import eventually
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 PULL_SECONDS = 1500
@@ -72,6 +73,7 @@ def test_a_life(gasang: Gasang) -> None:
     for seat in booted:
         seat.until(PROMPT)
     assert [seat.ask("cat /root/file") for seat in booted] == ["restored", "twin"]
+    assert gasang("exec", "web", "cat", "/root/file") == "restored\n"
     for seat in (web, again, *sitting, *booted):
         seat.close()
     gasang("rm", "-f", "web", twins[0])
@@ -83,3 +85,34 @@ def test_a_command_has_its_output_in_the_log_and_its_code(gasang: Gasang) -> Non
     done = gasang.run("logs", "job")
     assert (done.stdout, done.stderr) == (b"out\n", b"err\n")
     gasang("rm", "job")
+
+
+def test_commands_and_files_by_its_agent(gasang: Gasang, tmp_path: Path) -> None:
+    gasang("run", "-d", "--name", "web", "--memory", "512M", "--vm", IMAGE)
+    [seat] = seats(gasang, "web")
+    seat.until(PROMPT)
+    seat.close()
+    script = "echo $A $(pwd) $(id -un); echo err >&2; exit 3"
+    done = gasang.run("exec", "-e", "A=b", "-w", "/tmp", "-u", "nobody", "web", "sh", "-c", script)
+    assert (done.returncode, done.stdout, done.stderr) == (3, b"b /tmp nobody\n", b"err\n")
+    assert gasang("exec", "-i", "web", "sort", data=b"b\na\n") == "a\nb\n"
+    assert gasang.run("exec", "web", "no-such-program").returncode == 127
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").write_text("from the host\n")
+    gasang("cp", str(tmp_path / "folder"), "web:/root")
+    gasang("cp", "web:/root/folder/file", str(tmp_path / "back"))
+    assert (tmp_path / "back").read_text() == "from the host\n"
+    gasang("cp", "web:/etc/apt/.", str(tmp_path / "apt"))
+    assert (tmp_path / "apt" / "sources.list.d").is_dir()
+    gasang("cp", "web:/bin/sh", str(tmp_path / "sh"))
+    assert (tmp_path / "sh").is_symlink()
+    assert gasang.run("cp", "web:/nothing", str(tmp_path)).returncode == 3
+    assert gasang.run("cp", str(tmp_path / "back"), "web:/no/such/folder").returncode == 3
+    gasang("fork", "web")
+    eventually(lambda: gasang("exec", "web-1", "hostname") == "web-1\n")
+    assert gasang("exec", "web", "hostname") == "web\n"
+    gasang("exec", "web", "sh", "-c", "echo kept > /root/kept")
+    gasang("stop", "web")
+    gasang("start", "web")
+    eventually(lambda: gasang.run("exec", "web", "cat", "/root/kept").stdout == b"kept\n", 60)
+    gasang("rm", "-f", "web", "web-1")

@@ -125,13 +125,21 @@ def test_a_name_is_taken_once(gasang: Gasang, room: Room) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("exec", "web", "ls"), ("cp", "web:/etc/passwd", "."), ("top", "web"), ("diff", "web"), ("export", "web"),
+    "words", [("top", "web"), ("diff", "web"), ("export", "web"),
               ("commit", "web", "x"), ("update", "--memory", "1G", "web"), ("network", "connect", "bridge", "web")],
 )  # fmt: skip
 def test_what_only_containers_have(gasang: Gasang, room: Room, words: tuple[str, ...]) -> None:
     room.run()
     done = gasang.run(*words)
     assert (done.returncode, b"machine web: it is a virtual machine" in done.stderr) == (6, True), done
+
+
+def test_a_guest_that_can_have_no_agent(gasang: Gasang, room: Room) -> None:
+    room.run()
+    for words, code in ((("exec", "web", "ls"), 126), (("cp", "web:/etc/passwd", "-"), 6)):
+        done = gasang.run(*words)
+        assert b"machine web: its kernel was given by hand" in done.stderr
+        assert done.returncode == code
 
 
 def test_what_only_machines_have(gasang: Gasang, room: Room) -> None:

@@ -1,4 +1,4 @@
-"""Files of containers: archive (docker cp), export, commit."""
+"""Files of machines: archive (docker cp); and of containers alone: export, commit."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import asyncio
 import io
 import os
 import tempfile
-from typing import Any
+from typing import Any, BinaryIO
 
 from gasang.api.http.connection import Reply
 from gasang.api.http.request import Request
 from gasang.api.http.router import Route
 from gasang.core.errors import UsageError
 from gasang.daemon.build.config import changed
+from gasang.daemon.containers.files import ContainerFiles
 from gasang.daemon.containers.names import now
+from gasang.daemon.containers.record import CONTAINER, Container
 from gasang.daemon.engine import Engine
+from gasang.daemon.vms.files import GuestFiles
 
 STAT_HEADER = "X-Docker-Container-Path-Stat"
 
@@ -35,30 +38,40 @@ class Files:
             Route("POST", "/commit", self.commit),
         ]
 
+    def _of(self, entry: Container) -> ContainerFiles | GuestFiles:
+        return self._engine.files if entry.kind == CONTAINER else self._engine.machines.files
+
     async def facts(self, request: Request, reply: Reply) -> None:
         """HEAD archive: what is at a path."""
-        entry = self._engine.containers.find_container(request.arguments["id"])
-        found = await asyncio.to_thread(self._engine.files.facts, entry, _path(request))
+        entry = self._engine.containers.find(request.arguments["id"])
+        found = await asyncio.to_thread(self._of(entry).facts, entry, _path(request))
         await reply.empty(200, [(STAT_HEADER, found)])
 
     async def read(self, request: Request, reply: Reply) -> None:
         """GET archive: a tar of what is at a path."""
-        entry = self._engine.containers.find_container(request.arguments["id"])
+        entry = self._engine.containers.find(request.arguments["id"])
         path = _path(request)
-        found = await asyncio.to_thread(self._engine.files.facts, entry, path)
-        await _send_tar(reply, lambda target: self._engine.files.read(entry, path, target), [(STAT_HEADER, found)])
+        files = self._of(entry)
+        found = await asyncio.to_thread(files.facts, entry, path)
+        await _send_tar(reply, lambda target: files.read(entry, path, target), [(STAT_HEADER, found)])
 
     async def write(self, request: Request, reply: Reply) -> None:
         """PUT archive: unpack a tar in a folder."""
-        entry = self._engine.containers.find_container(request.arguments["id"])
+        entry = self._engine.containers.find(request.arguments["id"])
         with tempfile.TemporaryFile(dir=self._engine.folders.scratch()) as file:
             async for piece in request.body.chunks():
                 file.write(piece)
             file.seek(0)
-            keeps = request.flag("noOverwriteDirNonDir")
-            owner = self._engine.containers.owner(entry) if request.flag("copyUIDGID") else None
-            await asyncio.to_thread(lambda: self._engine.files.write(entry, _path(request), file, keeps_kind=keeps, owner=owner))
+            await asyncio.to_thread(self._unpack, entry, request, file)
         await reply.empty(200)
+
+    def _unpack(self, entry: Container, request: Request, file: BinaryIO) -> None:
+        if entry.kind != CONTAINER:
+            self._engine.machines.files.write(entry, _path(request), file)
+            return
+        keeps = request.flag("noOverwriteDirNonDir")
+        owner = self._engine.containers.owner(entry) if request.flag("copyUIDGID") else None
+        self._engine.files.write(entry, _path(request), file, keeps_kind=keeps, owner=owner)
 
     async def export(self, request: Request, reply: Reply) -> None:
         """GET export: a tar of all files, mounts left out."""

@@ -87,7 +87,7 @@ class Streams:
 
     async def exec_create(self, request: Request, reply: Reply) -> None:
         """POST /containers/ID/exec."""
-        entry = self._engine.containers.find_container(request.arguments["id"])
+        entry = self._engine.containers.find(request.arguments["id"])
         await reply.json({"Id": self._engine.execs.create(entry, await request.json())}, 201)
 
     async def exec_start(self, request: Request, reply: Reply) -> None:

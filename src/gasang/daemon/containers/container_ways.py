@@ -7,11 +7,12 @@ import logging
 from typing import Any
 
 from gasang.core.errors import GasangError
-from gasang.daemon.containers import statistics
-from gasang.daemon.containers.preparation import Preparation
+from gasang.daemon.containers import oci, statistics
+from gasang.daemon.containers.preparation import Preparation, seccomp_of
 from gasang.daemon.containers.process import Process
 from gasang.daemon.containers.record import Container
 from gasang.daemon.services import Services
+from gasang.kinds.container.supervising import Wish
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +30,32 @@ class ContainerWays:
         namespaces = await self._services.networks.join(container)
         wish = await asyncio.to_thread(self._preparation.launch, container, namespaces, users)
         return await self._services.runtime.launch(wish)
+
+    async def execute(self, container: Container, key: str, config: dict[str, Any], size: tuple[int, int]) -> Process:
+        """One more in the container's namespaces, with a supervisor of its own."""
+        return await self._services.runtime.launch(await asyncio.to_thread(self._one_more, container, key, config, size))
+
+    def _one_more(self, container: Container, key: str, config: dict[str, Any], size: tuple[int, int]) -> Wish:
+        shared = self._services.networks.of_exec(container)
+        around = self._preparation.surroundings(container, shared, self._services.users.of(container), config["User"] or None)
+        process = oci.process(
+            container,
+            around,
+            config["Cmd"],
+            bool(config["Tty"]),
+            env=config["Env"] or [],
+            cwd=config["WorkingDir"],
+            privileged=config["Privileged"],
+        )
+        return Wish(
+            folder=self._services.folders.machine(key),
+            identity=key,
+            configuration=oci.exec_specification(container, around, process),
+            inside=container.status.pid,
+            stdin=config["AttachStdin"],
+            size=size,
+            seccomp="unconfined" if config["Privileged"] else seccomp_of(container.host),
+        )
 
     def started(self, container: Container) -> None:
         """Its namespaces are the process's now."""

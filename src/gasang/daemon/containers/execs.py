@@ -1,4 +1,4 @@
-"""Processes that are started inside a running container."""
+"""Processes that are started inside a running machine."""
 
 from __future__ import annotations
 
@@ -12,16 +12,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from gasang.core.errors import GasangError, NotFoundError, StateError, UsageError
-from gasang.daemon.containers import oci
 from gasang.daemon.containers.fields import Field, read, text, text_or_texts, texts, truth
 from gasang.daemon.containers.lives import Lives
 from gasang.daemon.containers.names import new_id
-from gasang.daemon.containers.preparation import Preparation, seccomp_of
 from gasang.daemon.containers.process import CANNOT_EXECUTE, NOT_FOUND, Exit, Process, StartError
-from gasang.daemon.containers.record import Container
+from gasang.daemon.containers.record import CONTAINER, Container
 from gasang.daemon.containers.streams import Ends, detach_keys
 from gasang.daemon.services import Services
-from gasang.kinds.container.supervising import Wish
 
 EXEC: Final[dict[str, Field]] = {
     "AttachStdin": truth(),
@@ -69,7 +66,6 @@ class Execs:
     def __init__(self, services: Services, lives: Lives) -> None:
         self._services = services
         self._lives = lives
-        self._preparation = Preparation(services)
         self._execs: dict[str, Exec] = {}
         self._watchers: set[asyncio.Task[None]] = set()
 
@@ -116,9 +112,11 @@ class Execs:
         found.started = True
         config = found.config
         try:
-            launch = await asyncio.to_thread(self._launch, found, size)
-            await asyncio.to_thread(self._note, found)
-            found.process = await self._services.runtime.launch(launch)
+            if found.container.kind == CONTAINER:
+                await asyncio.to_thread(self._note, found)
+            rows, columns = size if isinstance(size, list) and len(size) == 2 else config["ConsoleSize"] or (0, 0)
+            ways = self._services.ways_of(found.container)
+            found.process = await ways.execute(found.container, found.id, config, (int(rows), int(columns)))
             if stream is not None:
                 keys = detach_keys(config["DetachKeys"]) if found.terminal else b""
                 ends = Ends(
@@ -177,30 +175,6 @@ class Execs:
         task = asyncio.ensure_future(self._watch(found))
         self._watchers.add(task)
         task.add_done_callback(self._watchers.discard)
-
-    def _launch(self, found: Exec, size: object) -> Wish:
-        container, config = found.container, found.config
-        shared = self._services.networks.of_exec(container)
-        around = self._preparation.surroundings(container, shared, self._services.users.of(container), config["User"] or None)
-        process = oci.process(
-            container,
-            around,
-            config["Cmd"],
-            found.terminal,
-            env=config["Env"] or [],
-            cwd=config["WorkingDir"],
-            privileged=config["Privileged"],
-        )
-        rows, columns = size if isinstance(size, list) and len(size) == 2 else config["ConsoleSize"] or (0, 0)
-        return Wish(
-            folder=self._services.folders.machine(found.id),
-            identity=found.id,
-            configuration=oci.exec_specification(container, around, process),
-            inside=container.status.pid,
-            stdin=config["AttachStdin"],
-            size=(int(rows), int(columns)),
-            seccomp="unconfined" if config["Privileged"] else seccomp_of(container.host),
-        )
 
     async def _watch(self, found: Exec) -> None:
         assert found.process is not None

@@ -76,11 +76,10 @@ class ContainerFiles:
         """What is at a path, as the header X-Docker-Container-Path-Stat has it. Raises NotFoundError."""
         with self._place(container, path) as place:
             found, link = _look(place.root, place.path, container, path)
-        mode = stat.S_IMODE(found.st_mode) & 0o777 | _GO_TYPES.get(stat.S_IFMT(found.st_mode), 0)
         document = {
             "name": posixpath.basename(absolute(path)) or "/",
             "size": found.st_size,
-            "mode": mode,
+            "mode": go_mode(found.st_mode),
             "mtime": _time(found.st_mtime),
             "linkTarget": link,
         }
@@ -159,6 +158,11 @@ _GO_TYPES: Final = {
     stat.S_IFCHR: (1 << 26) | (1 << 21),
 }
 """The type bits of a mode as Go writes them (io/fs, FileMode)."""
+
+
+def go_mode(mode: int) -> int:
+    """A mode of stat(2) as Go writes it."""
+    return stat.S_IMODE(mode) & 0o777 | _GO_TYPES.get(stat.S_IFMT(mode), 0)
 
 
 def _time(seconds: float) -> str:

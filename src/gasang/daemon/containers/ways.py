@@ -15,6 +15,10 @@ class Ways(Protocol):
         """A supervised process that waits for `start`. Raises GasangError; what was made is put away by `give_back`."""
         ...
 
+    async def execute(self, container: Container, key: str, config: dict[str, Any], size: tuple[int, int]) -> Process:
+        """A process inside one that runs, which waits for `start`: `key` is the exec's id, `config` the API's. Raises GasangError."""
+        ...
+
     def started(self, container: Container) -> None:
         """It runs now: let go of what only the start needed."""
         ...

@@ -15,6 +15,7 @@ from gasang.daemon.containers.lives import Lives
 from gasang.daemon.containers.names import new_id, now
 from gasang.daemon.containers.record import VM, Container
 from gasang.daemon.services import Services
+from gasang.daemon.vms.files import GuestFiles
 from gasang.daemon.vms.ways import Forked, Restored, VmWays
 from gasang.images.reference import parse_reference
 from gasang.kinds.vm.platforms import default_architecture
@@ -39,6 +40,7 @@ class Machines:
         self._services = services
         self._lives = lives
         self.ways = VmWays(services)
+        self.files = GuestFiles(self.ways)
 
     def find(self, word: str) -> Container:
         """The machine of a name, an id or the beginning of one. Raises NotFoundError, UsageError, UnsupportedError for a container."""
@@ -120,7 +122,8 @@ class Machines:
         with self._lives.naming(self._next_name(parent.name)) as name:
             record = parent.as_record()
             twin = Container.of_record({**record, "id": new_id(), "name": name, "created": now(), "status": {}})
-            twin.config, twin.host = dict(parent.config), dict(parent.host)
+            twin.config, twin.host = {**parent.config, "Hostname": _hostname(name)}, dict(parent.host)
+            twin.machine = {**parent.machine, "hostname": _hostname(name)}
             place = self.ways.folder(twin)
             await asyncio.to_thread(_make_folder, place, folder)
             self._lives.add(twin)

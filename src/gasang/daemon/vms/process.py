@@ -50,18 +50,22 @@ class MachineProcess(SupervisedProcess):
 
 
 class TwinProcess(SupervisedProcess):
-    """Its supervisor has a stand-in; the twin is forked by the machine in the folder `parent` when it starts, its own files in `folder`."""
+    """Its supervisor has a stand-in; the twin is forked by the machine in the folder `parent` when it starts, its own files in `folder`.
 
-    def __init__(self, made: Supervised, link: socket.socket, parent: Path, folder: Path) -> None:
+    `hostname` is what its guest is to call itself.
+    """
+
+    def __init__(self, made: Supervised, link: socket.socket, parent: Path, folder: Path, hostname: str) -> None:
         super().__init__(made.supervisor, made)
         self._link = link
         self._parent = parent
         self._folder = folder
+        self._hostname = hostname
 
     async def start(self) -> int:
         """The twin's pid. Raises StartError where it cannot be forked."""
         with self._link:
-            words = {"folder": str(self._folder), "streams": await super().start()}
+            words = {"folder": str(self._folder), "streams": await super().start(), "hostname": self._hostname}
             try:
                 found = await asyncio.to_thread(ask, self._parent, "fork", words, sockets=[self._link], patience=FORK_TIME)
             except GasangError as error:

@@ -5,22 +5,27 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from gasang.core.errors import GasangError, OutOfSpaceError
+from gasang.core.errors import GasangError, OutOfSpaceError, StateError, UnsupportedError
 from gasang.daemon.containers.names import now
 from gasang.daemon.containers.preparation import console_size, log_limits
 from gasang.daemon.containers.process import Process
 from gasang.daemon.containers.record import NEVER, Container
 from gasang.daemon.containers.statistics import host_time
 from gasang.daemon.services import Services
+from gasang.daemon.vms.exec import GuestProcess
 from gasang.daemon.vms.process import MachineProcess, TwinProcess
+from gasang.kinds.vm.agent.client import Agent
+from gasang.kinds.vm.agent.dialing import dial
 from gasang.kinds.vm.process.births import LAYERS
 from gasang.kinds.vm.process.client import ask
 from gasang.kinds.vm.process.launch import Log, Streams, launch_machine, launch_stand_in
 from gasang.kinds.vm.process.settings import MachineSettings
 from gasang.kinds.vm.process.stand_in import stand_in_file
+from gasang.kinds.vm.sockets import GUEST_SOCKET
 
 
 class Restored(NamedTuple):
@@ -55,7 +60,7 @@ class VmWays:
         try:
             if isinstance(birth, Forked):
                 made, link = await asyncio.to_thread(self._stand_in, container)
-                return TwinProcess(made, link, birth.parent, self.folder(container))
+                return TwinProcess(made, link, birth.parent, self.folder(container), container.machine["hostname"])
             snapshot = str(birth.snapshot) if birth else ""
             settings = MachineSettings.of_document({**container.machine, "snapshot": snapshot})
             launched = await asyncio.to_thread(
@@ -74,6 +79,19 @@ class VmWays:
         size, files = log_limits(container.host["LogConfig"]["Config"])
         log = self._services.log(container)
         return Log(log.name if log else "", size, files)
+
+    def agent(self, container: Container) -> Agent:
+        """The agent of its guest. Raises StateError unless it runs, UnsupportedError for a machine that cannot have one."""
+        if container.status.status != "running":
+            raise StateError(container.subject, f"it is {container.status.status}", "gasang start starts it, gasang resume lets it go on")
+        if not container.machine.get("image"):
+            cause = "its kernel was given by hand, and only guests of images have an agent"
+            raise UnsupportedError(container.subject, cause, f"gasang attach {container.name} sits down at its console")
+        return Agent(partial(dial, self.folder(container) / GUEST_SOCKET, container.subject), container.subject)
+
+    async def execute(self, container: Container, key: str, config: dict[str, Any], size: tuple[int, int]) -> Process:
+        """A command of the guest's, by its agent."""
+        return GuestProcess(self.agent(container), config, size)
 
     def started(self, container: Container) -> None:
         """There is nothing to let go of."""

@@ -16,6 +16,7 @@ from typing import Final
 from gasang.core.errors import BadInputError, NotFoundError
 from gasang.core.progress import Silent
 from gasang.core.protocols import Block
+from gasang.devices.virtio.vsock import VirtioVsock
 from gasang.images.control import ControlPort
 from gasang.images.initramfs import GuestSettings
 from gasang.images.ready import BootFiles
@@ -76,6 +77,7 @@ def _spec(birth: Birth) -> VmSpec:
         tty=settings.tty,
         disks=tuple(Disk(Path(path), read_only=read_only) for path, read_only in settings.disks),
         watch=birth.meet,
+        sockets=birth.folder if settings.image else None,
         architecture=settings.architecture or None,
         accelerator=settings.accelerator or None,
     )
@@ -148,6 +150,7 @@ def _restored(birth: Birth) -> int:
                     birth.console,
                     birth.control,
                     speaks=settings.tty or not settings.command,
+                    sockets=birth.folder if VirtioVsock.device_id in snapshot.document.board["virtio"] else None,
                     blocks=_restored_disks(birth, snapshot),
                 )
             )

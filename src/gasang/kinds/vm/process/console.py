@@ -33,6 +33,9 @@ class SupervisedConsole:
         self._typed: Callable[[bytes], None] | None = None
         self._resized: Callable[[WindowSize], None] | None = None
         self._quit: Callable[[], None] = lambda: None
+        self.ask_to_end: Callable[[], bool] = lambda: False
+        """Has the guest end by itself; False where it cannot be asked. It may take its time."""
+        self._is_asked = False
         self.link: socket.socket | None = None
         self.left: int | None = None
         self._begin()
@@ -66,6 +69,7 @@ class SupervisedConsole:
         if self.link is not None:
             self.link.close()
         self.link = link
+        self._is_asked = False
         previous = signal.set_wakeup_fd(-1)
         os.close(previous)
         os.close(self._wake)
@@ -145,7 +149,18 @@ class SupervisedConsole:
     def _signalled(self, number: int) -> None:
         if number == signal.SIGWINCH:
             self._tell_size()
-        elif number in ENDING and self.left is None:
+        elif number == signal.SIGTERM and not self._is_asked:
+            self._is_asked = True
+            threading.Thread(target=self._ask, name="end", daemon=True).start()
+        elif number in ENDING:
+            self._leave(number)
+
+    def _ask(self) -> None:
+        if not self.ask_to_end():
+            self._leave(signal.SIGTERM)
+
+    def _leave(self, number: int) -> None:
+        if self.left is None:
             self.left = number
             self._quit()
 

@@ -9,11 +9,14 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from gasang.core.errors import GasangError, StateError, UsageError
 from gasang.images.control import ControlPort
+from gasang.kinds.vm.agent.client import Agent
+from gasang.kinds.vm.agent.dialing import dial
 from gasang.kinds.vm.base import AnyMachine
 from gasang.kinds.vm.process.births import LAYERS, Birth, code_of, live, run
 from gasang.kinds.vm.process.console import SupervisedConsole
@@ -22,6 +25,7 @@ from gasang.kinds.vm.process.figures import figures
 from gasang.kinds.vm.process.settings import MachineSettings
 from gasang.kinds.vm.snapshot.fork import BROKEN, Twin
 from gasang.kinds.vm.snapshot.identity import Identity
+from gasang.kinds.vm.sockets import GUEST_SOCKET, GuestSockets, sockets_of
 from gasang.storage.chain import Chain
 
 SNAPSHOTS: Final = "snapshots"
@@ -29,8 +33,19 @@ SNAPSHOTS: Final = "snapshots"
 SIGNALLED: Final = 128
 READY, FAILED = b"+", b"-"
 """What is told to who waits for the start; a sentence comes after the second."""
+GRACE: Final = 2.0
+"""Seconds that a guest's programs have to end when it is stopped; then they are killed and its disk is written back."""
 _OTHER_END: Final = 5.0
 """Seconds for the twin's supervisor to take the exit code."""
+
+
+class _Twin(NamedTuple):
+    """What a twin is given: its folder, the process whose streams it takes over, its link to that, and what its guest calls itself."""
+
+    folder: Path
+    streams: int
+    link: socket.socket
+    name: str
 
 
 class MachineProcess:
@@ -40,6 +55,7 @@ class MachineProcess:
         self.folder = folder
         self.settings = settings
         self.console = SupervisedConsole(tty=settings.tty, reads_input=settings.stdin)
+        self.console.ask_to_end = self._shut_down
         self.control = ControlPort(self._reached)
         self._told = told
         self._vm: AnyMachine | None = None
@@ -65,6 +81,41 @@ class MachineProcess:
         self._vm = vm
         self._server = ControlServer(self.folder, self._verbs())
         self._tell(READY)
+        if self.settings.snapshot:
+            self._identify("")
+
+    # the guest's agent
+
+    def _agent(self) -> Agent | None:
+        """The agent of the guest, if it can have one; whether it answers is seen when it is asked."""
+        if self._vm is None or self._sockets(self._vm) is None:
+            return None
+        return Agent(partial(dial, self.folder / GUEST_SOCKET, "guest"), "guest")
+
+    def _sockets(self, vm: AnyMachine) -> GuestSockets | None:
+        return sockets_of(transport.device for transport in vm.board.virtio)
+
+    def _shut_down(self) -> bool:
+        """Have the guest end by itself; False where nobody there hears."""
+        agent = self._agent()
+        if agent is None:
+            return False
+        with suppress(GasangError):
+            agent.shutdown(GRACE)
+            return True
+        return False
+
+    def _identify(self, name: str) -> None:
+        """Tell the guest, once it goes on, that it is another machine, and the time."""
+        agent = self._agent()
+        if agent is None:
+            return
+
+        def tell() -> None:
+            with suppress(GasangError):  # it has no agent, or has ended
+                agent.new_identity(name)
+
+        threading.Thread(target=tell, name="identity", daemon=True).start()
 
     def _tell(self, word: bytes) -> None:
         if self._told >= 0:
@@ -124,18 +175,20 @@ class MachineProcess:
 
     def _fork(self, words: dict[str, Any], sockets: list[socket.socket]) -> dict[str, Any]:
         """A twin whose folder and streams are those of a stand-in, linked by the socket that came along."""
-        folder, streams = words.get("folder"), words.get("streams")
+        folder, streams, name = words.get("folder"), words.get("streams"), words.get("hostname", "")
         if not isinstance(folder, str) or not os.path.isabs(folder) or type(streams) is not int or streams <= 0 or len(sockets) != 1:
             raise UsageError("fork of a machine", "it needs a folder, a process whose streams it takes, and a socket", "send all three")
-        place, link, began = Path(folder), sockets[0], time.monotonic()
+        if not isinstance(name, str):
+            raise UsageError("fork of a machine", "the twin's host name is no text", "leave it out")
+        life, began = _Twin(Path(folder), streams, sockets[0], name), time.monotonic()
         ready, telling = socket.socketpair()
         with self._forking, ready:
             with telling:
                 chains = [device.block for device in self.vm.disks() if isinstance(device.block, Chain)]
                 for chain in chains:
-                    chain.heir = place / LAYERS
+                    chain.heir = life.folder / LAYERS
                 try:
-                    twin = self.vm.fork(lambda vm: self._be_twin(vm, place, streams, link, telling, ready), Identity.fresh())
+                    twin = self.vm.fork(lambda vm: self._be_twin(vm, life, telling, ready), Identity.fresh())
                 finally:
                     for chain in chains:
                         chain.heir = None
@@ -151,19 +204,20 @@ class MachineProcess:
         identity = twin.identity
         return {"pid": twin.pid, "name": identity.name, "mac": identity.mac.hex(":"), **facts}
 
-    def _be_twin(
-        self, vm: AnyMachine, folder: Path, streams: int, link: socket.socket, telling: socket.socket, other: socket.socket
-    ) -> int:
+    def _be_twin(self, vm: AnyMachine, life: _Twin, telling: socket.socket, other: socket.socket) -> int:
         """The twin's life, in its process and on its only thread."""
         other.close()
         if self._server is not None:
             self._server.abandon()
-        self.folder, self._vm, self._forking, self._stage = folder, vm, threading.Lock(), self._stage
+        self.folder, self._vm, self._forking = life.folder, vm, threading.Lock()
         code = BROKEN
         try:
-            self.console.renew(streams, link.dup())
-            link.close()
-            self._server = ControlServer(folder, self._verbs())
+            self.console.renew(life.streams, life.link.dup())
+            life.link.close()
+            self._server = ControlServer(life.folder, self._verbs())
+            if (guest_sockets := self._sockets(vm)) is not None:
+                guest_sockets.renew(life.folder)
+                self._identify(life.name)
             telling.sendall(READY)
             telling.close()
             run(vm, self.console)
@@ -175,15 +229,17 @@ class MachineProcess:
             else:
                 self.console.write_error(b"gasang: " + sentence + b"\n")
         finally:
-            _put_down(vm)
+            _put_down(vm, self._sockets(vm))
             if self._server is not None:
                 self._server.close()
         _end(self.console.link, code)
         return code
 
 
-def _put_down(vm: AnyMachine) -> None:
-    """Have on the disks what the guest of a machine that has ended wrote there."""
+def _put_down(vm: AnyMachine, sockets: GuestSockets | None) -> None:
+    """Have on the disks what the guest of a machine that has ended wrote there, and its sockets gone."""
+    if sockets is not None:
+        sockets.close()
     for worker in vm.workers:
         worker.close()
     for device in vm.disks():

@@ -1,0 +1,160 @@
+"""A command in a guest, by its agent, as the daemon sees any process (daemon/containers/process.py).
+
+Its streams go through two threads here, so it loses them when the daemon ends; the command itself is then hung up on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal as signals
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from gasang.core.console import WindowSize
+from gasang.core.errors import GasangError
+from gasang.daemon.containers.process import CANNOT_EXECUTE, NOT_FOUND, Exit, StartError
+from gasang.daemon.containers.streams import Ends
+from gasang.kinds.vm.agent.client import Agent, Wants
+from gasang.kinds.vm.agent.errors import CommandNotFoundError, CommandRefusedError
+from gasang.kinds.vm.agent.running import Running
+
+LOST: Final = 137
+"""The exit code of a command whose guest went away."""
+PIECE: Final = 1 << 15
+_COLUMNS, _ROWS = 80, 24
+_CODES: Final = {CommandNotFoundError: NOT_FOUND, CommandRefusedError: CANNOT_EXECUTE}
+
+
+class Keys:
+    """Finds the keys that detach in what is typed."""
+
+    def __init__(self, keys: bytes) -> None:
+        self._keys = keys
+        self._held = b""
+
+    def split(self, data: bytes) -> tuple[bytes, bool]:
+        """What is for the guest, and whether the keys have come; the beginning of them is held back."""
+        whole = self._held + data
+        before, found, _ = whole.partition(self._keys) if self._keys else (whole, b"", b"")
+        if found:
+            return before, True
+        kept = next((size for size in range(min(len(self._keys) - 1, len(whole)), 0, -1) if self._keys.startswith(whole[-size:])), 0)
+        self._held = whole[len(whole) - kept :]
+        return whole[: len(whole) - kept], False
+
+
+class GuestProcess:
+    """A command to be started by `agent`, as an exec's config says it; `size` is its terminal's (rows, columns)."""
+
+    def __init__(self, agent: Agent, config: dict[str, Any], size: tuple[int, int]) -> None:
+        self._agent = agent
+        self._config = config
+        rows, columns = size
+        self._size = WindowSize(columns or _COLUMNS, rows or _ROWS) if config["Tty"] else None
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[Exit] = self._loop.create_future()
+        self._running: Running | None = None
+        self._client: socket.socket | None = None
+        self._ends: Ends | None = None
+        self._source = -1
+
+    async def start(self) -> int:
+        """Start it; its number in the guest. Raises StartError."""
+        config = self._config
+        wants = Wants(bool(config["AttachStdin"]), bool(config["AttachStdout"]), bool(config["AttachStderr"]))
+        terminal = ("TERM=xterm",) if config["Tty"] else ()
+        try:
+            self._running = await asyncio.to_thread(
+                self._agent.exec,
+                config["Cmd"],
+                environment=[*terminal, *(word for word in config["Env"] or () if "=" in word)],
+                directory=config["WorkingDir"],
+                user=config["User"],
+                terminal=self._size,
+                streams=wants,
+            )
+        except GasangError as error:
+            raise StartError("exec", str(error), guest_code=_CODES.get(type(error), CANNOT_EXECUTE)) from error
+        threading.Thread(target=self._pass_on, args=(self._running,), name="exec", daemon=True).start()
+        return self._running.pid
+
+    async def attach(self, stream: socket.socket, early: bytes, ends: Ends, log: Path | None = None) -> None:
+        """Join a client's connection, before the start."""
+        self._client, self._ends = stream.dup(), ends
+        self._client.setblocking(True)
+        if not ends.stdin:
+            return
+        self._source, sink = os.pipe()
+        threading.Thread(target=_feed, args=(self._client, early, Keys(ends.keys), sink), name="exec-input", daemon=True).start()
+
+    def _pass_on(self, running: Running) -> None:
+        try:
+            outcome = running.run(self._write, self._source if self._source >= 0 else None)
+            found = Exit(outcome.code, time.time_ns())
+        except (GasangError, OSError) as error:
+            found = Exit(LOST, time.time_ns(), error=str(error))
+        running.close()
+        if self._source >= 0:
+            os.close(self._source)
+        if self._client is not None:
+            with contextlib.suppress(OSError):  # it has gone already
+                self._client.shutdown(socket.SHUT_RDWR)
+            self._client.close()
+        with contextlib.suppress(RuntimeError):  # the daemon's loop has ended
+            self._loop.call_soon_threadsafe(self._settle, found)
+
+    def _settle(self, found: Exit) -> None:
+        if not self._ended.done():
+            self._ended.set_result(found)
+
+    def _write(self, stream: int, data: bytes) -> None:
+        if self._client is None or self._ends is None:
+            return
+        head = bytes((stream, 0, 0, 0)) + len(data).to_bytes(4, "big") if self._ends.multiplexed else b""
+        with contextlib.suppress(OSError):  # who went away misses it, and the command goes on
+            self._client.sendall(head + data)
+
+    async def resize(self, rows: int, columns: int) -> None:
+        """Set the terminal's size."""
+        if self._running is not None:
+            await asyncio.to_thread(self._running.resize, WindowSize(columns, rows))
+
+    async def signal(self, number: int) -> None:
+        """Send it a signal."""
+        if self._running is not None and number in signals.valid_signals():
+            await asyncio.to_thread(self._running.signal, number)
+
+    async def ending(self) -> bool:
+        """Whether it has ended, be it that `ended` does not know yet."""
+        return self._ended.done() or (self._running is not None and self._running.outcome is not None)
+
+    async def ended(self) -> Exit:
+        """Wait for its end."""
+        return await asyncio.shield(self._ended)
+
+    def close(self) -> None:
+        """Nothing is held that its end does not let go of; of one that never began, the client."""
+        if self._running is None and self._client is not None:
+            with contextlib.suppress(OSError):
+                self._client.shutdown(socket.SHUT_RDWR)
+            self._client.close()
+
+
+def _feed(client: socket.socket, early: bytes, keys: Keys, sink: int) -> None:
+    """Pass on what a client types until it ends, or types the keys that detach."""
+    with os.fdopen(sink, "wb", buffering=0) as pipe, contextlib.suppress(OSError):  # either side has gone
+        data = early or client.recv(PIECE)
+        while data:
+            typed, leaves = keys.split(data)
+            rest = memoryview(typed)
+            while rest:
+                rest = rest[pipe.write(rest) or 0 :]
+            if leaves:
+                client.shutdown(socket.SHUT_RDWR)
+                return
+            data = client.recv(PIECE)

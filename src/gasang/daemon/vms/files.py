@@ -1,0 +1,90 @@
+"""Files of guests for ``cp``, by their agents: as daemon/containers/files.py has them of containers.
+
+What is at a path is asked of the guest's own `stat`; archives are packed and unpacked by the agent's `tar`.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import posixpath
+import stat
+from typing import BinaryIO, Final
+
+from gasang.core.errors import BadInputError, NotFoundError, UsageError
+from gasang.daemon.containers.files import go_mode
+from gasang.daemon.containers.names import stamp
+from gasang.daemon.containers.record import Container
+from gasang.daemon.vms.ways import VmWays
+from gasang.kinds.vm.agent.client import Agent
+
+_FORM: Final = "%f %s %Y"
+"""Of stat(1): the mode in hexadecimal, the size, the time of change in seconds."""
+_LATEST: Final = 1 << 36
+"""Seconds since 1970 beyond which a guest's time is made up: some 2000 years."""
+
+
+class GuestFiles:
+    """The files of virtual machines that run."""
+
+    def __init__(self, ways: VmWays) -> None:
+        self._ways = ways
+
+    def facts(self, container: Container, path: str) -> str:
+        """What is at a path, as the header X-Docker-Container-Path-Stat has it. Raises NotFoundError, UsageError, StateError."""
+        agent, clean = self._ways.agent(container), _clean(path)
+        mode, size, time = _stat(agent, container, clean)
+        if path.endswith("/") and not stat.S_ISDIR(mode) and not stat.S_ISLNK(mode):
+            raise UsageError(f"path {path[:200]}", "not a directory", "leave the slash out")
+        document = {
+            "name": posixpath.basename(clean) or "/",
+            "size": size,
+            "mode": go_mode(mode),
+            "mtime": stamp(time * 1_000_000_000),
+            "linkTarget": _target(agent, clean) if stat.S_ISLNK(mode) else "",
+        }
+        return base64.b64encode(json.dumps(document).encode()).decode()
+
+    def read(self, container: Container, path: str, target: BinaryIO) -> None:
+        """Write a tar of what is at `path`, named by its last part. Raises BadInputError where it cannot be packed, OSError."""
+
+        def write(data: bytes) -> None:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[target.write(rest) :]
+
+        self._ways.agent(container).copy_out(_clean(path), write)
+
+    def write(self, container: Container, path: str, source: BinaryIO) -> None:
+        """Unpack a tar in the folder at `path`. Raises NotFoundError, UsageError, BadInputError where it cannot be unpacked."""
+        agent, clean = self._ways.agent(container), _clean(path)
+        mode, _, _ = _stat(agent, container, f"{clean.rstrip('/')}/.")
+        if not stat.S_ISDIR(mode):
+            raise UsageError("extraction point", "it is not a directory", "name a folder")
+        agent.copy_in(clean, source.fileno())
+
+
+def _clean(path: str) -> str:
+    return posixpath.normpath(posixpath.join("/", path)).replace("//", "/")
+
+
+def _stat(agent: Agent, container: Container, path: str) -> tuple[int, int, int]:
+    """Mode, size and time of change. Raises NotFoundError for what is not there, BadInputError for an answer that is none."""
+    done = agent.run(["stat", "-c", _FORM, "--", path])
+    if done.outcome.code:
+        subject = f"Could not find the file {path[:200]} in {container.subject}"
+        raise NotFoundError(subject, "it is not there", "gasang exec ls tells what is")
+    try:
+        mode, size, time = done.output.decode("ascii").split()
+        found = int(mode, 16), int(size), int(time)
+    except (ValueError, UnicodeDecodeError):
+        found = (-1, 0, 0)
+    if not (0 <= found[0] <= 0xFFFF and 0 <= found[1] < 1 << 63 and 0 <= found[2] < _LATEST):
+        raise BadInputError(f"path {path[:200]} in {container.subject}", "its guest tells of no file", "look with gasang exec")
+    return found
+
+
+def _target(agent: Agent, path: str) -> str:
+    """Where a link leads, from the guest's root."""
+    text = agent.run(["readlink", "-n", "--", path]).output[:4096].decode("utf-8", "replace")
+    return posixpath.normpath(posixpath.join(posixpath.dirname(path), text))
