@@ -136,6 +136,7 @@ def _run_kernel(spec: VmSpec, console: Console, progress: Progress) -> int:
         vm = cleanup.enter_context(VirtualMachine(parts))
         cleanup.callback(worker.close)
         del kernel, initrd, parts  # the guest has its copy
+        vm.machine.ram.memory.advise(huge=spec.extras.huge_pages)
         spec.watch(vm)
         lock = vm.board.bus.lock
 
@@ -192,6 +193,7 @@ def boot_guest(spec: VmSpec, files: BootFiles, disk: Block, settings: GuestSetti
         vm = cleanup.enter_context(VirtualMachine(parts))
         cleanup.callback(worker.close)
         del kernel, initrd, stored, parts  # the guest has its copy
+        vm.machine.ram.memory.advise(huge=spec.extras.huge_pages)
         spec.watch(vm)
         try:
             _live(vm, console, ports.typed, ports.resized)
