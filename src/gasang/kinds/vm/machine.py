@@ -140,6 +140,8 @@ class VirtualMachine:
             if self.ended.is_set():
                 raise StateError("machine", "it has ended", "start another")
             self.machine.pause()
+            for transport in self.board.virtio:
+                transport.settle()
             for worker in self._workers:
                 worker.hold()
 
