@@ -61,7 +61,7 @@ class Wish:
         return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
 
-PYTEST: Final = Wish(("busybox-static", "python3-pytest"), image=True)
+PYTEST: Final = Wish(("busybox-static", "python3-pytest", "python3-zstandard"), image=True)
 
 
 @dataclass(frozen=True, slots=True)
