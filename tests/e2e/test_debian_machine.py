@@ -88,7 +88,8 @@ def test_a_command_has_its_output_in_the_log_and_its_code(gasang: Gasang) -> Non
 
 
 def test_commands_and_files_by_its_agent(gasang: Gasang, tmp_path: Path) -> None:
-    gasang("run", "-d", "--name", "web", "--memory", "512M", "--vm", IMAGE)
+    (tmp_path / "shared").mkdir()
+    gasang("run", "-d", "--name", "web", "--memory", "512M", "-v", f"{tmp_path}/shared:/shared", "--vm", IMAGE)
     [seat] = seats(gasang, "web")
     seat.until(PROMPT)
     seat.close()
@@ -108,7 +109,13 @@ def test_commands_and_files_by_its_agent(gasang: Gasang, tmp_path: Path) -> None
     assert (tmp_path / "sh").is_symlink()
     assert gasang.run("cp", "web:/nothing", str(tmp_path)).returncode == 3
     assert gasang.run("cp", str(tmp_path / "back"), "web:/no/such/folder").returncode == 3
+    gasang("exec", "web", "sh", "-c", "echo shared > /shared/from-guest")
+    assert (tmp_path / "shared" / "from-guest").read_text() == "shared\n"
+    gasang("snapshot", "create", "web", "base")
+    gasang("restore", "web", "base")
+    assert gasang("exec", "web", "cat", "/shared/from-guest") == "shared\n"
     gasang("fork", "web")
+    assert gasang("exec", "web-1", "cat", "/shared/from-guest") == "shared\n"
     eventually(lambda: gasang("exec", "web-1", "hostname") == "web-1\n")
     assert gasang("exec", "web", "hostname") == "web\n"
     gasang("exec", "web", "sh", "-c", "echo kept > /root/kept")

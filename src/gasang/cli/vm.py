@@ -54,7 +54,7 @@ def check(parsed: Parsed) -> None:
         raise UsageError("command", "only an IMAGE can run one", 'tell a kernel what to run with --append "init=…"')
 
 
-def _folders(parsed: Parsed) -> tuple[SharedFolder, ...]:
+def folders(parsed: Parsed) -> tuple[SharedFolder, ...]:
     """Folders of the host to mount. Raises UsageError."""
     from gasang.cli.containers.places import MOUNTS, VOLUMES
 
@@ -97,7 +97,7 @@ def run(parsed: Parsed, context: Context) -> int:
         origin=context.origin(),
         architecture=parsed.get(ARCH),
         accelerator=parsed.get(ACCEL),
-        extras=extras.Extras(_folders(parsed), balloon=True, huge_pages=parsed.get(HUGE_PAGES)),
+        extras=extras.Extras(folders(parsed), balloon=True, huge_pages=parsed.get(HUGE_PAGES)),
     )
     reads_input = parsed.get(INTERACTIVE) or tty or not parsed.command
     with open_progress(context) as progress, StreamConsole(raw=tty, reads_input=reads_input) as console:

@@ -26,7 +26,7 @@ KINDS: Final = (
         "vm",
         "a whole computer with its own kernel, on a processor described in Python",
         "debian:SUITE, a riscv64 kernel",
-        frozenset({"run", "pause", "snapshot", "fork", "stats"}),
+        frozenset({"run", "pause", "snapshot", "fork", "exec", "stats"}),
     ),
     Kind(
         "container",

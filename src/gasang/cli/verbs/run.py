@@ -60,7 +60,6 @@ def run(parsed: Parsed, context: Context) -> int:
         others = [option for option in (*FOREGROUND, *OWN) if option not in (*machines.OPTIONS, *FOLDERS)]
         _refuse(given(parsed, others), "it is for containers", "leave it out, or leave --vm out")
         _refuse([] if behind else given(parsed, machines.OPTIONS), "it is for machines in the background", "add -d")
-        _refuse(given(parsed, FOLDERS) if behind else [], "a machine in the background has no folders yet", "leave out -d, or the folders")
         return machines.run(parsed, context) if behind else vm.run(parsed, context)
     _refuse(given(parsed, vm.OPTIONS), "it is for virtual machines", "add --vm, or leave it out")
     return _run_container(parsed, context)

@@ -38,12 +38,24 @@ def test_bytes_that_are_no_text_come_back(tmp_path: Path) -> None:
         ("cpus", 0), ("cpus", True), ("cpus", "1"), ("cpus", 10_000), ("memory", 1 << 20), ("memory", 1 << 60), ("memory", 1e9),
         ("image", 5), ("image", "a\0b"), ("kernel", "relative"), ("initrd", None), ("command", "word"), ("command", [1]),
         ("environment", {"A": "b"}), ("tty", 1), ("disks", [["/a"]]), ("disks", [["", True]]), ("disks", [["/a", "no"]]),
+        ("folders", [["/a", "/b"]]), ("folders", [["a", "/b", True]]), ("folders", [["/a", "/b", 1]]),
         ("snapshot", "base"), ("colour", "red"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused_by_its_name(name: str, value: object) -> None:
     with pytest.raises(UsageError, match=name):
         MachineSettings.of_document({**WHOLE, name: value})
+
+
+@pytest.mark.parametrize("target", ["relative", "/", "/a/../b", "/a ", "/a\n"])
+def test_targets_of_folders_that_no_guest_could_mount(target: str) -> None:
+    with pytest.raises(UsageError, match="mount target"):
+        MachineSettings.of_document({**WHOLE, "folders": [["/a", target, False]]})
+
+
+def test_a_kernel_mounts_no_folders() -> None:
+    with pytest.raises(UsageError, match="only an image"):
+        MachineSettings.of_document({"kernel": "/a", "folders": [["/a", "/b", True]]})
 
 
 @pytest.mark.parametrize("both", [{}, {"image": "debian:trixie", "kernel": "/a"}])

@@ -16,13 +16,15 @@ from typing import Final
 from gasang.core.errors import BadInputError, NotFoundError
 from gasang.core.progress import Silent
 from gasang.core.protocols import Block
+from gasang.devices.virtio.balloon import VirtioBalloon
 from gasang.devices.virtio.vsock import VirtioVsock
 from gasang.images.control import ControlPort
 from gasang.images.initramfs import GuestSettings
 from gasang.images.ready import BootFiles
 from gasang.kinds.vm.base import AnyMachine
 from gasang.kinds.vm.disks import Disk
-from gasang.kinds.vm.extras import NOTHING
+from gasang.kinds.vm.extras import Extras
+from gasang.kinds.vm.folders import SharedFolder
 from gasang.kinds.vm.launch import VmSpec, boot_guest, power_code, run_vm
 from gasang.kinds.vm.platforms import Platform, choose, platform_of
 from gasang.kinds.vm.process.console import SupervisedConsole
@@ -80,7 +82,14 @@ def _spec(birth: Birth) -> VmSpec:
         sockets=birth.folder if settings.image else None,
         architecture=settings.architecture or None,
         accelerator=settings.accelerator or None,
+        extras=_extras(settings),
     )
+
+
+def _extras(settings: MachineSettings, *, balloon: bool = True) -> Extras:
+    """What a machine from an image has besides: folders of the host, and a balloon that gives memory back."""
+    folders = tuple(SharedFolder(Path(source), target, read_only) for source, target, read_only in settings.folders)
+    return Extras(folders, balloon=balloon and bool(settings.image), huge_pages=settings.huge_pages)
 
 
 def _image(birth: Birth) -> int:
@@ -95,7 +104,7 @@ def _image(birth: Birth) -> int:
         (*terminal, *settings.environment),
         hostname=settings.hostname or DEFAULT_HOSTNAME,
         tty=settings.tty,
-        **NOTHING.settings(),
+        **_extras(settings).settings(),
     )
     with closing(_disk(files.disk, birth.folder)) as disk:
         code = boot_guest(_spec(birth), files, disk, guest, birth.console, birth.control, platform)
@@ -142,6 +151,7 @@ def _restored(birth: Birth) -> int:
     snapshot = Snapshot.open(Path(settings.snapshot))
     snapshot.check()
     platform_of(snapshot.document.architecture).prepare(Silent())
+    had = snapshot.document.board["virtio"]
     with ExitStack() as cleanup:
         if settings.image:
             vm, ports = cleanup.enter_context(
@@ -150,7 +160,8 @@ def _restored(birth: Birth) -> int:
                     birth.console,
                     birth.control,
                     speaks=settings.tty or not settings.command,
-                    sockets=birth.folder if VirtioVsock.device_id in snapshot.document.board["virtio"] else None,
+                    sockets=birth.folder if VirtioVsock.device_id in had else None,
+                    extras=_extras(settings, balloon=VirtioBalloon.device_id in had),
                     blocks=_restored_disks(birth, snapshot),
                 )
             )

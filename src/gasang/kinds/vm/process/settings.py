@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gasang.core.errors import BadInputError, UsageError
+from gasang.kinds.vm.folders import SharedFolder
 from gasang.kinds.vm.launch import MINIMUM_MEMORY
 from gasang.kinds.vm.platforms import ACCELERATORS, ARCHITECTURES
 
@@ -22,8 +23,9 @@ _MOST_BYTES: Final = 1 << 20
 class MachineSettings:
     """A machine. `memory` in bytes; either `image` or `kernel` is given; paths are absolute.
 
-    `disks` are the user's own, as (path, read-only). `snapshot` is the folder of the snapshot that it goes on from, "" to boot it.
-    Without `architecture` and `accelerator` kernel and host decide (platforms.choose).
+    `disks` are the user's own, as (path, read-only), `folders` the host's that an image's guest mounts, as (source, target, read-only).
+    `snapshot` is the folder of the snapshot that it goes on from, "" to boot it. Without `architecture` and `accelerator` kernel
+    and host decide (platforms.choose).
     """
 
     cpus: int = 1
@@ -38,9 +40,11 @@ class MachineSettings:
     tty: bool = False
     stdin: bool = False
     disks: tuple[tuple[str, bool], ...] = ()
+    folders: tuple[tuple[str, str, bool], ...] = ()
     snapshot: str = ""
     architecture: str = ""
     accelerator: str = ""
+    huge_pages: bool = False
 
     @classmethod
     def of_document(cls, document: Mapping[str, Any]) -> MachineSettings:
@@ -53,9 +57,14 @@ class MachineSettings:
                 raise UsageError(f"machine setting {name}", f"its value {str(value)[:60]!r} cannot be", "correct it")
         words = {name: tuple(document[name]) for name in ("command", "environment") if name in document}
         disks = tuple((str(path), bool(read_only)) for path, read_only in document.get("disks", ()))
-        made = cls(**{**document, **words, "disks": disks})
+        folders = tuple((str(source), str(target), bool(read_only)) for source, target, read_only in document.get("folders", ()))
+        for source, target, read_only in folders:
+            SharedFolder(Path(source), target, read_only)
+        made = cls(**{**document, **words, "disks": disks, "folders": folders})
         if bool(made.image) == bool(made.kernel):
             raise UsageError("machine", "it needs an image or a kernel, one of the two", "name one")
+        if made.kernel and made.folders:
+            raise UsageError("machine setting folders", "only an image mounts folders", "leave them out, or the kernel")
         return made
 
     def write(self, folder: Path) -> None:
@@ -96,6 +105,18 @@ def _disks(value: object) -> bool:
     )
 
 
+def _folders(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(
+        isinstance(folder, list | tuple)
+        and len(folder) == 3
+        and bool(folder[0])
+        and _path(folder[0])
+        and _text(folder[1])
+        and isinstance(folder[2], bool)
+        for folder in value
+    )
+
+
 def _truth(value: object) -> bool:
     return isinstance(value, bool)
 
@@ -117,7 +138,9 @@ _TESTS: Final[dict[str, Callable[[Any], bool]]] = {
     "tty": _truth,
     "stdin": _truth,
     "disks": _disks,
+    "folders": _folders,
     "snapshot": _path,
+    "huge_pages": _truth,
     "architecture": _one_of(*ARCHITECTURES),
     "accelerator": _one_of(*ACCELERATORS),
 }

@@ -15,6 +15,7 @@ from gasang.devices.virtio.rng import VirtioRng
 from gasang.devices.worker import Worker
 from gasang.images.control import ControlPort
 from gasang.kinds.vm.base import AnyMachine
+from gasang.kinds.vm.extras import NOTHING, Extras, attach
 from gasang.kinds.vm.guest_ports import GuestPorts
 from gasang.kinds.vm.snapshot.identity import Identity
 from gasang.kinds.vm.snapshot.snapshot import Snapshot, Wiring
@@ -32,11 +33,12 @@ def restored_guest(
     identity: Identity | None = None,
     sockets: Path | None = None,
     blocks: Sequence[Block] | None = None,
+    extras: Extras = NOTHING,
 ) -> Iterator[tuple[AnyMachine, GuestPorts]]:
     """The machine, not started yet, and its ports; it is closed with its disks at the end of the block.
 
-    `sockets` is the folder for its guest's sockets. One that had such is restored only with them. The disks are `blocks`, in the snapshot's
-    order, or as `open_disks` opens them.
+    `sockets` is the folder for its guest's sockets, `extras` what else it has. One that had such is restored only with them. The disks are
+    `blocks`, in the snapshot's order, or as `open_disks` opens them.
 
     Raises what Snapshot.check, open_disks and restore raise, BadInputError for the snapshot of a machine that had no disk.
     """
@@ -48,9 +50,10 @@ def restored_guest(
     with ExitStack() as cleanup:
         disks = _devices(snapshot, snapshot.open_disks() if blocks is None else blocks, worker, warn, cleanup)
         ports = GuestPorts(console, control, speaks=speaks)
-        virtio: list[VirtioDevice] = [ports.device, disks[0], VirtioRng(), *disks[1:]]
+        others, more = attach(extras, snapshot.document.memory.size, cleanup)
+        virtio: list[VirtioDevice] = [ports.device, disks[0], VirtioRng(), *disks[1:], *others]
         virtio += offered(sockets, f"snapshot {snapshot.path.name}", cleanup)
-        vm = cleanup.enter_context(snapshot.restore(Wiring(ports.chatter.take, virtio, (worker,), warn, identity)))
+        vm = cleanup.enter_context(snapshot.restore(Wiring(ports.chatter.take, virtio, (worker, *more), warn, identity)))
         cleanup.callback(worker.close)
         yield vm, ports
 
