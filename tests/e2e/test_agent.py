@@ -11,7 +11,7 @@ import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,12 +24,13 @@ from gasang.core.progress import Silent
 from gasang.images.control import ControlPort
 from gasang.kinds.vm.agent.client import Agent
 from gasang.kinds.vm.agent.errors import CommandNotFoundError
+from gasang.kinds.vm.launch import VmSpec, run_vm
 from gasang.kinds.vm.machine import VirtualMachine
 from gasang.kinds.vm.pull import boot_files
 from gasang.kinds.vm.snapshot.guest import restored_guest
 from gasang.kinds.vm.snapshot.identity import Identity
 from gasang.kinds.vm.sockets import GUEST_SOCKET, sockets_of
-from support.debian_guest import IMAGE, Screen, debian_at_its_prompt
+from support.debian_guest import BOOT_SECONDS, IMAGE, Screen, debian_at_its_prompt
 
 PULL_SECONDS = 1500
 MODULE = b"modules/vmw_vsock_virtio_transport.ko"
@@ -52,6 +53,15 @@ def pull(*words: str) -> None:
     program = "import sys; from gasang.cli.main import main; sys.exit(main())"
     done = subprocess.run([sys.executable, "-c", program, "pull", *words, IMAGE], capture_output=True, timeout=PULL_SECONDS, check=False)
     assert done.returncode == 0, done.stderr.decode()
+
+
+def until(so: Callable[[], bool], seconds: float = 20) -> bool:
+    """Whether it comes to be so in that time; asking takes a moment."""
+    end = time.monotonic() + seconds
+    while not so():
+        if time.monotonic() > end:
+            return False
+    return True
 
 
 @contextmanager
@@ -176,12 +186,15 @@ def test_a_twin_has_an_agent_of_its_own(machine: tuple[VirtualMachine, Screen, A
             sockets.close()
             return 7
 
-        with vm.fork(body, Identity.fresh("twin")) as twin:
+        with agent.exec(["sleep", "1000"]) as running, vm.fork(body, Identity.fresh("twin")) as twin:
             assert told.read(1) == b"+"
             other = Agent.connect(folder / GUEST_SOCKET)
             other.new_identity("twin")
             assert other.run(["hostname"]).output == b"twin\n"
             assert agent.run(["hostname"]).output != b"twin\n"
+            assert until(lambda: other.health().sessions == 1), "the parent's connection is not there"
+            running.signal(15)
+            assert running.run(lambda stream, data: None) == (143, 15)
             other.shutdown(grace=0)
             assert twin.wait() == 7
 
@@ -196,3 +209,20 @@ def test_the_end(machine: tuple[VirtualMachine, Screen, Agent]) -> None:
     assert vm.power is not None
     with pytest.raises(GasangError):
         agent.hello(0.2)
+
+
+def test_a_command_that_is_asked_to_end_has_its_last_word() -> None:
+    """Its output goes out, and its exit code is the machine's."""
+    screen = Screen()
+    script = "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.1; done"
+    codes: list[int] = []
+    with short_folder() as folder:
+        words = ("sh", "-c", script)
+        spec = VmSpec(1, 512 << 20, None, None, "", IMAGE, words, (), tty=False, disks=(), sockets=folder, architecture="riscv64")
+        thread = threading.Thread(target=lambda: codes.append(run_vm(spec, screen, Silent())))
+        thread.start()
+        screen.wait_for(b"up\n", BOOT_SECONDS)
+        Agent.connect(folder / GUEST_SOCKET).shutdown(grace=20)
+        thread.join(60)
+    assert codes == [5]
+    assert b"bye\n" in screen.shown  # beside what the shell says of its child

@@ -62,7 +62,7 @@ class HostAgent:
 
 @contextmanager
 def host_agent(
-    folder: Path, *, root: str = "/", tool: str = TAR, family: str = os.uname().machine, runner: tuple[str, ...] = ()
+    folder: Path, *, root: str = "/", tool: str = TAR, family: str = "x86_64", runner: tuple[str, ...] = ()
 ) -> Iterator[HostAgent]:
     """An agent that serves until the end of the block; it is to live then."""
     program = folder / "agent"

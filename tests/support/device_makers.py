@@ -138,15 +138,15 @@ class FakeWire:
 PCI_BASE = 0xC100_0000
 
 
-def pci_bus(around: Surroundings) -> PciBus:
-    """A bus with one of every virtio device, whose windows lie one behind the other from PCI_BASE on and can be reached."""
+def pci_bus(around: Surroundings, names: Sequence[str] = ()) -> PciBus:
+    """A bus with these virtio devices, or one of every one, whose windows lie one behind the other from PCI_BASE on and can be reached."""
     bus, memory = PciBus(), FakeMemory()
-    for number, make in enumerate(VIRTIO_MAKERS.values()):
+    for number, name in enumerate(names or VIRTIO_MAKERS):
 
         def send(address: int, data: int) -> None:
             around.events.append((address, data))
 
-        made = VirtioPci(make(around), memory, send, around.lock, PCI_BASE + number * WINDOW)
+        made = VirtioPci(VIRTIO_MAKERS[name](around), memory, send, around.lock, PCI_BASE + number * WINDOW)
         made.write_config(COMMAND, 2, MEMORY_SPACE)
         bus.plug(made)
     return bus

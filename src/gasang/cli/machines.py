@@ -66,6 +66,7 @@ def document(parsed: Parsed, context: Context) -> dict[str, Any]:
         "stdin": parsed.get(INTERACTIVE) or sits,
         "architecture": parsed.get(ARCH) or "",
         "accelerator": parsed.get(vm.ACCEL) or "",
+        "huge_pages": parsed.get(vm.HUGE_PAGES),
         "folders": [[os.path.abspath(folder.source), folder.target, folder.read_only] for folder in vm.folders(parsed)],
         "disks": [[os.path.abspath(disk.path), disk.read_only] for disk in parsed.get(vm.DISK)],
     }

@@ -11,7 +11,7 @@ from gasang.cli.console import StreamConsole
 from gasang.cli.containers.kinds import ARCH
 from gasang.cli.containers.options import CPUS, ENVIRONMENT, ENVIRONMENT_FILE, INTERACTIVE, MEMORY, TTY, environment_of
 from gasang.cli.files import existing_file, file_to_read
-from gasang.cli.options import Option, Parsed, plain_text, value, values
+from gasang.cli.options import Option, Parsed, plain_text, switch, value, values
 from gasang.cli.progress import open_progress
 from gasang.cli.settings import Context
 from gasang.core.config import one_of, parse_cpus, parse_memory
@@ -36,7 +36,8 @@ INITRD = value("initrd", "FILE", "initial RAM disk for --kernel", file_to_read, 
 APPEND = value("append", "TEXT", "more for the kernel's command line", plain_text)
 DISK = values("disk", "FILE[,readonly]", "another disk, a raw image file; may be given many times", _disk, files=True)
 ACCEL = value("accel", "HOW", "what runs it: kvm or soft, the software processor", one_of("kvm", "soft"), choices=("kvm", "soft"))
-OPTIONS = (ARCH, ACCEL, DISK, KERNEL, INITRD, APPEND)
+HUGE_PAGES = switch("huge-pages", "memory in pages of 2 MiB where the host has them: faster, but a twin of it costs more")
+OPTIONS = (ARCH, ACCEL, HUGE_PAGES, DISK, KERNEL, INITRD, APPEND)
 """Those that virtual machines alone have."""
 
 
@@ -96,7 +97,7 @@ def run(parsed: Parsed, context: Context) -> int:
         origin=context.origin(),
         architecture=parsed.get(ARCH),
         accelerator=parsed.get(ACCEL),
-        extras=extras.Extras(folders(parsed), balloon=True),
+        extras=extras.Extras(folders(parsed), balloon=True, huge_pages=parsed.get(HUGE_PAGES)),
     )
     reads_input = parsed.get(INTERACTIVE) or tty or not parsed.command
     with open_progress(context) as progress, StreamConsole(raw=tty, reads_input=reads_input) as console:

@@ -29,6 +29,7 @@ _MOST_PLACES = 1 << 14
 """Of a process's 65530 mappings (vm.max_map_count), so many at most are spent for that."""
 _FAILED = ctypes.c_void_p(-1).value
 _MAP_FIXED, _MAP_NORESERVE = 0x10, 0x4000
+_MERGEABLE, _HUGEPAGE = 12, 14
 _POPULATE_READ, _POPULATE_WRITE = 22, 23
 """MADV_POPULATE_… of madvise(2), since Linux 5.14."""
 
@@ -50,6 +51,7 @@ class LazyMemory:
         """Whether it is copy-on-write."""
         self._files: Ranges = ()
         self._emptied: Ranges = ()
+        self._advice: tuple[int, ...] = (_MERGEABLE,)
         """What was a file's content and was discarded since."""
         try:
             self._map, self._descriptor = _map_named(size, name)
@@ -90,6 +92,7 @@ class LazyMemory:
         for run in runs:
             _map_fixed(self.address + run.offset, run.length, run.descriptor, run.offset)
         self.is_private = True
+        self._advise(0, self.size)
 
     def make_private(self) -> None:
         """Keep the content, and be copied on write by a fork from now on; nobody may be in `write` meanwhile.
@@ -103,6 +106,7 @@ class LazyMemory:
         self._replace(self._descriptor)
         self._files = tuple(data_runs(self._descriptor, self.size))
         self.is_private = True
+        self._advise(0, self.size)
 
     def _replace(self, descriptor: int) -> None:
         _map_fixed(self.address, self.size, descriptor, 0)
@@ -154,14 +158,29 @@ class LazyMemory:
             _map_fixed(self.address + offset, length, -1, 0)
         except OutOfSpaceError:
             return
+        self._advise(offset, length)
         self._files = without(self._files, offset, length)
         self._emptied = (*self._emptied, (offset, length))
+
+    def advise(self, *, merge: bool = True, huge: bool = False) -> None:
+        """Let the host merge equal pages (KSM, where its administrator has switched that on; copy-on-write memory alone), use huge pages.
+
+        Before this is called the advice is as by default: huge pages make what a twin writes to cost 2 MiB. A host that has no use for
+        advice takes none.
+        """
+        self._advice = (*((_MERGEABLE,) if merge else ()), *((_HUGEPAGE,) if huge else ()))
+        self._advise(0, self.size)
+
+    def _advise(self, offset: int, length: int) -> None:
+        for advice in self._advice if sys.platform.startswith("linux") else ():
+            _libc().madvise(ctypes.c_void_p(self.address + offset), ctypes.c_size_t(length), ctypes.c_int(advice))
 
     def release(self) -> None:
         """Give what was touched back to the host; it reads as zeroes again (where the host cannot, it stays as it is)."""
         if self.is_private:
             self._replace(-1)
             self._files = self._emptied = ()
+            self._advise(0, self.size)
         elif hasattr(mmap, "MADV_REMOVE"):
             with contextlib.suppress(OSError):
                 self._map.madvise(mmap.MADV_REMOVE)

@@ -58,7 +58,7 @@ def test_a_changed_host_is_measured_again(root: Path, monkeypatch: pytest.Monkey
     assert reality.reality(root, cache).emulator == "kvm_pvm"
     monkeypatch.setattr(reality, "boot_id", lambda: "another")
     reality.reality(root, cache)
-    assert asked.asked == 3
+    assert asked.asked == 3 * 2, "what looks slow is measured twice"
 
 
 @pytest.mark.parametrize("note", [b"", b"[]", b"{}", b'{"asked": 1}', b"\xff", b'{"asked": null, "answer": {"kind": "odd"}}'])

@@ -56,5 +56,18 @@ def test_any_speed_is_found_within_the_time(rate: float) -> None:
         return 2 * turns / rate
 
     assert measured(timed, clock) == pytest.approx(rate)
-    assert asked == [FIRST_TURNS << n for n in range(len(asked))]
-    assert clock.now <= max(SECONDS, 2 * FIRST_TURNS / rate)
+    assert asked == [1, *(FIRST_TURNS << n for n in range(len(asked) - 1))]
+    assert clock.now <= max(SECONDS, 2 * FIRST_TURNS / rate) + 2 / rate
+
+
+def test_one_long_measurement_is_not_believed() -> None:
+    """The host was busy with something else just then."""
+    clock = Clock()
+    late = iter([0.06, 0.06])
+
+    def timed(turns: int) -> float:
+        taken = 2 * turns / 1e9 + next(late, 0.0)
+        clock.now += taken
+        return taken
+
+    assert measured(timed, clock) > 1e8

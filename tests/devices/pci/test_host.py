@@ -17,7 +17,7 @@ SLOT = 8 * SIZE
 
 @pytest.fixture
 def bus() -> PciBus:
-    return pci_bus(Surroundings())
+    return pci_bus(Surroundings(), ("block", "console", "rng", "vsock"))
 
 
 def test_functions_are_found_by_memory_and_by_ports(bus: PciBus) -> None:

@@ -60,8 +60,8 @@ class Run:
         return self.machines[0]
 
 
-def _spec(run: Run, cpus: int, memory: int) -> VmSpec:
-    return VmSpec(cpus, memory * MIB, None, None, "", NAME, (), (), False, (), watch=run.machines.append)
+def _spec(run: Run, cpus: int, memory: int, sockets: Path | None) -> VmSpec:
+    return VmSpec(cpus, memory * MIB, None, None, "", NAME, (), (), False, (), watch=run.machines.append, sockets=sockets)
 
 
 def run_in(kernel: str, script: str, cpus: int = 1, memory: int = 320) -> Run:
@@ -75,20 +75,22 @@ def run_in(kernel: str, script: str, cpus: int = 1, memory: int = 320) -> Run:
     return run
 
 
-def _boot(run: Run, kernel: str, script: str, disk: Block, cpus: int, memory: int) -> None:
+def _boot(run: Run, kernel: str, script: str, disk: Block, cpus: int, memory: int, sockets: Path | None = None) -> None:
     settings = GuestSettings("command", ("/bin/sh", "-c", script))
     try:
-        boot_guest(_spec(run, cpus, memory), image_files(kernel), disk, settings, run.screen, run.control)
+        boot_guest(_spec(run, cpus, memory, sockets), image_files(kernel), disk, settings, run.screen, run.control)
     except BaseException as error:  # told by whoever waits for the run
         run.fault = error
 
 
 @contextmanager
-def running(kernel: str, script: str, until: bytes, cpus: int = 1, memory: int = 320) -> Iterator[Run]:
-    """The same, while it runs: from when it has said `until` on."""
+def running(
+    kernel: str, script: str, until: bytes, cpus: int = 1, memory: int = 320, sockets: Path | None = None
+) -> Iterator[Run]:
+    """The same, while it runs: from when it has said `until` on. With a folder for `sockets` it has the guest agent."""
     run = Run()
     with closing(throw_away(DISK)) as disk:
-        thread = threading.Thread(target=_boot, args=(run, kernel, script, disk, cpus, memory), name="run")
+        thread = threading.Thread(target=_boot, args=(run, kernel, script, disk, cpus, memory, sockets), name="run")
         thread.start()
         try:
             run.screen.wait_for(until, 90)

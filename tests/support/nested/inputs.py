@@ -56,11 +56,12 @@ class Wish:
     @property
     def name(self) -> str:
         """A name for what it leads to."""
-        facts = (VERSION, SUITE, ARCHITECTURE, KERNEL, *HOST_MODULES, *GUEST_MODULES, *self.packages, str(self.image))
+        modules = (*modules_for(ARCHITECTURE), *OPTIONAL_MODULES) if self.image else ()
+        facts = (VERSION, SUITE, ARCHITECTURE, KERNEL, *HOST_MODULES, *GUEST_MODULES, *modules, *self.packages, str(self.image))
         return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
 
-PYTEST: Final = Wish(("busybox-static", "python3-pytest"), image=True)
+PYTEST: Final = Wish(("busybox-static", "python3-pytest", "python3-zstandard"), image=True)
 
 
 @dataclass(frozen=True, slots=True)

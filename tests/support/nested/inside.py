@@ -21,6 +21,8 @@ from support.nested.line import Line
 
 INSIDE: Final = "GASANG_INSIDE"
 """Set in the environment of a process that is inside."""
+AGENT: Final = "agent"
+"""The guest agent's program, where cases run: there is no compiler inside."""
 LIMIT: Final = 120
 """Seconds that a case, with what it shares with others, may take."""
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from gasang.core.progress import Progress
+from gasang.kinds.vm.agent.executable import agent_program
 from gasang.storage.tree import Entry, Kind
-from support.nested.inputs import PYTEST, inputs
-from support.nested.inside import LIMIT
+from support.nested.inputs import ARCHITECTURE, PYTEST, inputs
+from support.nested.inside import AGENT, LIMIT
 from support.nested.machine import Nested, NestedError, initramfs, tree
 
 SHIPPED: Final = ("pyproject.toml", "src/gasang", "tests/nested", "tests/support", "tests/accel/kvm", "tests/kinds/vm/x86")
@@ -38,7 +39,8 @@ class Lane:
         with ExitStack() as undo:
             folder = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="gasang-nested-")))
             listed = Entry(path=CASES, kind=Kind.FILE, data="".join(f"{case}\n" for case in cases).encode())
-            ours = initramfs(f"python3 -m support.nested.inside {CASES}", [*tree(*SHIPPED), listed])
+            agent = Entry(path=AGENT, kind=Kind.FILE, data=agent_program(ARCHITECTURE))
+            ours = initramfs(f"python3 -m support.nested.inside {CASES}", [*tree(*SHIPPED), listed, agent])
             self._machine = undo.enter_context(Nested(inputs(PYTEST, environment, progress), ours, folder))
             self._resources = undo.pop_all()
         self._limit = BOOT_LIMIT

@@ -92,6 +92,8 @@ def measure(root: Path = Path("/"), speed: Callable[[Path], float] | None = None
         speed = kernel_mode_speed
     try:
         measured = speed(root / "dev" / "kvm")
+        if measured < EMULATED:  # perhaps it was the host that was busy: the answer is kept for long
+            measured = max(measured, speed(root / "dev" / "kvm"))
     except GasangError as error:
         return Reality(Kind.BROKEN, cause=error.cause)
     if measured >= EMULATED:

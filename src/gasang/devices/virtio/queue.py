@@ -19,6 +19,8 @@ from gasang.core.protocols import GuestMemory, GuestMemoryFault
 
 MAX_CHAIN = 1024
 """Segments a chain may have, indirect ones included. Larger than any queue here, so that no honest driver meets it."""
+BATCH = 1024
+"""Buffers taken at a time, more than any queue here has: a guest that adds them as fast as they are taken does not keep us for ever."""
 MAX_CHAIN_BYTES = (1 << 32) - 1
 """What a chain may hold in all (section 2.7.5.1)."""
 
@@ -116,6 +118,8 @@ class Virtqueue:
         self._descriptors: memoryview | None = None
         self._available: memoryview | None = None
         self.max_size = max_size
+        self.budget = BATCH
+        """Buffers that may still be popped this time; -1 when one more was asked for."""
         self.reset()
 
     def reset(self) -> None:
@@ -150,7 +154,10 @@ class Virtqueue:
         self._descriptors = self._available = None
 
     def pop(self) -> Chain | None:
-        """The next available buffer; None without one, and then the driver will notify when it adds one (2.7.10)."""
+        """The next available buffer; None without one, and then the driver will notify when it adds one (2.7.10).
+
+        None as well when the budget is spent: then it is for the transport to have the rest served.
+        """
         available = self._available
         if available is None:
             return None
@@ -165,6 +172,10 @@ class Virtqueue:
                 return None
         if waiting > self.size:
             raise QueueError(f"{waiting} buffers are available in a queue of {self.size}")
+        if self.budget <= 0:
+            self.budget = -1
+            return None
+        self.budget -= 1
         head = _index(available, 4 + 2 * (self._next_available & (self.size - 1)))
         self._next_available = (self._next_available + 1) & 0xFFFF
         return self.chain(head)
@@ -173,6 +184,7 @@ class Virtqueue:
         """Have the buffer that was popped last be available again; the driver need not notify for it."""
         if self.ready:
             self._next_available = (self._next_available - 1) & 0xFFFF
+            self.budget += 1
 
     def push(self, chain: Chain, written: int) -> None:
         """Return a buffer to the driver with the number of bytes written to it."""

@@ -7,17 +7,21 @@ DEVICE_NEEDS_RESET (2.1.2), and the device stands still until the guest resets i
 from __future__ import annotations
 
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from gasang.core.protocols import GuestMemory, State
 from gasang.devices.state import check_version
 from gasang.devices.virtio.device import EVENT_IDX, TRANSPORT_FEATURES, VERSION_1, Configurable, VirtioDevice
-from gasang.devices.virtio.queue import GUEST_FAULTS, Virtqueue
+from gasang.devices.virtio.queue import BATCH, GUEST_FAULTS, Virtqueue
 
 WORD = 0xFFFF_FFFF
 ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, NEEDS_RESET, FAILED = 1, 2, 4, 8, 64, 128
 USED_BUFFER, CONFIG_CHANGE = 1, 2
+BREATH = 0.0005
+"""Seconds between two batches of a guest that adds buffers as fast as they are taken: other threads get the bus lock."""
 
 
 class Transport(ABC):
@@ -46,6 +50,8 @@ class Transport(ABC):
         self._offered = device.features | TRANSPORT_FEATURES
         self._status = self._interrupt = self._generation = 0
         self._device_features_word = self._driver_features_word = self._selected = 0
+        self._serving = False
+        self._follower: threading.Thread | None = None
 
     # How an interrupt is made: the transport's own.
 
@@ -75,10 +81,46 @@ class Transport(ABC):
         with self.lock:
             if not self._running():
                 return
+            if self._serving:
+                self._attempt(job)
+                return
+            for queue in self.queues:
+                queue.budget = BATCH
+            self._serving = True
             try:
-                job()
-            except GUEST_FAULTS as fault:
-                self._fail(str(fault))
+                self._attempt(job)
+            finally:
+                self._serving = False
+            if self._follower is None and any(queue.budget < 0 for queue in self.queues):
+                self._follower = threading.Thread(target=self._follow, name="virtio", daemon=True)
+                self._follower.start()
+
+    def _attempt(self, job: Callable[[], None]) -> None:
+        try:
+            job()
+        except GUEST_FAULTS as fault:
+            self._fail(str(fault))
+
+    def _follow(self) -> None:
+        """On a thread of its own: serve what one batch was not enough for, with pauses in which others get the lock."""
+        while True:
+            time.sleep(BREATH)
+            with self.lock:
+                left = [index for index, queue in enumerate(self.queues) if queue.budget < 0]
+                if not left or not self._running():
+                    self._follower = None
+                    return
+                self.serve(partial(self._notify_all, left))
+
+    def _notify_all(self, indices: Sequence[int]) -> None:
+        for index in indices:
+            self.device.notify(index)
+
+    def settle(self) -> None:
+        """Return when nothing is served beside the vCPUs, which stand still. Never with the bus lock held."""
+        follower = self._follower
+        if follower is not None:
+            follower.join()
 
     # State.
 

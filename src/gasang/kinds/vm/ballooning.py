@@ -76,7 +76,7 @@ class Keeper:
     """A thread that ticks every `period` seconds, among a machine's workers: it stands still while the machine does."""
 
     def __init__(self, ballooning: Ballooning, period: float = PERIOD) -> None:
-        self._ballooning = ballooning
+        self.ballooning = ballooning
         self._period = period
         self._held = self._busy = self._closing = False
         self._begin()
@@ -112,7 +112,7 @@ class Keeper:
     def _run(self) -> None:
         while self._waits():
             try:
-                self._ballooning.tick()
+                self.ballooning.tick()
             finally:
                 with self._changed:
                     self._busy = False

@@ -123,6 +123,10 @@ class Board(Protocol):
         """Tell the guest that it is another machine now; the bus lock is held."""
         ...
 
+    def settle(self) -> None:
+        """Return when nothing is served beside the processors, which stand still; the bus lock is free."""
+        ...
+
     def renew(self) -> None:
         """In a forked process: make the devices' locks and timers anew."""
         ...
@@ -222,6 +226,7 @@ class Machine(ABC, Generic[A, B]):
             if self.ended.is_set():
                 raise StateError("machine", "it has ended", "start another")
             self.machine.pause()
+            self.board.settle()
             for worker in self.workers:
                 worker.hold()
 

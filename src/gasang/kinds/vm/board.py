@@ -156,6 +156,11 @@ class VirtBoard:
         """The generation id is another from now on, and the guest is told; the bus lock is held."""
         self.generation.renew(generation)
 
+    def settle(self) -> None:
+        """Return when nothing is served beside the harts, which stand still; without the bus lock."""
+        for transport in self.virtio:
+            transport.settle()
+
     def renew(self) -> None:
         """In a forked process: the clock's timer is made anew."""
         self.rtc.renew()

@@ -23,6 +23,7 @@ class Extras:
     folders: tuple[SharedFolder, ...] = ()
     network: Network | None = None
     balloon: bool = False
+    huge_pages: bool = False
 
     def settings(self) -> dict[str, Any]:
         """What guest/init is told of them (images.initramfs.GuestSettings)."""

@@ -136,6 +136,7 @@ def _run_kernel(spec: VmSpec, console: Console, progress: Progress) -> int:
         vm = cleanup.enter_context(platform.make(parts))
         cleanup.callback(worker.close)
         del data, kernel, initrd, parts  # the guest has its copy
+        vm.machine.ram.memory.advise(huge=spec.extras.huge_pages)
         spec.watch(vm)
         lock = vm.board.bus.lock
 
@@ -207,6 +208,7 @@ def boot_guest(
         vm = cleanup.enter_context(platform.make(parts))
         cleanup.callback(worker.close)
         del kernel, initrd, stored, parts  # the guest has its copy
+        vm.machine.ram.memory.advise(huge=spec.extras.huge_pages)
         spec.watch(vm)
         try:
             _live(vm, console, ports.typed, ports.resized)

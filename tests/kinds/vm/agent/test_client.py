@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gasang.core.console import WindowSize
-from gasang.core.errors import BadInputError, GasangError, NotFoundError, StateError, TimedOutError, UsageError
+from gasang.core.errors import BadInputError, GasangError, NotFoundError, OutOfSpaceError, StateError, TimedOutError, UsageError
 from gasang.kinds.vm.agent import client as client_module
 from gasang.kinds.vm.agent.client import Agent, Wants
 from gasang.kinds.vm.agent.errors import CommandNotFoundError, CommandRefusedError, NoAgentError
@@ -93,6 +93,7 @@ def test_whatever_a_guest_says_is_an_answer_or_an_error(doing: Callable[[Agent],
         (RUNS + packed(CREDIT, value=WINDOW + 1), BadInputError, "kind 15"),
         (RUNS + packed(CREDIT, value=-1), BadInputError, "kind 15"),
         (RUNS + packed(ENDED, END.pack(256, 0, 0, 0)), BadInputError, "exit code 256"),
+        (RUNS + ENDS_WELL + packed(OUTPUT, b"x"), BadInputError, "more behind a command's end"),
         (packed(ENDED, END.pack(125, 0, 5, 2)), CommandNotFoundError, "no such program"),
         (packed(ENDED, END.pack(125, 0, 5, 13)), CommandRefusedError, "Permission denied"),
         (packed(ENDED, END.pack(125, 0, 4, 2)), CommandNotFoundError, "no directory '/nowhere'"),
@@ -145,6 +146,24 @@ def test_a_guest_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     here, there = socket.socketpair()
     with there, pytest.raises(TimedOutError, match="has not answered"):
         Agent(lambda first, patience: here).health()
+
+
+def test_a_guest_that_writes_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "MOST_OUTPUT", 1000)
+    with pytest.raises(OutOfSpaceError, match="it writes more than"):
+        liar(RUNS + packed(OUTPUT, bytes(600)) + packed(ERRORS, bytes(600)) + ENDS_WELL).run(["yes"])
+
+
+def test_a_command_is_left() -> None:
+    here, there = socket.socketpair()
+    there.sendall(RUNS)
+    with there, Agent(lambda first, patience: here).exec(["sleep"]) as running:
+        timer = threading.Timer(0.1, running.hang_up)
+        timer.start()
+        with pytest.raises(StateError, match="has ended the connection"):
+            running.run(lambda stream, data: None)
+        timer.join()
+        running.hang_up()
 
 
 def test_later_variables_are_meant() -> None:

@@ -207,6 +207,7 @@ def test_it_lives_in_its_root_and_has_its_tool_there(small_root: Path, tmp_path:
         agent.copy_out("/there", archive.extend)
         agent.copy_in("/dev", bytes(archive))
         assert (small_root / "dev" / "there").read_text() == "content"
+        assert agent.run(["stat", "-c", "%s", "/there"], tool=True).output == b"7\n"
         with pytest.raises(GasangError, match="no such program"):
             agent.run(["sh", "-c", "true"])
         with pytest.raises(GasangError, match="no user or group 'daemon'"):
@@ -230,3 +231,85 @@ def test_the_one_for_riscv64_does_the_same(foreign: Agent) -> None:
     assert done == ((42, 0), b"in", b"err\n")
     with pytest.raises(GasangError, match="no such program"):
         foreign.exec(["no-such-program"])
+
+
+PASSWD = """\
+# no line of passwd's
+root:x:0:0:root:/home/of/root:/bin/sh
+:x:5:5::/:
+short
+x:y
+odd:x:-1:1::/odd:
+far:x:4294967295:1::/far:
+big:x:99999999999:1::/big:
+bare:x:7:8
+7:x:70:80:a name of digits:/seven:
+ann:x:1000:100::/home/ann:/bin/sh
+ann:x:1:1::/second:
+last:x:12:34::/last"""
+GROUP = "root:x:0:\nusers:x:100:\nwheel:x:10:bob,ann\nann-not:x:11:annie,xann,ann2\nfull:x:20:ann,\n:x:\nstaff:x:50:last"
+
+
+@pytest.fixture
+def odd_root(small_root: Path, tmp_path: Path) -> Iterator[Agent]:
+    """An agent whose root has accounts that a hostile guest could have written, and busybox."""
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        pytest.skip("needs a static busybox (Debian: busybox-static)")
+    for folder in ("bin", "etc"):
+        (small_root / folder).mkdir()
+    shutil.copy(busybox, small_root / "bin" / "busybox")
+    for name in ("sh", "id"):
+        (small_root / "bin" / name).symlink_to("busybox")
+    (small_root / "etc" / "passwd").write_text(PASSWD)
+    (small_root / "etc" / "group").write_text(GROUP)
+    with host_agent(tmp_path, root=str(small_root), tool=busybox) as served:
+        yield served.client()
+
+
+@pytest.mark.parametrize(
+    ("user", "expected"),
+    [
+        ("", "0 0 0 /home/of/root"),
+        ("ann", "1000 100 10,20,100 /home/ann"),
+        ("1000", "1000 100 10,20,100 /home/ann"),
+        ("ann:wheel", "1000 10 10 /home/ann"),
+        ("ann:12345", "1000 12345 12345 /home/ann"),
+        ("7", "70 80 80 /seven"),
+        ("bare", "7 8 8 /"),
+        ("last", "12 34 34,50 /last"),
+        ("8:staff", "8 50 50 /"),
+        ("root:0", "0 0 0 /home/of/root"),
+        ("odd", None),
+        ("far", None),
+        ("big", None),
+        ("short", None),
+        ("x", None),
+        ("4294967295", None),
+        ("-1", None),
+        ("ann:", None),
+        ("ann:nobody", None),
+        (":wheel", "0 10 10 /home/of/root"),
+        ("ann:100:7", None),
+    ],
+)
+def test_accounts_that_a_guest_may_have_written(odd_root: Agent, user: str, expected: str | None) -> None:
+    script = "echo $(id -u) $(id -g) $(id -G | tr ' ' '\\n' | sort -n | tr '\\n' ',') $HOME"
+    if expected is None:
+        with pytest.raises(GasangError, match="no user or group"):
+            odd_root.run(["sh", "-c", script], user=user)
+        return
+    busybox_says = odd_root.run(["sh", "-c", script.replace("tr", "busybox tr").replace("sort", "busybox sort")], user=user)
+    uid, gid, groups, home = busybox_says.output.decode().split()
+    assert f"{uid} {gid} {groups.rstrip(',')} {home}" == expected
+
+
+def test_accounts_that_are_as_long_as_can_be(odd_root: Agent, small_root: Path) -> None:
+    """What is beyond the first megabyte is not looked at, and nothing else happens."""
+    with (small_root / "etc" / "passwd").open("a") as file:
+        file.write("\n" + ":" * (1 << 20) + "\nbeyond:x:1:1::/:\n")
+    with (small_root / "etc" / "group").open("w") as file:
+        file.writelines(f"g{number}:x:{number}:ann\n" for number in range(1000, 1200))
+    assert len(odd_root.run(["id", "-G"], user="ann").output.split()) == 65
+    with pytest.raises(GasangError, match="no user or group"):
+        odd_root.run(["id"], user="beyond")

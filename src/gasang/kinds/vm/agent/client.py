@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple, Self
 
 from gasang.core.console import WindowSize
-from gasang.core.errors import BadInputError, UsageError
+from gasang.core.errors import BadInputError, OutOfSpaceError, UsageError
 from gasang.kinds.vm.agent import errors, protocol
 from gasang.kinds.vm.agent.dialing import Dial, dial
 from gasang.kinds.vm.agent.running import STDERR, STDOUT, Outcome, Running
@@ -43,6 +43,8 @@ _TIME: Final = struct.Struct("<Q")
 _IDENTITY: Final = struct.Struct("<Q32sII64s")
 _END: Final = struct.Struct("<iiii")
 _KEPT: Final = 4096
+MOST_OUTPUT: Final = 64 << 20
+"""Bytes of a command's output that `Agent.run` keeps."""
 _LOAD_UNIT: Final = 65536
 _MOST_NANOSECONDS: Final = (1 << 63) - 1
 
@@ -83,7 +85,7 @@ class Agent:
     """The agent of one guest. `pid` is its process there."""
 
     def __init__(self, reach: Dial, subject: str = "guest") -> None:
-        """`reach` makes connections; `connect` is for machines. Raises as `health` does."""
+        """`reach` makes connections; `connect` and `at` are for machines."""
         self.subject = subject
         self._reach = reach
         self.pid = 0
@@ -95,10 +97,14 @@ class Agent:
         Raises NotFoundError where no machine listens there, NoAgentError where no agent has answered, BadInputError for an answer of no
         agent's.
         """
-        subject = f"guest of {path.parent.name}"
-        agent = cls(partial(dial, path, subject), subject)
+        agent = cls.at(path, f"guest of {path.parent.name}")
         agent.hello(patience)
         return agent
+
+    @classmethod
+    def at(cls, path: Path, subject: str) -> Self:
+        """The agent of the machine whose socket is `path`, which is not asked yet; errors are about `subject`."""
+        return cls(partial(dial, path, subject), subject)
 
     def hello(self, patience: float = _REACH) -> None:
         """Have it say that it is there. Raises as `connect` does."""
@@ -155,10 +161,18 @@ class Agent:
         flags = _flags(terminal, streams)
         return self._start(_Command(tuple(arguments), _merged(environment), directory, user, flags, terminal))
 
-    def run(self, arguments: Sequence[str], given: bytes = b"", *, environment: Sequence[str] = (), user: str = "") -> Completed:
-        """Run a command to its end: what it wrote stays here. Raises as `exec` and Running.run do."""
-        with self.exec(arguments, environment=environment, user=user, streams=Wants(input=True)) as running:
-            return _completed(running, given)
+    def run(
+        self, arguments: Sequence[str], given: bytes = b"", *, environment: Sequence[str] = (), user: str = "", tool: bool = False
+    ) -> Completed:
+        """Run a command to its end: what it wrote, up to MOST_OUTPUT, stays here.
+
+        With `tool` it is the agent's own, the initramfs's busybox, under the name of the first word ("stat"), whatever the guest's root
+        holds. Raises as `exec` and Running.run do, OutOfSpaceError where it writes more.
+        """
+        wanted = _flags(None, Wants(input=True)) | (protocol.TOOL if tool else 0)
+        command = _Command(tuple(arguments), _merged(environment), "", user, wanted, None)
+        with self._start(command) as running:
+            return _completed(running, given, " ".join(arguments))
 
     def copy_in(self, directory: str, source: int | bytes) -> None:
         """Unpack a tar stream, from a descriptor or bytes, in a directory of the guest. Raises BadInputError where tar fails."""
@@ -280,7 +294,14 @@ def _flags(terminal: WindowSize | None, streams: Wants) -> int:
     )
 
 
-def _completed(running: Running, given: bytes) -> Completed:
+def _completed(running: Running, given: bytes, command: str) -> Completed:
     kept = {STDOUT: bytearray(), STDERR: bytearray()}
-    outcome = running.run(lambda stream, data: kept[stream].extend(data), given)
+
+    def take(stream: int, data: bytes) -> None:
+        kept[stream] += data
+        if sum(map(len, kept.values())) > MOST_OUTPUT:
+            cause = f"it writes more than {MOST_OUTPUT >> 20} MiB"
+            raise OutOfSpaceError(f"output of {command[:60]!r}", cause, "have it written elsewhere, or take it as it comes (Agent.exec)")
+
+    outcome = running.run(take, given)
     return Completed(outcome, bytes(kept[STDOUT]), bytes(kept[STDERR]))

@@ -16,6 +16,8 @@ _HERE: Final = Path(__file__).parent
 _SOURCES: Final = tuple(map(str, (_HERE, _HERE / "guest", Path(host.__file__).parent)))
 """Folders of the files that decide the program."""
 
+_FAMILIES: Final = {"amd64": "x86_64"}
+
 
 def _entry() -> NativeFunction:
     from gasang.kinds.vm.agent.guest.main import serve_guest
@@ -30,6 +32,7 @@ def _given(family: str) -> bytes:
 
 
 @cache
-def agent_program(family: str) -> bytes:
-    """The executable for a family, as `uname -m` names it: x86_64 or riscv64. Raises what `kept_program` raises."""
+def agent_program(architecture: str) -> bytes:
+    """The executable for guests of an architecture, as Debian or `uname -m` name it. Raises what `kept_program` raises."""
+    family = _FAMILIES.get(architecture, architecture)
     return kept_program("agent", _SOURCES, _entry, data=_given(family), family=family)

@@ -122,6 +122,8 @@ class Running:
         self._wire.send(INPUT, data)
 
     def _hear(self, said: Said, output: Output) -> None:
+        if self.outcome is not None:
+            raise errors.odd(self._wire.subject, "more behind a command's end")
         if said.kind in _STREAMS:
             if said.content:
                 output(_STREAMS[said.kind], said.content)
@@ -137,8 +139,12 @@ class Running:
         else:
             raise errors.odd(self._wire.subject, f"a message of kind {said.kind} while a command runs")
 
+    def hang_up(self) -> None:
+        """Leave the command to itself; from any thread. Whoever is in `run` gets a StateError."""
+        self._wire.hang_up()
+
     def close(self) -> None:
-        """Hang up. Twice is once."""
+        """Hang up, where nobody is in `run`. Twice is once."""
         self._wire.close()
 
     def __enter__(self) -> Self:

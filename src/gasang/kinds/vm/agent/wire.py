@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import threading
@@ -129,6 +130,11 @@ class Wire:
         self._waiting.clear()
         return found
 
+    def hang_up(self) -> None:
+        """End the connection, also under a thread that receives; it is still to be closed."""
+        with contextlib.suppress(OSError):  # the agent was faster
+            self._connection.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
-        """Hang up. Twice is once."""
+        """Forget the connection. Twice is once."""
         self._connection.close()

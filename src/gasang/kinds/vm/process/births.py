@@ -89,7 +89,7 @@ def _spec(birth: Birth) -> VmSpec:
 def _extras(settings: MachineSettings, *, balloon: bool = True) -> Extras:
     """What a machine from an image has besides: folders of the host, and a balloon that gives memory back."""
     folders = tuple(SharedFolder(Path(source), target, read_only) for source, target, read_only in settings.folders)
-    return Extras(folders, balloon=balloon and bool(settings.image))
+    return Extras(folders, balloon=balloon and bool(settings.image), huge_pages=settings.huge_pages)
 
 
 def _image(birth: Birth) -> int:

@@ -44,6 +44,7 @@ class MachineSettings:
     snapshot: str = ""
     architecture: str = ""
     accelerator: str = ""
+    huge_pages: bool = False
 
     @classmethod
     def of_document(cls, document: Mapping[str, Any]) -> MachineSettings:
@@ -139,6 +140,7 @@ _TESTS: Final[dict[str, Callable[[Any], bool]]] = {
     "disks": _disks,
     "folders": _folders,
     "snapshot": _path,
+    "huge_pages": _truth,
     "architecture": _one_of(*ARCHITECTURES),
     "accelerator": _one_of(*ACCELERATORS),
 }

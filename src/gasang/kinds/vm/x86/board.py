@@ -67,7 +67,7 @@ class PcBoard:
         self.bus, self.ports = bus, ports
         self.cpus = cpus
         self._memory = memory
-        self._on_pci = list(pci)
+        self._on_pci: list[VirtioPci] = []
         self._generation = wires.wire(layout.GENERATION_IRQ)
         self.serial = Serial16550(wires.wire(layout.SERIAL_IRQ), wires.serial_sink)
         self.serial.size = 8
@@ -88,7 +88,9 @@ class PcBoard:
         for number, device in enumerate(devices):
             told = partial(_tell, wires.on_fault, _name(device))
             base = layout.PCI_WINDOW + number * WINDOW
-            pci.plug(VirtioPci(device, memory, wires.send_message, self.bus.lock, base, told))
+            function = VirtioPci(device, memory, wires.send_message, self.bus.lock, base, told)
+            pci.plug(function)
+            self._on_pci.append(function)
         self.bus.attach("pci", layout.ECAM_BASE, Ecam(pci))
         self.bus.attach("pci window", layout.PCI_WINDOW, PciWindow(pci, layout.PCI_WINDOW, layout.PCI_WINDOW_SIZE))
         self.ports.attach("pci ports", layout.PCI_PORTS, ConfigPorts(pci))
@@ -104,7 +106,7 @@ class PcBoard:
     @property
     def devices(self) -> list[VirtioDevice]:
         """The virtio devices: those on MMIO, then those on PCI, each in the order they were given in."""
-        return [*(transport.device for transport in self.virtio), *self._on_pci]
+        return [transport.device for transport in (*self.virtio, *self._on_pci)]
 
     def described(self) -> Described:
         """What the ACPI tables tell."""
@@ -112,7 +114,7 @@ class PcBoard:
 
     def document(self) -> dict[str, Any]:
         """What a machine must be made of to take over the state of one on this board; plain values."""
-        mmio, pci = ([device.device_id for device in devices] for devices in (self.devices[: len(self.virtio)], self._on_pci))
+        mmio, pci = ([transport.device.device_id for transport in plugged] for plugged in (self.virtio, self._on_pci))
         return {"name": "pc", "harts": self.cpus, "virtio": mmio, "pci": pci}
 
     def become(self, generation: bytes) -> None:
@@ -120,6 +122,11 @@ class PcBoard:
         self._memory.write(layout.GENERATION, generation)
         self._generation.set(True)
         self._generation.set(False)
+
+    def settle(self) -> None:
+        """Return when nothing is served beside the vCPUs, which stand still; without the bus lock."""
+        for transport in (*self.virtio, *self._on_pci):
+            transport.settle()
 
     def renew(self) -> None:
         """In a forked process: nothing here has a lock or a timer of its own."""

@@ -210,14 +210,14 @@ def find_user(file: ptr[File], account: ptr[Account], word: ptr[u8], size: u64) 
 
 @native(inline=False)
 def find_account(g: ptr[Given], account: ptr[Account], file: ptr[File], wanted: ptr[u8]) -> i64:
-    """Whom `wanted` means ("" is user 0); 0 or an error. The account is zeroed; `file` is room."""
+    """Whom `wanted` means (without a name it is user 0); 0 or an error. The account is zeroed; `file` is room."""
     size: u64 = 0
     while wanted[size] != 0 and wanted[size] != _COLON:
         size += 1
     result = load(g, PASSWD, file)
     if result < 0:
         return result
-    if wanted[0] == 0:
+    if size == 0:
         zero = text(g, ZERO)
         result = find_user(file, account, zero, 1)
     else:

@@ -40,6 +40,7 @@ _MADV_DONTNEED = 4
 _TEXTS: Final = (
     "/etc/passwd", "/etc/group", "/dev/null", "/dev/ptmx", "/dev/urandom", "/proc", "/proc/meminfo", "/", "/root", "HOME=", "PATH=",
     "MemAvailable:", "/proc/self/oom_score_adj", "-1000", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "0", "",
+    "gasang: cannot run ", "\n",
 )  # fmt: skip
 _JOINED: Final = b"".join(text.encode("ascii") + b"\0" for text in _TEXTS)
 
@@ -66,6 +67,8 @@ AVAILABLE: Final = _place("MemAvailable:")
 USUAL_PATH: Final = _place("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 ZERO: Final = _place("0")
 EMPTY: Final = _place("")
+CANNOT_RUN: Final = _place("gasang: cannot run ")
+NEWLINE: Final = _place("\n")
 
 
 @struct

@@ -190,9 +190,8 @@ def search(g: ptr[Given], vector: ptr[u64], variables: ptr[u64]) -> i64:
 
 
 @native
-def become(s: ptr[State], session: ptr[Session], account: ptr[Account]) -> i64:
+def become(g: ptr[Given], account: ptr[Account]) -> i64:
     """Take a user's identity; 0 or an error."""
-    g = s.given
     result = syscall(g.calls.setgroups, account.group_count, u64(ref(account.groups)))
     if result >= 0:
         result = syscall(g.calls.setgid, account.gid)
@@ -261,7 +260,7 @@ def live(s: ptr[State], session: ptr[Session], command: ptr[Exec], ends: ptr[i32
     give_streams(s, command, account)
     if s.whole_machine != 0:
         set_oom_score(g, ZERO)
-    result = become(s, session, account)
+    result = become(g, account)
     if result < 0:
         return tell(s, pipe, USER, result)
     result = syscall(g.calls.chdir, u64(directory) if directory[0] != 0 else u64(text(g, ROOT)))

@@ -1,4 +1,4 @@
-"""The agent's program: `agent vsock ROOT TOOL` in a machine, `agent inherited ROOT TOOL` for tests.
+"""The agent's program: `agent vsock ROOT TOOL` in a machine, `agent inherited ROOT TOOL` for tests; `agent run …` is told in once.py.
 
 The first listens on a port of the virtio socket, becomes a process of its own in the background, and ends with 0 once it listens: who
 has started it knows then that the agent is there. The second is served over the listening socket that is descriptor 3, stays in the
@@ -25,6 +25,7 @@ from gasang.kinds.vm.agent.guest.calls import (
     text,
 )
 from gasang.kinds.vm.agent.guest.loop import run
+from gasang.kinds.vm.agent.guest.once import run_once
 from gasang.kinds.vm.agent.guest.power import note_outer_root
 from gasang.kinds.vm.agent.guest.start import fork
 from gasang.kinds.vm.agent.guest.state import State
@@ -45,6 +46,7 @@ _ACTION_SIZE: Final = 32
 _EVERY_SIGNAL: Final = (1 << 64) - 1
 _CHILD_ENDS: Final = 1 << 16  # SIGCHLD
 _FIRST_LETTER: Final = ord("v")
+_ONCE: Final = ord("r")
 
 
 @native
@@ -99,6 +101,8 @@ def settle_down(s: ptr[State], root: u64, tool: u64) -> i64:
 def serve_guest(stack: ptr[u64], data: ptr[u8]) -> i32:
     """The program's entry."""
     g = cast(ptr[Given], data)
+    if stack[0] > 1 and cast(ptr[u8], stack[2])[0] == _ONCE:
+        return run_once(g, stack)
     memory = map_memory(g, sizeof(State))
     if stack[0] != 4 or memory == 0:
         return BAD_START
