@@ -19,7 +19,7 @@ from gasang.kinds.vm.agent.client import Agent
 from gasang.kinds.vm.agent.dialing import dial
 from gasang.kinds.vm.base import AnyMachine
 from gasang.kinds.vm.process.births import LAYERS, Birth, code_of, live, run
-from gasang.kinds.vm.process.console import SupervisedConsole
+from gasang.kinds.vm.process.console import SupervisedConsole, take_streams
 from gasang.kinds.vm.process.control import ControlServer, Handler
 from gasang.kinds.vm.process.figures import figures
 from gasang.kinds.vm.process.settings import MachineSettings
@@ -32,7 +32,7 @@ SNAPSHOTS: Final = "snapshots"
 """The folder of a machine's snapshots, in the machine's."""
 SIGNALLED: Final = 128
 READY, FAILED = b"+", b"-"
-"""What is told to who waits for the start; a sentence comes after the second."""
+"""What is told to who waits for the start: the process's id comes after the first, a sentence after the second."""
 GRACE: Final = 2.0
 """Seconds that a guest's programs have to end when it is stopped; then they are killed and its disk is written back."""
 _OTHER_END: Final = 5.0
@@ -49,12 +49,12 @@ class _Twin(NamedTuple):
 
 
 class MachineProcess:
-    """The machine that this process holds. `told` is the descriptor that hears READY or FAILED."""
+    """The machine that this process holds. `told` is the descriptor that hears READY or FAILED; `link` leads to its stand-in."""
 
-    def __init__(self, folder: Path, settings: MachineSettings, told: int) -> None:
+    def __init__(self, folder: Path, settings: MachineSettings, told: int, link: socket.socket | None = None) -> None:
         self.folder = folder
         self.settings = settings
-        self.console = SupervisedConsole(tty=settings.tty, reads_input=settings.stdin)
+        self.console = SupervisedConsole(tty=settings.tty, reads_input=settings.stdin, link=link)
         self.console.ask_to_end = self._shut_down
         self.control = ControlPort(self._reached)
         self._told = told
@@ -80,7 +80,7 @@ class MachineProcess:
     def _meet(self, vm: AnyMachine) -> None:
         self._vm = vm
         self._server = ControlServer(self.folder, self._verbs())
-        self._tell(READY)
+        self._tell(READY + str(os.getpid()).encode())
         if self.settings.snapshot:
             self._identify("")
 
@@ -260,7 +260,25 @@ def main(arguments: list[str]) -> int:
     try:
         settings = MachineSettings.read(folder)
     except GasangError as error:
-        os.write(told, FAILED + str(error).encode("utf-8", "backslashreplace")[:2000])
+        _fail(told, error)
         print(f"gasang: {error}", file=sys.stderr)
         return BROKEN
     return MachineProcess(folder, settings, told).run()
+
+
+def born(folder: Path, streams: int, link: socket.socket, told: int) -> int:
+    """The same in a process forked for it, with the streams of a stand-in that is told the exit code, too, over `link`."""
+    try:
+        settings = MachineSettings.read(folder)
+        take_streams(streams, tty=settings.tty)
+    except (GasangError, OSError) as error:
+        _fail(told, error)
+        return BROKEN
+    code = MachineProcess(folder, settings, told, link).run()
+    _end(link, code)
+    return code
+
+
+def _fail(told: int, error: Exception) -> None:
+    with suppress(OSError):  # who asked is gone
+        os.write(told, FAILED + str(error).encode("utf-8", "backslashreplace")[:2000])
