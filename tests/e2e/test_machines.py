@@ -127,7 +127,7 @@ def test_a_name_is_taken_once(gasang: Gasang, room: Room) -> None:
 
 @pytest.mark.parametrize(
     "words", [("top", "web"), ("diff", "web"), ("export", "web"),
-              ("commit", "web", "x"), ("update", "--memory", "1G", "web"), ("network", "connect", "bridge", "web")],
+              ("commit", "web", "x"), ("network", "connect", "bridge", "web")],
 )  # fmt: skip
 def test_what_only_containers_have(gasang: Gasang, room: Room, words: tuple[str, ...]) -> None:
     room.run()

@@ -13,10 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from gasang.core.errors import GasangError, StateError, UsageError
+from gasang.core.errors import GasangError, StateError, UnsupportedError, UsageError
 from gasang.images.control import ControlPort
 from gasang.kinds.vm.agent.client import Agent
 from gasang.kinds.vm.agent.dialing import dial
+from gasang.kinds.vm.ballooning import Keeper
 from gasang.kinds.vm.base import AnyMachine
 from gasang.kinds.vm.process.births import LAYERS, Birth, code_of, live, run
 from gasang.kinds.vm.process.console import SupervisedConsole, take_streams
@@ -145,6 +146,7 @@ class MachineProcess:
             "stop": self._stop,
             "snapshot": self._snapshot,
             "fork": self._fork,
+            "memory": self._leave_memory,
         }
 
     def _status(self, words: dict[str, Any], sockets: list[socket.socket]) -> dict[str, Any]:
@@ -162,6 +164,18 @@ class MachineProcess:
 
     def _stop(self, words: dict[str, Any], sockets: list[socket.socket]) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
+
+    def _leave_memory(self, words: dict[str, Any], sockets: list[socket.socket]) -> dict[str, int]:
+        """What the guest is left with of its memory; what it does not give its balloon it keeps."""
+        size = words.get("bytes")
+        if type(size) is not int or size <= 0:
+            raise UsageError("memory of a machine", "it is no number of bytes", "send one")
+        workers: tuple[object, ...] = tuple(self.vm.workers)
+        keepers = [worker for worker in workers if isinstance(worker, Keeper)]
+        if not keepers:
+            raise UnsupportedError("memory of a machine", "it has no balloon to give memory back with", "stop it, and start it with less")
+        keepers[0].ballooning.leave(size)
+        return {"bytes": min(size, self.vm.machine.ram.size)}
 
     def _snapshot(self, words: dict[str, Any], sockets: list[socket.socket]) -> dict[str, Any]:
         name = words.get("name")
