@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from gasang.core.console import WindowSize
 from gasang.core.progress import Silent
 from gasang.kinds.vm import launch
+from gasang.kinds.vm.extras import NOTHING, Extras
 from gasang.kinds.vm.machine import VirtualMachine
 
 IMAGE = "debian:trixie"
@@ -66,10 +67,10 @@ class Screen:
 
 
 @contextmanager
-def debian_at_its_prompt(cpus: int = 1, memory: int = 512 << 20) -> Iterator[tuple[VirtualMachine, Screen]]:
+def debian_at_its_prompt(cpus: int = 1, memory: int = 512 << 20, extras: Extras = NOTHING) -> Iterator[tuple[VirtualMachine, Screen]]:
     """The machine and its screen; GASANG_HOME has the image."""
     screen, met = Screen(), []
-    spec = launch.VmSpec(cpus, memory, None, None, "", IMAGE, (), (), tty=False, disks=(), watch=met.append)
+    spec = launch.VmSpec(cpus, memory, None, None, "", IMAGE, (), (), tty=False, disks=(), watch=met.append, extras=extras)
     thread = threading.Thread(target=launch.run_vm, args=(spec, screen, Silent()), name="debian")
     thread.start()
     try:
