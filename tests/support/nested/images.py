@@ -91,7 +91,7 @@ def running(kernel: str, script: str, until: bytes, cpus: int = 1, memory: int =
         thread = threading.Thread(target=_boot, args=(run, kernel, script, disk, cpus, memory), name="run")
         thread.start()
         try:
-            run.screen.wait_for(until, 90)
+            run.screen.wait_for(until, 100)
             yield run
         finally:
             run.screen.quit()
