@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from gasang.core.errors import GasangError, NotFoundError, StateError, UnsupportedError, UsageError
 from gasang.daemon.containers import settings
-from gasang.daemon.containers.fields import Field, mapping, read, text_map, truth
+from gasang.daemon.containers.fields import Field, mapping, read, text_map, truth, whole
 from gasang.daemon.containers.lives import Lives
 from gasang.daemon.containers.names import new_id, now
 from gasang.daemon.containers.record import VM, Container
@@ -27,6 +27,8 @@ from gasang.kinds.vm.snapshot.snapshot import Snapshot
 
 WISH: Final[dict[str, Field]] = {"Machine": mapping({}), "HostConfig": mapping({}), "Labels": text_map({}), "StdinOnce": truth()}
 """What a client says of a new machine: MachineSettings, and of HostConfig what is not the kernel's."""
+CHANGES: Final[dict[str, Field]] = {"Memory": whole(), "NanoCpus": whole(), "RestartPolicy": mapping({})}
+"""What can be changed of a machine."""
 OF_ANY: Final = frozenset({"AutoRemove", "RestartPolicy", "LogConfig", "ConsoleSize"})
 """Fields of HostConfig that any machine has."""
 SNAPSHOT_TIME: Final = 600.0
@@ -65,6 +67,31 @@ class Machines:
             self._services.folders.container(container.id).mkdir(parents=True, mode=0o710)
             self._lives.add(container)
         return container
+
+    async def update(self, container: Container, document: Any) -> list[str]:
+        """Change memory, processors and the restart policy; warnings. Raises UsageError, and nothing has changed then.
+
+        Memory up to what it was started with is had at once, by its balloon; all else from the next start on.
+        """
+        said = {name: value for name, value in read(document, CHANGES, "machine").items() if value}
+        host = settings.host_config_of({**container.host, "RestartPolicy": said.get("RestartPolicy", container.host["RestartPolicy"])})
+        changed = dict(container.machine)
+        if "Memory" in said:
+            changed["memory"] = said["Memory"]
+        if "NanoCpus" in said:
+            changed["cpus"] = -(-said["NanoCpus"] // 1_000_000_000)
+        MachineSettings.of_document(changed)
+        warnings = []
+        if container.status.alive and "Memory" in said:
+            left = await self.ways.ask(container, "memory", {"bytes": said["Memory"]})
+            if left["bytes"] < said["Memory"]:
+                warnings.append(f"{container.subject} has more memory than it was started with from its next start on")
+        if container.status.alive and changed.get("cpus") != container.machine.get("cpus"):
+            warnings.append(f"{container.subject} has other processors from its next start on")
+        container.machine, container.host = changed, host
+        self._lives.save(container)
+        self._services.tell(container, "update")
+        return warnings
 
     # snapshots
 

@@ -17,12 +17,13 @@ from gasang.daemon.containers.record import NEVER, Container
 from gasang.daemon.containers.statistics import host_time
 from gasang.daemon.services import Services
 from gasang.daemon.vms.exec import GuestProcess
-from gasang.daemon.vms.process import MachineProcess, TwinProcess
+from gasang.daemon.vms.nursery import Nursery
+from gasang.daemon.vms.process import BornProcess, MachineProcess, TwinProcess
 from gasang.kinds.vm.agent.client import Agent
 from gasang.kinds.vm.agent.dialing import dial
 from gasang.kinds.vm.process.births import LAYERS
 from gasang.kinds.vm.process.client import ask
-from gasang.kinds.vm.process.launch import Log, Streams, launch_machine, launch_stand_in
+from gasang.kinds.vm.process.launch import Log, Streams, launch_born, launch_machine, launch_stand_in
 from gasang.kinds.vm.process.settings import MachineSettings
 from gasang.kinds.vm.process.stand_in import stand_in_file
 from gasang.kinds.vm.sockets import GUEST_SOCKET
@@ -50,6 +51,7 @@ class VmWays:
         self._services = services
         self.births: dict[str, Restored | Forked] = {}
         self._program: Path | None = None
+        self.nursery = Nursery()
 
     def folder(self, container: Container) -> Path:
         """A machine's."""
@@ -64,6 +66,10 @@ class VmWays:
                 return TwinProcess(made, link, birth.parent, self.folder(container), container.machine["hostname"])
             snapshot = str(birth.snapshot) if birth else ""
             settings = MachineSettings.of_document({**container.machine, "snapshot": snapshot})
+            if self.nursery.ready:
+                made, link = await asyncio.to_thread(self._to_be_born, container, settings)
+                return BornProcess(made, link, self.nursery, self.folder(container))
+            self.nursery.begin()
             launched = await asyncio.to_thread(
                 launch_machine, self.folder(container), settings, self._log(container), console_size(container.host["ConsoleSize"])
             )
@@ -71,8 +77,17 @@ class VmWays:
             raise OutOfSpaceError(container.subject, f"it cannot be started ({error.strerror})", "free what is used up") from error
         return MachineProcess(*launched)
 
+    def _to_be_born(self, container: Container, settings: MachineSettings) -> Any:
+        return launch_born(
+            self.folder(container), settings, self._stand_in_file(), self._log(container), console_size(container.host["ConsoleSize"])
+        )
+
+    def _stand_in_file(self) -> Path:
+        self._program = self._program or stand_in_file(self._services.folders.state)
+        return self._program
+
     def _stand_in(self, container: Container) -> Any:
-        program = self._program = self._program or stand_in_file(self._services.folders.state)
+        program = self._stand_in_file()
         streams = Streams(bool(container.config["Tty"]), bool(container.config["OpenStdin"]), console_size(container.host["ConsoleSize"]))
         return launch_stand_in(self.folder(container), program, self._log(container), streams)
 

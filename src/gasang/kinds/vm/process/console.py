@@ -27,7 +27,7 @@ GONE: Final = 137
 class SupervisedConsole:
     """On descriptors 0, 1 and 2. Made, and renewed, in the main thread. `left` is the number of the signal that ended the machine."""
 
-    def __init__(self, *, tty: bool, reads_input: bool) -> None:
+    def __init__(self, *, tty: bool, reads_input: bool, link: socket.socket | None = None) -> None:
         self._tty = tty
         self._reads_input = reads_input
         self._typed: Callable[[bytes], None] | None = None
@@ -36,7 +36,7 @@ class SupervisedConsole:
         self.ask_to_end: Callable[[], bool] = lambda: False
         """Has the guest end by itself; False where it cannot be asked. It may take its time."""
         self._is_asked = False
-        self.link: socket.socket | None = None
+        self.link = link
         self.left: int | None = None
         self._begin()
 
@@ -57,15 +57,11 @@ class SupervisedConsole:
         threading.Thread(target=self._hear, args=(self._wake, self.link), name="signals", daemon=True).start()
 
     def renew(self, streams: int, link: socket.socket) -> None:
-        """In a forked process, which begins a session: the streams are those of the process `streams` from now on.
+        """In a forked process: the streams are those of the process `streams` from now on.
 
         Signals come over `link` as well, a byte each, and its end is the machine's. Raises OSError.
         """
-        os.setsid()
-        for number, way in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
-            opened = os.open(f"/proc/{streams}/fd/{number}", os.O_RDWR if self._tty else way)  # a terminal becomes this session's
-            os.dup2(opened, number)
-            os.close(opened)
+        take_streams(streams, tty=self._tty)
         if self.link is not None:
             self.link.close()
         self.link = link
@@ -163,6 +159,15 @@ class SupervisedConsole:
         if self.left is None:
             self.left = number
             self._quit()
+
+
+def take_streams(process: int, *, tty: bool) -> None:
+    """Have the standard streams that a process has, in a session of our own. Raises OSError."""
+    os.setsid()
+    for number, way in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
+        opened = os.open(f"/proc/{process}/fd/{number}", os.O_RDWR if tty else way)  # a terminal becomes this session's
+        os.dup2(opened, number)
+        os.close(opened)
 
 
 def _numbers(source: int) -> bytes:

@@ -74,7 +74,7 @@ class ControlServer:
 
     def _serve(self, connection: socket.socket) -> None:
         try:
-            while (received := _receive(connection)) is not None:
+            while (received := receive(connection)) is not None:
                 packet, flags, sockets = received
                 try:
                     reply = self._answer(packet, flags, sockets)
@@ -105,8 +105,8 @@ class ControlServer:
             return packets.refusal(GasangError("machine", f"the host refused ({error.strerror})", "look at its log"))
 
 
-def _receive(connection: socket.socket) -> tuple[bytes, int, list[socket.socket]] | None:
-    """A packet, its flags and the sockets that came with it; None at the end."""
+def receive(connection: socket.socket) -> tuple[bytes, int, list[socket.socket]] | None:
+    """A packet, its flags and the sockets that came with it; None at the end, and for an empty one."""
     space = socket.CMSG_SPACE(_RIGHTS * array.array("i").itemsize)
     try:
         packet, rights, flags, _ = connection.recvmsg(packets.MOST, space, socket.MSG_CMSG_CLOEXEC)

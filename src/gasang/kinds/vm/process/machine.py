@@ -13,13 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from gasang.core.errors import GasangError, StateError, UsageError
+from gasang.core.errors import GasangError, StateError, UnsupportedError, UsageError
 from gasang.images.control import ControlPort
 from gasang.kinds.vm.agent.client import Agent
 from gasang.kinds.vm.agent.dialing import dial
+from gasang.kinds.vm.ballooning import Keeper
 from gasang.kinds.vm.base import AnyMachine
 from gasang.kinds.vm.process.births import LAYERS, Birth, code_of, live, run
-from gasang.kinds.vm.process.console import SupervisedConsole
+from gasang.kinds.vm.process.console import SupervisedConsole, take_streams
 from gasang.kinds.vm.process.control import ControlServer, Handler
 from gasang.kinds.vm.process.figures import figures
 from gasang.kinds.vm.process.settings import MachineSettings
@@ -32,7 +33,7 @@ SNAPSHOTS: Final = "snapshots"
 """The folder of a machine's snapshots, in the machine's."""
 SIGNALLED: Final = 128
 READY, FAILED = b"+", b"-"
-"""What is told to who waits for the start; a sentence comes after the second."""
+"""What is told to who waits for the start: the process's id comes after the first, a sentence after the second."""
 GRACE: Final = 2.0
 """Seconds that a guest's programs have to end when it is stopped; then they are killed and its disk is written back."""
 _OTHER_END: Final = 5.0
@@ -49,12 +50,12 @@ class _Twin(NamedTuple):
 
 
 class MachineProcess:
-    """The machine that this process holds. `told` is the descriptor that hears READY or FAILED."""
+    """The machine that this process holds. `told` is the descriptor that hears READY or FAILED; `link` leads to its stand-in."""
 
-    def __init__(self, folder: Path, settings: MachineSettings, told: int) -> None:
+    def __init__(self, folder: Path, settings: MachineSettings, told: int, link: socket.socket | None = None) -> None:
         self.folder = folder
         self.settings = settings
-        self.console = SupervisedConsole(tty=settings.tty, reads_input=settings.stdin)
+        self.console = SupervisedConsole(tty=settings.tty, reads_input=settings.stdin, link=link)
         self.console.ask_to_end = self._shut_down
         self.control = ControlPort(self._reached)
         self._told = told
@@ -80,7 +81,7 @@ class MachineProcess:
     def _meet(self, vm: AnyMachine) -> None:
         self._vm = vm
         self._server = ControlServer(self.folder, self._verbs())
-        self._tell(READY)
+        self._tell(READY + str(os.getpid()).encode())
         if self.settings.snapshot:
             self._identify("")
 
@@ -145,6 +146,7 @@ class MachineProcess:
             "stop": self._stop,
             "snapshot": self._snapshot,
             "fork": self._fork,
+            "memory": self._leave_memory,
         }
 
     def _status(self, words: dict[str, Any], sockets: list[socket.socket]) -> dict[str, Any]:
@@ -162,6 +164,18 @@ class MachineProcess:
 
     def _stop(self, words: dict[str, Any], sockets: list[socket.socket]) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
+
+    def _leave_memory(self, words: dict[str, Any], sockets: list[socket.socket]) -> dict[str, int]:
+        """What the guest is left with of its memory; what it does not give its balloon it keeps."""
+        size = words.get("bytes")
+        if type(size) is not int or size <= 0:
+            raise UsageError("memory of a machine", "it is no number of bytes", "send one")
+        workers: tuple[object, ...] = tuple(self.vm.workers)
+        keepers = [worker for worker in workers if isinstance(worker, Keeper)]
+        if not keepers:
+            raise UnsupportedError("memory of a machine", "it has no balloon to give memory back with", "stop it, and start it with less")
+        keepers[0].ballooning.leave(size)
+        return {"bytes": min(size, self.vm.machine.ram.size)}
 
     def _snapshot(self, words: dict[str, Any], sockets: list[socket.socket]) -> dict[str, Any]:
         name = words.get("name")
@@ -260,7 +274,25 @@ def main(arguments: list[str]) -> int:
     try:
         settings = MachineSettings.read(folder)
     except GasangError as error:
-        os.write(told, FAILED + str(error).encode("utf-8", "backslashreplace")[:2000])
+        _fail(told, error)
         print(f"gasang: {error}", file=sys.stderr)
         return BROKEN
     return MachineProcess(folder, settings, told).run()
+
+
+def born(folder: Path, streams: int, link: socket.socket, told: int) -> int:
+    """The same in a process forked for it, with the streams of a stand-in that is told the exit code, too, over `link`."""
+    try:
+        settings = MachineSettings.read(folder)
+        take_streams(streams, tty=settings.tty)
+    except (GasangError, OSError) as error:
+        _fail(told, error)
+        return BROKEN
+    code = MachineProcess(folder, settings, told, link).run()
+    _end(link, code)
+    return code
+
+
+def _fail(told: int, error: Exception) -> None:
+    with suppress(OSError):  # who asked is gone
+        os.write(told, FAILED + str(error).encode("utf-8", "backslashreplace")[:2000])
