@@ -41,13 +41,13 @@ def test_a_host_that_is_full_while_packages_are_configured(tmp_path: Path, monke
     with small_disk(tmp_path / "small", 1024) as place:
         monkeypatch.setattr(pull, "boot_guest", guest_that_writes(8 << 20))
         with pytest.raises(OutOfSpaceError, match="no space is left on its disk; free some"):
-            pull._configure(built(place), parse_reference("debian:trixie"), Silent())
+            pull._configure(built(place), parse_reference("debian:trixie"), "riscv64", Silent())
 
 
 def test_a_guest_that_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pull, "boot_guest", guest_that_writes(1 << 16))
     with pytest.raises(BadInputError, match=r"image debian:trixie: its packages were not configured \(code None: it said nothing\)"):
-        pull._configure(built(tmp_path), parse_reference("debian:trixie"), Silent())
+        pull._configure(built(tmp_path), parse_reference("debian:trixie"), "riscv64", Silent())
 
 
 def test_another_error_of_the_disk_is_no_lack_of_room(tmp_path: Path) -> None:
