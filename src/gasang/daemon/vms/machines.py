@@ -17,7 +17,10 @@ from gasang.daemon.containers.record import VM, Container
 from gasang.daemon.services import Services
 from gasang.daemon.vms.files import GuestFiles
 from gasang.daemon.vms.ways import Forked, Restored, VmWays
+from gasang.images.image_process import PROCESS, read_process
+from gasang.images.initramfs import ImageProcess
 from gasang.images.reference import parse_reference
+from gasang.images.store import Image
 from gasang.kinds.vm.platforms import default_architecture
 from gasang.kinds.vm.process.births import FILES
 from gasang.kinds.vm.process.machine import SNAPSHOTS
@@ -58,12 +61,13 @@ class Machines:
         if made.snapshot:
             raise UsageError("machine setting snapshot", "a machine is restored by its own verb", "leave it out")
         host = _host(wish["HostConfig"])
-        digest = await asyncio.to_thread(_digest, made) if made.image else ""
+        image = await asyncio.to_thread(_image, made) if made.image else None
         with self._lives.naming(name) as chosen:
             machine = {**wish["Machine"], "hostname": made.hostname or _hostname(chosen)}
             container = Container(
-                new_id(), chosen, now(), made.image or made.kernel, digest, _config(made, wish), host, kind=VM, machine=machine
-            )
+                new_id(), chosen, now(), made.image or made.kernel, image.digest if image else "", _config(made, wish, image), host,
+                kind=VM, machine=machine,
+            )  # fmt: skip
             self._services.folders.container(container.id).mkdir(parents=True, mode=0o710)
             self._lives.add(container)
         return container
@@ -184,13 +188,18 @@ def _host(document: dict[str, Any]) -> dict[str, Any]:
     return settings.host_config_of({**document, "NetworkMode": "none"})
 
 
-def _config(made: MachineSettings, wish: dict[str, Any]) -> dict[str, Any]:
+def _config(made: MachineSettings, wish: dict[str, Any], image: Image | None) -> dict[str, Any]:
     """The machine as the API's Config says it."""
+    process = read_process(image.config.get(PROCESS), f"image {made.image}") if image else None
+    process = process or ImageProcess()
     return settings.config_of(
         {
             "Image": made.image or made.kernel,
-            "Cmd": list(made.command),
-            "Env": list(made.environment),
+            "Entrypoint": list(process.entrypoint),
+            "Cmd": list(made.command or process.command),
+            "Env": [*process.environment, *made.environment],
+            "User": process.user,
+            "WorkingDir": process.directory,
             "Hostname": made.hostname,
             "Tty": made.tty,
             "OpenStdin": made.stdin,
@@ -201,10 +210,10 @@ def _config(made: MachineSettings, wish: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def _digest(made: MachineSettings) -> str:
+def _image(made: MachineSettings) -> Image:
     from gasang.kinds.vm.pull import open_store
 
-    return open_store(made.architecture or default_architecture()).resolve(str(parse_reference(made.image))).digest
+    return open_store(made.architecture or default_architecture()).resolve(str(parse_reference(made.image)))
 
 
 def _check(place: Path) -> None:

@@ -106,8 +106,10 @@ class VmWays:
         return Agent(partial(dial, self.folder(container) / GUEST_SOCKET, container.subject), container.subject)
 
     async def execute(self, container: Container, key: str, config: dict[str, Any], size: tuple[int, int]) -> Process:
-        """A command of the guest's, by its agent."""
-        return GuestProcess(self.agent(container), config, size)
+        """A command of the guest's, by its agent; user, directory and variables are the machine's own where it names none."""
+        own = {name: config[name] or container.config[name] for name in ("User", "WorkingDir")}
+        variables = [*(container.config["Env"] or ()), *(config["Env"] or ())]
+        return GuestProcess(self.agent(container), {**config, **own, "Env": variables}, size)
 
     def started(self, container: Container) -> None:
         """There is nothing to let go of."""

@@ -41,7 +41,7 @@ def wanted(host: HostMemory, guest: GuestMemoryUse, asked: int) -> int:
         return max(0, guest.balloon - (reserve - guest.available))
     if host.available * PRESSED_SHARE < host.total or host.stalled >= PRESSED_STALLS:
         spare = 0 if guest.available is None else max(0, guest.available - reserve)
-        return max(asked, guest.balloon + spare // 2)
+        return max(asked, min(guest.size, guest.balloon + spare // 2))
     if host.available * EASY_SHARE > host.total and host.stalled < EASY_STALLS:
         return max(asked, guest.balloon - guest.size // STEP)
     return max(asked, guest.balloon)
