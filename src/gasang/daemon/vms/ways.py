@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Mapping
 from functools import partial
@@ -21,7 +22,8 @@ from gasang.daemon.vms.nursery import Nursery
 from gasang.daemon.vms.process import BornProcess, MachineProcess, TwinProcess
 from gasang.kinds.vm.agent.client import Agent
 from gasang.kinds.vm.agent.dialing import dial
-from gasang.kinds.vm.process.births import LAYERS
+from gasang.kinds.vm.process import bases
+from gasang.kinds.vm.process.births import FILES, LAYERS
 from gasang.kinds.vm.process.client import ask
 from gasang.kinds.vm.process.launch import Log, Streams, launch_born, launch_machine, launch_stand_in
 from gasang.kinds.vm.process.settings import MachineSettings
@@ -117,6 +119,17 @@ class VmWays:
     async def give_back(self, container: Container) -> None:
         """There is nothing of it on the host but its folder."""
         self.births.pop(container.id, None)
+
+    async def forget(self, container: Container) -> None:
+        """What no machine was booted from any more goes."""
+        await self.sweep()
+
+    async def sweep(self) -> None:
+        """Remove what was kept for machines that are gone."""
+        machines = self._services.folders.container("")
+        notes = [folder / FILES for folder in machines.iterdir()] if machines.is_dir() else []
+        with contextlib.suppress(OSError):  # the next one's removal comes by again
+            await asyncio.to_thread(bases.sweep, self._services.folders.state / bases.FOLDER, notes)
 
     async def ask(self, container: Container, verb: str, words: Mapping[str, Any] | None = None, patience: float = PAUSE_TIME) -> Any:
         """What its process answers. Raises what `client.ask` raises, about this machine."""
