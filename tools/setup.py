@@ -44,6 +44,8 @@ TEST = (
     "qemu-user-static",
     "skopeo",
     "sqv",
+    "systemd",
+    "uidmap",
     "zsh",
 )
 BENCH = (*TEST, "docker.io", "runc")

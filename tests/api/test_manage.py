@@ -161,6 +161,18 @@ def test_systemd_takes_the_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert [line for line in done.stderr.splitlines() if "gasang" in line] == []
 
 
+def test_a_user_gets_a_unit_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    path = manage.install({"XDG_CONFIG_HOME": str(tmp_path)})
+    assert path == tmp_path / "systemd/user/gasang.service"
+    text = path.read_text()
+    assert "WantedBy=default.target\n" in text
+    assert "KillMode=process\n" in text
+    assert not any(word in text for word in ("network-online", "LimitNOFILE", "Delegate"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert manage.install({}) == tmp_path / "home/.config/systemd/user/gasang.service"
+
+
 def test_a_unit_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manage, "UNIT", tmp_path / "system" / "gasang.service")
 

@@ -22,6 +22,8 @@ STOP_TIME: Final = 20.0
 _PAUSE: Final = 0.05
 _LOG_MOST: Final = 1 << 16
 UNIT: Final = Path("/etc/systemd/system/gasang.service")
+USERS_UNIT: Final = Path("systemd/user/gasang.service")
+"""Below a user's folder of configurations (systemd.unit(5))."""
 
 
 def peer(folders: Folders) -> int | None:
@@ -146,25 +148,24 @@ def describe(folders: Folders) -> Facts:
 def unit(environment: Mapping[str, str]) -> str:
     """The text of a systemd unit that runs this gasang (systemd.service(5)); GASANG_HOME goes along where it is set.
 
-    KillMode=process: supervisors, and with them containers, outlive the daemon. Delegate: control groups below are ours.
+    KillMode=process: supervisors, and with them containers, outlive the daemon. Delegate: control groups below are ours. A user who is
+    not root gets one for the user's own systemd, which knows no network to wait for and may raise no limits.
     """
     home = environment.get("GASANG_HOME", "")
     own = f"Environment={_quoted(f'GASANG_HOME={home}')}\n" if os.path.isabs(home) else ""
+    is_root = os.geteuid() == 0
+    network = "After=network-online.target\nWants=network-online.target\n" if is_root else ""
+    limits = "Delegate=yes\nLimitNOFILE=1048576\nTasksMax=infinity\n" if is_root else ""
     return f"""[Unit]
 Description=gasang, the engine behind containers
-After=network-online.target
-Wants=network-online.target
-
+{network}
 [Service]
 {own}ExecStart={_quoted(sys.executable)} -m gasang daemon run
 KillMode=process
 Restart=always
-Delegate=yes
-LimitNOFILE=1048576
-TasksMax=infinity
-
+{limits}
 [Install]
-WantedBy=multi-user.target
+WantedBy={"multi-user" if is_root else "default"}.target
 """
 
 
@@ -175,10 +176,16 @@ def _quoted(text: str) -> str:
 
 
 def install(environment: Mapping[str, str]) -> Path:
-    """Write the unit; where. Raises PermissionDeniedError unless root."""
+    """Write the unit, root's or a user's own; where. Raises PermissionDeniedError."""
+    path = UNIT if os.geteuid() == 0 else _configurations(environment) / USERS_UNIT
     try:
-        UNIT.parent.mkdir(parents=True, exist_ok=True)
-        UNIT.write_text(unit(environment))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(unit(environment))
     except PermissionError as error:
-        raise PermissionDeniedError(f"unit {UNIT}", "it cannot be written", "run as root") from error
-    return UNIT
+        raise PermissionDeniedError(f"unit {path}", "it cannot be written", "run as root") from error
+    return path
+
+
+def _configurations(environment: Mapping[str, str]) -> Path:
+    base = environment.get("XDG_CONFIG_HOME", "")
+    return Path(base) if os.path.isabs(base) else Path.home() / ".config"

@@ -12,12 +12,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gasang.core.errors import GasangError
+from gasang.core.errors import GasangError, StateError
 from gasang.daemon.folders import Folders
+from gasang.daemon.registries import settings_folder
 from gasang.images.origin import Origin
 
 if TYPE_CHECKING:
     from gasang.daemon.engine import Engine
+    from gasang.daemon.rootless.entering import Rootless
 
 _log = logging.getLogger(__name__)
 YOUNG = 10_000
@@ -38,15 +40,24 @@ def listen(path: Path) -> socket.socket:
     return listener
 
 
-async def serve(folders: Folders, ready: int | None = None, origin: Origin | None = None) -> None:
-    """Run until SIGTERM or SIGINT. `ready` is a descriptor that gets a line when clients can connect; `origin` is Debian's."""
+async def serve(
+    folders: Folders, settings: Path, ready: int | None = None, origin: Origin | None = None, rootless: Rootless | None = None
+) -> None:
+    """Run until SIGTERM or SIGINT, by the settings in a folder.
+
+    `ready` is a descriptor that gets a line when clients can connect; `origin` is Debian's; `rootless` are the namespaces this is in.
+    """
     from gasang.api.docker.application import HEADERS, Application
     from gasang.api.http.server import Server
     from gasang.daemon.engine import Engine
-    from gasang.daemon.registries import read_registries, read_users, settings_folder
+    from gasang.daemon.registries import read_registries, read_users
 
-    settings = settings_folder(os.environ)
-    engine = Engine(folders, read_registries(settings), origin, read_users(settings))
+    try:
+        engine = Engine(folders, read_registries(settings), origin, read_users(settings), rootless)
+    except (GasangError, OSError) as error:
+        if rootless is not None and not isinstance(error, StateError):  # then another daemon has the state, and these namespaces
+            rootless.give_up()
+        raise
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -68,7 +79,16 @@ async def serve(folders: Folders, ready: int | None = None, origin: Origin | Non
         listener.close()
         folders.socket.unlink(missing_ok=True)
     finally:
+        in_use = engine.in_use()
         engine.close()
+        if rootless is not None:
+            rootless.leave(in_use=in_use)
+
+
+def _entered(folders: Folders) -> Rootless:
+    from gasang.daemon.rootless.entering import enter
+
+    return enter(folders)
 
 
 async def _warm_up(engine: Engine) -> None:
@@ -83,9 +103,11 @@ def main(folders: Folders, origin: Origin | None = None) -> int:
     """Run the daemon in this process; its exit code. `origin` is where images of Debian come from."""
     ready = os.environ.pop("GASANG_READY", "")
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
-    folders.run.mkdir(parents=True, exist_ok=True, mode=0o711)
+    settings = settings_folder(os.environ)
     try:
-        asyncio.run(serve(folders, int(ready) if ready else None, origin))
+        rootless = _entered(folders) if os.geteuid() else None
+        folders.run.mkdir(parents=True, exist_ok=True, mode=0o711)
+        asyncio.run(serve(folders, settings, int(ready) if ready else None, origin, rootless))
     except GasangError as error:
         print(f"gasang: {error}", file=sys.stderr)
         return error.exit_code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from gasang.daemon.containers.control import GroupControl
 from gasang.daemon.containers.execs import Execs
@@ -26,30 +27,40 @@ from gasang.daemon.volumes import Volumes
 from gasang.images.origin import Origin
 from gasang.images.registry.settings import Registries
 from gasang.kinds.container.supervisor.executable import program_descriptor
+from gasang.network.place import Beside
+
+if TYPE_CHECKING:
+    from gasang.daemon.rootless.entering import Rootless
 
 
 class Engine:
     """Everything a daemon has. Made before its event loop serves anyone."""
 
     def __init__(
-        self, folders: Folders, registries: Registries | None = None, origin: Origin | None = None, remap: Remap | None = None
+        self,
+        folders: Folders,
+        registries: Registries | None = None,
+        origin: Origin | None = None,
+        remap: Remap | None = None,
+        rootless: Rootless | None = None,
     ) -> None:
         """Open the state in `folders`; images of Debian come from `origin`. Raises StateError where another daemon uses it.
 
         `registries` are the settings about them; `remap` says whose users containers have, and raises UnsupportedError where the host
-        cannot do that.
+        cannot do that. `rootless` are the namespaces that a user who is not root has for it.
         """
         self.folders = folders
-        self.users = Users(remap, self._find)
+        self.users = Users(remap, self._find, is_rootless=rootless is not None)
         self.database = Database(folders.state)
         self.identity = self._identity()
         self.events = Events()
         self.volumes = Volumes(self.database, folders, self.events)
         self.images = DaemonImages(folders, self.events, Table(self.database, "build"), registries or Registries(), origin or Origin())
-        self.networks = ContainerNetworks(self.database, self.events, folders, self.identity, self._find, self.users.network)
+        place = None if rootless is None else Beside(rootless.network)
+        self.networks = ContainerNetworks(self.database, self.events, folders, self.identity, self._find, self.users.network, place)
         self.layers = ContainerLayers(folders, self.images)
         self.users.probe(folders.scratch())
-        self.control = GroupControl()
+        self.control = GroupControl(without=rootless is not None)
         services = Services(
             database=self.database,
             folders=folders,
@@ -91,6 +102,10 @@ class Engine:
         """Have what the first container needs: programs compiled, layers that a crash of the host left half-written forgotten."""
         await asyncio.to_thread(program_descriptor)
         await asyncio.to_thread(self.images.recover)
+
+    def in_use(self) -> bool:
+        """Whether anything runs that outlives this."""
+        return any(container.status.alive for container in self.containers.all())
 
     def close(self) -> None:
         """Let go of everything; what runs goes on."""

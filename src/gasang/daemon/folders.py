@@ -18,14 +18,17 @@ class Folders(NamedTuple):
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Folders:
-        """Those of a user: root's run-time files are in /run/gasang, another's in XDG_RUNTIME_DIR, all under GASANG_HOME if it is set."""
+        """Those of a user, all under GASANG_HOME if it is set.
+
+        Root's run-time files are in /run/gasang, another's in XDG_RUNTIME_DIR; without one, beside the state, where nobody else may write.
+        """
         home = environment.get("GASANG_HOME", "")
         if os.path.isabs(home):
             return cls(data_folder(environment), Path(home) / "run")
         if os.geteuid() == 0:
             return cls(Path("/var/lib/gasang") if not environment.get("XDG_DATA_HOME") else data_folder(environment), Path("/run/gasang"))
-        runtime = environment.get("XDG_RUNTIME_DIR", "") or f"/tmp/gasang-{os.geteuid()}"  # noqa: S108  made with mode 700
-        return cls(data_folder(environment), Path(runtime) / "gasang")
+        runtime, data = environment.get("XDG_RUNTIME_DIR", ""), data_folder(environment)
+        return cls(data, Path(runtime) / "gasang" if os.path.isabs(runtime) else data / "run")
 
     @property
     def socket(self) -> Path:

@@ -66,11 +66,23 @@ def _names(word: str, kind: str, look_up: Callable[[str], tuple[str, int]]) -> t
 
 
 def _ranges(names: tuple[str, ...], path: Path) -> tuple[IdMapping, ...]:
-    """What the file gives one of these names, one range after another from 0 on. Raises UsageError."""
+    """What the file gives one of these names. Raises UsageError also where that is nothing."""
+    if not path.exists():
+        raise UsageError(f"file {path}", "it cannot be read (there is none)", f"it needs a line {names[0]}:{_EXAMPLE}")
+    made = listed(names, path)
+    if not made:
+        raise UsageError(f"userns-remap {names[0]}", f"{path} gives it no numbers", f"add a line {names[0]}:{_EXAMPLE}")
+    return made
+
+
+def listed(names: tuple[str, ...], path: Path) -> tuple[IdMapping, ...]:
+    """What a file of ranges gives one of these names, one range after another from 0 on; no file, no ranges. Raises UsageError."""
     try:
         text = path.read_bytes()[:_LARGEST].decode(errors="replace")
+    except FileNotFoundError:
+        return ()
     except OSError as error:
-        raise UsageError(f"file {path}", f"it cannot be read ({error.strerror})", f"it needs a line {names[0]}:{_EXAMPLE}") from error
+        raise UsageError(f"file {path}", f"it cannot be read ({error.strerror})", "let everybody read it") from error
     made: list[IdMapping] = []
     inside = 0
     for line in text.splitlines():
@@ -81,6 +93,4 @@ def _ranges(names: tuple[str, ...], path: Path) -> tuple[IdMapping, ...]:
             raise UsageError(f"file {path}", f"{line[:60]!r} is no range of numbers", f"write it like {names[0]}:{_EXAMPLE}")
         made.append(IdMapping(inside, int(words[1]), int(words[2])))
         inside += int(words[2])
-    if not made:
-        raise UsageError(f"userns-remap {names[0]}", f"{path} gives it no numbers", f"add a line {names[0]}:{_EXAMPLE}")
     return tuple(made[:_MOST])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Final, NamedTuple
 
 CLONE_VM: Final = 0x100
@@ -39,3 +40,12 @@ NAMESPACES: Final[dict[str, Namespace]] = {
     "time": Namespace(CLONE_NEWTIME, "time"),
 }
 """The runtime specification's name → the kernel's; in the order in which they are joined, user first: it gives the right to the others."""
+
+
+def elsewhere(pid: int, file: str) -> str:
+    """The path of a process's namespace, "" where it is that of this process, which need not join it, and may not be let.
+
+    Raises FileNotFoundError where the process has ended.
+    """
+    path = f"/proc/{pid}/ns/{file}"
+    return "" if os.path.samefile(path, f"/proc/self/ns/{file}") else path

@@ -1,7 +1,8 @@
-"""Constants for processes on Linux: prctl(2), capabilities(7), rlimits, pidfd and ioctl numbers used between clone3 and execve."""
+"""Processes on Linux: prctl(2), capabilities(7), rlimits, pidfd and ioctl numbers used between clone3 and execve; when one was started."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 PR_SET_PDEATHSIG: Final = 1
@@ -50,3 +51,24 @@ CLOSE_RANGE_CLOEXEC: Final = 4
 WNOHANG: Final = 1
 WEXITED: Final = 4
 P_PIDFD: Final = 3
+
+
+def start_of(pid: int) -> int | None:
+    """When a process started, in ticks since the host's start; None if it has ended (also if nobody has asked for its exit code yet)."""
+    fields = _fields(pid)
+    return None if not fields or fields[0] in "ZX" else int(fields[19])
+
+
+def parent_of(pid: int) -> int:
+    """The process id of a process's parent; 0 if it has ended, or nobody is."""
+    fields = _fields(pid)
+    return int(fields[1]) if fields else 0
+
+
+def _fields(pid: int) -> list[str]:
+    """What /proc/PID/stat says behind the name, from the state on; nothing of a process that is gone."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return text[text.rindex(")") + 2 :].split()

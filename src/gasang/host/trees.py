@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Final
 
 from gasang.core.errors import GasangError, PermissionDeniedError
+from gasang.host import users
 from gasang.host.mounts import FSMOUNT_CLOEXEC, MOUNT_ATTR_NODEV
 from gasang.host.syscalls import number
 
 _FSOPEN_CLOEXEC: Final = 1
+_SET_FLAG: Final = 0
 _SET_STRING: Final = 1
 _CREATE: Final = 6
 _RESOLVE_IN_ROOT: Final = 0x10
@@ -51,7 +53,7 @@ def overlay(lowers: Sequence[Path], upper: Path | None = None, work: Path | None
         context = call("fsopen", b"overlay", _FSOPEN_CLOEXEC)
         try:
             for key, value in _options(lowers, upper, work):
-                call("fsconfig", context, _SET_STRING, key.encode(), value.encode(), 0)
+                call("fsconfig", context, _SET_STRING if value else _SET_FLAG, key.encode(), value.encode() or None, 0)
             call("fsconfig", context, _CREATE, None, None, 0)
             return call("fsmount", context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NODEV)  # an image may have nodes of the host's disks
         finally:
@@ -67,8 +69,16 @@ def _options(lowers: Sequence[Path], upper: Path | None, work: Path | None) -> l
     joined = ":".join(escaped)
     options = [("lowerdir", joined)] if len(joined) <= _LONGEST else [("lowerdir+", str(path)) for path in lowers]
     if upper is not None and work is not None:
-        options += [("upperdir", str(upper)), ("workdir", str(work)), ("redirect_dir", "off"), ("metacopy", "off")]
-    return options
+        options += [("upperdir", str(upper)), ("workdir", str(work))]
+    return options + [(key, value) for key, _, value in (option.partition("=") for option in plain_overlay())]
+
+
+def plain_overlay() -> tuple[str, ...]:
+    """Options by which an overlay's upper folder is what a layer can be made of: nothing in it that only overlayfs understands.
+
+    Who is not the host's root keeps notes as attributes that any user may set; that rules the rest out by itself.
+    """
+    return ("redirect_dir=off", "metacopy=off") if users.are_the_hosts() else ("userxattr",)
 
 
 def absolute(path: str) -> str:

@@ -14,9 +14,13 @@ from gasang.network.spec import Endpoint, Network
 class Naming:
     """The directory and its server. Not thread-safe: its owner locks."""
 
-    def __init__(self, resolv_conf: str) -> None:
+    def __init__(self, resolv_conf: str, *, asks_from_here: bool = False) -> None:
+        """`asks_from_here`: the host's resolvers are asked where this is made, whoever calls later."""
         self._directory = Directory()
         self._server = Server(self._directory, resolv_conf)
+        self._asks_from_here = asks_from_here
+        if asks_from_here:
+            self._server.begin()
         self._host = Watched(resolv_conf)
         self._asking: set[str] = set()
 
@@ -31,7 +35,7 @@ class Naming:
         """
         if endpoint.machine not in self._asking:
             reachable = endpoint.resolvers or self._host.reachable_from_inside()
-            if network.default and reachable:
+            if network.default and reachable and not self._asks_from_here:
                 return reachable
             self.listen(endpoint.machine, namespace, endpoint.resolvers)
         return (SERVER,)

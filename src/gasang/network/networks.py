@@ -2,7 +2,8 @@
 
 State is plain data: `{"network": {id: …}, "endpoint": {id: …}, "host": {"before": …}}`. It is handed in, and every change is handed to
 `store(kind, id, value)` (value None: gone). What concerns the host's own settings is stored before it is done; the rest after, because
-`reconcile` finds and removes what nobody remembers. Calls may come from any thread that is in the host's network namespace.
+`reconcile` finds and removes what nobody remembers. Calls may come from any thread that is in the host's network namespace, also where
+networks are in another (`place.py`).
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from functools import partial, wraps
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from gasang.core.errors import GasangError, NotFoundError, StateError
 from gasang.network import cables, names, placing, ports
@@ -20,6 +22,7 @@ from gasang.network.bridges import Bridges
 from gasang.network.dns.upstream import PATH, SERVER
 from gasang.network.forwarding import Before
 from gasang.network.naming import Naming
+from gasang.network.place import Here, Place
 from gasang.network.proxy import Proxy
 from gasang.network.registry import Registry, Store
 from gasang.network.spec import BRIDGE, Endpoint, EndpointSpec, Network, NetworkSpec, PortSpec, Published
@@ -27,6 +30,18 @@ from gasang.network.spec import BRIDGE, Endpoint, EndpointSpec, Network, Network
 _LINGER: Final = 10.0
 # A dead machine's cable goes within milliseconds; one that is there after this long is held by somebody else.
 _DYING: Final = 2.0
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+
+
+def _there(method: Callable[Concatenate[Networks, Given], Result]) -> Callable[Concatenate[Networks, Given], Result]:
+    """A method that is carried out where the networks are."""
+
+    @wraps(method)
+    def carried_out(self: Networks, /, *words: Given.args, **named: Given.kwargs) -> Result:
+        return self.place.call(lambda: method(self, *words, **named))
+
+    return carried_out
 
 
 def _forget(_kind: str, _identity: str, _value: dict[str, Any] | None) -> None:
@@ -34,9 +49,17 @@ def _forget(_kind: str, _identity: str, _value: dict[str, Any] | None) -> None:
 
 
 class Networks:
-    """All networks of one instance, in the network namespace of the thread that makes this."""
+    """All networks of one instance, in the network namespace of the thread that makes this, or at another place."""
 
-    def __init__(self, state: Mapping[str, Mapping[str, Any]], *, tag: str, store: Store = _forget, resolv_conf: str = PATH) -> None:
+    def __init__(
+        self,
+        state: Mapping[str, Mapping[str, Any]],
+        *,
+        tag: str,
+        store: Store = _forget,
+        resolv_conf: str = PATH,
+        place: Place | None = None,
+    ) -> None:
         """`tag` is `names.tag_of` what tells this instance from others; `resolv_conf` names the host's resolvers.
 
         Raises BadInputError when the state is damaged, UnsupportedError where the kernel has no netlink.
@@ -46,9 +69,10 @@ class Networks:
         self._lock = threading.RLock()
         self._endpoints = {key: Endpoint.from_json(value) for key, value in state.get("endpoint", {}).items()}
         before = Before.from_json(state.get("host", {}).get("before", {}))
-        self._bridges = Bridges(tag, before, lambda value: store("host", "before", value.to_json()))
+        self.place = place or Here()
+        self._bridges = self.place.call(lambda: Bridges(tag, before, lambda value: store("host", "before", value.to_json())))
         self._registry = Registry(state.get("network", {}), tag, self._bridges, store)
-        self._naming = Naming(resolv_conf)
+        self._naming = Naming(resolv_conf, asks_from_here=self.place.is_apart)
         self._proxy = Proxy()
         self._unused_since: dict[str, float] = {}
         self._dying_since: dict[str, float] = {}
@@ -65,9 +89,11 @@ class Networks:
         self._proxy.close()
         self._naming.close()
         self._bridges.close()
+        self.place.close()
 
     # Networks
 
+    @_there
     def create(self, spec: NetworkSpec) -> Network:
         """A new network. Nothing is on the host before the first machine joins.
 
@@ -76,6 +102,7 @@ class Networks:
         with self._lock:
             return self._registry.create(spec)
 
+    @_there
     def default(self, spec: NetworkSpec | None = None) -> Network:
         """The network that machines join when they name none; made when it is first asked for, as `spec` says (its name is "bridge")."""
         with self._lock:
@@ -95,6 +122,7 @@ class Networks:
         with self._lock:
             return self._registry.all()
 
+    @_there
     def remove(self, name: str) -> Network:
         """Remove a network that no machine is in.
 
@@ -111,6 +139,7 @@ class Networks:
             self._drop([network])
             return network
 
+    @_there
     def prune(self) -> Sequence[Network]:
         """Remove every network that no machine is in, except the default one; those removed."""
         with self._lock:
@@ -138,6 +167,7 @@ class Networks:
             raise NotFoundError(f"endpoint {identity[:12]}", "there is none of that id", "the machine has left the network")
         return found
 
+    @_there
     def connect(self, name: str, namespace: int, spec: EndpointSpec) -> Endpoint:
         """Join a machine, whose network namespace that descriptor is, to a network.
 
@@ -156,6 +186,7 @@ class Networks:
             self._unused_since.pop(network.id, None)
             return endpoint
 
+    @_there
     def disconnect(self, endpoint: Endpoint, *, dying: bool = False, namespace: int | None = None) -> None:
         """Take a machine out of a network. `dying`: its namespace goes anyway, and the kernel takes the cable with it.
 
@@ -185,10 +216,12 @@ class Networks:
                 self._naming.replace(endpoint, renamed, network)
                 self._remember(renamed)
 
+    @_there
     def isolate(self, namespace: int) -> None:
         """A machine without a network: it has lo, up."""
         cables.loopback(namespace)
 
+    @_there
     def publish(self, endpoint: Endpoint, wanted: Sequence[PortSpec]) -> Sequence[Published]:
         """Publish ports of a machine, besides those that already are; all the new ones, or, raising, none.
 
@@ -199,7 +232,8 @@ class Networks:
             network = self._registry[current.network]
             if network.spec.internal or not wanted:
                 return ()
-            held = ports.hold_all(wanted, network.spec.publish_on, [text for family in (4, 6) if (text := current.address(family))])
+            addresses = [text for family in (4, 6) if (text := current.address(family))]
+            held = self.place.outside(lambda: ports.hold_all(wanted, network.spec.publish_on, addresses))
             published = tuple(item.port for item in held)
             try:
                 self._bridges.publish(published, current.host_interface)
@@ -210,6 +244,7 @@ class Networks:
             self._remember(replace(current, published=current.published + published))
             return published
 
+    @_there
     def withdraw(self, endpoint: Endpoint) -> None:
         """Publish none of a machine's ports any more.
 
@@ -226,11 +261,13 @@ class Networks:
 
     # The host
 
+    @_there
     def obstacles(self) -> Sequence[str]:
         """Sentences about what on this host keeps networks from working as they should; empty: nothing."""
         with self._lock:
             return self._bridges.obstacles()
 
+    @_there
     def tidy(self, linger: float = _LINGER) -> float | None:
         """Take off the host what no machine has used for `linger` seconds; in how many seconds to call again (None: no need).
 
@@ -247,6 +284,7 @@ class Networks:
         self._bridges.unplug(stuck)
         return max(0.0, min(waits)) if waits else None
 
+    @_there
     def reconcile(self, machines: Mapping[str, int]) -> Sequence[str]:
         """After a crash: only `machines` (id, descriptor of its network namespace) live. What is on the host but nobody's is removed.
 
@@ -339,7 +377,7 @@ class Networks:
         """Hold the ports that are published; one that another program took while we were away stays published by its rule alone."""
         for port in self._published():
             with contextlib.suppress(GasangError):
-                self._proxy.serve([ports.again(port)])
+                self._proxy.serve([self.place.outside(partial(ports.again, port))])
 
     def _note_unused(self, network: str) -> None:
         if not any(endpoint.network == network for endpoint in self._endpoints.values()):

@@ -12,19 +12,11 @@ import sys
 import pytest
 
 from support.engines.client import until
+from support.engines.echo import ECHO
 from support.engines.http import call
 from support.engines.registry import free_port
 
 # Debian's busybox has no server for datagrams: this one is the host's, in the container's network.
-ECHO = """
-import ctypes, os, socket, sys
-ctypes.CDLL(None).setns(os.open(f"/proc/{sys.argv[1]}/ns/net", os.O_RDONLY), 0)
-server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-server.bind(("", int(sys.argv[2])))
-print("ready", flush=True)
-data, client = server.recvfrom(100)
-server.sendto(data.upper(), client)
-"""
 HTTPD = "mkdir -p /www && echo served > /www/index.html && exec httpd -f -p {port} -h /www"
 
 

@@ -68,7 +68,7 @@ class Engine:
                 stderr=said,
                 env={**os.environ, **self.environment},
                 start_new_session=True,
-                preexec_fn=dies_with_us,
+                preexec_fn=self.become,
             )
         while not answers(self.socket):
             if self.process.poll() is not None or time.monotonic() - begin > START_SECONDS:
@@ -76,6 +76,10 @@ class Engine:
                 raise EngineError(f"{shlex.join(self.command)} does not answer on {self.socket}:\n{self._last_words()}")
             time.sleep(0.01)
         return time.monotonic() - begin
+
+    def become(self) -> None:
+        """What the new process does before it is the daemon."""
+        dies_with_us()
 
     def stop(self) -> None:
         """End it as a service manager does; killed if it does not go."""

@@ -73,7 +73,7 @@ class Files:
         document = await request.json()
         said = {key: value for key, value in document.items() if value not in (None, "", [], {}) and key in entry.config}
         config = changed({**entry.config, **said}, request.texts("changes"))
-        pause = request.flag("pause", True) and entry.status.status == "running"
+        pause = request.flag("pause", True) and entry.status.status == "running" and not self._engine.control.without
         if pause:
             await engine.containers.pause(entry)
         try:

@@ -17,6 +17,7 @@ from gasang.api.docker.images import Images
 from gasang.api.http.connection import Reply
 from gasang.api.http.request import Request
 from gasang.api.http.router import Route
+from gasang.daemon.containers.creation import NO_LIMITS, NO_WAY_OUT
 from gasang.daemon.containers.moments import moment
 from gasang.daemon.containers.names import now
 from gasang.daemon.engine import Engine
@@ -102,6 +103,7 @@ class System:
     async def info(self, request: Request, reply: Reply) -> None:
         """GET /info."""
         engine = self._engine
+        limits = not engine.control.without
         states = [entry.status.status for entry in engine.containers.all()]
         uname = os.uname()
         await reply.json(
@@ -120,21 +122,21 @@ class System:
                     "Authorization": None,
                     "Log": ["json-file", "local", "none"],
                 },
-                "MemoryLimit": True,
-                "SwapLimit": True,
-                "CpuCfsPeriod": True,
-                "CpuCfsQuota": True,
-                "CPUShares": True,
-                "CPUSet": True,
-                "PidsLimit": True,
+                "MemoryLimit": limits,
+                "SwapLimit": limits,
+                "CpuCfsPeriod": limits,
+                "CpuCfsQuota": limits,
+                "CPUShares": limits,
+                "CPUSet": limits,
+                "PidsLimit": limits,
                 "IPv4Forwarding": True,
-                "OomKillDisable": True,
+                "OomKillDisable": limits,
                 "Debug": False,
                 "NFd": len(os.listdir("/proc/self/fd")),
                 "NGoroutines": len(asyncio.all_tasks()),
                 "SystemTime": now(),
                 "LoggingDriver": "json-file",
-                "CgroupDriver": "cgroupfs",
+                "CgroupDriver": "cgroupfs" if limits else "none",
                 "CgroupVersion": engine.cgroup_version(),
                 "NEventsListener": engine.events.listeners,
                 "KernelVersion": uname.release,
@@ -170,8 +172,8 @@ class System:
                 "ContainerdCommit": {"ID": ""},
                 "RuncCommit": {"ID": ""},
                 "InitCommit": {"ID": ""},
-                "SecurityOptions": ["name=seccomp,profile=builtin", *(["name=userns"] if engine.users.remap else [])],
-                "Warnings": None,
+                "SecurityOptions": ["name=seccomp,profile=builtin", *_users(engine)],
+                "Warnings": [NO_WAY_OUT, NO_LIMITS] if engine.users.is_rootless else None,
             }
         )
 
@@ -227,6 +229,10 @@ class System:
                 "BuilderSize": 0,
             }
         )
+
+
+def _users(engine: Engine) -> list[str]:
+    return ["name=rootless"] if engine.users.is_rootless else ["name=userns"] if engine.users.remap else []
 
 
 def show(event: Event) -> dict[str, Any]:

@@ -59,7 +59,8 @@ def run(parsed: Parsed, context: Context) -> int:
         manage.stop(folders)
         print("the daemon has stopped; containers live on", file=sys.stderr)
     elif action == "install":
-        print(f"wrote {manage.install(os.environ)}; systemctl daemon-reload && systemctl enable --now gasang starts it")
+        systemctl = "systemctl" if os.geteuid() == 0 else "systemctl --user"
+        print(f"wrote {manage.install(os.environ)}; {systemctl} daemon-reload && {systemctl} enable --now gasang starts it")
     else:
         raise UsageError(f"action {action!r}", "there is none of this name", f"use one of {', '.join(ACTIONS)}")
     return 0

@@ -17,11 +17,14 @@ from gasang.daemon.containers.binds import mounts_of
 from gasang.daemon.containers.details import details
 from gasang.daemon.containers.names import find, new_id, new_name, now
 from gasang.daemon.containers.record import Container, Mount
+from gasang.daemon.networks.catalogue import WITHOUT_BRIDGE
 from gasang.daemon.networks.endpoints import WANTED_MAC, asked_of_all
 from gasang.daemon.records import Table
 from gasang.daemon.services import Services
 from gasang.daemon.views import ImageView
 
+NO_WAY_OUT: Final = "This daemon runs without root: networks of containers have no way out of this host; --network host has one"
+NO_LIMITS: Final = "This daemon runs without root and makes no control groups: limits of them are not kept"
 WEIGHTS: Final = {
     "BlkioWeight": "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.",
     "BlkioWeightDevice": "Your kernel does not support Block I/O weight_device or the cgroup is not mounted. Weight-device discarded.",
@@ -92,7 +95,8 @@ class Creation:
         self._services.networks.settle(container)
         self._services.networks.check(container)
         await self._make_files(container, image)
-        return container, _warnings(host) + discarded
+        more = _without_root(container) if self._services.users.is_rootless else []
+        return container, [*_warnings(host), *discarded, *more]
 
     def _discard(self, host: dict[str, Any]) -> list[str]:
         """Take out of HostConfig the weights of block devices where this host keeps none; Docker's warnings of it."""
@@ -182,3 +186,10 @@ def _warnings(host: dict[str, Any]) -> list[str]:
     if any(option.startswith(("apparmor=", "label=", "label:", "apparmor:")) for option in host["SecurityOpt"] or []):
         warnings.append("this host has neither AppArmor nor SELinux in use; their options are ignored")
     return warnings
+
+
+def _without_root(container: Container) -> list[str]:
+    """What a container of a user who is not root will not have, although it asks for it."""
+    bridged = [name for name in container.endpoints if name not in WITHOUT_BRIDGE]
+    limits = oci.resources(container.host)
+    return [*([NO_WAY_OUT] if bridged else []), *([f"{NO_LIMITS} ({', '.join(limits)})"] if limits else [])]

@@ -14,6 +14,8 @@ ALL: Final = "rwm"
 _KINDS: Final = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}
 _ELSEWHERE: Final = ("pts", "shm", "mqueue", "fd")
 """Folders of /dev in which the host mounts something of its own."""
+_OWN: Final = ("/dev/console", "/dev/ptmx")
+"""Nodes of the host whose names a container has for its own."""
 _RULE: Final = re.compile(r"([acb]) (\*|\d{1,9}):(\*|\d{1,9}) ([rwm]{1,3})")
 
 
@@ -80,7 +82,7 @@ def _nodes(folder: str) -> Iterator[str]:
 
 def host_devices() -> tuple[dict[str, Any], ...]:
     """Every device node of the host, as a privileged container gets them; terminals and what is mounted in /dev are left out."""
-    return tuple(_described(path, path) for path in _nodes("/dev") if path != "/dev/console")
+    return tuple(_described(path, path) for path in _nodes("/dev") if path not in _OWN)
 
 
 def rules(host: dict[str, Any]) -> list[dict[str, Any]]:

@@ -180,7 +180,7 @@ class Execs:
 
     def _launch(self, found: Exec, size: object) -> Wish:
         container, config = found.container, found.config
-        shared = {"network": ""} if container.host["NetworkMode"] == "host" else {}
+        shared = self._services.networks.of_exec(container)
         around = self._preparation.surroundings(container, shared, self._services.users.of(container), config["User"] or None)
         process = oci.process(
             container,

@@ -18,6 +18,7 @@ from typing import BinaryIO, Final
 
 from gasang.core.errors import BadInputError, UsageError
 from gasang.daemon.containers.packing import pack
+from gasang.host import users
 from gasang.host.trees import absolute, open_within
 from gasang.images.layers.overlay import white_out
 
@@ -41,7 +42,7 @@ class Extraction:
         self._devices = devices
         self._root = root
         self._keeps_kind = keeps_kind
-        self._owner = owner
+        self._owner = None if users.is_alone() else owner  # all that is made belongs to the only user there is
         self._outside = outside
         self._folders: list[tuple[str, tarfile.TarInfo]] = []
 
@@ -153,6 +154,8 @@ class Extraction:
             os.close(source)
 
     def _own(self, entry: tarfile.TarInfo, folder: int, base: str) -> None:
+        if users.is_alone():
+            return
         uid, gid = self._owner or (self._outside(entry.uid, entry.gid) if self._outside else (entry.uid, entry.gid))
         os.chown(base, uid, gid, dir_fd=folder, follow_symlinks=False)
 

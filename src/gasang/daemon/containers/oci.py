@@ -45,6 +45,9 @@ MASKED: Final = (
 )
 READONLY: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 CPU_PERIOD: Final = 100_000
+_MOST_GROUPS: Final = (1 << 31) - 1
+_TTY: Final = 5
+"""The group of terminals."""
 VERSION: Final = "1.2.0"
 INIT: Final = "/sbin/gasang-init"
 """Where the init program of a container that asks for one is."""
@@ -71,6 +74,10 @@ class Surroundings:
     """NAME=value, what links tell; the container's own go before them."""
     users: Mapped | None = None
     """Those of the container, where they are not the host's."""
+    is_rootless: bool = False
+    """Whether the daemon is root in namespaces of a user's own only: what belongs to the host can be shown there, not made anew."""
+    groups_known: int = 1 << 32
+    """How many groups there are, from 0 on."""
 
 
 def specification(container: Container, around: Surroundings) -> dict[str, Any]:
@@ -83,7 +90,7 @@ def specification(container: Container, around: Surroundings) -> dict[str, Any]:
         "sysctl": _sysctls(container, around),
         "maskedPaths": [] if host["Privileged"] else list(MASKED if host["MaskedPaths"] is None else host["MaskedPaths"]),
         "readonlyPaths": [] if host["Privileged"] else list(READONLY if host["ReadonlyPaths"] is None else host["ReadonlyPaths"]),
-        "devices": [*around.host_devices, *([] if around.users else (found.device for found in devices.asked(host)))],
+        "devices": [*around.host_devices, *([] if _binds_devices(around) else (found.device for found in devices.asked(host)))],
         "rootfsPropagation": "rslave" if any("slave" in mount.propagation for mount in container.mounts) else "private",
     }
     linux["resources"]["devices"] = devices.rules(host)
@@ -243,7 +250,7 @@ def _sysctls(container: Container, around: Surroundings) -> dict[str, str]:
     if own_network and around.users is None:
         basic["net.ipv4.ip_unprivileged_port_start"] = "0"
         if own_pid:
-            basic["net.ipv4.ping_group_range"] = "0 2147483647"
+            basic["net.ipv4.ping_group_range"] = f"0 {min(_MOST_GROUPS, around.groups_known - 1)}"
     return {**basic, **(container.host["Sysctls"] or {})}
 
 
@@ -252,21 +259,17 @@ def _mounts(container: Container, around: Surroundings) -> list[dict[str, Any]]:
     privileged = host["Privileged"]
     own_network = around.namespaces.get("network") != ""
     sys_options = ["nosuid", "noexec", "nodev", *([] if privileged else ["ro"])]
+    plain = ["nosuid", "noexec", "nodev"]
+    terminals = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *(["gid=5"] if around.groups_known > _TTY else [])]
     result: list[dict[str, Any]] = [
-        {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
+        _kernels("/proc", "proc", plain, shown=around.is_rootless and around.namespaces.get("pid") == ""),
         {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]},
-        {
-            "destination": "/dev/pts",
-            "type": "devpts",
-            "source": "devpts",
-            "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
-        },
-        {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": sys_options}
-        if own_network
-        else {"destination": "/sys", "type": "bind", "source": "/sys", "options": ["rbind", *sys_options]},
+        {"destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": terminals},
+        _kernels("/sys", "sysfs", sys_options, shown=not own_network),
         {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": sys_options},
-        {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": ["nosuid", "noexec", "nodev"]},
     ]
+    if not (around.is_rootless and around.namespaces.get("ipc") == ""):  # else the host's message queues, which only its root mounts
+        result.append({"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": plain})
     shift = ["idmap"] if around.users else []
     if host["IpcMode"] != "none" and not _covered(container, "/dev/shm"):  # noqa: S108  the container's own
         source = {"destination": "/dev/shm", "type": "tmpfs", "source": "shm"}  # noqa: S108
@@ -276,7 +279,7 @@ def _mounts(container: Container, around: Surroundings) -> list[dict[str, Any]]:
         for inside, outside in around.files.items()
         if not _covered(container, inside)
     ]
-    if around.users:  # who is not the host's root makes no device nodes: the host's own are bound
+    if _binds_devices(around):  # who is not the host's root makes no device nodes: the host's own are bound
         result += [
             {"destination": found.device["path"], "type": "bind", "source": found.source, "options": ["bind"]}
             for found in devices.asked(host)
@@ -285,6 +288,17 @@ def _mounts(container: Container, around: Surroundings) -> list[dict[str, Any]]:
         result.append({"destination": INIT, "type": "bind", "source": str(around.init), "options": ["bind", "ro"]})
     ordered = sorted(container.mounts, key=lambda mount: mount.target.count("/"))
     return [*result, *(_mount(mount, shift if mount.kind == "volume" else []) for mount in ordered)]
+
+
+def _kernels(path: str, kind: str, options: list[str], *, shown: bool) -> dict[str, Any]:
+    """A file system that shows a namespace of this container; where it has the host's, and may make none of it, the host's own mount."""
+    if shown:
+        return {"destination": path, "type": "bind", "source": path, "options": ["rbind", *options]}
+    return {"destination": path, "type": kind, "source": kind, "options": options}
+
+
+def _binds_devices(around: Surroundings) -> bool:
+    return around.users is not None or around.is_rootless
 
 
 def _covered(container: Container, path: str) -> bool:

@@ -10,9 +10,11 @@ from typing import Any
 from gasang.core.errors import StateError, UsageError
 from gasang.daemon.containers import devices, oci
 from gasang.daemon.containers.record import Container
-from gasang.daemon.containers.user import identify
+from gasang.daemon.containers.user import fitting, identify
 from gasang.daemon.containers.users import Mapped
 from gasang.daemon.services import Services
+from gasang.host.namespaces import elsewhere
+from gasang.host.users import numbers
 from gasang.kinds.container.init import init_file
 from gasang.kinds.container.supervising import Wish
 
@@ -87,7 +89,7 @@ class Preparation:
         layers = self._services.layers
         wanted = config["User"] if user is None else user
         passwd, group = (layers.text(container, f"etc/{name}") for name in ("passwd", "group"))
-        identity = identify(wanted, passwd, group, host["GroupAdd"] or [])
+        identity = fitting(identify(wanted, passwd, group, host["GroupAdd"] or []))
         folder = self._services.folders.container(self._services.networks.owner(container))
         return oci.Surroundings(
             uid=identity.uid,
@@ -101,6 +103,8 @@ class Preparation:
             host_devices=devices.host_devices() if host["Privileged"] else (),
             hostname=config["Hostname"] if host["UTSMode"] != "host" else "",
             users=users,
+            is_rootless=self._services.users.is_rootless,
+            groups_known=sum(map(len, numbers("gid"))),
         )
 
     def _namespaces(self, container: Container) -> dict[str, str]:
@@ -114,10 +118,19 @@ class Preparation:
                 other = self._services.find(mode.removeprefix("container:"))
                 if not other.status.alive:
                     raise StateError(f"{kind} namespace of {container.subject}", f"container {other.name} is not running", "start it first")
-                result[kind] = f"/proc/{other.status.pid}/ns/{kind}"
+                result[kind] = self._shared(other, kind)
             elif mode not in ("", "private", "shareable", "none"):
                 raise UsageError(f"{kind} mode {mode[:40]!r}", "there is none of this name", "use host or container:NAME")
         return result
+
+    def _shared(self, other: Container, kind: str) -> str:
+        """The path of another container's namespace, "" where it is the host's, which only the host's root may join."""
+        if not self._services.users.is_rootless:
+            return f"/proc/{other.status.pid}/ns/{kind}"
+        try:
+            return elsewhere(other.status.pid, kind)
+        except FileNotFoundError:
+            raise StateError(f"{kind} namespace of container {other.name}", "it has just ended", "start it again") from None
 
     def _check_source(self, container: Container, kind: str, source: Path, mode: str) -> None:
         """A bind whose source is not there is made where it came as -v, as Docker does; refused where it came as --mount."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from gasang.core.errors import UsageError
+from gasang.host import users
 
 ID_MAX: Final = (1 << 31) - 1
 LINES_MAX: Final = 100_000
@@ -56,6 +57,25 @@ def identify(user: str, passwd: str, group: str, more_groups: list[str]) -> Iden
         gid, groups = _group(group_name, group), ()
     extra = tuple(_group(entry, group) for entry in more_groups)
     return Identity(uid, gid, tuple(dict.fromkeys((gid, *groups, *extra))), home)
+
+
+def fitting(identity: Identity) -> Identity:
+    """The identity as this daemon can give it: without groups where it may set none.
+
+    Raises UsageError for a user or group whose number it does not have, because it is a user's who is not root.
+    """
+    groups = identity.groups if users.may_set_groups() else ()
+    for kind, number in (("uid", identity.uid), ("gid", identity.gid), *(("gid", group) for group in groups)):
+        if not users.has(kind, number):
+            name = "user" if kind == "uid" else "group"
+            cause = f"this daemon runs without root and has no number for it: {name}s here are {_shown(kind)}"
+            hint = f"give yourself more in /etc/sub{kind}, and install newuidmap (Debian's package uidmap)"
+            raise UsageError(f"{name} {number}", cause, hint)
+    return replace(identity, groups=groups)
+
+
+def _shown(kind: str) -> str:
+    return ", ".join(str(known[0]) if len(known) == 1 else f"{known[0]} to {known[-1]}" for known in users.numbers(kind))
 
 
 def _group(name: str, group: str) -> int:

@@ -42,8 +42,10 @@ class Mapped(NamedTuple):
 class Users:
     """Whose users containers have. `remap` is None where they are the host's."""
 
-    def __init__(self, remap: Remap | None, find: Callable[[str], Container]) -> None:
+    def __init__(self, remap: Remap | None, find: Callable[[str], Container], *, is_rootless: bool = False) -> None:
+        """`is_rootless`: the daemon is a user's who is not root."""
         self.remap = remap
+        self.is_rootless = is_rootless
         self._find = find
         self._held: dict[str, tuple[int, int]] = {}
 
@@ -114,7 +116,7 @@ class Users:
         """Raise UnsupportedError where this host cannot give layers below `scratch` other owners."""
         if self.remap is None:
             return
-        if os.geteuid():
+        if os.geteuid() or self.is_rootless:
             raise UnsupportedError("userns-remap", "only root may map users of containers", "leave it out of daemon.json, or run as root")
         users = user_namespace(self.remap.uids, self.remap.gids)
         place = scratch / "userns-probe"

@@ -16,9 +16,11 @@ from gasang.daemon.networks import endpoints, links, texts, wanted_ports
 from gasang.daemon.networks.catalogue import PREDEFINED, WITHOUT_BRIDGE, Catalogue, network_id, without_bridge
 from gasang.daemon.records import Database, Table, damaged
 from gasang.host import netns
+from gasang.host.namespaces import elsewhere
 from gasang.network.mode import HOST, MACHINE, NONE, mode_of
 from gasang.network.names import tag_of
 from gasang.network.networks import Networks
+from gasang.network.place import Place
 from gasang.network.spec import BRIDGE, Network
 
 _ALONE: Final = "container cannot be connected to multiple networks with one of the networks in private (none) mode"
@@ -37,8 +39,12 @@ class ContainerNetworks:
         identity: str,
         find: Callable[[str], Container],
         make: Callable[[Container], int],
+        place: Place | None = None,
     ) -> None:
-        """`identity` is the state's: by it the daemon knows on the host what is its own. `make` gives a new namespace for a container."""
+        """`identity` is the state's: by it the daemon knows on the host what is its own. `make` gives a new namespace for a container.
+
+        `place` is where networks are, if not where the daemon is.
+        """
         self._make = make
         self._table = Table(database, "network")
         self._events = events
@@ -52,7 +58,7 @@ class ContainerNetworks:
             for stale in _stale(state["endpoint"], Table(database, "container")):
                 del state["endpoint"][stale]
                 self._store("endpoint", stale, None)
-            self.host = Networks(state, tag=tag_of(identity), store=self._store)
+            self.host = Networks(state, tag=tag_of(identity), store=self._store, place=place)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise damaged("networks", str(folders.state)) from error
         self.catalogue = Catalogue(self.host)
@@ -107,7 +113,7 @@ class ContainerNetworks:
         if mode.kind == MACHINE:
             other = self.sharing(container)
             container.config["Hostname"], container.config["Domainname"] = other.config["Hostname"], other.config["Domainname"]
-            return {"network": f"/proc/{other.status.pid}/ns/net"}
+            return {"network": self._shared(other)}
         if mode.kind == HOST:
             self._tell_without_bridge("connect", container)
             return {"network": ""}
@@ -119,6 +125,22 @@ class ContainerNetworks:
         for name in names:
             self._tell("connect", container, name)
         return {"network": f"/proc/{os.getpid()}/fd/{namespace}"}
+
+    def _shared(self, other: Container) -> str:
+        """The path of another's namespace; "" where that is the host's and this daemon, not being the host's root, may only stay in it."""
+        if not self.host.place.is_apart:
+            return f"/proc/{other.status.pid}/ns/net"
+        try:
+            return elsewhere(other.status.pid, "net")
+        except FileNotFoundError as error:
+            raise StateError("cannot join network of a non running container", other.id, f"start {other.name} first") from error
+
+    def of_exec(self, container: Container) -> dict[str, str]:
+        """As `join` for one more process in a container that runs: what it is not to join. Raises StateError where it does not run."""
+        mode = mode_of(container.host["NetworkMode"]).kind
+        if mode == HOST or (mode == MACHINE and not self._shared(container)):
+            return {"network": ""}
+        return {}
 
     def owner(self, container: Container) -> str:
         """The id of the container whose /etc/hosts, /etc/hostname and /etc/resolv.conf this one has: that whose network it shares."""
@@ -139,7 +161,7 @@ class ContainerNetworks:
         order = endpoints.first_to_last(container.endpoints, self._own(container))
         networks = [self.catalogue.find(name) for name in order if name != NONE]
         way_out = endpoints.way_out(container.endpoints, networks)
-        namespace = self._make(container)
+        namespace = self.host.place.call(lambda: self._make(container))
         self._held[container.id] = namespace
         try:
             for network in networks:

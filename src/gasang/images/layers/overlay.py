@@ -9,6 +9,8 @@ import os
 import stat
 from enum import Enum
 
+from gasang.host import users
+
 WHITEOUT = b".wh."
 OPAQUE_NAME = b".wh..wh..opq"
 INTERNAL = b".wh..wh."
@@ -49,4 +51,9 @@ def white_out(folder: int, name: str | bytes) -> None:
 
 def our_form() -> Form:
     """What this process can make."""
-    return Form.TRUSTED if os.geteuid() == 0 else Form.USER
+    return Form.TRUSTED if os.geteuid() == 0 and users.are_the_hosts() else Form.USER
+
+
+def owns_files(form: Form) -> bool:
+    """Whether files of a layer in this form get the owners that its archive names: root of the host gives them, or of many users."""
+    return form is Form.TRUSTED or (os.geteuid() == 0 and not users.are_the_hosts() and not users.is_alone())

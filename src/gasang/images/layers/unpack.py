@@ -16,7 +16,7 @@ from gasang.core.errors import BadInputError
 from gasang.images.layers import advance as loop
 from gasang.images.layers import state as s
 from gasang.images.layers.library import load
-from gasang.images.layers.overlay import Form, our_form
+from gasang.images.layers.overlay import Form, our_form, owns_files
 from gasang.images.layers.pax import Extension, parse_extension
 from gasang.images.layers.place import Place
 from gasang.images.layers.rare import RareEntries
@@ -41,7 +41,7 @@ class Unpacker:
         self._folders_room = ctypes.create_string_buffer(FOLDERS_ROOM)
         self._extension = Extension()
         self._piece = b""
-        self._prepare(folder, chosen)
+        self._prepare(folder, owned=owns_files(chosen))
         self._handlers: dict[int, Callable[[], None]] = {
             s.GATHERED: self._extend,
             s.ASKED: lambda: self._rare.make(self._extension.sparse),
@@ -54,10 +54,10 @@ class Unpacker:
             s.ENDED: lambda: None,
         }
 
-    def _prepare(self, folder: Path, form: Form) -> None:
+    def _prepare(self, folder: Path, *, owned: bool) -> None:
         state = self._state
         state.file = state.root = -1
-        state.owned = form is Form.TRUSTED
+        state.owned = owned
         state.umask = _umask()
         state.extension = ctypes.addressof(self._extension_room)
         state.extension_room = EXTENSION_ROOM

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gasang.core.errors import BadInputError, NotFoundError, StateError, TimedOutError, UsageError
+from gasang.host.processes import start_of
 from gasang.kinds.container.cgroups.group import PATIENCE, Cgroup
 from gasang.kinds.container.cgroups.hierarchies import find_hierarchies
 from gasang.kinds.container.config.config import VERSION, Config, read_config
@@ -323,16 +324,6 @@ def _root_of(config: Config, bundle: Path) -> str:
     if not os.path.isdir(path):
         raise NotFoundError(f"root file system {path}", "there is no such folder", "unpack one there")
     return path
-
-
-def start_of(pid: int) -> int | None:
-    """When a process started, in ticks since the host's start; None if it has ended (also if nobody has asked for its exit code yet)."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    fields = text[text.rindex(")") + 2 :].split()
-    return None if fields[0] in "ZX" else int(fields[19])
 
 
 def write_atomically(path: Path, text: str) -> None:

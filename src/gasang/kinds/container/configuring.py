@@ -23,6 +23,7 @@ from gasang.images.configuring import Unconfigured, script
 from gasang.images.control import ControlPort, Counter, last_line
 from gasang.images.spool import out_of_space
 from gasang.kinds.container.cgroups.group import Cgroup
+from gasang.kinds.container.cgroups.hierarchies import may_make_groups
 from gasang.kinds.container.config.config import VERSION, Config, read_config
 from gasang.kinds.container.container import Container, Streams
 from gasang.kinds.container.planning.order import FolderRoot
@@ -71,7 +72,7 @@ class ContainerConfigurer:
 
     def check(self, subject: str) -> None:
         """Raises PermissionDeniedError unless this process may own files as other users and make containers that do."""
-        if is_rootless():
+        if is_rootless() or not may_make_groups():
             raise PermissionDeniedError(subject, "its packages are configured in a container with users of its own", "run as root")
 
     def forget(self, folder: Path) -> None:

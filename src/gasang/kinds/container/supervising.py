@@ -15,6 +15,8 @@ from gasang.core.errors import GasangError, StateError, UsageError
 from gasang.host.idmapped import cloned
 from gasang.host.namespaces import NAMESPACES
 from gasang.host.syscalls import machine_name
+from gasang.host.trees import plain_overlay
+from gasang.host.users import are_the_hosts, may_set_groups
 from gasang.kinds.container.cgroups.group import Cgroup
 from gasang.kinds.container.cgroups.hierarchies import Hierarchies
 from gasang.kinds.container.config.config import Config, Mount, read_config
@@ -36,8 +38,6 @@ from gasang.kinds.container.supervisor.settings import Settings
 
 UNCONFINED: Final = "unconfined"
 DEFAULT: Final = "default"
-PLAIN: Final = ("redirect_dir=off", "metacopy=off")
-"""What a layer can be made of: nothing in the upper folder that only overlayfs understands."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def launch(wish: Wish, hierarchies: Hierarchies) -> Supervised:
     if config.process is None:
         raise UsageError(f"container {wish.identity}", "it has no process", "give a command")
     warnings: list[str] = []
-    process = clamp(config.process, warnings, in_user_namespace=has_users(config))
+    process = clamp(config.process, warnings, in_user_namespace=has_users(config) or not are_the_hosts())
     group = Cgroup.at(config.linux.cgroups_path, wish.identity, hierarchies)
     with contextlib.ExitStack() as stack:
         if not wish.inside:
@@ -130,6 +130,7 @@ def _launch(wish: Wish, config: Config, process: Process, group: Cgroup, warning
         console_socket=protocol.FD_CONSOLE if process.terminal else -1,
         new_keyring=not wish.inside,
         privileged_limits=not is_rootless(),
+        may_set_groups=may_set_groups(),
         filter=_filter(wish.seccomp, process),
         dies_with_us=True,
         made=made,
@@ -165,7 +166,7 @@ def _root(wish: Wish) -> FolderRoot | OverlayRoot:
     target = wish.folder / "rootfs"
     if not wish.inside:
         target.mkdir(parents=True, exist_ok=True)
-    return OverlayRoot([str(layer) for layer in wish.layers], str(wish.upper or ""), str(wish.work or ""), str(target), PLAIN)
+    return OverlayRoot([str(layer) for layer in wish.layers], str(wish.upper or ""), str(wish.work or ""), str(target), plain_overlay())
 
 
 def _shifted_root(wish: Wish, shifting: Shifting, target: str) -> MadeRoot:
@@ -173,7 +174,7 @@ def _shifted_root(wish: Wish, shifting: Shifting, target: str) -> MadeRoot:
         return shifting.folder(wish.copied, target)
     assert wish.upper is not None, "a container has a layer of its own"
     assert wish.work is not None, "and where overlayfs works on it"
-    return shifting.overlay(wish.layers, wish.upper, wish.work, target, PLAIN)
+    return shifting.overlay(wish.layers, wish.upper, wish.work, target, plain_overlay())
 
 
 def _cloned(wish: Wish, mount: Mount) -> int:

@@ -46,6 +46,10 @@ class Server:
         """
         self._loop.call(lambda: self._add(machine, sockets, resolvers))
 
+    def begin(self) -> None:
+        """Have the thread now, which asks from the network that the caller is in."""
+        self._loop.call(lambda: None)
+
     def release(self, machine: str) -> None:
         """Close that machine's sockets, before this returns (they keep its namespace alive)."""
         if self._loop.started:

@@ -5,6 +5,7 @@ Pure functions of /proc/self/mountinfo and /proc/self/cgroup (proc(5), cgroups(7
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 
@@ -97,3 +98,10 @@ def find_hierarchies() -> Hierarchies:
     if not found.legacy and found.unified is None:
         raise UnsupportedError("control groups", "this host has none mounted", "mount -t cgroup2 none /sys/fs/cgroup")
     return found
+
+
+def may_make_groups() -> bool:
+    """Whether this process may make groups where they begin, as root of the host may; without any there are none to make."""
+    found = find_hierarchies()
+    every = [*found.legacy, *([found.unified] if found.unified else [])]
+    return all(os.access(hierarchy.folder, os.W_OK) for hierarchy in every)

@@ -1,9 +1,10 @@
-"""What a container has used: read from its control groups, the same figures on every sort of host."""
+"""What a container has used: read from its control groups, the same figures on every sort of host; or from its processes."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gasang.kinds.container.cgroups.group import Cgroup, read_counters, read_text
@@ -51,6 +52,19 @@ def read_stats(group: Cgroup) -> Stats:
     """The figures now; what the host does not keep is 0."""
     stats = _unified(group.folders[""]) if group.hierarchies.unified_only else _legacy(group)
     return replace(stats, out_of_memory_kills=group.out_of_memory_kills())
+
+
+def read_processes(pids: Sequence[int]) -> Stats:
+    """The figures of processes that are in no group of their own: what those that run have used, their memory each by itself."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    page = os.sysconf("SC_PAGE_SIZE")
+    user = system = pages = 0
+    for pid in pids:
+        fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
+        if len(fields) > 21:
+            user, system, pages = user + int(fields[11]), system + int(fields[12]), pages + int(fields[21])
+    times = [value * 1_000_000_000 // ticks for value in (user, system)]
+    return Stats(cpu_total=sum(times), cpu_user=times[0], cpu_system=times[1], memory=pages * page, pids=len(pids))
 
 
 def _unified(folder: str) -> Stats:

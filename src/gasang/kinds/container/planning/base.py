@@ -59,7 +59,7 @@ class PlanBase:
         if order.filter and not process.no_new_privileges:
             add_seccomp(plan, order.filter, order.filter_flags, self.control)
         self._change_folder()
-        add_identity(plan, process, may_set_groups=may_set_groups)
+        add_identity(plan, process, may_set_groups=may_set_groups and order.may_set_groups)
         self._change_folder()
         if order.dies_with_us:  # a change of user takes it away: now is the time
             plan.child.call("prctl", PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0, what="end with the supervisor")

@@ -6,6 +6,7 @@ and none outside the kernel's RESOLVE_IN_ROOT.
 
 from __future__ import annotations
 
+import errno
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from gasang.host.mounts import (
     OPEN_TREE_CLONE,
     PROPAGATION,
 )
+from gasang.host.users import are_the_hosts
 from gasang.kinds.container import target
 from gasang.kinds.container.layout import TARGET
 from gasang.kinds.container.plan import Plan, Slot
@@ -126,11 +128,16 @@ def take(plan: Plan, descriptor: int, what: str) -> Slot:
 
 
 def set_attributes(plan: Plan, mount: Slot, set_: int, clear: int, recursive: bool, what: str) -> None:
-    """Set and clear attributes of a mount, or of its whole tree."""
+    """Set and clear attributes of a mount, or of its whole tree.
+
+    What a root of users below the host's may not clear, because the host has set it, stays.
+    """
     if not set_ | clear:
         return
+    ignored = [] if set_ or are_the_hosts() else [errno.EPERM]
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
-    plan.child.call("mount_setattr", mount, plan.text(""), flags, plan.blob(_ATTR.pack(set_, clear, 0, 0)), _ATTR.size, what=what)
+    data = plan.blob(_ATTR.pack(set_, clear, 0, 0))
+    plan.child.call("mount_setattr", mount, plan.text(""), flags, data, _ATTR.size, ignore=ignored, what=what)
 
 
 def set_propagation(plan: Plan, mount: Slot, propagation: int, what: str) -> None:

@@ -85,6 +85,8 @@ class Order:
     """Mounts made beforehand, because the container's root may not make them: the index of a mount → the caller's descriptor of it."""
     owned: Sequence[int] = ()
     """Standard descriptors that are to belong to the container's root, in a user namespace that is joined."""
+    may_set_groups: bool = True
+    """Whether the kernel lets us choose groups at all."""
 
 
 RUNTIME_STOP = 1

@@ -33,12 +33,16 @@ def _entry() -> NativeFunction:
 @cache
 def program_descriptor() -> int:
     """The supervisor's program as a sealed file in memory."""
-    image = kept_program("supervisor", _SOURCES, _entry)
+    return sealed_program("gasang-supervisor", kept_program("supervisor", _SOURCES, _entry))
+
+
+def sealed_program(name: str, image: bytes) -> int:
+    """A program as a file in memory that nobody can change; its descriptor is FREE or above."""
     flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
     try:
-        made = os.memfd_create("gasang-supervisor", flags | _EXECUTABLE_FILE)
+        made = os.memfd_create(name, flags | _EXECUTABLE_FILE)
     except OSError:  # before Linux 6.3 there is no such flag, and every such file can be executed
-        made = os.memfd_create("gasang-supervisor", flags)
+        made = os.memfd_create(name, flags)
     write_whole(made, image)
     os.fchmod(made, 0o500)
     fcntl.fcntl(made, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
