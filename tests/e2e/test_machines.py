@@ -99,6 +99,7 @@ def test_the_verbs_of_containers(gasang: Gasang, room: Room) -> None:
     assert gasang("stop", "other") == "other\n"
     assert gasang.inspect("other", "State.ExitCode") == "143"
     assert gasang("logs", "other").replace("\r", "") == "up\na1\nb2\nc3\n"
+    assert gasang("container", "prune", "-f") == ""
     gasang("start", "other")
     eventually(lambda: gasang("logs", "other").count("up") == 2)
     gasang("restart", "other")

@@ -42,10 +42,12 @@ def server(tmp_path: Path) -> Iterator[Path]:
         "echo": lambda words, _: words, "refuse": refuse, "greet": greet, "break": break_down,
         "hold": lambda words, _: held.wait(20),
     }  # fmt: skip
+    before = threading.active_count()
     made = ControlServer(tmp_path, verbs)
     yield tmp_path
     held.set()
     made.close()
+    assert threading.active_count() == before
     assert not (tmp_path / packets.NAME).exists()
 
 

@@ -229,6 +229,7 @@ def test_a_twin_whose_streams_are_not_there_is_told_of(machines: Machines, tmp_p
     with ours, theirs, pytest.raises(StateError, match="did not begin to live"):
         ask(machine.folder, "fork", {"folder": str(tmp_path), "streams": 1 << 22}, sockets=[theirs])
     assert machine.type(b"x") == b"x1"
+    assert not machine.ask("status")["paused"]
 
 
 def test_it_does_not_run_any_more(machines: Machines) -> None:

@@ -184,14 +184,25 @@ def _restored(birth: Birth) -> int:
 
 def _restored_disks(birth: Birth, snapshot: Snapshot) -> list[Block]:
     """The snapshot's disks, of which the first is the machine's own from now on."""
-    shutil.rmtree(birth.folder / LAYERS, ignore_errors=True)
     first, *_ = snapshot.document.disks
     blocks = snapshot.open_disks()
     if first.path and first.layer:
         blocks[0].close()
-        adopt(snapshot.path / f"{DISK}{first.layer}", birth.folder / LAYERS)
+        _replace_layers(birth.folder, snapshot.path / f"{DISK}{first.layer}")
         blocks[0] = _disk(Path(first.path), birth.folder)
     return blocks
+
+
+def _replace_layers(folder: Path, saved: Path) -> None:
+    """The machine's layers are what was saved; those it had go when the others are there. Raises OSError, and it has its own then."""
+    present, coming, going = (folder / f"{LAYERS}{end}" for end in ("", ".new", ".old"))
+    for left in (coming, going):
+        shutil.rmtree(left, ignore_errors=True)
+    adopt(saved, coming)
+    if present.exists():
+        present.rename(going)
+    coming.rename(present)
+    shutil.rmtree(going, ignore_errors=True)
 
 
 def run(vm: AnyMachine, console: SupervisedConsole, typed: Callable[[bytes], None] | None = None) -> None:

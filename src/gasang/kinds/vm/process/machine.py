@@ -223,6 +223,7 @@ class MachineProcess:
         other.close()
         if self._server is not None:
             self._server.abandon()
+            self._server = None
         self.folder, self._vm, self._forking = life.folder, vm, threading.Lock()
         code = BROKEN
         try:
