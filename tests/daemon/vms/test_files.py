@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from gasang.kinds.vm.agent.client import Completed
 from gasang.kinds.vm.agent.running import Outcome
 from support.agents import HostAgent, host_agent
 
+BUSYBOX = shutil.which("busybox") or "/bin/busybox"
 GUEST = Container("a" * 64, "web", "", "debian:trixie", "", {}, {}, kind=VM, machine={"image": "debian:trixie"})
 
 
@@ -35,7 +37,7 @@ class Ways:
 
 @pytest.fixture(scope="module")
 def agent() -> Iterator[HostAgent]:
-    with tempfile.TemporaryDirectory(prefix="agent-") as folder, host_agent(Path(folder)) as made:
+    with tempfile.TemporaryDirectory(prefix="agent-") as folder, host_agent(Path(folder), tool=BUSYBOX) as made:
         yield made
 
 
@@ -98,7 +100,7 @@ class Liar(NamedTuple):
 
     said: bytes
 
-    def run(self, words: list[str]) -> Completed:
+    def run(self, words: list[str], *, tool: bool) -> Completed:
         return Completed(Outcome(0, 0), self.said, b"")
 
 

@@ -20,7 +20,7 @@ BLOCK = 1 + list(VIRTIO_MAKERS).index("block")
 
 @pytest.fixture
 def bus() -> PciBus:
-    return pci_bus(Surroundings(), ("block", "console", "rng", "vsock"))
+    return pci_bus(Surroundings())
 
 
 def test_functions_are_found_by_memory_and_by_ports(bus: PciBus) -> None:

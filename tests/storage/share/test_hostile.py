@@ -211,10 +211,12 @@ def test_nodes_have_a_bound(client: ShareClient, folder: Path, monkeypatch: pyte
 
 
 def test_a_place_deeper_than_any_path_is_refused(client: ShareClient) -> None:
-    node, name = 1, "d" * 200
+    made, name = [1], "d" * 200
     for _ in range(20):
-        node = client.mkdir(name, node).node
-    assert refused(client, Opcode.MKDIR, node, wire.MKDIR_IN.pack(0o755, 0) + name.encode() + b"\0") == errno.ENAMETOOLONG
+        made.append(client.mkdir(name, made[-1]).node)
+    assert refused(client, Opcode.MKDIR, made[-1], wire.MKDIR_IN.pack(0o755, 0) + name.encode() + b"\0") == errno.ENAMETOOLONG
+    for node in reversed(made[:-1]):
+        client.ask(Opcode.RMDIR, node, name.encode() + b"\0")  # what removes temporary folders cannot
 
 
 NUMBERS = st.one_of(

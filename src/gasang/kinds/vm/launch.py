@@ -25,7 +25,7 @@ from gasang.kinds.vm.extras import NOTHING, Extras
 from gasang.kinds.vm.extras import attach as attach_extras
 from gasang.kinds.vm.loader import kernel_architecture
 from gasang.kinds.vm.parts import Parts
-from gasang.kinds.vm.platforms import Platform, choose
+from gasang.kinds.vm.platforms import RISCV64, Platform, choose
 from gasang.kinds.vm.room import DEBIAN, check_room
 from gasang.kinds.vm.warnings import Warnings
 
@@ -117,12 +117,17 @@ def _disks(spec: VmSpec, worker: Worker, warn: Warnings, cleanup: ExitStack) -> 
     return attach(spec.disks, worker, warn, cleanup)
 
 
+def _architecture(kernel: bytes, spec: VmSpec) -> str | None:
+    """Of what is to run `kernel`. What is none is refused by whoever needs no look at the host for that."""
+    return kernel_architecture(kernel) or (RISCV64 if spec.accelerator is None else None)
+
+
 def _run_kernel(spec: VmSpec, console: Console, progress: Progress) -> int:
     """A kernel of the user's: its serial line is the console. What is wrong with the files is told before anything is compiled."""
     assert spec.kernel is not None
     data = _read(spec.kernel, "kernel")
     warn = _warnings(spec, console)
-    platform = choose(spec.architecture or kernel_architecture(data) or None, spec.accelerator, warn)
+    platform = choose(spec.architecture or _architecture(data, spec), spec.accelerator, warn)
     kernel = platform.load_kernel(data, str(spec.kernel))
     initrd = _read(spec.initrd, "initrd") if spec.initrd is not None else b""
     unpacked = _unpacked(initrd, spec.initrd) if spec.initrd is not None else 0
