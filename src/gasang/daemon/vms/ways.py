@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -44,6 +45,8 @@ class Forked(NamedTuple):
 
 
 PAUSE_TIME: Final = 30.0
+BOOT_TIME: Final = 60.0
+"""Seconds after its start in which a command waits for a guest's agent."""
 
 
 class VmWays:
@@ -111,7 +114,7 @@ class VmWays:
         """A command of the guest's, by its agent; user, directory and variables are the machine's own where it names none."""
         own = {name: config[name] or container.config[name] for name in ("User", "WorkingDir")}
         variables = [*(container.config["Env"] or ()), *(config["Env"] or ())]
-        return GuestProcess(self.agent(container), {**config, **own, "Env": variables}, size)
+        return GuestProcess(self.agent(container), {**config, **own, "Env": variables}, size, patience=_left_to_boot(container))
 
     def started(self, container: Container) -> None:
         """There is nothing to let go of."""
@@ -179,6 +182,12 @@ class VmWays:
         """What its own layers of its disk take on the host."""
         own = await asyncio.to_thread(_taken, self.folder(container) / LAYERS)
         return {"SizeRw": own, "SizeRootFs": own}
+
+
+def _left_to_boot(container: Container) -> float:
+    """Seconds of BOOT_TIME that its guest has left; 0 where it has had them."""
+    begun = datetime.fromisoformat(f"{container.status.started[:19]}Z")
+    return max(0.0, BOOT_TIME - (datetime.now(UTC) - begun).total_seconds())
 
 
 def _taken(folder: Path) -> int:
