@@ -118,7 +118,7 @@ def test_commands_and_files_by_its_agent(gasang: Gasang, tmp_path: Path) -> None
     assert gasang("exec", "web", "cat", "/shared/from-guest") == "shared\n"
     gasang("fork", "web")
     assert gasang("exec", "web-1", "cat", "/shared/from-guest") == "shared\n"
-    eventually(lambda: gasang("exec", "web-1", "hostname") == "web-1\n")
+    eventually(lambda: gasang("exec", "web-1", "hostname") == "web-1\n", 60)
     assert gasang("exec", "web", "hostname") == "web\n"
     gasang("exec", "web", "sh", "-c", "echo kept > /root/kept")
     gasang("rmi", IMAGE)
