@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from gasang.cli.main import main
 from gasang.cli.table import VERBS as TABLE
-from gasang.core.errors import GasangError
+from gasang.core.errors import GasangError, NotFoundError
 from gasang.images.clearsign import take_apart
 from gasang.images.compression import expand_bytes
 from gasang.images.cpio import archive
@@ -155,6 +155,11 @@ def command(*words: str) -> Done:
     return Done(code, b"", err.getvalue())
 
 
+def refuse(*words: object) -> None:
+    """In the place of asking a registry."""
+    raise NotFoundError("registry", "it has no such image", "choose another")
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A home for commands in this process."""
@@ -164,6 +169,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             patch.delenv(name)
         patch.setenv("GASANG_HOME", str(folder))
         patch.chdir(folder)
+        patch.setattr("gasang.kinds.vm.converting.find", refuse)
         daemon = FakeDaemon(folder / "run" / "docker.sock")  # whatever it is asked, there is no such thing
         with open(os.devnull) as nothing:
             patch.setattr(sys, "stdin", nothing)
@@ -203,5 +209,6 @@ def test_command_lines(world: Path, before: list[str], verb: str, words: list[st
         for line in done.err.splitlines() or [""]:  # one for each name that was given
             check_sentence(Done(done.code, b"", line), done.code, "")
     assert done.code in (0, 1, 2, 3, 5, 125)
-    assert sorted(path.name for path in world.iterdir() if path.name != "program") == ["run", "text"]
+    assert sorted(path.name for path in world.iterdir() if path.name not in ("program", "cache")) == ["run", "text"]
+    assert [path.name for path in (world / "cache").glob("**/*")] in ([], ["kvm.json"])
     assert os.listdir(world / "run") == ["docker.sock"]

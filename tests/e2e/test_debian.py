@@ -85,7 +85,7 @@ def test_the_image_is_listed(home):
     [
         (("run", "--vm", "--memory", "1M", IMAGE, "--", "true"), 2, "cannot have 1M of memory"),
         (("run", "--vm", "debian:nosuchsuite", "--", "true"), 3, "no such suite"),
-        (("run", "--vm", "alpine:3", "--", "true"), 3, "only Debian suites"),
+        (("run", "--vm", "localhost:9/x:1", "--", "true"), 1, "it is not here for linux/"),
         (("run", "--vm", "--kernel", "/etc/passwd"), 1, "neither a riscv64 Linux Image"),
         (("rmi", "debian:potato"), 3, "it is not here"),
     ],

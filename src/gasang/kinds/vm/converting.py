@@ -40,15 +40,38 @@ def is_current(image: Image, source: ContainerSource | None, reference: Referenc
     return found is None or found.id == made_of
 
 
-def convert(reference: Reference, source: ContainerSource, store: Store, folder: Path, boot: Boot) -> tuple[Built, dict[str, Any]]:
+@dataclass(frozen=True)
+class Located:
+    """Where a container image is: among this host's (`here`), or in its registry under a digest."""
+
+    source: ContainerSource
+    here: ContainerImage | None = None
+    digest: str = ""
+
+
+def locate(reference: Reference, source: ContainerSource, architecture: str) -> Located:
+    """Find the image for an architecture; nothing is kept yet. Raises what a registry's refusal is, about the image."""
+    platform = _platform(architecture)
+    here = _here(source, reference, platform)
+    if here is not None:
+        return Located(source, here)
+    try:
+        found = find(reference.qualified(), source.registries, Keyring.of_user(os.environ), platform)
+    except GasangError as error:
+        cause = f"it is not here for {platform}, and {error.subject}: {error.cause}"
+        raise type(error)(f"image {reference}", cause, error.hint) from error
+    found.client.close()
+    return Located(source, None, found.manifest.blob.digest)
+
+
+def convert(reference: Reference, located: Located, store: Store, folder: Path, boot: Boot) -> tuple[Built, dict[str, Any]]:
     """The parts of the machine's image, made in `folder`, and what its configuration says more. The lock of `store` is held.
 
-    Raises NotFoundError, UnsupportedError for an image of other architectures or a user who is not root, and what a pull raises.
+    Raises UnsupportedError for an image of other architectures or a user who is not root, and what a pull raises.
     """
-    here = _here(source, reference, _platform(store.architecture))
-    if here is not None:
-        return _made(Containers(Content(source.store)), here, reference, folder, boot)
-    with _fetched(store, reference, source, boot.progress) as (containers, image):
+    if located.here is not None:
+        return _made(Containers(Content(located.source.store)), located.here, reference, folder, boot)
+    with _fetched(store, reference, located, boot.progress) as (containers, image):
         return _made(containers, image, reference, folder, boot)
 
 
@@ -75,21 +98,13 @@ def _here(source: ContainerSource, reference: Reference, platform: Platform) -> 
 
 
 @contextmanager
-def _fetched(
-    store: Store, reference: Reference, source: ContainerSource, progress: Progress
-) -> Iterator[tuple[Containers, ContainerImage]]:
+def _fetched(store: Store, reference: Reference, located: Located, progress: Progress) -> Iterator[tuple[Containers, ContainerImage]]:
     """The image from its registry, without a name, and gone after the block unless it was there before."""
+    containers = Containers(store)
+    had = any(image.digest == located.digest for image in containers.images())
+    wanted = reference.qualified().at(digest=located.digest)
     platform = _platform(store.architecture)
-    wanted, containers, settings = reference.qualified(), Containers(store), source.registries
-    try:
-        found = find(wanted, settings, Keyring.of_user(os.environ), platform)
-    except GasangError as error:
-        cause = f"it is not here for {platform}, and {error.subject}: {error.cause}"
-        raise type(error)(f"image {reference}", cause, error.hint) from error
-    found.client.close()
-    digest = found.manifest.blob.digest
-    had = any(image.digest == digest for image in containers.images())
-    image = pull(wanted.at(digest=digest), store, platform=platform, registries=settings, progress=progress)
+    image = pull(wanted, store, platform=platform, registries=located.source.registries, progress=progress)
     try:
         yield containers, image
     finally:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from gasang.core.console import WindowSize
 from gasang.core.errors import BadInputError, GasangError, MachineDiedError, NotFoundError, UnsupportedError
@@ -30,6 +30,9 @@ from gasang.kinds.vm.platforms import choose
 from gasang.storage.made import FULL
 from gasang.storage.raw import Raw
 from gasang.storage.sparse import pack
+
+if TYPE_CHECKING:
+    from gasang.kinds.vm.converting import Located
 
 CONFIGURING_MEMORY = 1 << 30
 DISTRIBUTION = "debian"
@@ -65,8 +68,11 @@ def ensure(text: str, progress: Progress, *, again: bool = False, origin: Origin
         source = _source(origin)
         if source is None:
             raise NotFoundError(f"image {reference}", "it is not here, and only Debian suites are made", "try gasang pull debian:trixie")
+        from gasang.kinds.vm.converting import locate
+
+        located = locate(reference, source, architecture)
         with store.changing():
-            return _convert(store, reference, source, progress, origin or Origin())
+            return _convert(store, reference, located, progress, origin or Origin())
     configurer = _configurer(str(reference), architecture)
     with store.changing():
         return _pull(store, reference, progress, origin or Origin(), configurer)
@@ -118,12 +124,12 @@ def _is_made_of_another(image: Image, origin: Origin | None, reference: Referenc
     return not is_current(image, _source(origin), reference)
 
 
-def _convert(store: Store, reference: Reference, source: ContainerSource, progress: Progress, origin: Origin) -> Image:
+def _convert(store: Store, reference: Reference, located: Located, progress: Progress, origin: Origin) -> Image:
     from gasang.kinds.vm.converting import Boot, convert
 
     cache = cache_folder(os.environ)
     with workplace(cache, _WORK, _forget) as folder:
-        built, more = convert(reference, source, store, folder, Boot(store.architecture, cache, progress, origin))
+        built, more = convert(reference, located, store, folder, Boot(store.architecture, cache, progress, origin))
         return _keep(store, cache, reference, built, progress, more)
 
 
