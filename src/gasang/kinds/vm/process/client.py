@@ -6,7 +6,9 @@ import array
 import errno
 import os
 import socket
+import stat
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,10 +20,8 @@ PATIENCE: Final = 30.0
 _PEER: Final = 12
 
 
-def ask(
-    folder: Path, verb: str, words: dict[str, Any] | None = None, *, sockets: Sequence[socket.socket] = (), patience: float = PATIENCE
-) -> Any:
-    """What the machine in `folder` answers; `sockets` go along.
+def ask(folder: Path, verb: str, words: dict[str, Any] | None = None, *, files: Sequence[int] = (), patience: float = PATIENCE) -> Any:
+    """What the machine in `folder` answers; `files`, descriptors, go along.
 
     Raises StateError where no machine runs there, TimedOutError after `patience` seconds, BadInputError for an odd answer, what it refuses.
     """
@@ -30,7 +30,7 @@ def ask(
     with connection:
         connection.settimeout(patience)
         _connect(connection, folder, subject)
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [each.fileno() for each in sockets]))] if sockets else []
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))] if files else []
         try:
             connection.sendmsg([packets.request(verb, words or {})], rights)
             packet = connection.recv(packets.MOST)
@@ -41,6 +41,26 @@ def ask(
     if not packet:
         raise StateError(subject, "it ended before it answered", "look at its log")
     return packets.read_answer(packet, subject)
+
+
+def ask_fork(folder: Path, twin: Path, streams: int, link: socket.socket, hostname: str = "", patience: float = PATIENCE) -> dict[str, Any]:
+    """Have the machine in `folder` fork a twin whose folder is `twin`, with the streams of the stand-in that is the process `streams`.
+
+    `link` is the twin's end of the link to it. Raises as `ask` does, and StateError where that process has ended.
+    """
+    with ExitStack() as opened:
+        files = [link.fileno()]
+        try:
+            for number, way in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
+                path = f"/proc/{streams}/fd/{number}"
+                way = os.O_RDWR if stat.S_ISCHR(os.stat(path).st_mode) else way  # a terminal
+                files.append(os.open(path, way | os.O_NOCTTY | os.O_CLOEXEC))
+                opened.callback(os.close, files[-1])
+        except OSError as error:
+            cause = f"the streams of process {streams} cannot be opened ({error.strerror})"
+            raise StateError("fork of a machine", cause, "try again") from error
+        answer = ask(folder, "fork", {"folder": str(twin), "hostname": hostname}, files=files, patience=patience)
+        return dict(answer)
 
 
 def _connect(connection: socket.socket, folder: Path, subject: str) -> None:

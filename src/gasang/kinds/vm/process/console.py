@@ -10,11 +10,12 @@ import select
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
 from gasang.core.console import WindowSize
+from gasang.host.processes import TIOCSCTTY
 
 _CHUNK: Final = 1 << 16
 ENDING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
@@ -47,31 +48,33 @@ class SupervisedConsole:
 
             tty.setraw(0, termios.TCSANOW)  # what has been typed already is the guest's
         self._lock = threading.Lock()
-        self._wake, wakes = os.pipe()
-        os.set_blocking(wakes, False)
-        signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
+        self._wake, self._wakes = os.pipe()
+        os.set_blocking(self._wakes, False)
+        signal.set_wakeup_fd(self._wakes, warn_on_full_buffer=False)
         for number in (*ENDING, signal.SIGWINCH):
             signal.signal(number, lambda *_: None)
         for number in PASSED_OVER:
             signal.signal(number, signal.SIG_IGN)
         threading.Thread(target=self._hear, args=(self._wake, self.link), name="signals", daemon=True).start()
 
-    def renew(self, streams: int, link: socket.socket) -> None:
-        """In a forked process, which begins a session: the streams are those of the process `streams` from now on.
+    def renew(self, streams: Sequence[int], link: socket.socket) -> None:
+        """In a forked process, which begins a session: the streams are these three descriptors from now on.
 
         Signals come over `link` as well, a byte each, and its end is the machine's. Raises OSError.
         """
         os.setsid()
-        for number, way in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
-            opened = os.open(f"/proc/{streams}/fd/{number}", os.O_RDWR if self._tty else way)  # a terminal becomes this session's
-            os.dup2(opened, number)
-            os.close(opened)
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+        if self._tty:
+            import fcntl
+
+            fcntl.ioctl(0, TIOCSCTTY, 0)
         if self.link is not None:
             self.link.close()
         self.link = link
         self._is_asked = False
-        previous = signal.set_wakeup_fd(-1)
-        os.close(previous)
+        signal.set_wakeup_fd(-1)
+        os.close(self._wakes)
         os.close(self._wake)
         self._begin()
         if self._typed is not None:
@@ -145,6 +148,10 @@ class SupervisedConsole:
                     os._exit(GONE)  # nobody waits for this machine any more
                 for number in numbers:
                     self._signalled(number)
+
+    def end(self) -> None:
+        """As if TERM had come."""
+        os.write(self._wakes, bytes([signal.SIGTERM]))
 
     def _signalled(self, number: int) -> None:
         if number == signal.SIGWINCH:

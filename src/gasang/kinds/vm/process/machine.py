@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import sys
 import threading
@@ -18,11 +17,13 @@ from gasang.images.control import ControlPort
 from gasang.kinds.vm.agent.client import Agent
 from gasang.kinds.vm.agent.dialing import dial
 from gasang.kinds.vm.base import AnyMachine
+from gasang.kinds.vm.process import jail
 from gasang.kinds.vm.process.births import LAYERS, Birth, code_of, live, run
 from gasang.kinds.vm.process.console import SupervisedConsole
-from gasang.kinds.vm.process.control import ControlServer, Handler
+from gasang.kinds.vm.process.control import ControlServer, Handed, Handler
 from gasang.kinds.vm.process.figures import figures
-from gasang.kinds.vm.process.settings import MachineSettings
+from gasang.kinds.vm.process.reach import prepare
+from gasang.kinds.vm.process.settings import REQUIRED, MachineSettings
 from gasang.kinds.vm.snapshot.fork import BROKEN, Twin
 from gasang.kinds.vm.snapshot.identity import Identity
 from gasang.kinds.vm.sockets import GUEST_SOCKET, GuestSockets, sockets_of
@@ -33,6 +34,7 @@ SNAPSHOTS: Final = "snapshots"
 SIGNALLED: Final = 128
 READY, FAILED = b"+", b"-"
 """What is told to who waits for the start; a sentence comes after the second."""
+_STREAMS: Final = 3
 GRACE: Final = 2.0
 """Seconds that a guest's programs have to end when it is stopped; then they are killed and its disk is written back."""
 _OTHER_END: Final = 5.0
@@ -40,19 +42,20 @@ _OTHER_END: Final = 5.0
 
 
 class _Twin(NamedTuple):
-    """What a twin is given: its folder, the process whose streams it takes over, its link to that, and what its guest calls itself."""
+    """What a twin is given: its folder, the streams of its stand-in, its link to that, and what its guest calls itself."""
 
     folder: Path
-    streams: int
+    streams: list[int]
     link: socket.socket
     name: str
 
 
 class MachineProcess:
-    """The machine that this process holds. `told` is the descriptor that hears READY or FAILED."""
+    """The machine that this process holds. `told` is the descriptor that hears READY or FAILED, `lacking` what its jail has not."""
 
-    def __init__(self, folder: Path, settings: MachineSettings, told: int) -> None:
+    def __init__(self, folder: Path, settings: MachineSettings, told: int, lacking: dict[str, str]) -> None:
         self.folder = folder
+        self._lacking = lacking
         self.settings = settings
         self.console = SupervisedConsole(tty=settings.tty, reads_input=settings.stdin)
         self.console.ask_to_end = self._shut_down
@@ -147,23 +150,23 @@ class MachineProcess:
             "fork": self._fork,
         }
 
-    def _status(self, words: dict[str, Any], sockets: list[socket.socket]) -> dict[str, Any]:
+    def _status(self, words: dict[str, Any], handed: list[Handed]) -> dict[str, Any]:
         vm = self.vm
         return {"pid": os.getpid(), "paused": vm.paused, "stage": self._stage, "memory": vm.machine.ram.size, "cpus": vm.cpus}
 
-    def _stats(self, words: dict[str, Any], sockets: list[socket.socket]) -> dict[str, int]:
+    def _stats(self, words: dict[str, Any], handed: list[Handed]) -> dict[str, int]:
         return {"guest": self.vm.machine.ram.size, "cpus": self.vm.cpus, **figures()}
 
-    def _pause(self, words: dict[str, Any], sockets: list[socket.socket]) -> None:
+    def _pause(self, words: dict[str, Any], handed: list[Handed]) -> None:
         self.vm.pause()
 
-    def _resume(self, words: dict[str, Any], sockets: list[socket.socket]) -> None:
+    def _resume(self, words: dict[str, Any], handed: list[Handed]) -> None:
         self.vm.resume()
 
-    def _stop(self, words: dict[str, Any], sockets: list[socket.socket]) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
+    def _stop(self, words: dict[str, Any], handed: list[Handed]) -> None:
+        self.console.end()
 
-    def _snapshot(self, words: dict[str, Any], sockets: list[socket.socket]) -> dict[str, Any]:
+    def _snapshot(self, words: dict[str, Any], handed: list[Handed]) -> dict[str, Any]:
         name = words.get("name")
         if not isinstance(name, str):
             raise UsageError("snapshot", "it has no name", "give it one")
@@ -173,14 +176,15 @@ class MachineProcess:
 
     # twins
 
-    def _fork(self, words: dict[str, Any], sockets: list[socket.socket]) -> dict[str, Any]:
-        """A twin whose folder and streams are those of a stand-in, linked by the socket that came along."""
-        folder, streams, name = words.get("folder"), words.get("streams"), words.get("hostname", "")
-        if not isinstance(folder, str) or not os.path.isabs(folder) or type(streams) is not int or streams <= 0 or len(sockets) != 1:
-            raise UsageError("fork of a machine", "it needs a folder, a process whose streams it takes, and a socket", "send all three")
+    def _fork(self, words: dict[str, Any], handed: list[Handed]) -> dict[str, Any]:
+        """A twin whose folder and streams are those of a stand-in, linked by the socket that came along with them."""
+        folder, name = words.get("folder"), words.get("hostname", "")
+        link, streams = handed[0] if handed else None, handed[1:]
+        if not isinstance(folder, str) or not os.path.isabs(folder) or not isinstance(link, socket.socket) or len(streams) != _STREAMS:
+            raise UsageError("fork of a machine", "it needs a folder, a socket, and three streams", "send all of them")
         if not isinstance(name, str):
             raise UsageError("fork of a machine", "the twin's host name is no text", "leave it out")
-        life, began = _Twin(Path(folder), streams, sockets[0], name), time.monotonic()
+        life, began = _Twin(Path(folder), [each.fileno() for each in streams], link, name), time.monotonic()
         ready, telling = socket.socketpair()
         with self._forking, ready:
             with telling:
@@ -214,6 +218,9 @@ class MachineProcess:
         try:
             self.console.renew(life.streams, life.link.dup())
             life.link.close()
+            for stream in life.streams:
+                os.close(stream)
+            jail.note(life.folder, self._lacking)
             self._server = ControlServer(life.folder, self._verbs())
             if (guest_sockets := self._sockets(vm)) is not None:
                 guest_sockets.renew(life.folder)
@@ -259,8 +266,20 @@ def main(arguments: list[str]) -> int:
     os.set_inheritable(told, False)
     try:
         settings = MachineSettings.read(folder)
-    except GasangError as error:
+        lacking = _confine(folder, settings)
+    except (GasangError, OSError) as error:
         os.write(told, FAILED + str(error).encode("utf-8", "backslashreplace")[:2000])
         print(f"gasang: {error}", file=sys.stderr)
         return BROKEN
-    return MachineProcess(folder, settings, told).run()
+    return MachineProcess(folder, settings, told, lacking).run()
+
+
+def _confine(folder: Path, settings: MachineSettings) -> dict[str, str]:
+    """Make everything ready and go to jail; what does not hold of it. Raises GasangError, OSError."""
+    lacking = jail.enter(prepare(folder, settings), folder, serves_folders=bool(settings.folders))
+    jail.note(folder, lacking)
+    if settings.jail == REQUIRED:
+        jail.demand(lacking)
+    if lacking:
+        print(f"gasang: warning: jail of the machine: {jail.sentence(lacking)}", file=sys.stderr)
+    return lacking
