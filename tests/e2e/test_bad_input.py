@@ -70,7 +70,7 @@ def test_kernels(home: Home, verb: str, name: str) -> None:
     data, says = KERNELS[name]
     path = home.root / "vmlinux"
     path.write_bytes(data)
-    words = ["run", "--vm", "--kernel", str(path)] if verb == "run" else ["trace", str(path)]
+    words = ["run", "--vm", "--arch", "riscv64", "--kernel", str(path)] if verb == "run" else ["trace", str(path)]
     home.refused(*words, code=1, says=f"^gasang: kernel {path}: {says}.*{KERNEL_HINT}")
 
 

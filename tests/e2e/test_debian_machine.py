@@ -111,6 +111,8 @@ def test_commands_and_files_by_its_agent(gasang: Gasang, tmp_path: Path) -> None
     assert gasang.run("cp", str(tmp_path / "back"), "web:/no/such/folder").returncode == 3
     gasang("exec", "web", "sh", "-c", "echo shared > /shared/from-guest")
     assert (tmp_path / "shared" / "from-guest").read_text() == "shared\n"
+    assert gasang("update", "--memory", "400M", "web") == "web\n"
+    assert b"from its next start on" in gasang.run("update", "--memory", "600M", "--cpus", "2", "web").stderr
     gasang("snapshot", "create", "web", "base")
     gasang("restore", "web", "base")
     assert gasang("exec", "web", "cat", "/shared/from-guest") == "shared\n"
@@ -122,4 +124,5 @@ def test_commands_and_files_by_its_agent(gasang: Gasang, tmp_path: Path) -> None
     gasang("stop", "web")
     gasang("start", "web")
     eventually(lambda: gasang.run("exec", "web", "cat", "/root/kept").stdout == b"kept\n", 60)
+    assert gasang("exec", "web", "nproc") == "2\n"
     gasang("rm", "-f", "web", "web-1")

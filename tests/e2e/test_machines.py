@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,6 +99,7 @@ def test_the_verbs_of_containers(gasang: Gasang, room: Room) -> None:
     assert gasang("stop", "other") == "other\n"
     assert gasang.inspect("other", "State.ExitCode") == "143"
     assert gasang("logs", "other").replace("\r", "") == "up\na1\nb2\nc3\n"
+    assert gasang("container", "prune", "-f") == ""
     gasang("start", "other")
     eventually(lambda: gasang("logs", "other").count("up") == 2)
     gasang("restart", "other")
@@ -126,7 +128,7 @@ def test_a_name_is_taken_once(gasang: Gasang, room: Room) -> None:
 
 @pytest.mark.parametrize(
     "words", [("top", "web"), ("diff", "web"), ("export", "web"),
-              ("commit", "web", "x"), ("update", "--memory", "1G", "web"), ("network", "connect", "bridge", "web")],
+              ("commit", "web", "x"), ("network", "connect", "bridge", "web")],
 )  # fmt: skip
 def test_what_only_containers_have(gasang: Gasang, room: Room, words: tuple[str, ...]) -> None:
     room.run()
@@ -248,3 +250,47 @@ def test_a_policy_starts_it_again(gasang: Gasang, room: Room) -> None:
     eventually(lambda: gasang("logs", "web").count("up") == 2)
     gasang("stop", "web")
     assert gasang.inspect("web", "State.Status") == "exited"
+
+
+@pytest.mark.skipif(not shutil.which("docker"), reason="needs the docker client")
+def test_the_docker_client_sees_them(gasang: Gasang, room: Room) -> None:
+    key = room.run()
+    gasang("run", "-d", "--name", "box", "--network", "none", IMAGE, "sleep", "1000")
+
+    def docker(*words: str) -> str:
+        environment = {**gasang.environment, "DOCKER_HOST": f"unix://{gasang.home}/run/docker.sock"}
+        done = subprocess.run(["docker", *words], env=environment, capture_output=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.decode()
+
+    assert set(docker("ps", "--format", "{{.Names}} {{.State}}").split("\n")) == {"", "web running", "box running"}
+    assert docker("ps", "-s", "--filter", "name=web", "--format", "{{.ID}}") == f"{key[:12]}\n"
+    assert json.loads(docker("inspect", "web"))[0]["Config"]["Tty"] is True
+    assert "up" in docker("logs", "web")
+    assert docker("stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}", "web") == "web 1\n"
+    docker("pause", "web")
+    docker("unpause", "web")
+    assert "web" in docker("system", "df", "-v")
+    docker("stop", "web")
+    assert docker("wait", "web") == "143\n"
+    docker("start", "web")
+    docker("rm", "-f", "web", "box")
+
+
+def test_without_the_process_that_machines_are_born_in(gasang: Gasang, room: Room) -> None:
+    room.run()
+    nursery = eventually(lambda: nurseries(gasang))[0]
+    gasang("rm", "-f", "web")
+    room.run()  # of it, if it was ready in time
+    os.kill(nursery, signal.SIGKILL)
+    assert room.seat().type(b"a") == b"a1"
+    gasang("rm", "-f", "web")
+    room.run()
+    assert room.seat().type(b"a") == b"a1"
+
+
+def nurseries(gasang: Gasang) -> list[int]:
+    """The processes of the daemon that bear machines."""
+    daemon = int(gasang("daemon", "status", "--format", "{process}"))
+    children = Path(f"/proc/{daemon}/task/{daemon}/children").read_text().split()
+    return [int(pid) for pid in children if b"nursery" in Path(f"/proc/{pid}/cmdline").read_bytes()]

@@ -66,7 +66,10 @@ def test_copy_on_write_memory_without_a_file(lazy: LazyMemory) -> None:
     lazy.map_files([])
     lazy.write(0, FULL)
     lazy.discard(3 * PAGE, PAGE)
+    assert 3 in pages(lazy.written()), "no page of ours is left to tell"
     assert lazy.view[:].tobytes() == expected(range(3, 4))
+    lazy.map_files([])
+    assert 3 not in pages(lazy.written())
 
 
 def test_a_files_content_is_gone_and_that_counts_as_written(lazy: LazyMemory, file: int) -> None:

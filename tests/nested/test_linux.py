@@ -108,9 +108,9 @@ def test_it_is_paused_and_rebuilt_while_it_runs() -> None:
 
 
 def unpacked() -> bytes:
-    """The vmlinux in the stock kernel: its header tells where it is packed, and Debian packs with xz (boot.rst, payload_offset)."""
-    data = (LANE / "vmlinuz").read_bytes()
-    (offset, length) = struct.unpack_from("<II", data, 0x248)
+    """The vmlinux in the generic kernel, which is packed with xz: its header tells where (boot.rst, payload_offset)."""
+    data = (LANE / "image" / "generic" / "kernel").read_bytes()
+    offset, length = struct.unpack_from("<II", data, 0x248)
     start = ((data[0x1F1] or 4) + 1) * 512 + offset
     return lzma.LZMADecompressor().decompress(data[start : start + length])
 

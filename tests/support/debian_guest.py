@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from gasang.core.console import WindowSize
 from gasang.core.progress import Silent
 from gasang.kinds.vm import launch
+from gasang.kinds.vm.extras import NOTHING, Extras
 
 if TYPE_CHECKING:  # screens are wanted where there is no software machine, too
     from gasang.kinds.vm.machine import VirtualMachine
@@ -71,13 +72,14 @@ class Screen:
 
 @contextmanager
 def debian_at_its_prompt(
-    cpus: int = 1, memory: int = 512 << 20, sockets: Path | None = None
+    cpus: int = 1, memory: int = 512 << 20, sockets: Path | None = None, extras: Extras = NOTHING
 ) -> Iterator[tuple[VirtualMachine, Screen]]:
     """The machine and its screen; GASANG_HOME has the image. With a folder for `sockets` it has the guest agent."""
     screen, met = Screen(), []
     spec = launch.VmSpec(
-        cpus, memory, None, None, "", IMAGE, (), (), tty=False, disks=(), watch=met.append, architecture="riscv64", sockets=sockets
-    )
+        cpus, memory, None, None, "", IMAGE, (), (), tty=False, disks=(), watch=met.append, architecture="riscv64", sockets=sockets,
+        extras=extras,
+    )  # fmt: skip
     thread = threading.Thread(target=launch.run_vm, args=(spec, screen, Silent()), name="debian")
     thread.start()
     try:

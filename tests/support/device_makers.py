@@ -138,15 +138,15 @@ class FakeWire:
 PCI_BASE = 0xC100_0000
 
 
-def pci_bus(around: Surroundings, names: Sequence[str] = ()) -> PciBus:
-    """A bus with these virtio devices, or one of every one, whose windows lie one behind the other from PCI_BASE on and can be reached."""
+def pci_bus(around: Surroundings) -> PciBus:
+    """A bus with one of every virtio device, whose windows lie one behind the other from PCI_BASE on and can be reached."""
     bus, memory = PciBus(), FakeMemory()
-    for number, name in enumerate(names or VIRTIO_MAKERS):
+    for number, make in enumerate(VIRTIO_MAKERS.values()):
 
         def send(address: int, data: int) -> None:
             around.events.append((address, data))
 
-        made = VirtioPci(VIRTIO_MAKERS[name](around), memory, send, around.lock, PCI_BASE + number * WINDOW)
+        made = VirtioPci(make(around), memory, send, around.lock, PCI_BASE + number * WINDOW)
         made.write_config(COMMAND, 2, MEMORY_SPACE)
         bus.plug(made)
     return bus
@@ -172,8 +172,8 @@ MAKERS: dict[str, Callable[[Surroundings], MmioDevice]] = {
     "i8042": lambda around: I8042(around.events.append),
     "pci-ecam": lambda around: Ecam(pci_bus(around)),
     "pci-ports": lambda around: ConfigPorts(pci_bus(around)),
-    "pci-window": lambda around: Window(pci_bus(around), PCI_BASE, 0x10_0000),
     "pvpanic": lambda around: Pvpanic(around.events.append),
+    "pci-window": lambda around: Window(pci_bus(around), PCI_BASE, 0x10_0000),
     "plic": lambda around: Plic(40, [around.irq.set, None]),
     "serial-16550a": lambda around: Serial16550(around.irq, around.output.extend),
     "syscon": lambda around: Syscon(around.events.append),

@@ -32,26 +32,27 @@ def run(parsed: Parsed, context: Context) -> int:
     from gasang.cli.containers.daemon import connect
 
     vm.check(parsed)
+    sits = not parsed.command
     if parsed.arguments:
         from gasang.kinds.vm.platforms import choose
         from gasang.kinds.vm.pull import boot_files
 
         platform = choose(parsed.get(ARCH), parsed.get(vm.ACCEL), lambda sentence: print(f"gasang: {sentence}", file=sys.stderr))
         with open_progress(context) as progress:
-            boot_files(parsed.arguments[0], progress, context.origin(), platform.architecture)
+            files = boot_files(parsed.arguments[0], progress, context.origin(), platform.architecture)
+        sits = sits and files.process is None
     client = connect(context)
-    made = client.call("POST", "/gasang/vms/create", {"name": parsed.get(of.NAME)}, document(parsed, context))
+    made = client.call("POST", "/gasang/vms/create", {"name": parsed.get(of.NAME)}, document(parsed, context, sits=sits))
     client.call("POST", path_of("containers", made["Id"], "start"))
     print(made["Id"])
     return 0
 
 
-def document(parsed: Parsed, context: Context) -> dict[str, Any]:
-    """The body of POST /gasang/vms/create. A machine without a command has a terminal to sit down at. Raises UsageError."""
+def document(parsed: Parsed, context: Context, *, sits: bool) -> dict[str, Any]:
+    """The body of POST /gasang/vms/create; of a machine that one `sits` down at, which has no command to run. Raises UsageError."""
     from gasang.kinds.vm.process.settings import REQUIRED
 
     kernel, initrd = parsed.get(vm.KERNEL), parsed.get(vm.INITRD)
-    sits = not parsed.command
     made: dict[str, Any] = {"HostConfig": {}}
     fill(made, parsed, PLACES)
     made["Machine"] = {

@@ -119,5 +119,6 @@ class Engine:
                 life.watcher.cancel()
             if life.process:
                 life.process.close()
+        self.machines.ways.nursery.close()
         self.networks.close()
         self.database.close()

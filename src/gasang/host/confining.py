@@ -41,7 +41,6 @@ from gasang.host.processes import (
     PR_CAPBSET_DROP,
     PR_SET_DUMPABLE,
     PR_SET_NO_NEW_PRIVS,
-    PR_SET_PDEATHSIG,
     SECCOMP_SET_MODE_FILTER,
 )
 from gasang.host.trees import call
@@ -186,11 +185,6 @@ def capabilities() -> int:
 def no_new_privileges() -> None:
     """No program that we execute has more rights than we. Raises OSError."""
     call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-
-
-def die_with_parent(signal: int) -> None:
-    """Have `signal` sent to us when our parent ends (a change of rights may have ended that). Raises OSError."""
-    call("prctl", PR_SET_PDEATHSIG, signal, 0, 0, 0)
 
 
 def be_opaque(*, opaque: bool) -> None:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from gasang.core.errors import OutOfSpaceError, UnsupportedError
 from gasang.host.holes import data_runs, punch_hole
-from gasang.host.ranges import Ranges, overlapping, without
+from gasang.host.ranges import Marks, Ranges, overlapping, without
 
 _LARGE = 1 << 18
 """Bytes from which it pays to have the host do the copying."""
@@ -50,9 +50,11 @@ class LazyMemory:
         self.is_private = False
         """Whether it is copy-on-write."""
         self._files: Ranges = ()
-        self._emptied: Ranges = ()
+        self._places = 0
+        """Where zeroes lie over a file's content."""
+        self._discarded = Marks(size)
+        """What was discarded since it is copy-on-write: it may be other than it was, and no page of ours shows that."""
         self._advice: tuple[int, ...] = (_MERGEABLE,)
-        """What was a file's content and was discarded since."""
         try:
             self._map, self._descriptor = _map_named(size, name)
         except (OSError, OverflowError, ValueError) as error:
@@ -88,7 +90,8 @@ class LazyMemory:
         Raises UnsupportedError on a host without, OutOfSpaceError where the host cannot map so much.
         """
         self._replace(-1)
-        self._files, self._emptied = tuple((run.offset, run.length) for run in runs), ()
+        self._files, self._places = tuple((run.offset, run.length) for run in runs), 0
+        self._discarded.clear()
         for run in runs:
             _map_fixed(self.address + run.offset, run.length, run.descriptor, run.offset)
         self.is_private = True
@@ -125,7 +128,7 @@ class LazyMemory:
         """(offset, length) of what was written since `map_files`, perhaps more; whole pages."""
         from gasang.host.pages import page_runs
 
-        yield from self._emptied
+        yield from self._discarded.ranges()
         yield from ((run.offset, run.length) for run in page_runs(self.address, self.size) if run.own)
 
     def is_zero(self, offset: int, length: int) -> bool:
@@ -147,9 +150,11 @@ class LazyMemory:
             if self._descriptor >= 0:
                 with contextlib.suppress(OSError):
                     punch_hole(self._descriptor, start, end - start)
-        elif not overlapping(self._files, start, end - start):
+            return
+        self._discarded.add(start, end - start)
+        if not overlapping(self._files, start, end - start):
             _libc().madvise(ctypes.c_void_p(self.address + start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
-        elif end - start >= _WORTH and len(self._emptied) < _MOST_PLACES:
+        elif end - start >= _WORTH and self._places < _MOST_PLACES:
             self._empty(start, end - start)
 
     def _empty(self, offset: int, length: int) -> None:
@@ -160,7 +165,7 @@ class LazyMemory:
             return
         self._advise(offset, length)
         self._files = without(self._files, offset, length)
-        self._emptied = (*self._emptied, (offset, length))
+        self._places += 1
 
     def advise(self, *, merge: bool = True, huge: bool = False) -> None:
         """Let the host merge equal pages (KSM, where its administrator has switched that on; copy-on-write memory alone), use huge pages.
@@ -179,7 +184,8 @@ class LazyMemory:
         """Give what was touched back to the host; it reads as zeroes again (where the host cannot, it stays as it is)."""
         if self.is_private:
             self._replace(-1)
-            self._files = self._emptied = ()
+            self._files, self._places = (), 0
+            self._discarded.clear()
             self._advise(0, self.size)
         elif hasattr(mmap, "MADV_REMOVE"):
             with contextlib.suppress(OSError):

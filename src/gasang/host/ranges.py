@@ -1,10 +1,15 @@
-"""Ranges of bytes as (offset, length): in order, and no two that overlap."""
+"""Ranges of bytes as (offset, length): in order, and no two that overlap; and marks on parts of a memory, which tell them roughly."""
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
+from collections.abc import Iterator
+from typing import Final
 
 Ranges = tuple[tuple[int, int], ...]
+PART: Final = 1 << 16
+_MARKED: Final = re.compile(rb"\x01+")
 
 
 def overlapping(ranges: Ranges, offset: int, length: int) -> bool:
@@ -29,3 +34,27 @@ def _touched(ranges: Ranges, offset: int, length: int) -> tuple[int, int]:
     if first and sum(ranges[first - 1]) > offset:
         first -= 1
     return first, max(first, bisect_right(ranges, (offset + length - 1, 1 << 63)))
+
+
+class Marks:
+    """Which parts of PART bytes, of `size` in all, have been marked; costs a byte a part once one is."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._parts = bytearray()
+
+    def add(self, offset: int, length: int) -> None:
+        """Mark every part that has some of a range (of a byte at least, which lies inside)."""
+        if not self._parts:
+            self._parts = bytearray(-(-self._size // PART))
+        first, end = offset // PART, -(-(offset + length) // PART)
+        self._parts[first:end] = b"\x01" * (end - first)
+
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        """The marked parts."""
+        for run in _MARKED.finditer(self._parts):
+            yield run.start() * PART, min(run.end() * PART, self._size) - run.start() * PART
+
+    def clear(self) -> None:
+        """No marks."""
+        self._parts = bytearray()

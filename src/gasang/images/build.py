@@ -74,7 +74,8 @@ def build_debian(
         raise UnsupportedError(f"architecture {architecture}", "no image can be made for it", f"choose {' or '.join(KERNELS)}")
     source = fetch_suite(suite, architecture, cache, progress, origin, mirror=mirror)
     with source.alone():
-        plan = _plan(source.index(progress), architecture)
+        index = source.index(progress)
+        plan = _plan(index, architecture, system_packages(index))
         files = source.download(plan.everything, progress)
         return _assemble(source, plan, files, folder, progress, configurer)
 
@@ -93,8 +94,30 @@ class _Plan:
         return list({package.name: package for package in (*self.system, self.kernel, self.busybox)}.values())
 
 
-def _plan(index: Index, architecture: str) -> _Plan:
-    system = system_packages(index)
+def build_boot(
+    suite: str,
+    architecture: str,
+    cache: Path,
+    folder: Path,
+    progress: Progress,
+    origin: Origin | None = None,
+    *,
+    mirror: Mirror | None = None,
+) -> tuple[Path, Path]:
+    """A suite's kernel and the initramfs that goes with it, made in `folder`. Raises what `build_debian` raises."""
+    source = fetch_suite(suite, architecture, cache, progress, origin, mirror=mirror)
+    with source.alone():
+        plan = _plan(source.index(progress), architecture, [])
+        files = source.download(plan.everything, progress)
+        built = Built(folder / "kernel", folder / "initrd", folder / "disk.raw", ())
+        sizes = sum(path.stat().st_size for path in files.values())
+        with progress.step("unpacking the kernel", sizes, "bytes") as step, Spool(folder) as spool:
+            _boot_files(System(source.name, architecture, source.mirror.base), plan, files, spool, built)
+            step.advance(sizes)
+    return built.kernel, built.initrd
+
+
+def _plan(index: Index, architecture: str, system: Sequence[Package]) -> _Plan:
     kernels = [package for package in resolve(index, [KERNELS[architecture]]) if re.match(r"linux-image-\d", package.name)]
     if len(kernels) != 1:
         raise BadInputError(f"package {KERNELS[architecture]}", f"it leads to {len(kernels)} kernels, not one", "use another mirror")
@@ -119,7 +142,7 @@ def _assemble(suite: Suite, plan: _Plan, files: dict[str, Path], folder: Path, p
             boot.result()
             step.advance(sum(files[package.name].stat().st_size for package in (plan.kernel, plan.busybox)))
         with _settled(entries, suite, len(plan.system), folder, progress, configurer) as final:
-            _write_disk(built.disk, final, suite.name, progress)
+            write_disk(built.disk, final, suite.name, progress)
     return built
 
 
@@ -136,7 +159,8 @@ def _settled(
         yield list(read_tree(root))
 
 
-def _write_disk(disk: Path, entries: list[Entry], label: str, progress: Progress) -> None:
+def write_disk(disk: Path, entries: list[Entry], label: str, progress: Progress, size: int = DISK_SIZE) -> None:
+    """Write an ext4 disk of `size` bytes. Raises OutOfSpaceError where the host is full, GasangError where the entries do not fit."""
     with progress.step("writing the root disk", sum(entry.length for entry in entries), "bytes") as step:
         written = 0
 
@@ -145,7 +169,7 @@ def _write_disk(disk: Path, entries: list[Entry], label: str, progress: Progress
             step.advance(done - written)
             written = done
 
-        write_ext4(disk, entries, DISK_SIZE, label=label[:16], uuid=uuid4(), time=int(time.time()), progress=advance)
+        write_ext4(disk, entries, size, label=label[:16], uuid=uuid4(), time=int(time.time()), progress=advance)
 
 
 def _boot_files(system: System, plan: _Plan, files: dict[str, Path], spool: Spool, built: Built) -> None:

@@ -96,7 +96,19 @@ class GuestSettings:
     address: str = ""
     gateway: str = ""
     nameservers: tuple[str, ...] = ()
+    process: ImageProcess | None = None
     unwanted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageProcess:
+    """What a container image says of its process: entry point, command, variables, user, directory. Empty is what a container has then."""
+
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    environment: tuple[str, ...] = ()
+    user: str = ""
+    directory: str = ""
 
 
 def initramfs(kernel: Kernel, busybox: bytes) -> bytes:
@@ -114,12 +126,13 @@ def initramfs(kernel: Kernel, busybox: bytes) -> bytes:
     return archive(entries)
 
 
-def overlay(settings: GuestSettings, agent: bytes = b"") -> bytes:
+def overlay(settings: GuestSettings, agent: bytes = b"", *, serves: bool = True) -> bytes:
     """The archive to append to the initramfs for one run; raise UsageError for what no process can be given (zero bytes, odd names).
 
-    `agent` is the guest agent's program, where the host offers the virtual sockets that it is reached by.
+    `agent` is the guest agent's program, which a container image's process needs as well; it `serves` where the host offers the virtual
+    sockets that it is reached by.
     """
-    text = "".join(f"{line}\n" for line in [f"agent={'1' if agent else ''}", *_assignments(settings)])
+    text = "".join(f"{line}\n" for line in [f"agent={'1' if agent and serves else ''}", *_assignments(settings)])
     data = text.encode("utf-8", "surrogateescape")
     return archive(
         [
@@ -152,6 +165,7 @@ def _assignments(settings: GuestSettings) -> list[str]:
         f"address={_quoted(settings.address)}",
         f"gateway={_quoted(settings.gateway)}",
         f"nameservers={_quoted(' '.join(settings.nameservers))}",
+        f"alone={'1' if settings.process else ''}",
         f"unwanted={_quoted(' '.join(settings.unwanted))}",
         "set -- " + " ".join(_quoted(word) for word in _words(settings)),
     ]
@@ -162,7 +176,12 @@ def _words(settings: GuestSettings) -> list[str]:
     for word in settings.environment:
         if not word.partition("=")[0] or "=" not in word:
             raise UsageError(f"environment variable {word!r}", "it has no name or no value", "write NAME=VALUE")
-    return [*DEFAULT_ENVIRONMENT, *settings.environment, *(settings.command or LOGIN_SHELL)]
+    process = settings.process
+    if process is None:
+        return [*DEFAULT_ENVIRONMENT, *settings.environment, *(settings.command or LOGIN_SHELL)]
+    home = [word for word in DEFAULT_ENVIRONMENT if not word.startswith("HOME=")]  # the user's, whom only the root knows
+    start = ["/gasang/agent", "run", "/root", process.user, process.directory]
+    return [*home, *process.environment, *settings.environment, *start, *process.entrypoint, *(settings.command or process.command)]
 
 
 def _quoted(word: str) -> str:

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gasang.images.registry.settings import Registries
 
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
 
 
 AUTO, REGISTRY, MIRROR = "auto", "registry", "mirror"
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSource:
+    """The store that has this host's container images, and how registries are asked for others."""
+
+    store: Path
+    registries: Registries
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +37,5 @@ class Origin:
     keyring: Path | None = None
     timeout: float = 30.0
     debian: str = AUTO
+    containers: Callable[[], ContainerSource] | None = None
+    """Where container images come from that are to be booted as machines; None where they are not."""

@@ -11,6 +11,8 @@ from typing import BinaryIO
 from gasang.core.errors import BadInputError
 from gasang.core.progress import Progress, Step
 from gasang.images import store as parts
+from gasang.images.image_process import PROCESS, read_process
+from gasang.images.initramfs import ImageProcess
 from gasang.images.spool import out_of_space
 from gasang.images.store import Image, Store
 from gasang.storage.sparse import unpack
@@ -30,6 +32,8 @@ class BootFiles:
     initrd: Path
     disk: Path
     append: str
+    process: ImageProcess | None = None
+    """What a container image is for, where the image is made of one."""
 
 
 def ready_folder(cache: Path, image: Image) -> Path:
@@ -42,6 +46,7 @@ def ready_files(store: Store, cache: Path, image: Image, progress: Progress) -> 
     folder = ready_folder(cache, image)
     disk = folder / "disk.raw"
     size, append = _settings(image)
+    process = read_process(image.config.get(PROCESS), f"image {image.reference}")
     if not disk.is_file() or disk.stat().st_size != size:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -56,7 +61,7 @@ def ready_files(store: Store, cache: Path, image: Image, progress: Progress) -> 
         if disk.stat().st_size != size:
             disk.unlink()
             raise _damaged(image, "its disk has another size than its configuration says")
-    return BootFiles(store.path(image.layer(parts.KERNEL)), store.path(image.layer(parts.INITRD)), disk, append)
+    return BootFiles(store.path(image.layer(parts.KERNEL)), store.path(image.layer(parts.INITRD)), disk, append, process)
 
 
 def _settings(image: Image) -> tuple[int, str]:

@@ -140,7 +140,7 @@ def read_tree(root: Path) -> Iterator[Entry]:
 
 
 def _host_entry(full: bytes, path: bytes, seen: dict[tuple[int, int], bytes]) -> Entry:
-    info = os.lstat(full)
+    info = os.lstat(full) if path else os.stat(full)  # the root may be given by a link, such as a descriptor's in /proc
     kind = _KINDS[stat.S_IFMT(info.st_mode)]
     if kind is not Kind.DIRECTORY and info.st_nlink > 1:
         first = seen.setdefault((info.st_dev, info.st_ino), path)

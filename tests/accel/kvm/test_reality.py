@@ -30,7 +30,7 @@ class Meter:
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A host's files with a /dev/kvm in them."""
-    monkeypatch.setattr(reality.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(reality, "host_machine", lambda: "x86_64")
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev" / "kvm").touch()
     return tmp_path
@@ -89,9 +89,9 @@ def test_what_needs_no_measuring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert reality.reality(tmp_path, tmp_path).kind is Kind.ABSENT
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev" / "kvm").touch()
-    monkeypatch.setattr(reality.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(reality, "host_machine", lambda: "aarch64")
     assert reality.reality(tmp_path, tmp_path).kind is Kind.FOREIGN
-    monkeypatch.setattr(reality.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(reality, "host_machine", lambda: "x86_64")
     monkeypatch.setattr(reality.os, "access", lambda path, mode: False)
     assert reality.reality(tmp_path, tmp_path).kind is Kind.FORBIDDEN
     assert asked.asked == 0

@@ -15,7 +15,7 @@ from gasang.core.errors import UnsupportedError
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     """An x86-64 host with a /dev/kvm that is a plain file."""
-    monkeypatch.setattr(reality.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(reality, "host_machine", lambda: "x86_64")
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev" / "kvm").touch()
     return Host({}, Config([]), tmp_path)
@@ -42,7 +42,7 @@ def test_a_device_of_others(host: Host, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_another_architecture_is_not_measured(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reality.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(reality, "host_machine", lambda: "aarch64")
     assert "on x86-64 hosts only" in kvm.check_kvm(host).text
 
 

@@ -104,6 +104,18 @@ def test_impossible_numbers_of_twins(engine: Engine, count: int) -> None:
         asyncio.run(engine.machines.fork(create(engine, "web"), count))
 
 
+def test_changes_of_one_that_does_not_run(engine: Engine) -> None:
+    made = create(engine, "web")
+    change = {"Memory": 128 << 20, "NanoCpus": 1_500_000_000, "RestartPolicy": {"Name": "always"}}
+    assert asyncio.run(engine.machines.update(made, change)) == []
+    assert (made.machine["memory"], made.machine["cpus"]) == (128 << 20, 2)
+    assert made.host["RestartPolicy"]["Name"] == "always"
+    for wrong in ({"Memory": 1}, {"NanoCpus": 1 << 60}, {"RestartPolicy": {"Name": "often"}}):
+        with pytest.raises(UsageError):
+            asyncio.run(engine.machines.update(made, {**change, **wrong}))
+    assert (made.machine["memory"], made.machine["cpus"]) == (128 << 20, 2)
+
+
 def test_a_damaged_snapshot_is_listed_as_such_and_can_be_removed(engine: Engine) -> None:
     made = create(engine, "web")
     place = engine.services.folders.container(made.id) / "snapshots" / "odd"

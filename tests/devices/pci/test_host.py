@@ -9,15 +9,18 @@ from hypothesis import strategies as st
 from gasang.core.errors import BadInputError
 from gasang.devices.pci.config import BARS, COMMAND, MEMORY_SPACE, SIZE, ConfigSpace, Identity
 from gasang.devices.pci.host import BUS_SIZE, SLOTS, Bridge, ConfigPorts, Ecam, PciBus, Window
+from gasang.devices.table import VIRTIO_DEVICES
 from gasang.devices.virtio.pci import WINDOW
-from support.device_makers import PCI_BASE, Surroundings, pci_bus
+from support.device_makers import PCI_BASE, VIRTIO_MAKERS, Surroundings, pci_bus
 
 SLOT = 8 * SIZE
+BLOCK = 1 + list(VIRTIO_MAKERS).index("block")
+"""The slot of the disk; the console follows."""
 
 
 @pytest.fixture
 def bus() -> PciBus:
-    return pci_bus(Surroundings(), ("block", "console", "rng", "vsock"))
+    return pci_bus(Surroundings())
 
 
 def test_functions_are_found_by_memory_and_by_ports(bus: PciBus) -> None:
@@ -28,7 +31,8 @@ def test_functions_are_found_by_memory_and_by_ports(bus: PciBus) -> None:
         value = ports.read(4, 4)
         assert value == ecam.read(number * SIZE, 4)
         found += [(number, value)] if value != 0xFFFF_FFFF else []
-    assert found == [(0, 0x0008_1B36), (8, 0x1042_1AF4), (16, 0x1043_1AF4), (24, 0x1044_1AF4), (32, 0x1053_1AF4)]
+    kinds = [0x1040 + VIRTIO_DEVICES[name].device_id for name in VIRTIO_MAKERS]
+    assert found == [(0, 0x0008_1B36), *((8 * slot, kind << 16 | 0x1AF4) for slot, kind in enumerate(kinds, 1))]
     assert ecam.read(0xA, 2) == 0x0600, "the first is the host bridge, for which kernels look"
 
 
@@ -37,10 +41,10 @@ def test_the_ports_have_parts(bus: PciBus) -> None:
     ports.write(0, 4, 0xFFFF_FFFF)
     assert ports.read(0, 4) == 0x80FF_FFFC
     assert [ports.read(offset, width) for offset, width in ((0, 1), (4, 4), (6, 4))] == [0xFF, 0xFFFF_FFFF, 0xFFFF_FFFF]
-    ports.write(0, 4, 1 << 31 | 8 << 8)
+    ports.write(0, 4, 1 << 31 | BLOCK * 8 << 8)
     assert [ports.read(offset, width) for offset, width in ((4, 2), (6, 2), (7, 1))] == [0x1AF4, 0x1042, 0x10]
     ports.write(0, 1, 0)
-    ports.write(0, 4, 8 << 8)
+    ports.write(0, 4, BLOCK * 8 << 8)
     assert ports.read(4, 4) == 0xFFFF_FFFF
     ports.write(4, 4, 0)
     ports.reset()
@@ -49,14 +53,15 @@ def test_the_ports_have_parts(bus: PciBus) -> None:
 
 def test_windows_follow_their_registers(bus: PciBus) -> None:
     ecam, window = Ecam(bus), Window(bus, PCI_BASE, 1 << 20)
-    assert window.read(0x12, 2) == 1
-    assert window.read(WINDOW + 0x12, 2) == 6
-    ecam.write(SLOT + BARS, 4, PCI_BASE + 0x8_0000)
-    assert window.read(0x12, 2) == 0xFFFF
+    own = (BLOCK - 1) * WINDOW
+    assert window.read(own + 0x12, 2) == 1
+    assert window.read(own + WINDOW + 0x12, 2) == 6
+    ecam.write(BLOCK * SLOT + BARS, 4, PCI_BASE + 0x8_0000)
+    assert window.read(own + 0x12, 2) == 0xFFFF
     assert window.read(0x8_0012, 2) == 1
-    ecam.write(SLOT + COMMAND, 2, 0)
+    ecam.write(BLOCK * SLOT + COMMAND, 2, 0)
     window.write(0x8_0014, 1, 1)
-    ecam.write(SLOT + COMMAND, 2, MEMORY_SPACE)
+    ecam.write(BLOCK * SLOT + COMMAND, 2, MEMORY_SPACE)
     assert window.read(0x8_0014, 1) == 0
     ecam.reset()
     assert bus.at(PCI_BASE, 4) is None

@@ -25,6 +25,7 @@ RESERVE = 128 * MIB
         (SHORT, 0, 512 * MIB, 0, (512 * MIB - RESERVE) // 2),
         (STALLED, 100 * MIB, 512 * MIB, 0, 100 * MIB + (512 * MIB - RESERVE) // 2),
         (SHORT, 100 * MIB, RESERVE, 0, 100 * MIB),
+        (SHORT, 100 * MIB, 1 << 63, 0, GIB),
         (SHORT, 100 * MIB, None, 0, 100 * MIB),
         (BETWEEN, 300 * MIB, 512 * MIB, 0, 300 * MIB),
         (EASY, 300 * MIB, 512 * MIB, 0, 300 * MIB - 128 * MIB),

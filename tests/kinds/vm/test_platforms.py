@@ -6,8 +6,11 @@ import pytest
 
 from gasang.accel.kvm import reality
 from gasang.accel.kvm.reality import Kind, Reality
+from gasang.accel.kvm.system import Kvm
 from gasang.core.errors import GasangError, PermissionDeniedError, UnsupportedError
+from gasang.kinds.vm.parts import Parts
 from gasang.kinds.vm.platforms import ACCELERATORS, ARCHITECTURES, PLATFORMS, choose, default_architecture, platform_of
+from gasang.kinds.vm.x86.kernel import PcKernel
 
 REAL, SLOW = Reality(Kind.REAL, 2e9), Reality(Kind.EMULATED, 2e6, "kvm_pvm")
 NONE, FORBIDDEN = Reality(Kind.ABSENT), Reality(Kind.FORBIDDEN)
@@ -74,3 +77,13 @@ def test_the_table_is_of_what_can_be_named(monkeypatch: pytest.MonkeyPatch) -> N
     for found, architecture in ((REAL, "amd64"), (SLOW, "riscv64")):
         on(monkeypatch, found)
         assert default_architecture() == architecture
+
+
+def test_a_kvm_without_a_capability_is_told_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Kvm, "__init__", lambda self: None)
+    monkeypatch.setattr(Kvm, "close", lambda self: None)
+    monkeypatch.setattr(Kvm, "capability", lambda self, name: int(name not in ("PIT2", "SIGNAL_MSI")))
+    monkeypatch.setattr(Kvm, "device", "/dev/kvm", raising=False)
+    parts: Parts[PcKernel] = Parts(1, 64 << 20, None, b"", "", lambda data: None)
+    with pytest.raises(UnsupportedError, match=r"/dev/kvm: the host's KVM lacks KVM_CAP_PIT2, KVM_CAP_SIGNAL_MSI; use --accel soft"):
+        platform_of("amd64").make(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -312,3 +313,31 @@ def test_nothing_stays_open(folder: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == before + 1
     made.close()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="only root mounts")
+def test_what_is_mounted_in_the_folder_has_inodes_of_its_own(tmp_path: Path) -> None:
+    """In a process with mounts of its own."""
+    program = f"""
+import ctypes, os
+from pathlib import Path
+from gasang.storage.share.server import ShareServer
+from support.share_client import ShareClient
+libc = ctypes.CDLL(None, use_errno=True)
+shared = Path({str(tmp_path)!r})
+assert libc.unshare(0x20000) == 0
+assert libc.mount(None, b"/", None, 0x44000, None) == 0
+for name in ("one", "two"):
+    (shared / name).mkdir()
+    assert libc.mount(b"tmpfs", bytes(shared / name), b"tmpfs", 0, None) == 0
+server = ShareServer(shared)
+client = ShareClient(server)
+one, two = client.lookup("one"), client.lookup("two")
+assert os.stat(shared / "one").st_ino == os.stat(shared / "two").st_ino
+assert one.node != two.node and one.inode != two.inode
+assert client.status(one.node).inode == one.inode
+server.close()
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr.decode()

@@ -104,10 +104,10 @@ def served() -> Iterator[Gasang]:
         with command.inside():
             command("daemon", "start")
         yield command
-        left = command("ps", "-aq").split()
-        if left:
-            command("rm", "-fv", *left)
     finally:
+        left = command.run("ps", "-aq").stdout.decode().split()
+        if left:
+            command.run("rm", "-fv", *left)
         command.run("daemon", "stop")
         command.network.close()
         remove(home)

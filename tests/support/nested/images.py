@@ -93,7 +93,7 @@ def running(
         thread = threading.Thread(target=_boot, args=(run, kernel, script, disk, cpus, memory, sockets), name="run")
         thread.start()
         try:
-            run.screen.wait_for(until, 90)
+            run.screen.wait_for(until, 100)
             yield run
         finally:
             run.screen.quit()

@@ -185,7 +185,14 @@ class KvmMachine:
         """Let them run on. Raises StateError for one that is not paused."""
         if not self.attention.is_set():
             raise StateError("machine", "it is not paused", "pause it first")
+        self.excuse()
         self._standing.go()
+
+    def excuse(self) -> None:
+        """Have the guest's watchdogs know that its vCPUs stood still, where it has the clock that tells them."""
+        for vcpu in self.vcpus:
+            with suppress(RefusedError):  # it has not
+                call(vcpu.descriptor, ioctls.KVMCLOCK_CTRL)
 
     def interrupt(self, line: int, level: bool) -> None:
         """Drive a line of the interrupt controllers."""

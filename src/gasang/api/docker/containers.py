@@ -11,7 +11,7 @@ from gasang.api.http.connection import Reply
 from gasang.api.http.request import Request
 from gasang.api.http.router import Route
 from gasang.core.errors import UsageError
-from gasang.daemon.containers.record import Container
+from gasang.daemon.containers.record import CONTAINER, Container
 from gasang.daemon.engine import Engine
 
 FILTERS = frozenset(
@@ -159,7 +159,9 @@ class Containers:
 
     async def update(self, request: Request, reply: Reply) -> None:
         """POST /containers/ID/update."""
-        await reply.json({"Warnings": await self._lives.update(self._container(request), await request.json())})
+        entry, document = self._named(request), await request.json()
+        change = self._lives.update if entry.kind == CONTAINER else self._engine.machines.update
+        await reply.json({"Warnings": await change(entry, document)})
 
     async def rename(self, request: Request, reply: Reply) -> None:
         """POST /containers/ID/rename."""

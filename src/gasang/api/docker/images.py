@@ -27,6 +27,7 @@ from gasang.images.flat import import_tar, pieces_of
 from gasang.images.reference import parse_reference
 from gasang.images.registry.credentials import Credentials, from_registry_auth
 from gasang.images.registry.login import log_in
+from gasang.images.registry.platform import parse_platform
 
 LIST_FILTERS = ("dangling", "label", "before", "since", "reference", "until")
 LOGIN = {name: text() for name in ("username", "password", "identitytoken", "serveraddress")}
@@ -197,10 +198,11 @@ class Images:
             await _spool(request, file)
             name, tag = request.text("repo"), request.text("tag")
             target = parse_reference(f"{name}:{tag}" if tag else name) if name else None
-            settings = changed({}, request.texts("changes"))
+            settings, message = changed({}, request.texts("changes")), request.text("message")
+            platform = parse_platform(request.text("platform")) if request.text("platform") else None
             with closing(pieces_of(Path(file.name))) as pieces:
                 image = await asyncio.to_thread(
-                    lambda: import_tar(pieces, self._images.content, target, settings=settings, message=request.text("message"))
+                    lambda: import_tar(pieces, self._images.content, target, platform=platform, settings=settings, message=message)
                 )
         await lines.say({"status": image.id})
         self._engine.events.tell("image", "import", image.id)

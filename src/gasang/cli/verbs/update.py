@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from gasang.api.client import Client, path_of
@@ -28,7 +29,8 @@ SYNTAX = Syntax(
 
 
 def _change(client: Client, name: str, body: dict[str, Any]) -> None:
-    client.call("POST", path_of("containers", name, "update"), body=body)
+    for warning in client.call("POST", path_of("containers", name, "update"), body=body).get("Warnings") or ():
+        print(f"gasang: {warning}", file=sys.stderr)
 
 
 def run(parsed: Parsed, context: Context) -> int:

@@ -139,10 +139,11 @@ class Lives:
         return [entry.id for entry in self.all() if any(mount.kind == "volume" and mount.name == name for mount in entry.mounts)]
 
     async def prune(self, fits: Callable[[Container], bool], until: list[str]) -> tuple[list[str], int]:
-        """Remove every container that has ended and fits; their ids and the bytes that are free now."""
+        """Remove every container that has ended and fits, no virtual machine; their ids and the bytes that are free now."""
         from gasang.daemon.containers.moments import before
 
-        chosen = [entry for entry in self.all() if not entry.status.alive and entry.status.status != "restarting"]
+        resting = [entry for entry in self.all() if not entry.status.alive and entry.status.status != "restarting"]
+        chosen = [entry for entry in resting if entry.kind == CONTAINER]  # a machine's disk and snapshots are no rubbish
         chosen = [entry for entry in chosen if fits(entry) and all(before(entry.created, text) for text in until)]
         freed = 0
         for entry in chosen:

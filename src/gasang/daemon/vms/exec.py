@@ -99,12 +99,7 @@ class GuestProcess:
         except (GasangError, OSError) as error:
             found = Exit(LOST, time.time_ns(), error=str(error))
         running.close()
-        if self._source >= 0:
-            os.close(self._source)
-        if self._client is not None:
-            with contextlib.suppress(OSError):  # it has gone already
-                self._client.shutdown(socket.SHUT_RDWR)
-            self._client.close()
+        self._let_go()
         with contextlib.suppress(RuntimeError):  # the daemon's loop has ended
             self._loop.call_soon_threadsafe(self._settle, found)
 
@@ -139,10 +134,18 @@ class GuestProcess:
 
     def close(self) -> None:
         """Nothing is held that its end does not let go of; of one that never began, the client."""
-        if self._running is None and self._client is not None:
-            with contextlib.suppress(OSError):
+        if self._running is None:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Of the client, whose input then ends."""
+        if self._client is not None:
+            with contextlib.suppress(OSError):  # it has gone already
                 self._client.shutdown(socket.SHUT_RDWR)
             self._client.close()
+        if self._source >= 0:
+            os.close(self._source)
+            self._source = -1
 
 
 def _feed(client: socket.socket, early: bytes, keys: Keys, sink: int) -> None:

@@ -1,6 +1,6 @@
 """Files of guests for ``cp``, by their agents: as daemon/containers/files.py has them of containers.
 
-What is at a path is asked of the guest's own `stat`; archives are packed and unpacked by the agent's `tar`.
+Whatever its root holds: what is at a path is asked of the agent's own `stat`, archives are packed and unpacked by its `tar`.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _clean(path: str) -> str:
 
 def _stat(agent: Agent, container: Container, path: str) -> tuple[int, int, int]:
     """Mode, size and time of change. Raises NotFoundError for what is not there, BadInputError for an answer that is none."""
-    done = agent.run(["stat", "-c", _FORM, "--", path])
+    done = agent.run(["stat", "-c", _FORM, "--", path], tool=True)
     if done.outcome.code:
         subject = f"Could not find the file {path[:200]} in {container.subject}"
         raise NotFoundError(subject, "it is not there", "gasang exec ls tells what is")
@@ -86,5 +86,5 @@ def _stat(agent: Agent, container: Container, path: str) -> tuple[int, int, int]
 
 def _target(agent: Agent, path: str) -> str:
     """Where a link leads, from the guest's root."""
-    text = agent.run(["readlink", "-n", "--", path]).output[:4096].decode("utf-8", "replace")
+    text = agent.run(["readlink", "-n", "--", path], tool=True).output[:4096].decode("utf-8", "replace")
     return posixpath.normpath(posixpath.join(posixpath.dirname(path), text))

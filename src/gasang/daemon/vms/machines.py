@@ -10,14 +10,17 @@ from typing import Any, Final
 
 from gasang.core.errors import GasangError, NotFoundError, StateError, UnsupportedError, UsageError
 from gasang.daemon.containers import settings
-from gasang.daemon.containers.fields import Field, mapping, read, text_map, truth
+from gasang.daemon.containers.fields import Field, mapping, read, text_map, truth, whole
 from gasang.daemon.containers.lives import Lives
 from gasang.daemon.containers.names import new_id, now
 from gasang.daemon.containers.record import VM, Container
 from gasang.daemon.services import Services
 from gasang.daemon.vms.files import GuestFiles
 from gasang.daemon.vms.ways import Forked, Restored, VmWays
+from gasang.images.image_process import PROCESS, read_process
+from gasang.images.initramfs import ImageProcess
 from gasang.images.reference import parse_reference
+from gasang.images.store import Image
 from gasang.kinds.vm.platforms import default_architecture
 from gasang.kinds.vm.process.births import FILES
 from gasang.kinds.vm.process.jail import noted
@@ -28,6 +31,8 @@ from gasang.kinds.vm.snapshot.snapshot import Snapshot
 
 WISH: Final[dict[str, Field]] = {"Machine": mapping({}), "HostConfig": mapping({}), "Labels": text_map({}), "StdinOnce": truth()}
 """What a client says of a new machine: MachineSettings, and of HostConfig what is not the kernel's."""
+CHANGES: Final[dict[str, Field]] = {"Memory": whole(), "NanoCpus": whole(), "RestartPolicy": mapping({})}
+"""What can be changed of a machine."""
 OF_ANY: Final = frozenset({"AutoRemove", "RestartPolicy", "LogConfig", "ConsoleSize"})
 """Fields of HostConfig that any machine has."""
 SNAPSHOT_TIME: Final = 600.0
@@ -57,12 +62,13 @@ class Machines:
         if made.snapshot:
             raise UsageError("machine setting snapshot", "a machine is restored by its own verb", "leave it out")
         host = _host(wish["HostConfig"])
-        digest = await asyncio.to_thread(_digest, made) if made.image else ""
+        image = await asyncio.to_thread(_image, made) if made.image else None
         with self._lives.naming(name) as chosen:
             machine = {**wish["Machine"], "hostname": made.hostname or _hostname(chosen)}
             container = Container(
-                new_id(), chosen, now(), made.image or made.kernel, digest, _config(made, wish), host, kind=VM, machine=machine
-            )
+                new_id(), chosen, now(), made.image or made.kernel, image.digest if image else "", _config(made, wish, image), host,
+                kind=VM, machine=machine,
+            )  # fmt: skip
             self._services.folders.container(container.id).mkdir(parents=True, mode=0o710)
             self._lives.add(container)
         return container
@@ -70,6 +76,31 @@ class Machines:
     def jail(self, container: Container) -> dict[str, str]:
         """What holds of the jail of its process, as it was last started: part → "", or why not."""
         return noted(self.ways.folder(container))
+
+    async def update(self, container: Container, document: Any) -> list[str]:
+        """Change memory, processors and the restart policy; warnings. Raises UsageError, and nothing has changed then.
+
+        Memory up to what it was started with is had at once, by its balloon; all else from the next start on.
+        """
+        said = {name: value for name, value in read(document, CHANGES, "machine").items() if value}
+        host = settings.host_config_of({**container.host, "RestartPolicy": said.get("RestartPolicy", container.host["RestartPolicy"])})
+        changed = dict(container.machine)
+        if "Memory" in said:
+            changed["memory"] = said["Memory"]
+        if "NanoCpus" in said:
+            changed["cpus"] = -(-said["NanoCpus"] // 1_000_000_000)
+        MachineSettings.of_document(changed)
+        warnings = []
+        if container.status.alive and "Memory" in said:
+            left = await self.ways.ask(container, "memory", {"bytes": said["Memory"]})
+            if left["bytes"] < said["Memory"]:
+                warnings.append(f"{container.subject} has more memory than it was started with from its next start on")
+        if container.status.alive and changed.get("cpus") != container.machine.get("cpus"):
+            warnings.append(f"{container.subject} has other processors from its next start on")
+        container.machine, container.host = changed, host
+        self._lives.save(container)
+        self._services.tell(container, "update")
+        return warnings
 
     # snapshots
 
@@ -162,13 +193,18 @@ def _host(document: dict[str, Any]) -> dict[str, Any]:
     return settings.host_config_of({**document, "NetworkMode": "none"})
 
 
-def _config(made: MachineSettings, wish: dict[str, Any]) -> dict[str, Any]:
+def _config(made: MachineSettings, wish: dict[str, Any], image: Image | None) -> dict[str, Any]:
     """The machine as the API's Config says it."""
+    process = read_process(image.config.get(PROCESS), f"image {made.image}") if image else None
+    process = process or ImageProcess()
     return settings.config_of(
         {
             "Image": made.image or made.kernel,
-            "Cmd": list(made.command),
-            "Env": list(made.environment),
+            "Entrypoint": list(process.entrypoint),
+            "Cmd": list(made.command or process.command),
+            "Env": [*process.environment, *made.environment],
+            "User": process.user,
+            "WorkingDir": process.directory,
             "Hostname": made.hostname,
             "Tty": made.tty,
             "OpenStdin": made.stdin,
@@ -179,10 +215,10 @@ def _config(made: MachineSettings, wish: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def _digest(made: MachineSettings) -> str:
+def _image(made: MachineSettings) -> Image:
     from gasang.kinds.vm.pull import open_store
 
-    return open_store(made.architecture or default_architecture()).resolve(str(parse_reference(made.image))).digest
+    return open_store(made.architecture or default_architecture()).resolve(str(parse_reference(made.image)))
 
 
 def _check(place: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Final
 from gasang.core.errors import GasangError
 from gasang.daemon.containers.process import StartError
 from gasang.daemon.containers.supervised import SupervisedProcess
+from gasang.daemon.vms.nursery import Nursery
 from gasang.kinds.container.supervising import Supervised
 from gasang.kinds.vm.process.client import ask_fork
 from gasang.kinds.vm.process.machine import FAILED, READY
@@ -33,9 +34,7 @@ class MachineProcess(SupervisedProcess):
             word = await _read(self._ready)
         finally:
             self._forget()
-        if word != READY:
-            sentence = word.removeprefix(FAILED).decode("utf-8", "replace") or "its process ended before it was ready"
-            raise StartError("the machine cannot start", sentence)
+        _check(word)
         return pid
 
     def close(self) -> None:
@@ -47,6 +46,33 @@ class MachineProcess(SupervisedProcess):
         ready, self._ready = self._ready, -1
         if ready >= 0:
             os.close(ready)
+
+
+class BornProcess(SupervisedProcess):
+    """Its supervisor has a stand-in; the machine in `folder` is born in the nursery when it starts."""
+
+    def __init__(self, made: Supervised, link: socket.socket, nursery: Nursery, folder: Path) -> None:
+        super().__init__(made.supervisor, made)
+        self._link = link
+        self._nursery = nursery
+        self._folder = folder
+
+    async def start(self) -> int:
+        """Its pid, once the guest executes. Raises StartError with what it said."""
+        ours, theirs = socket.socketpair()
+        with ours:
+            with self._link, theirs:
+                streams = await super().start()
+                try:
+                    self._nursery.bear(self._folder, streams, self._link, theirs)
+                except GasangError as error:
+                    raise StartError("the machine cannot start", str(error)) from error
+            return _check(await _read(ours.fileno()))
+
+    def close(self) -> None:
+        """Let go of its supervisor."""
+        self._link.close()
+        super().close()
 
 
 class TwinProcess(SupervisedProcess):
@@ -76,6 +102,14 @@ class TwinProcess(SupervisedProcess):
         """Let go of its supervisor."""
         self._link.close()
         super().close()
+
+
+def _check(word: bytes) -> int:
+    """The process's id that a machine tells with READY. Raises StartError for anything else, with what it says."""
+    if not word.startswith(READY) or not word[1:].isdigit():
+        sentence = word.removeprefix(FAILED).decode("utf-8", "replace") or "its process ended before it was ready"
+        raise StartError("the machine cannot start", sentence)
+    return int(word[1:])
 
 
 async def _read(descriptor: int) -> bytes:

@@ -17,12 +17,13 @@ from gasang.daemon.containers.record import NEVER, Container
 from gasang.daemon.containers.statistics import host_time
 from gasang.daemon.services import Services
 from gasang.daemon.vms.exec import GuestProcess
-from gasang.daemon.vms.process import MachineProcess, TwinProcess
+from gasang.daemon.vms.nursery import Nursery
+from gasang.daemon.vms.process import BornProcess, MachineProcess, TwinProcess
 from gasang.kinds.vm.agent.client import Agent
 from gasang.kinds.vm.agent.dialing import dial
 from gasang.kinds.vm.process.births import LAYERS
 from gasang.kinds.vm.process.client import ask
-from gasang.kinds.vm.process.launch import Log, Streams, launch_machine, launch_stand_in
+from gasang.kinds.vm.process.launch import Log, Streams, launch_born, launch_machine, launch_stand_in
 from gasang.kinds.vm.process.settings import MachineSettings
 from gasang.kinds.vm.process.stand_in import stand_in_file
 from gasang.kinds.vm.sockets import GUEST_SOCKET
@@ -49,6 +50,8 @@ class VmWays:
     def __init__(self, services: Services) -> None:
         self._services = services
         self.births: dict[str, Restored | Forked] = {}
+        self._program: Path | None = None
+        self.nursery = Nursery()
 
     def folder(self, container: Container) -> Path:
         """A machine's."""
@@ -63,6 +66,10 @@ class VmWays:
                 return TwinProcess(made, link, birth.parent, self.folder(container), container.machine["hostname"])
             snapshot = str(birth.snapshot) if birth else ""
             settings = MachineSettings.of_document({**container.machine, "snapshot": snapshot})
+            if self.nursery.ready:
+                made, link = await asyncio.to_thread(self._to_be_born, container, settings)
+                return BornProcess(made, link, self.nursery, self.folder(container))
+            self.nursery.begin()
             launched = await asyncio.to_thread(
                 launch_machine, self.folder(container), settings, self._log(container), console_size(container.host["ConsoleSize"])
             )
@@ -70,8 +77,17 @@ class VmWays:
             raise OutOfSpaceError(container.subject, f"it cannot be started ({error.strerror})", "free what is used up") from error
         return MachineProcess(*launched)
 
+    def _to_be_born(self, container: Container, settings: MachineSettings) -> Any:
+        return launch_born(
+            self.folder(container), settings, self._stand_in_file(), self._log(container), console_size(container.host["ConsoleSize"])
+        )
+
+    def _stand_in_file(self) -> Path:
+        self._program = self._program or stand_in_file(self._services.folders.state)
+        return self._program
+
     def _stand_in(self, container: Container) -> Any:
-        program = stand_in_file(self._services.folders.state)
+        program = self._stand_in_file()
         streams = Streams(bool(container.config["Tty"]), bool(container.config["OpenStdin"]), console_size(container.host["ConsoleSize"]))
         return launch_stand_in(self.folder(container), program, self._log(container), streams)
 
@@ -90,8 +106,10 @@ class VmWays:
         return Agent(partial(dial, self.folder(container) / GUEST_SOCKET, container.subject), container.subject)
 
     async def execute(self, container: Container, key: str, config: dict[str, Any], size: tuple[int, int]) -> Process:
-        """A command of the guest's, by its agent."""
-        return GuestProcess(self.agent(container), config, size)
+        """A command of the guest's, by its agent; user, directory and variables are the machine's own where it names none."""
+        own = {name: config[name] or container.config[name] for name in ("User", "WorkingDir")}
+        variables = [*(container.config["Env"] or ()), *(config["Env"] or ())]
+        return GuestProcess(self.agent(container), {**config, **own, "Env": variables}, size)
 
     def started(self, container: Container) -> None:
         """There is nothing to let go of."""

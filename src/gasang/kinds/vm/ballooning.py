@@ -41,7 +41,7 @@ def wanted(host: HostMemory, guest: GuestMemoryUse, asked: int) -> int:
         return max(0, guest.balloon - (reserve - guest.available))
     if host.available * PRESSED_SHARE < host.total or host.stalled >= PRESSED_STALLS:
         spare = 0 if guest.available is None else max(0, guest.available - reserve)
-        return max(asked, guest.balloon + spare // 2)
+        return max(asked, min(guest.size, guest.balloon + spare // 2))
     if host.available * EASY_SHARE > host.total and host.stalled < EASY_STALLS:
         return max(asked, guest.balloon - guest.size // STEP)
     return max(asked, guest.balloon)
@@ -51,7 +51,7 @@ class Ballooning:
     """The balloon of one machine of `size` bytes."""
 
     def __init__(self, balloon: VirtioBalloon, size: int, read: Callable[[], HostMemory | None] = host_memory) -> None:
-        self._balloon = balloon
+        self.balloon = balloon
         self._size = size
         self._read = read
         self._asked = 0
@@ -61,15 +61,15 @@ class Ballooning:
     def leave(self, memory: int) -> None:
         """The guest is to make do with `memory` bytes of what it was started with; all of it and more is all of it."""
         self._asked = max(0, self._size - memory)
-        self._balloon.set_target(self._asked)
+        self.balloon.set_target(self._asked)
 
     def tick(self) -> None:
         """Adapt to the host and the guest as they are."""
         host = self._read() if self.follows_host else None
-        if host is not None and self._balloon.is_running:
-            use = GuestMemoryUse(self._size, self._balloon.actual, self._balloon.statistics.get("available"))
-            self._balloon.set_target(wanted(host, use, self._asked))
-        self._balloon.ask()
+        if host is not None and self.balloon.is_running:
+            use = GuestMemoryUse(self._size, self.balloon.actual, self.balloon.statistics.get("available"))
+            self.balloon.set_target(wanted(host, use, self._asked))
+        self.balloon.ask()
 
 
 class Keeper:

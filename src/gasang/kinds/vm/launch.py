@@ -25,14 +25,14 @@ from gasang.kinds.vm.extras import NOTHING, Extras
 from gasang.kinds.vm.extras import attach as attach_extras
 from gasang.kinds.vm.loader import kernel_architecture
 from gasang.kinds.vm.parts import Parts
-from gasang.kinds.vm.platforms import Platform, choose
+from gasang.kinds.vm.platforms import RISCV64, Platform, choose
 from gasang.kinds.vm.room import DEBIAN, check_room
 from gasang.kinds.vm.warnings import Warnings
 
 if TYPE_CHECKING:  # a kernel of the user's needs nothing of this, and a start has no time for it
     from gasang.devices.virtio.block import VirtioBlock
     from gasang.images.control import ControlPort
-    from gasang.images.initramfs import GuestSettings
+    from gasang.images.initramfs import GuestSettings, Mode
     from gasang.images.origin import Origin
     from gasang.images.ready import BootFiles
     from gasang.kinds.vm.disks import Disk
@@ -117,12 +117,17 @@ def _disks(spec: VmSpec, worker: Worker, warn: Warnings, cleanup: ExitStack) -> 
     return attach(spec.disks, worker, warn, cleanup)
 
 
+def _architecture(kernel: bytes, spec: VmSpec) -> str | None:
+    """Of what is to run `kernel`. What is none is refused by whoever needs no look at the host for that."""
+    return kernel_architecture(kernel) or (RISCV64 if spec.accelerator is None else None)
+
+
 def _run_kernel(spec: VmSpec, console: Console, progress: Progress) -> int:
     """A kernel of the user's: its serial line is the console. What is wrong with the files is told before anything is compiled."""
     assert spec.kernel is not None
     data = _read(spec.kernel, "kernel")
     warn = _warnings(spec, console)
-    platform = choose(spec.architecture or kernel_architecture(data) or None, spec.accelerator, warn)
+    platform = choose(spec.architecture or _architecture(data, spec), spec.accelerator, warn)
     kernel = platform.load_kernel(data, str(spec.kernel))
     initrd = _read(spec.initrd, "initrd") if spec.initrd is not None else b""
     unpacked = _unpacked(initrd, spec.initrd) if spec.initrd is not None else 0
@@ -155,8 +160,9 @@ def _run_image(spec: VmSpec, files: BootFiles, console: Console, platform: Platf
     from gasang.kinds.vm.disks import throw_away
 
     settings = GuestSettings(
-        "command" if spec.command else "shell", spec.command, _environment(spec), tty=spec.tty, **spec.extras.settings()
-    )
+        mode_of(files, spec.command, f"image {spec.image}"), spec.command, _environment(spec),
+        tty=spec.tty, process=files.process, **spec.extras.settings(),
+    )  # fmt: skip
     control = ControlPort(lambda stage: None)
     with closing(throw_away(files.disk)) as disk:
         code = boot_guest(spec, files, disk, settings, console, control, platform)
@@ -194,7 +200,7 @@ def boot_guest(
     platform = platform or choose(spec.architecture, spec.accelerator, warn)
     kernel = platform.load_kernel(_read(files.kernel, "kernel"), str(files.kernel))
     stored = _read(files.initrd, "initrd")
-    initrd = stored + overlay(settings, _agent(spec, platform))
+    initrd = stored + overlay(settings, _agent(spec, settings, platform), serves=spec.sockets is not None)
     check_room(spec.memory, kernel, platform.ram_base, initrd, _unpacked(stored, files.initrd), DEBIAN, f"image {spec.image}")
     append = " ".join(filter(None, (platform.append, files.append, PANIC_ENDS, spec.append)))
     worker = Worker("disk")
@@ -220,9 +226,17 @@ def boot_guest(
     return power_code(vm.power)
 
 
-def _agent(spec: VmSpec, platform: Platform) -> bytes:
-    """The guest agent's program, where it can be reached."""
-    if spec.sockets is None:
+def mode_of(files: BootFiles, command: tuple[str, ...], subject: str) -> Mode:
+    """What guest/init is to do. Raises UsageError for an image that is for a process and does not say which."""
+    process = files.process
+    if process is not None and not (command or process.entrypoint or process.command):
+        raise UsageError(subject, "it names no command", "give one behind it")
+    return "command" if command or process else "shell"
+
+
+def _agent(spec: VmSpec, settings: GuestSettings, platform: Platform) -> bytes:
+    """The guest agent's program, where it can be reached or is what starts the command."""
+    if spec.sockets is None and settings.process is None:
         return b""
     from gasang.kinds.vm.agent.executable import agent_program
 

@@ -6,10 +6,10 @@ Those run in a container where this host has that architecture, else inside a ma
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from gasang.core.console import WindowSize
 from gasang.core.errors import BadInputError, GasangError, MachineDiedError, NotFoundError, UnsupportedError
@@ -20,7 +20,7 @@ from gasang.images.build import Built, build_debian
 from gasang.images.configuring import Configurer, host_architecture, workplace
 from gasang.images.control import ControlPort, Counter, last_line
 from gasang.images.initramfs import BASE_APPEND, GuestSettings
-from gasang.images.origin import Origin
+from gasang.images.origin import ContainerSource, Origin
 from gasang.images.ready import BootFiles, forward, ready_files, ready_folder
 from gasang.images.reference import Reference, parse_reference
 from gasang.images.spool import out_of_space
@@ -34,6 +34,8 @@ from gasang.storage.sparse import pack
 CONFIGURING_MEMORY = 1 << 30
 DISTRIBUTION = "debian"
 _WORK = "pull-"
+CONTAINER = "container"
+"""The name under which a machine's image notes the container image that it was made of."""
 
 
 def open_store(architecture: str = ARCHITECTURE) -> Store:
@@ -56,9 +58,15 @@ def ensure(text: str, progress: Progress, *, again: bool = False, origin: Origin
     store = open_store(architecture)
     if not again:
         with suppress(NotFoundError):
-            return store.resolve(str(reference))
+            found = store.resolve(str(reference))
+            if not _is_made_of_another(found, origin, reference):
+                return found
     if reference.registry or reference.name != DISTRIBUTION or reference.tag == "latest" or reference.digest:
-        raise NotFoundError(f"image {reference}", "it is not here, and only Debian suites are made", "try gasang pull debian:trixie")
+        source = _source(origin)
+        if source is None:
+            raise NotFoundError(f"image {reference}", "it is not here, and only Debian suites are made", "try gasang pull debian:trixie")
+        with store.changing():
+            return _convert(store, reference, source, progress, origin or Origin())
     configurer = _configurer(str(reference), architecture)
     with store.changing():
         return _pull(store, reference, progress, origin or Origin(), configurer)
@@ -95,6 +103,28 @@ def _pull(store: Store, reference: Reference, progress: Progress, origin: Origin
         if configurer is None:
             _configure(built, reference, store.architecture, progress)
         return _keep(store, cache, reference, built, progress)
+
+
+def _source(origin: Origin | None) -> ContainerSource | None:
+    return origin.containers() if origin is not None and origin.containers is not None else None
+
+
+def _is_made_of_another(image: Image, origin: Origin | None, reference: Reference) -> bool:
+    """Whether it is of a container image whose name has another one now."""
+    if CONTAINER not in image.config:
+        return False
+    from gasang.kinds.vm.converting import is_current
+
+    return not is_current(image, _source(origin), reference)
+
+
+def _convert(store: Store, reference: Reference, source: ContainerSource, progress: Progress, origin: Origin) -> Image:
+    from gasang.kinds.vm.converting import Boot, convert
+
+    cache = cache_folder(os.environ)
+    with workplace(cache, _WORK, _forget) as folder:
+        built, more = convert(reference, source, store, folder, Boot(store.architecture, cache, progress, origin))
+        return _keep(store, cache, reference, built, progress, more)
 
 
 class _Quiet:
@@ -157,7 +187,9 @@ class _Watched(Raw):
             raise
 
 
-def _keep(store: Store, cache: Path, reference: Reference, built: Built, progress: Progress) -> Image:
+def _keep(
+    store: Store, cache: Path, reference: Reference, built: Built, progress: Progress, more: Mapping[str, Any] | None = None
+) -> Image:
     """Into the store, and the disk itself into the cache, so that the first run need not unpack it."""
     size = built.disk.stat().st_size
     with progress.step("storing the image", size, "bytes") as step, store.writer(parts.DISK) as writer:
@@ -169,7 +201,7 @@ def _keep(store: Store, cache: Path, reference: Reference, built: Built, progres
     ]
     config = {
         "kind": "vm", "architecture": store.architecture, "suite": reference.tag, "disk_size": size, "append": BASE_APPEND,
-        "packages": [list(package) for package in built.packages],
+        "packages": [list(package) for package in built.packages], **(more or {}),
     }  # fmt: skip
     image = store.tag(str(reference), layers, config)
     folder = ready_folder(cache, image)

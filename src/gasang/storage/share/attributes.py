@@ -11,7 +11,7 @@ from gasang.storage.share import wire
 from gasang.storage.share.handles import Handle
 from gasang.storage.share.nodes import Node
 from gasang.storage.share.share import CACHED, NO_ID, Share
-from gasang.storage.share.wire import Header, Reader, Refusal, attributes, position
+from gasang.storage.share.wire import Header, Reader, Refusal, position
 
 _MODE, _UID, _GID, _SIZE, _ATIME, _MTIME, _WITH_HANDLE, _ATIME_NOW, _MTIME_NOW = (1 << bit for bit in range(9))
 _WRITABLE: Final = os.O_WRONLY | os.O_RDWR
@@ -22,7 +22,7 @@ _FURTHEST: Final = 1 << 34
 def _attributes(share: Share, node: Node) -> bytes:
     handle = share.handles.of(node)
     status = os.fstat(handle.descriptor) if handle else share.folder.status(node)
-    return wire.VALID.pack(CACHED, 0, 0) + attributes(status)
+    return wire.VALID.pack(CACHED, 0, 0) + share.attributes(status)
 
 
 def get_attributes(share: Share, header: Header, reader: Reader, room: int) -> bytes:

@@ -107,8 +107,7 @@ class Folder:
 
     def look(self, parent: Node, name: str) -> os.stat_result:
         """The status of a directory's entry."""
-        child = Node(0, (0, 0), parent, name)
-        descriptor = open_plain(self.descriptor, child.path(), _PATH)
+        descriptor = open_plain(self.descriptor, _child(parent, name), _PATH)
         try:
             return os.fstat(descriptor)
         finally:
@@ -127,6 +126,7 @@ class Folder:
 
     def make_directory(self, parent: Node, name: str, mode: int, owner: tuple[int, int]) -> None:
         """A new directory."""
+        _child(parent, name)
         with self.at(parent) as directory:
             os.mkdir(name, harmless_mode(mode, stat.S_IFDIR), dir_fd=directory)
             made = open_plain(directory, name, os.O_RDONLY | _DIRECTORY | _CAREFUL)
@@ -137,6 +137,7 @@ class Folder:
 
     def make_file(self, parent: Node, name: str, flags: int, mode: int, owner: tuple[int, int]) -> int:
         """A descriptor of a new file; EEXIST where there is something."""
+        _child(parent, name)
         with self.at(parent) as directory:
             made = open_plain(directory, name, flags | _NEW | _CAREFUL, harmless_mode(mode, 0))
         try:
@@ -148,6 +149,7 @@ class Folder:
 
     def make_special(self, parent: Node, name: str, mode: int, owner: tuple[int, int]) -> None:
         """A fifo or a socket; devices of the host are refused with EPERM."""
+        _child(parent, name)
         if stat.S_IFMT(mode) not in (stat.S_IFIFO, stat.S_IFSOCK):
             raise Refusal(errno.EPERM)
         with self.at(parent) as directory:
@@ -156,6 +158,7 @@ class Folder:
 
     def make_link(self, parent: Node, name: str, target: str, owner: tuple[int, int]) -> None:
         """A symbolic link; what it says is for those who follow it."""
+        _child(parent, name)
         with self.at(parent) as directory:
             os.symlink(target, name, dir_fd=directory)
             self._give(directory, name, owner)
@@ -173,6 +176,7 @@ class Folder:
 
     def hard_link(self, node: Node, parent: Node, name: str) -> None:
         """Another name for a file."""
+        _child(parent, name)
         with self._place(node) as (source, old), self.at(parent) as target:
             os.link(old, name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
 
@@ -185,6 +189,7 @@ class Folder:
 
     def rename(self, old: tuple[Node, str], new: tuple[Node, str], flags: int) -> tuple[os.stat_result, os.stat_result | None]:
         """Rename an entry: the status of what was there, and of what was at the other place (None: nothing)."""
+        _child(*new)
         with self.at(old[0]) as source, self.at(new[0]) as target:
             moved = os.stat(old[1], dir_fd=source, follow_symlinks=False)
             other = None
@@ -244,3 +249,8 @@ class Folder:
 
 def _key(status: os.stat_result) -> Key:
     return status.st_dev, status.st_ino
+
+
+def _child(parent: Node, name: str) -> str:
+    """The place of an entry. Refused with ENAMETOOLONG where it is longer than the host allows: what is made must be found again."""
+    return Node(0, (0, 0), parent, name).path()

@@ -41,7 +41,7 @@ class Node:
         length = 0
         while node is not None and node.parent is not None:
             names.append(node.name)
-            length += len(node.name) + 1
+            length += len(node.name.encode("utf-8", "surrogateescape")) + 1
             node = node.parent
             if length > LONGEST_PATH:
                 raise Refusal(errno.ENAMETOOLONG)

@@ -31,12 +31,17 @@ class Share:
         self.read_only = read_only
         self.nodes = Nodes(self.folder.key)
         self.handles = Handles()
+        self._devices = {self.folder.key[0]: 0}
 
     def entry(self, parent: Node, name: str) -> bytes:
         """What the guest is told of a directory's entry (fuse_entry_out)."""
         status = self.folder.look(parent, name)
         node = self.nodes.seen(parent, name, status)
-        return wire.ENTRY.pack(node.number, 0, CACHED, CACHED, 0, 0) + attributes(status)
+        return wire.ENTRY.pack(node.number, 0, CACHED, CACHED, 0, 0) + self.attributes(status)
+
+    def attributes(self, status: os.stat_result) -> bytes:
+        """A file's (fuse_attr). What is mounted in the folder begins with the inode number of its root, as the folder itself may do."""
+        return attributes(status, self._devices.setdefault(status.st_dev, len(self._devices)) & 0xFFFF)
 
     def reset(self) -> None:
         """Forget the guest: what it had open is closed."""

@@ -155,14 +155,14 @@ def position(number: int) -> int:
     return number
 
 
-def attributes(status: os.stat_result) -> bytes:
-    """The structure fuse_attr."""
+def attributes(status: os.stat_result, device: int = 0) -> bytes:
+    """The structure fuse_attr. `device` tells apart what has the same inode number on several file systems of the host."""
     times = (status.st_atime_ns, status.st_mtime_ns, status.st_ctime_ns)
     whole = [time // 10**9 & 0xFFFF_FFFF_FFFF_FFFF for time in times]
     rest = [time % 10**9 for time in times]
     return ATTRIBUTES.pack(
-        status.st_ino, status.st_size, status.st_blocks, *whole, *rest, status.st_mode, min(status.st_nlink, 0xFFFF_FFFF), status.st_uid,
-        status.st_gid, status.st_rdev & 0xFFFF_FFFF, status.st_blksize, 0,
+        status.st_ino ^ device << 48, status.st_size, status.st_blocks, *whole, *rest, status.st_mode,
+        min(status.st_nlink, 0xFFFF_FFFF), status.st_uid, status.st_gid, status.st_rdev & 0xFFFF_FFFF, status.st_blksize, 0,
     )  # fmt: skip
 
 

@@ -44,10 +44,12 @@ def server(tmp_path: Path) -> Iterator[Path]:
         "count": lambda _, handed: len(handed),
         "hold": lambda words, _: held.wait(20),
     }  # fmt: skip
+    before = threading.active_count()
     made = ControlServer(tmp_path, verbs)
     yield tmp_path
     held.set()
     made.close()
+    assert threading.active_count() == before
     assert not (tmp_path / packets.NAME).exists()
 
 

@@ -238,6 +238,7 @@ def test_a_twin_without_a_folder_is_told_of(machines: Machines, tmp_path: Path) 
     with ours, theirs, pytest.raises(StateError, match="did not begin to live"):
         ask_fork(machine.folder, tmp_path / "none", os.getpid(), theirs)
     assert machine.type(b"x") == b"x1"
+    assert not machine.ask("status")["paused"]
 
 
 def test_it_does_not_run_any_more(machines: Machines) -> None:

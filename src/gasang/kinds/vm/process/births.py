@@ -19,13 +19,14 @@ from gasang.core.protocols import Block
 from gasang.devices.virtio.balloon import VirtioBalloon
 from gasang.devices.virtio.vsock import VirtioVsock
 from gasang.images.control import ControlPort
+from gasang.images.image_process import document_of, read_process
 from gasang.images.initramfs import GuestSettings
 from gasang.images.ready import BootFiles
 from gasang.kinds.vm.base import AnyMachine
 from gasang.kinds.vm.disks import Disk
 from gasang.kinds.vm.extras import Extras
 from gasang.kinds.vm.folders import SharedFolder
-from gasang.kinds.vm.launch import VmSpec, boot_guest, power_code, run_vm
+from gasang.kinds.vm.launch import VmSpec, boot_guest, mode_of, power_code, run_vm
 from gasang.kinds.vm.platforms import Platform, choose, platform_of
 from gasang.kinds.vm.process.console import SupervisedConsole
 from gasang.kinds.vm.process.settings import MachineSettings
@@ -99,11 +100,12 @@ def _image(birth: Birth) -> int:
     platform.prepare(Silent())
     terminal = ("TERM=xterm",) if settings.tty else ()
     guest = GuestSettings(
-        "command" if settings.command else "shell",
+        mode_of(files, settings.command, f"image {settings.image}"),
         settings.command,
         (*terminal, *settings.environment),
         hostname=settings.hostname or DEFAULT_HOSTNAME,
         tty=settings.tty,
+        process=files.process,
         **_extras(settings).settings(),
     )
     with closing(_disk(files.disk, birth.folder)) as disk:
@@ -125,14 +127,20 @@ def boot_files_of(folder: Path, settings: MachineSettings, platform: Platform) -
     from gasang.kinds.vm.pull import boot_files
 
     files = boot_files(settings.image, Silent(), architecture=platform.architecture)
-    note.write_text(json.dumps([str(files.kernel), str(files.initrd), str(files.disk), files.append]))
+    note.write_text(json.dumps([str(files.kernel), str(files.initrd), str(files.disk), files.append, document_of(files.process)]))
     return files
+
+
+def _has_process(birth: Birth) -> bool:
+    """Whether a machine that has booted before had something to run but a shell, as its image says."""
+    note = birth.folder / FILES
+    return note.exists() and _noted(note).process is not None
 
 
 def _noted(note: Path) -> BootFiles:
     try:
-        kernel, initrd, disk, append = json.loads(note.read_text())
-        return BootFiles(Path(kernel), Path(initrd), Path(disk), str(append))
+        kernel, initrd, disk, append, process = json.loads(note.read_text())
+        return BootFiles(Path(kernel), Path(initrd), Path(disk), str(append), read_process(process, f"note {note}"))
     except (OSError, ValueError, TypeError) as error:
         raise BadInputError(f"note {note}", f"it is damaged ({error})", "make the machine anew") from error
 
@@ -159,7 +167,7 @@ def _restored(birth: Birth) -> int:
                     snapshot,
                     birth.console,
                     birth.control,
-                    speaks=settings.tty or not settings.command,
+                    speaks=settings.tty or not (settings.command or _has_process(birth)),
                     sockets=birth.folder if VirtioVsock.device_id in had else None,
                     extras=_extras(settings, balloon=VirtioBalloon.device_id in had),
                     blocks=_restored_disks(birth, snapshot),
@@ -176,14 +184,25 @@ def _restored(birth: Birth) -> int:
 
 def _restored_disks(birth: Birth, snapshot: Snapshot) -> list[Block]:
     """The snapshot's disks, of which the first is the machine's own from now on."""
-    shutil.rmtree(birth.folder / LAYERS, ignore_errors=True)
     first, *_ = snapshot.document.disks
     blocks = snapshot.open_disks()
     if first.path and first.layer:
         blocks[0].close()
-        adopt(snapshot.path / f"{DISK}{first.layer}", birth.folder / LAYERS)
+        _replace_layers(birth.folder, snapshot.path / f"{DISK}{first.layer}")
         blocks[0] = _disk(Path(first.path), birth.folder)
     return blocks
+
+
+def _replace_layers(folder: Path, saved: Path) -> None:
+    """The machine's layers are what was saved; those it had go when the others are there. Raises OSError, and it has its own then."""
+    present, coming, going = (folder / f"{LAYERS}{end}" for end in ("", ".new", ".old"))
+    for left in (coming, going):
+        shutil.rmtree(left, ignore_errors=True)
+    adopt(saved, coming)
+    if present.exists():
+        present.rename(going)
+    coming.rename(present)
+    shutil.rmtree(going, ignore_errors=True)
 
 
 def run(vm: AnyMachine, console: SupervisedConsole, typed: Callable[[bytes], None] | None = None) -> None:

@@ -6,14 +6,13 @@ import array
 import errno
 import os
 import socket
-import stat
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
 from gasang.core.errors import BadInputError, StateError, TimedOutError
 from gasang.kinds.vm.process import packets
+from gasang.kinds.vm.process.streams import opened_streams
 
 PATIENCE: Final = 30.0
 """Seconds for an answer; what takes long says so itself."""
@@ -48,19 +47,14 @@ def ask_fork(folder: Path, twin: Path, streams: int, link: socket.socket, hostna
 
     `link` is the twin's end of the link to it. Raises as `ask` does, and StateError where that process has ended.
     """
-    with ExitStack() as opened:
-        files = [link.fileno()]
-        try:
-            for number, way in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
-                path = f"/proc/{streams}/fd/{number}"
-                way = os.O_RDWR if stat.S_ISCHR(os.stat(path).st_mode) else way  # a terminal
-                files.append(os.open(path, way | os.O_NOCTTY | os.O_CLOEXEC))
-                opened.callback(os.close, files[-1])
-        except OSError as error:
-            cause = f"the streams of process {streams} cannot be opened ({error.strerror})"
-            raise StateError("fork of a machine", cause, "try again") from error
-        answer = ask(folder, "fork", {"folder": str(twin), "hostname": hostname}, files=files, patience=patience)
-        return dict(answer)
+    try:
+        with opened_streams(streams) as files:
+            words = {"folder": str(twin), "hostname": hostname}
+            return dict(ask(folder, "fork", words, files=[link.fileno(), *files], patience=patience))
+    except OSError as error:
+        raise StateError(
+            "fork of a machine", f"the streams of process {streams} cannot be opened ({error.strerror})", "try again"
+        ) from error
 
 
 def _connect(connection: socket.socket, folder: Path, subject: str) -> None:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Final
 
 from gasang.core.console import WindowSize
-from gasang.host.processes import TIOCSCTTY
+from gasang.kinds.vm.process.streams import take_streams
 
 _CHUNK: Final = 1 << 16
 ENDING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
@@ -28,7 +28,7 @@ GONE: Final = 137
 class SupervisedConsole:
     """On descriptors 0, 1 and 2. Made, and renewed, in the main thread. `left` is the number of the signal that ended the machine."""
 
-    def __init__(self, *, tty: bool, reads_input: bool) -> None:
+    def __init__(self, *, tty: bool, reads_input: bool, link: socket.socket | None = None) -> None:
         self._tty = tty
         self._reads_input = reads_input
         self._typed: Callable[[bytes], None] | None = None
@@ -37,7 +37,7 @@ class SupervisedConsole:
         self.ask_to_end: Callable[[], bool] = lambda: False
         """Has the guest end by itself; False where it cannot be asked. It may take its time."""
         self._is_asked = False
-        self.link: socket.socket | None = None
+        self.link = link
         self.left: int | None = None
         self._begin()
 
@@ -58,17 +58,11 @@ class SupervisedConsole:
         threading.Thread(target=self._hear, args=(self._wake, self.link), name="signals", daemon=True).start()
 
     def renew(self, streams: Sequence[int], link: socket.socket) -> None:
-        """In a forked process, which begins a session: the streams are these three descriptors from now on.
+        """In a forked process: the streams are these three descriptors from now on.
 
         Signals come over `link` as well, a byte each, and its end is the machine's. Raises OSError.
         """
-        os.setsid()
-        for number, stream in enumerate(streams):
-            os.dup2(stream, number)
-        if self._tty:
-            import fcntl
-
-            fcntl.ioctl(0, TIOCSCTTY, 0)
+        take_streams(streams, tty=self._tty)
         if self.link is not None:
             self.link.close()
         self.link = link

@@ -11,6 +11,7 @@ import os
 import socket
 import stat
 import threading
+import time
 from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
@@ -22,6 +23,7 @@ from gasang.kinds.vm.process import packets
 CONNECTIONS: Final = 16
 """More are refused: who asks is the daemon."""
 _RIGHTS: Final = 8
+_MOMENT: Final = 2.0
 Handed = socket.socket | FileIO
 """What comes along with a request: a socket, or another file."""
 Handler = Callable[[dict[str, Any], list[Handed]], object]
@@ -46,7 +48,14 @@ class ControlServer:
             finally:
                 os.umask(before)
         self._listener.listen(CONNECTIONS)
-        threading.Thread(target=self._accept, name="control", daemon=True).start()
+        self._threads: set[threading.Thread] = set()
+        self._begin(self._accept)
+
+    def _begin(self, work: Callable[..., None], *words: object) -> None:
+        thread = threading.Thread(target=work, args=words, name="control", daemon=True)
+        with self._lock:
+            self._threads.add(thread)
+        thread.start()
 
     def abandon(self) -> None:
         """In a forked process, whose parent goes on listening: let go of its sockets. No other thread is there."""
@@ -54,11 +63,22 @@ class ControlServer:
         for each in (self._listener, *self._open):
             each.close()
         self._open.clear()
+        self._threads.clear()
 
     def close(self) -> None:
-        """Take the socket away; answers under way are still given."""
+        """Take the socket away; answers under way are given if that takes no longer than a moment."""
         with contextlib.suppress(OSError):
             (self._folder / packets.NAME).unlink()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            for each in self._open:
+                with contextlib.suppress(OSError):  # its other end has gone
+                    each.shutdown(socket.SHUT_RD)
+            threads = self._threads - {threading.current_thread()}
+        end = time.monotonic() + _MOMENT
+        for thread in threads:
+            thread.join(max(0.0, end - time.monotonic()))
+        self._listener.close()
 
     def _accept(self) -> None:
         while True:
@@ -66,6 +86,8 @@ class ControlServer:
                 connection, _ = self._listener.accept()
             except ConnectionAbortedError:
                 continue
+            except OSError:  # it was closed
+                return
             with self._lock:
                 full = len(self._open) >= CONNECTIONS
                 if not full:
@@ -74,11 +96,11 @@ class ControlServer:
                 _send(connection, packets.refusal(StateError("machine", f"{CONNECTIONS} are connected to it", "end one of them")))
                 connection.close()
                 continue
-            threading.Thread(target=self._serve, args=(connection,), name="request", daemon=True).start()
+            self._begin(self._serve, connection)
 
     def _serve(self, connection: socket.socket) -> None:
         try:
-            while (received := _receive(connection)) is not None:
+            while (received := receive(connection)) is not None:
                 packet, flags, handed = received
                 try:
                     reply = self._answer(packet, flags, handed)
@@ -90,6 +112,7 @@ class ControlServer:
         finally:
             with self._lock:
                 self._open.discard(connection)
+                self._threads.discard(threading.current_thread())
             connection.close()
 
     def _answer(self, packet: bytes, flags: int, handed: list[Handed]) -> bytes:
@@ -109,8 +132,8 @@ class ControlServer:
             return packets.refusal(GasangError("machine", f"the host refused ({error.strerror})", "look at its log"))
 
 
-def _receive(connection: socket.socket) -> tuple[bytes, int, list[Handed]] | None:
-    """A packet, its flags and the files that came with it; None at the end."""
+def receive(connection: socket.socket) -> tuple[bytes, int, list[Handed]] | None:
+    """A packet, its flags and the files that came with it; None at the end, and for an empty one."""
     space = socket.CMSG_SPACE(_RIGHTS * array.array("i").itemsize)
     try:
         packet, rights, flags, _ = connection.recvmsg(packets.MOST, space, socket.MSG_CMSG_CLOEXEC)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -29,7 +28,6 @@ NAMESPACES, FILES, RIGHTS, CALLS = "namespaces", "files", "capabilities", "calls
 PARTS: Final = (NAMESPACES, FILES, RIGHTS, CALLS)
 _KEPT_FOR_FOLDERS: Final = sum(1 << CAPABILITIES.index(name) for name in ("CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID"))
 """What a guest that works in folders of several users needs of the host's root."""
-_GONE: Final = 137
 _MOST_WORDS: Final = 500
 
 
@@ -38,7 +36,7 @@ def enter(places: Sequence[Place], staging: Path, *, serves_folders: bool) -> di
 
     `staging` is any folder. With `serves_folders` the host's root keeps what it needs for files of several owners.
     """
-    parent, lacking = os.getppid(), {}
+    lacking: dict[str, str] = {}
 
     def attempt(part: str, work: Callable[[], None]) -> None:
         try:
@@ -60,8 +58,6 @@ def enter(places: Sequence[Place], staging: Path, *, serves_folders: bool) -> di
     is_root = os.geteuid() == 0
     attempt(RIGHTS, lambda: _give_up_rights(_KEPT_FOR_FOLDERS if is_root and serves_folders else 0, opaque=is_root))
     attempt(CALLS, lambda: confining.filter_calls(program(machine_name())))
-    if os.getppid() != parent:
-        os._exit(_GONE)  # the supervisor was killed meanwhile
     return lacking
 
 
@@ -73,7 +69,6 @@ def _give_up_rights(kept: int, *, opaque: bool) -> None:
     confining.be_opaque(opaque=opaque)
     confining.no_new_privileges()
     confining.keep_capabilities(kept, last_capability())
-    confining.die_with_parent(int(signal.SIGKILL))
 
 
 def _rehearsed(flags: int, places: Sequence[Place], staging: Path) -> str:

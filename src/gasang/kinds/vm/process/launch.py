@@ -57,6 +57,16 @@ def launch_machine(folder: Path, settings: MachineSettings, log: Log, size: tupl
         os.close(told)
 
 
+def launch_born(
+    folder: Path, settings: MachineSettings, program: Path, log: Log, size: tuple[int, int] = (0, 0)
+) -> tuple[Supervised, socket.socket]:
+    """The supervisor of a stand-in for a machine that the nursery is to bear, and the machine's end of the link. Raises GasangError."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o710)
+    settings.write(folder)
+    (folder / NAME).unlink(missing_ok=True)
+    return launch_stand_in(folder, program, log, Streams(settings.tty, settings.stdin, size))
+
+
 def launch_stand_in(folder: Path, program: Path, log: Log, streams: Streams) -> tuple[Supervised, socket.socket]:
     """The supervisor of a stand-in that waits for START, and the twin's end of the link. Raises GasangError."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o710)

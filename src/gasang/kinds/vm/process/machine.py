@@ -12,10 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from gasang.core.errors import GasangError, StateError, UsageError
+from gasang.core.errors import GasangError, StateError, UnsupportedError, UsageError
 from gasang.images.control import ControlPort
 from gasang.kinds.vm.agent.client import Agent
 from gasang.kinds.vm.agent.dialing import dial
+from gasang.kinds.vm.ballooning import Keeper
 from gasang.kinds.vm.base import AnyMachine
 from gasang.kinds.vm.process import jail
 from gasang.kinds.vm.process.births import LAYERS, Birth, code_of, live, run
@@ -24,6 +25,7 @@ from gasang.kinds.vm.process.control import ControlServer, Handed, Handler
 from gasang.kinds.vm.process.figures import figures
 from gasang.kinds.vm.process.reach import prepare
 from gasang.kinds.vm.process.settings import REQUIRED, MachineSettings
+from gasang.kinds.vm.process.streams import opened_streams, take_streams
 from gasang.kinds.vm.snapshot.fork import BROKEN, Twin
 from gasang.kinds.vm.snapshot.identity import Identity
 from gasang.kinds.vm.sockets import GUEST_SOCKET, GuestSockets, sockets_of
@@ -33,7 +35,7 @@ SNAPSHOTS: Final = "snapshots"
 """The folder of a machine's snapshots, in the machine's."""
 SIGNALLED: Final = 128
 READY, FAILED = b"+", b"-"
-"""What is told to who waits for the start; a sentence comes after the second."""
+"""What is told to who waits for the start: the process's id comes after the first, a sentence after the second."""
 _STREAMS: Final = 3
 GRACE: Final = 2.0
 """Seconds that a guest's programs have to end when it is stopped; then they are killed and its disk is written back."""
@@ -51,13 +53,18 @@ class _Twin(NamedTuple):
 
 
 class MachineProcess:
-    """The machine that this process holds. `told` is the descriptor that hears READY or FAILED, `lacking` what its jail has not."""
+    """The machine that this process holds. `told` is the descriptor that hears READY or FAILED; `link` leads to its stand-in.
 
-    def __init__(self, folder: Path, settings: MachineSettings, told: int, lacking: dict[str, str]) -> None:
+    `lacking` is what its jail has not.
+    """
+
+    def __init__(
+        self, folder: Path, settings: MachineSettings, told: int, lacking: dict[str, str], link: socket.socket | None = None
+    ) -> None:
         self.folder = folder
         self._lacking = lacking
         self.settings = settings
-        self.console = SupervisedConsole(tty=settings.tty, reads_input=settings.stdin)
+        self.console = SupervisedConsole(tty=settings.tty, reads_input=settings.stdin, link=link)
         self.console.ask_to_end = self._shut_down
         self.control = ControlPort(self._reached)
         self._told = told
@@ -83,7 +90,7 @@ class MachineProcess:
     def _meet(self, vm: AnyMachine) -> None:
         self._vm = vm
         self._server = ControlServer(self.folder, self._verbs())
-        self._tell(READY)
+        self._tell(READY + str(os.getpid()).encode())
         if self.settings.snapshot:
             self._identify("")
 
@@ -148,6 +155,7 @@ class MachineProcess:
             "stop": self._stop,
             "snapshot": self._snapshot,
             "fork": self._fork,
+            "memory": self._leave_memory,
         }
 
     def _status(self, words: dict[str, Any], handed: list[Handed]) -> dict[str, Any]:
@@ -165,6 +173,18 @@ class MachineProcess:
 
     def _stop(self, words: dict[str, Any], handed: list[Handed]) -> None:
         self.console.end()
+
+    def _leave_memory(self, words: dict[str, Any], handed: list[Handed]) -> dict[str, int]:
+        """What the guest is left with of its memory; what it does not give its balloon it keeps."""
+        size = words.get("bytes")
+        if type(size) is not int or size <= 0:
+            raise UsageError("memory of a machine", "it is no number of bytes", "send one")
+        workers: tuple[object, ...] = tuple(self.vm.workers)
+        keepers = [worker for worker in workers if isinstance(worker, Keeper)]
+        if not keepers:
+            raise UnsupportedError("memory of a machine", "it has no balloon to give memory back with", "stop it, and start it with less")
+        keepers[0].ballooning.leave(size)
+        return {"bytes": min(size, self.vm.machine.ram.size)}
 
     def _snapshot(self, words: dict[str, Any], handed: list[Handed]) -> dict[str, Any]:
         name = words.get("name")
@@ -213,6 +233,7 @@ class MachineProcess:
         other.close()
         if self._server is not None:
             self._server.abandon()
+            self._server = None
         self.folder, self._vm, self._forking = life.folder, vm, threading.Lock()
         code = BROKEN
         try:
@@ -268,10 +289,25 @@ def main(arguments: list[str]) -> int:
         settings = MachineSettings.read(folder)
         lacking = _confine(folder, settings)
     except (GasangError, OSError) as error:
-        os.write(told, FAILED + str(error).encode("utf-8", "backslashreplace")[:2000])
+        _fail(told, error)
         print(f"gasang: {error}", file=sys.stderr)
         return BROKEN
     return MachineProcess(folder, settings, told, lacking).run()
+
+
+def born(folder: Path, streams: int, link: socket.socket, told: int) -> int:
+    """The same in a process forked for it, with the streams of a stand-in that is told the exit code, too, over `link`."""
+    try:
+        settings = MachineSettings.read(folder)
+        with opened_streams(streams) as taken:
+            take_streams(taken, tty=settings.tty)
+        lacking = _confine(folder, settings)
+    except (GasangError, OSError) as error:
+        _fail(told, error)
+        return BROKEN
+    code = MachineProcess(folder, settings, told, lacking, link).run()
+    _end(link, code)
+    return code
 
 
 def _confine(folder: Path, settings: MachineSettings) -> dict[str, str]:
@@ -281,5 +317,10 @@ def _confine(folder: Path, settings: MachineSettings) -> dict[str, str]:
     if settings.jail == REQUIRED:
         jail.demand(lacking)
     if lacking:
-        print(f"gasang: warning: jail of the machine: {jail.sentence(lacking)}", file=sys.stderr)
+        os.write(2, f"gasang: warning: jail of the machine: {jail.sentence(lacking)}\n".encode("utf-8", "backslashreplace"))
     return lacking
+
+
+def _fail(told: int, error: Exception) -> None:
+    with suppress(OSError):  # who asked is gone
+        os.write(told, FAILED + str(error).encode("utf-8", "backslashreplace")[:2000])

@@ -139,6 +139,7 @@ class PcMachine(Machine[KvmMachine, PcBoard]):
         from gasang.kinds.vm.x86.state import load_machine
 
         load_machine(self, state)
+        self.machine.excuse()
         self.is_restored = True
         self._begin = self.machine.start
 

@@ -50,6 +50,8 @@ def run_once(g: ptr[Given], stack: ptr[u64]) -> i32:
     root = stack[3]
     user = cast(ptr[u8], stack[4])
     directory = cast(ptr[u8], stack[5])
+    if directory[0] == 0:
+        directory = text(g, ROOT)
     vector = stack + _WORDS
     given = stack + count + 2
     known: u64 = 0
@@ -76,7 +78,7 @@ def run_once(g: ptr[Given], stack: ptr[u64]) -> i32:
     result = become(g, account)
     if result < 0:
         return refuse(g, user, result)
-    result = syscall(g.calls.chdir, u64(directory) if directory[0] != 0 else u64(text(g, ROOT)))
+    result = syscall(g.calls.chdir, u64(directory))
     if result < 0:
         return refuse(g, directory, result)
     return refuse(g, cast(ptr[u8], vector[0]), search(g, vector, variables))
