@@ -5,8 +5,29 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 Job = Callable[[], None]
+
+
+class Holdable(Protocol):
+    """Does something beside the guest, and stands still while the machine does."""
+
+    def hold(self) -> None:
+        """Return once nothing is being done; nothing is until `release`. Never with the bus lock held."""
+        ...
+
+    def release(self) -> None:
+        """Go on."""
+        ...
+
+    def renew(self) -> None:
+        """In a process forked while this was held: go on here too."""
+        ...
+
+    def close(self) -> None:
+        """End. Twice is once."""
+        ...
 
 
 class Worker:

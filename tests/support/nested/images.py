@@ -15,6 +15,7 @@ from gasang.images.initramfs import GuestSettings
 from gasang.images.ready import BootFiles
 from gasang.kinds.vm.base import AnyMachine
 from gasang.kinds.vm.disks import throw_away
+from gasang.kinds.vm.extras import NOTHING, Extras
 from gasang.kinds.vm.launch import VmSpec, boot_guest
 from support.debian_guest import Screen
 from support.nested.guest import LANE, MIB
@@ -60,37 +61,40 @@ class Run:
         return self.machines[0]
 
 
-def _spec(run: Run, cpus: int, memory: int, sockets: Path | None) -> VmSpec:
-    return VmSpec(cpus, memory * MIB, None, None, "", NAME, (), (), False, (), watch=run.machines.append, sockets=sockets)
+def _spec(run: Run, cpus: int, memory: int, sockets: Path | None, extras: Extras) -> VmSpec:
+    watch = run.machines.append
+    return VmSpec(cpus, memory * MIB, None, None, "", NAME, (), (), False, (), watch=watch, sockets=sockets, extras=extras)
 
 
-def run_in(kernel: str, script: str, cpus: int = 1, memory: int = 320) -> Run:
+def run_in(kernel: str, script: str, cpus: int = 1, memory: int = 320, extras: Extras = NOTHING) -> Run:
     """Have a shell in the image run `script`, to its end. Raises what boot_guest raises, with all that was said in a note."""
     run = Run()
     with closing(throw_away(DISK)) as disk:
-        _boot(run, kernel, script, disk, cpus, memory)
+        _boot(run, kernel, script, disk, cpus, memory, extras=extras)
     if run.fault is not None:
         run.fault.add_note(f"{run.screen.text()}\n{run.screen.told.decode(errors='replace')}")
         raise run.fault
     return run
 
 
-def _boot(run: Run, kernel: str, script: str, disk: Block, cpus: int, memory: int, sockets: Path | None = None) -> None:
-    settings = GuestSettings("command", ("/bin/sh", "-c", script))
+def _boot(
+    run: Run, kernel: str, script: str, disk: Block, cpus: int, memory: int, sockets: Path | None = None, extras: Extras = NOTHING
+) -> None:
+    settings = GuestSettings("command", ("/bin/sh", "-c", script), **extras.settings())
     try:
-        boot_guest(_spec(run, cpus, memory, sockets), image_files(kernel), disk, settings, run.screen, run.control)
+        boot_guest(_spec(run, cpus, memory, sockets, extras), image_files(kernel), disk, settings, run.screen, run.control)
     except BaseException as error:  # told by whoever waits for the run
         run.fault = error
 
 
 @contextmanager
 def running(
-    kernel: str, script: str, until: bytes, cpus: int = 1, memory: int = 320, sockets: Path | None = None
+    kernel: str, script: str, until: bytes, cpus: int = 1, memory: int = 320, sockets: Path | None = None, extras: Extras = NOTHING
 ) -> Iterator[Run]:
     """The same, while it runs: from when it has said `until` on. With a folder for `sockets` it has the guest agent."""
     run = Run()
     with closing(throw_away(DISK)) as disk:
-        thread = threading.Thread(target=_boot, args=(run, kernel, script, disk, cpus, memory, sockets), name="run")
+        thread = threading.Thread(target=_boot, args=(run, kernel, script, disk, cpus, memory, sockets, extras), name="run")
         thread.start()
         try:
             run.screen.wait_for(until, 100)

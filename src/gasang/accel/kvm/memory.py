@@ -71,7 +71,10 @@ class GuestRam:
 
     def discard(self, address: int, length: int) -> None:
         """Give the whole pages of a range back to the host; raise GuestMemoryFault unless all of it is RAM of one range."""
-        self.memory.discard(self._offset(address, length), length)
+        offset = self._offset(address, length)
+        self.memory.discard(offset, length)
+        if self._written is not None and length:
+            self._written(offset, length)
 
     def close(self) -> None:
         """Give the memory back."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gasang.devices.virtio.device import VirtioDevice
+from gasang.devices.worker import Holdable
 
 if TYPE_CHECKING:  # a start has no time for what it does not need
     from gasang.kinds.vm.folders import SharedFolder
@@ -43,13 +44,13 @@ class Extras:
 NOTHING = Extras()
 
 
-def attach(extras: Extras, memory: int, cleanup: ExitStack) -> tuple[list[VirtioDevice], list[Any]]:
+def attach(extras: Extras, memory: int, cleanup: ExitStack) -> tuple[list[VirtioDevice], list[Holdable]]:
     """The devices of a machine of `memory` bytes, always in the same order, and what stands still while the machine does.
 
     The latter belong to its `Parts.workers`. `cleanup` ends them after the machine. Raises what each part raises.
     """
     devices: list[VirtioDevice] = []
-    workers: list[Any] = []
+    workers: list[Holdable] = []
     if extras.folders:
         from gasang.kinds.vm import folders
 

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from gasang.core.protocols import CharacterSink
 from gasang.devices.virtio.device import VirtioDevice
-from gasang.devices.worker import Worker
+from gasang.devices.worker import Holdable
 from gasang.kinds.vm.loader import Kernel
 
 K = TypeVar("K", bound=Kernel)
@@ -27,4 +27,4 @@ class Parts(Generic[K]):
     virtio: Sequence[VirtioDevice] = field(default_factory=tuple)
     warn: Callable[[str], None] = field(default=lambda sentence: None)
     """Hears what goes wrong in the machine without ending it: a sentence each, from any thread."""
-    workers: Sequence[Worker] = field(default_factory=tuple)
+    workers: Sequence[Holdable] = field(default_factory=tuple)

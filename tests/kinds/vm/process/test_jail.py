@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +54,14 @@ def status():
 """
 
 
-def inside(tmp_path: Path, code: str, **environment: str) -> Any:
+def inside(tmp_path: Path, code: str, *more: str) -> Any:
     """What a process of its own says that goes to jail, as `code` wants it, by `print(json.dumps(…))`."""
     folder = tmp_path / "machines" / "one"
     folder.mkdir(parents=True, exist_ok=True)
     kernel = tmp_path / "kernel"
     kernel.write_bytes(b"kernel")
-    words = [sys.executable, "-P", "-c", TRIAL + textwrap.dedent(code), str(folder), str(kernel)]
-    done = subprocess.run(words, capture_output=True, timeout=60, check=False, env={**os.environ, **environment})
+    words = [sys.executable, "-P", "-c", TRIAL + textwrap.dedent(code), str(folder), str(kernel), *more]
+    done = subprocess.run(words, capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr.decode()
     return json.loads(done.stdout)
 
@@ -228,6 +231,62 @@ def test_a_root_that_cannot_be_made_leaves_the_hosts(tmp_path: Path) -> None:
     assert (tmp_path / "machines" / "one" / "made").exists()
 
 
+SEEN = """
+print(json.dumps([enter(), sorted(os.listdir("/")), status()["CapEff"], status()["Seccomp"],
+                  refused(os.open, "/proc/sys/kernel/core_pattern", os.O_WRONLY), refused(os.kill, 1 << 22, 9)]))
+"""
+
+
+USERS = """
+from gasang.host import confining
+own = Path(sys.argv[3])
+import codecs
+jail.program(jail.machine_name()), codecs.lookup("ascii")  # the user cannot read what that imports
+os.chown(own, 4242, 4242)
+os.setgroups([]); os.setresgid(4242, 4242, 4242); os.setresuid(4242, 4242, 4242)
+confining.be_opaque(opaque=False)  # as it is after a program was executed
+
+def enter():
+    return jail.enter([Place(own, writable=True)], own, serves_folders=False)
+"""
+
+
+@pytest.fixture
+def users_folder() -> Iterator[Path]:
+    """One that any user can reach."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_a_user_has_a_user_namespace(tmp_path: Path, users_folder: Path) -> None:
+    code = USERS + "found = enter()\n(own / 'made').touch()\n" + SEEN.replace("enter()", "found")
+    lacking, top, rights, calls, setting, kill = inside(tmp_path, code, str(users_folder))
+    assert lacking == {}
+    assert top == ["proc", "var"]
+    assert (rights, calls, setting, kill) == ("0" * 16, "2", 13, 1)
+    assert (users_folder / "made").stat().st_uid == 4242
+
+
+def test_below_a_user_namespace(tmp_path: Path) -> None:
+    before = "from gasang.host import confining\nconfining.new_namespaces(0x10020000)\n"
+    lacking, top, rights, calls, setting, kill = inside(tmp_path, before + SEEN)
+    assert lacking == {}
+    assert not {"etc", "dev", "sys", "run"} & set(top)
+    assert (rights, calls, setting, kill) == ("0" * 16, "2", 30, 1)
+
+
+def test_a_host_without_user_namespaces_for_users(tmp_path: Path, users_folder: Path) -> None:
+    code = """
+    def no(*words):
+        raise PermissionError(1, "Operation not permitted")
+    confining.new_namespaces = no
+    print(json.dumps([enter(), os.path.exists("/etc"), status()["Seccomp"]]))
+    """
+    found = inside(tmp_path, USERS + textwrap.dedent(code), str(users_folder))
+    assert found == [dict.fromkeys(("namespaces", "files"), "Operation not permitted"), True, "2"]
+
+
 def test_it_can_be_demanded() -> None:
     jail.demand({})
     with pytest.raises(UnsupportedError, match="files of its own \\(no room\\)"):
@@ -250,11 +309,18 @@ def status_of(pid: int) -> dict[str, str]:
     return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
 
 
+def filtered(task: Path) -> str:
+    """What filters a thread's calls; "" of one that has ended."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return next(line.split()[1] for line in (task / "status").read_text().splitlines() if line.startswith("Seccomp:"))
+    return ""
+
+
 def is_jailed(machine: Machine) -> bool:
     pid = machine.ask("status")["pid"]
     found = status_of(pid)
     apart = all(os.readlink(f"/proc/{pid}/ns/{kind}") != os.readlink(f"/proc/self/ns/{kind}") for kind in ("mnt", "net", "ipc", "uts"))
-    every = {status_of(int(task))["Seccomp"] for task in os.listdir(f"/proc/{pid}/task")}
+    every = {value for path in Path(f"/proc/{pid}/task").iterdir() if (value := filtered(path))}
     return apart and every == {"2"} and int(found["CapPrm"], 16) == 0 and not os.path.exists(f"/proc/{pid}/root/etc")
 
 

@@ -20,7 +20,7 @@ from gasang.core.errors import BadInputError, GasangError, NotFoundError, Unsupp
 from gasang.core.paths import cache_folder
 from gasang.core.protocols import Block, CharacterSink
 from gasang.devices.virtio.device import VirtioDevice
-from gasang.devices.worker import Worker
+from gasang.devices.worker import Holdable
 from gasang.kinds.vm.platforms import ARCHITECTURES
 from gasang.kinds.vm.snapshot import disks, document, stamp, working_set
 from gasang.kinds.vm.snapshot.document import AGAIN, DOCUMENT_MAX, Document
@@ -43,7 +43,7 @@ class Wiring:
 
     serial: CharacterSink
     virtio: Sequence[VirtioDevice] = ()
-    workers: Sequence[Worker] = ()
+    workers: Sequence[Holdable] = ()
     warn: Callable[[str], None] = field(default=lambda sentence: None)
     identity: Identity | None = None
 
