@@ -5,8 +5,7 @@ Nothing is imported until it is asked for.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as typing's, which a start has no time for
 if TYPE_CHECKING:
     from gasang.api.machine import Completed, Machine, machine, machines, run
 
@@ -15,9 +14,10 @@ __version__ = "0.1.0.dev0"
 __all__ = ["Completed", "Machine", "__version__", "machine", "machines", "run"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'gasang' has no attribute {name!r}")
     from gasang.api import machine as place
 
-    return getattr(place, name)
+    found: object = getattr(place, name)
+    return found
