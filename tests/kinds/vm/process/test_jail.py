@@ -17,6 +17,10 @@ import pytest
 
 from gasang.core.errors import UnsupportedError
 from gasang.kinds.vm.process import jail
+from gasang.kinds.vm.process.machine import READY
+from gasang.kinds.vm.x86.bzimage import ENTRY_64
+from support.bzimages import bzimage
+from support.kvm_guests import needs_kvm
 from support.machine_processes import Machine, Machines
 
 NO_PROCESS = 1 << 22
@@ -337,3 +341,29 @@ def test_a_restored_machine_is_in_it(machines: Machines) -> None:
     first = machines.talking()
     first.ask("snapshot", name="base")
     assert is_jailed(machines.talking("two", snapshot=str(first.folder / "snapshots" / "base"), jail="required"))
+
+
+ECHO = bytes.fromhex("66baf803 b075ee b070ee b00aee  66bafd03 ec a801 74f7 66baf803 ec ee b00a ee ebec")
+"""Says "up", then sends back on the serial line what comes there, each on a line of its own."""
+
+
+@needs_kvm
+def test_virtual_processors_stand_still_and_fork_in_it(machines: Machines) -> None:
+    kernel = bytearray(bzimage())
+    kernel[4 * 512 + ENTRY_64 : 4 * 512 + ENTRY_64 + len(ECHO)] = ECHO
+    (machines.home / "echo").write_bytes(kernel)
+    parent, told = machines.launch(kernel=str(machines.home / "echo"), architecture="amd64", accelerator="kvm", jail="required")
+    assert told.startswith(READY)
+    while (line := parent.screen.line()) != b"up":
+        assert b"/dev/kvm" in line  # how slow it is
+    assert parent.type(b"a") == b"a"
+    parent.ask("pause")
+    twin, _ = machines.twin(parent, "twin")
+    parent.ask("resume")
+    assert (parent.type(b"b"), twin.type(b"c")) == (b"b", b"c")
+    assert is_jailed(parent)
+    assert is_jailed(twin)
+    assert os.listdir(f"/proc/{twin.ask('status')['pid']}/root/dev") == ["kvm"]
+    twin.ask("pause")
+    twin.ask("resume")
+    assert twin.type(b"d") == b"d"
