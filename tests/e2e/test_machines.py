@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from gasang.kinds.vm.process.jail import PARTS
 from gasang.native.cache import default_directory
 from support.engines.verbs import IMAGE, Gasang, serving
 from support.seat import Seat
@@ -82,8 +83,9 @@ def daemon_killed(gasang: Gasang) -> None:
 
 
 def test_the_verbs_of_containers(gasang: Gasang, room: Room) -> None:
-    key = room.run()
+    key = room.run("--require-jail")
     assert gasang("ps", "--format", "{name} {kind} {state}") == "web vm running\n"
+    assert [gasang.inspect("web", f"Jail.{part}") for part in PARTS] == [""] * len(PARTS)
     assert gasang.inspect("web", "Kind") == "vm"
     assert gasang.inspect(key[:12], "Machine.memory") == str(64 << 20)
     seat = room.seat()

@@ -14,7 +14,7 @@ import pytest
 from gasang.core.errors import GasangError
 from gasang.kinds.container.supervisor.launch import Supervisor
 from gasang.kinds.container.supervisor.status import Status
-from gasang.kinds.vm.process.client import ask
+from gasang.kinds.vm.process.client import ask, ask_fork
 from gasang.kinds.vm.process.launch import Log, Streams, launch_machine, launch_stand_in
 from gasang.kinds.vm.process.machine import READY
 from gasang.kinds.vm.process.settings import MachineSettings
@@ -105,7 +105,7 @@ class Machines:
         self.all.append(machine)
         streams = machine.supervisor.start().pid
         with link:
-            return machine, ask(parent.folder, "fork", {"folder": str(machine.folder), "streams": streams}, sockets=[link])
+            return machine, ask_fork(parent.folder, machine.folder, streams, link)
 
     def close(self) -> None:
         """End them."""

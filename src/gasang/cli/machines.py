@@ -23,7 +23,7 @@ PLACES: Final = tuple(
                       "Hostname")
 )  # fmt: skip
 """What the options that containers have as well mean for a machine."""
-OPTIONS: Final[tuple[Option[Any], ...]] = (DETACH, of.NAME, of.LABELS, of.LABEL_FILE, *(place.option for place in PLACES))
+OPTIONS: Final[tuple[Option[Any], ...]] = (vm.REQUIRE_JAIL, DETACH, of.NAME, of.LABELS, of.LABEL_FILE, *(place.option for place in PLACES))
 """Those that go with machines in the background alone."""
 
 
@@ -50,6 +50,8 @@ def run(parsed: Parsed, context: Context) -> int:
 
 def document(parsed: Parsed, context: Context, *, sits: bool) -> dict[str, Any]:
     """The body of POST /gasang/vms/create; of a machine that one `sits` down at, which has no command to run. Raises UsageError."""
+    from gasang.kinds.vm.process.settings import REQUIRED
+
     kernel, initrd = parsed.get(vm.KERNEL), parsed.get(vm.INITRD)
     made: dict[str, Any] = {"HostConfig": {}}
     fill(made, parsed, PLACES)
@@ -68,6 +70,7 @@ def document(parsed: Parsed, context: Context, *, sits: bool) -> dict[str, Any]:
         "architecture": parsed.get(ARCH) or "",
         "accelerator": parsed.get(vm.ACCEL) or "",
         "huge_pages": parsed.get(vm.HUGE_PAGES),
+        "jail": REQUIRED if parsed.get(vm.REQUIRE_JAIL) else "",
         "folders": [[os.path.abspath(folder.source), folder.target, folder.read_only] for folder in vm.folders(parsed)],
         "disks": [[os.path.abspath(disk.path), disk.read_only] for disk in parsed.get(vm.DISK)],
     }

@@ -37,7 +37,8 @@ APPEND = value("append", "TEXT", "more for the kernel's command line", plain_tex
 DISK = values("disk", "FILE[,readonly]", "another disk, a raw image file; may be given many times", _disk, files=True)
 ACCEL = value("accel", "HOW", "what runs it: kvm or soft, the software processor", one_of("kvm", "soft"), choices=("kvm", "soft"))
 HUGE_PAGES = switch("huge-pages", "memory in pages of 2 MiB where the host has them: faster, but a twin of it costs more")
-OPTIONS = (ARCH, ACCEL, HUGE_PAGES, DISK, KERNEL, INITRD, APPEND)
+REQUIRE_JAIL = switch("require-jail", "with -d: do not start it where the host does not permit all of its process's jail")
+OPTIONS = (ARCH, ACCEL, HUGE_PAGES, REQUIRE_JAIL, DISK, KERNEL, INITRD, APPEND)
 """Those that virtual machines alone have."""
 
 

@@ -135,6 +135,7 @@ class Containers:
             shown[name] = path
         if entry.machine:
             shown["Machine"] = entry.machine
+            shown["Jail"] = await asyncio.to_thread(self._engine.machines.jail, entry)
         await reply.json(shown)
 
     async def start(self, request: Request, reply: Reply) -> None:

@@ -23,6 +23,7 @@ from gasang.images.reference import parse_reference
 from gasang.images.store import Image
 from gasang.kinds.vm.platforms import default_architecture
 from gasang.kinds.vm.process.births import FILES
+from gasang.kinds.vm.process.jail import noted
 from gasang.kinds.vm.process.machine import SNAPSHOTS
 from gasang.kinds.vm.process.settings import MachineSettings
 from gasang.kinds.vm.snapshot import folder as snapshots
@@ -71,6 +72,10 @@ class Machines:
             self._services.folders.container(container.id).mkdir(parents=True, mode=0o710)
             self._lives.add(container)
         return container
+
+    def jail(self, container: Container) -> dict[str, str]:
+        """What holds of the jail of its process, as it was last started: part → "", or why not."""
+        return noted(self.ways.folder(container))
 
     async def update(self, container: Container, document: Any) -> list[str]:
         """Change memory, processors and the restart policy; warnings. Raises UsageError, and nothing has changed then.

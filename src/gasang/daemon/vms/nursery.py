@@ -72,7 +72,7 @@ class Nursery:
 
 
 def _spawn(descriptor: int) -> int:
-    words = [sys.executable, "-m", "gasang.kinds.vm.process.nursery", str(_EXTRA)]
+    words = [sys.executable, "-P", "-m", "gasang.kinds.vm.process.nursery", str(_EXTRA)]
     actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, descriptor, _EXTRA)]
     if descriptor == _EXTRA:  # what is put where it is already stays closed on exec
         os.set_inheritable(descriptor, True)

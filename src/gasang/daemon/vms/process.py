@@ -13,7 +13,7 @@ from gasang.daemon.containers.process import StartError
 from gasang.daemon.containers.supervised import SupervisedProcess
 from gasang.daemon.vms.nursery import Nursery
 from gasang.kinds.container.supervising import Supervised
-from gasang.kinds.vm.process.client import ask
+from gasang.kinds.vm.process.client import ask_fork
 from gasang.kinds.vm.process.machine import FAILED, READY
 
 FORK_TIME: Final = 60.0
@@ -91,9 +91,9 @@ class TwinProcess(SupervisedProcess):
     async def start(self) -> int:
         """The twin's pid. Raises StartError where it cannot be forked."""
         with self._link:
-            words = {"folder": str(self._folder), "streams": await super().start(), "hostname": self._hostname}
+            streams = await super().start()
             try:
-                found = await asyncio.to_thread(ask, self._parent, "fork", words, sockets=[self._link], patience=FORK_TIME)
+                found = await asyncio.to_thread(ask_fork, self._parent, self._folder, streams, self._link, self._hostname, FORK_TIME)
             except GasangError as error:
                 raise StartError("the machine cannot be forked", str(error)) from error
         return int(found["pid"])

@@ -90,7 +90,8 @@ def run_vm(spec: VmSpec, console: Console, progress: Progress) -> int:
     return _run_image(spec, files, console, platform)
 
 
-def _read(path: Path, what: str) -> bytes:
+def read_given(path: Path, what: str) -> bytes:
+    """A file that somebody named. Raises BadInputError."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -117,19 +118,19 @@ def _disks(spec: VmSpec, worker: Worker, warn: Warnings, cleanup: ExitStack) -> 
     return attach(spec.disks, worker, warn, cleanup)
 
 
-def _architecture(kernel: bytes, spec: VmSpec) -> str | None:
-    """Of what is to run `kernel`. What is none is refused by whoever needs no look at the host for that."""
-    return kernel_architecture(kernel) or (RISCV64 if spec.accelerator is None else None)
+def kernel_platform(kernel: bytes, architecture: str | None, accelerator: str | None, warn: Callable[[str], None]) -> Platform:
+    """What is to run `kernel`. What is none is refused by whoever needs no look at the host for that. Raises what `choose` raises."""
+    return choose(architecture or kernel_architecture(kernel) or (RISCV64 if accelerator is None else None), accelerator, warn)
 
 
 def _run_kernel(spec: VmSpec, console: Console, progress: Progress) -> int:
     """A kernel of the user's: its serial line is the console. What is wrong with the files is told before anything is compiled."""
     assert spec.kernel is not None
-    data = _read(spec.kernel, "kernel")
+    data = read_given(spec.kernel, "kernel")
     warn = _warnings(spec, console)
-    platform = choose(spec.architecture or _architecture(data, spec), spec.accelerator, warn)
+    platform = kernel_platform(data, spec.architecture, spec.accelerator, warn)
     kernel = platform.load_kernel(data, str(spec.kernel))
-    initrd = _read(spec.initrd, "initrd") if spec.initrd is not None else b""
+    initrd = read_given(spec.initrd, "initrd") if spec.initrd is not None else b""
     unpacked = _unpacked(initrd, spec.initrd) if spec.initrd is not None else 0
     check_room(spec.memory, kernel, platform.ram_base, initrd, unpacked, 0, f"kernel {spec.kernel}")
     append = spec.append or "console=ttyS0"
@@ -198,8 +199,8 @@ def boot_guest(
     ports = GuestPorts(console, control, speaks=speaks)
     warn = _warnings(spec, console)
     platform = platform or choose(spec.architecture, spec.accelerator, warn)
-    kernel = platform.load_kernel(_read(files.kernel, "kernel"), str(files.kernel))
-    stored = _read(files.initrd, "initrd")
+    kernel = platform.load_kernel(read_given(files.kernel, "kernel"), str(files.kernel))
+    stored = read_given(files.initrd, "initrd")
     initrd = stored + overlay(settings, _agent(spec, settings, platform), serves=spec.sockets is not None)
     check_room(spec.memory, kernel, platform.ram_base, initrd, _unpacked(stored, files.initrd), DEBIAN, f"image {spec.image}")
     append = " ".join(filter(None, (platform.append, files.append, PANIC_ENDS, spec.append)))

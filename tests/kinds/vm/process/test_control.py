@@ -18,20 +18,21 @@ from hypothesis import strategies as st
 from gasang.core.errors import GasangError, StateError, TimedOutError, UsageError
 from gasang.kinds.vm.process import packets
 from gasang.kinds.vm.process.client import ask
-from gasang.kinds.vm.process.control import CONNECTIONS, ControlServer
+from gasang.kinds.vm.process.control import CONNECTIONS, ControlServer, Handed
 
 
-def refuse(words: dict[str, Any], sockets: list[socket.socket]) -> object:
+def refuse(words: dict[str, Any], handed: list[Handed]) -> object:
     raise StateError("machine", "it has ended", "start it")
 
 
-def greet(words: dict[str, Any], sockets: list[socket.socket]) -> object:
-    for each in sockets:
+def greet(words: dict[str, Any], handed: list[Handed]) -> object:
+    for each in handed:
+        assert isinstance(each, socket.socket)
         each.sendall(b"hello")
-    return len(sockets)
+    return len(handed)
 
 
-def break_down(words: dict[str, Any], sockets: list[socket.socket]) -> object:
+def break_down(words: dict[str, Any], handed: list[Handed]) -> object:
     raise OSError(28, "No space left on device")
 
 
@@ -40,6 +41,7 @@ def server(tmp_path: Path) -> Iterator[Path]:
     held = threading.Event()
     verbs = {
         "echo": lambda words, _: words, "refuse": refuse, "greet": greet, "break": break_down,
+        "count": lambda _, handed: len(handed),
         "hold": lambda words, _: held.wait(20),
     }  # fmt: skip
     before = threading.active_count()
@@ -77,19 +79,29 @@ def test_a_folder_with_a_long_path(tmp_path: Path) -> None:
 def test_sockets_come_along(server: Path) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        assert ask(server, "greet", sockets=[theirs]) == 1
+        assert ask(server, "greet", files=[theirs.fileno()]) == 1
         assert ours.recv(16) == b"hello"
 
 
-def test_what_is_no_socket_is_closed(server: Path) -> None:
-    read, write = os.pipe()
+def send_file(server: Path, descriptor: int, verb: str) -> object:
     with connected(server) as connection:
-        rights = array.array("i", [write])
-        connection.sendmsg([packets.request("greet", {})], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
-        assert json.loads(connection.recv(packets.MOST)) == {"done": 0}
+        rights = array.array("i", [descriptor])
+        connection.sendmsg([packets.request(verb, {})], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        return json.loads(connection.recv(packets.MOST))
+
+
+def test_files_come_along_and_are_closed(server: Path) -> None:
+    read, write = os.pipe()
+    assert send_file(server, write, "count") == {"done": 1}
     os.close(write)
     assert os.read(read, 1) == b""
     os.close(read)
+
+
+def test_folders_do_not_come_along(server: Path) -> None:
+    place = os.open(server, os.O_RDONLY | os.O_DIRECTORY)
+    assert send_file(server, place, "count") == {"done": 0}
+    os.close(place)
 
 
 def test_a_refusal_is_the_error_it_was(server: Path) -> None:

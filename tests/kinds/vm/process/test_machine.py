@@ -12,7 +12,7 @@ import pytest
 
 from gasang.core.errors import NotFoundError, StateError, UsageError
 from gasang.kinds.container.supervisor.status import read_exit
-from gasang.kinds.vm.process.client import ask
+from gasang.kinds.vm.process.client import ask, ask_fork
 from gasang.kinds.vm.process.machine import FAILED, READY, SNAPSHOTS
 from gasang.kinds.vm.snapshot.snapshot import Snapshot
 from support.machine_processes import LOG, Machine, Machines, Seat
@@ -210,24 +210,33 @@ def test_a_twin_goes_with_its_supervisor(machines: Machines) -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("words", "sockets", "streams"),
     [
-        {}, {"folder": "relative", "streams": 1}, {"folder": 5, "streams": 1}, {"folder": "/tmp", "streams": "1"},
-        {"folder": "/tmp", "streams": -1}, {"folder": "/tmp", "streams": True},
+        ({}, 1, 3), ({"folder": "relative"}, 1, 3), ({"folder": 5}, 1, 3), ({"folder": "/tmp"}, 0, 0), ({"folder": "/tmp"}, 0, 4),
+        ({"folder": "/tmp"}, 1, 2), ({"folder": "/tmp"}, 1, 4), ({"folder": "/tmp", "hostname": 5}, 1, 3),
     ],
 )  # fmt: skip
-def test_odd_wishes_for_twins_are_refused(machines: Machines, words: dict[str, object]) -> None:
+def test_odd_wishes_for_twins_are_refused(machines: Machines, words: dict[str, object], sockets: int, streams: int) -> None:
     machine = machines.talking()
-    with pytest.raises(UsageError, match="fork"):
-        ask(machine.folder, "fork", dict(words))
+    ours, theirs = socket.socketpair()
+    with ours, theirs, Path(os.devnull).open("rb") as stream, pytest.raises(UsageError, match="fork"):
+        ask(machine.folder, "fork", dict(words), files=[*[theirs.fileno()] * sockets, *[stream.fileno()] * streams])
     assert machine.type(b"x") == b"x1"
 
 
 def test_a_twin_whose_streams_are_not_there_is_told_of(machines: Machines, tmp_path: Path) -> None:
     machine = machines.talking()
     ours, theirs = socket.socketpair()
+    with ours, theirs, pytest.raises(StateError, match="streams of process"):
+        ask_fork(machine.folder, tmp_path, 1 << 22, theirs)
+    assert machine.type(b"x") == b"x1"
+
+
+def test_a_twin_without_a_folder_is_told_of(machines: Machines, tmp_path: Path) -> None:
+    machine = machines.talking()
+    ours, theirs = socket.socketpair()
     with ours, theirs, pytest.raises(StateError, match="did not begin to live"):
-        ask(machine.folder, "fork", {"folder": str(tmp_path), "streams": 1 << 22}, sockets=[theirs])
+        ask_fork(machine.folder, tmp_path / "none", os.getpid(), theirs)
     assert machine.type(b"x") == b"x1"
     assert not machine.ask("status")["paused"]
 

@@ -97,7 +97,7 @@ def _extras(settings: MachineSettings, *, balloon: bool = True) -> Extras:
 def _image(birth: Birth) -> int:
     settings = birth.settings
     platform = choose(settings.architecture or None, settings.accelerator or None, birth.warn)
-    files = _boot_files(birth, platform)
+    files = boot_files_of(birth.folder, settings, platform)
     platform.prepare(Silent())
     terminal = ("TERM=xterm",) if settings.tty else ()
     guest = GuestSettings(
@@ -116,19 +116,19 @@ def _image(birth: Birth) -> int:
     return code if birth.control.code is None else birth.control.code
 
 
-def _boot_files(birth: Birth, platform: Platform) -> BootFiles:
-    """Those that the machine has booted from before, or those of its image. Raises what `boot_files` raises."""
-    note = birth.folder / FILES
+def boot_files_of(folder: Path, settings: MachineSettings, platform: Platform) -> BootFiles:
+    """Those that a machine has booted from before, or those of its image. Raises what `boot_files` raises."""
+    note = folder / FILES
     if note.exists():
         kept = _noted(note)
         if all(path.exists() for path in (kept.kernel, kept.initrd, kept.disk)):
             return kept
-        raise NotFoundError(f"image {birth.settings.image}", "the files that the machine was booted from are gone", "make the machine anew")
+        raise NotFoundError(f"image {settings.image}", "the files that the machine was booted from are gone", "make the machine anew")
     from gasang.kinds.vm.pull import boot_files
 
-    place = bases.folder_of(birth.folder)
+    place = bases.folder_of(folder)
     with bases.pinning(place):
-        files = bases.pin(boot_files(birth.settings.image, Silent(), architecture=platform.architecture), place)
+        files = bases.pin(boot_files(settings.image, Silent(), architecture=platform.architecture), place)
         note.write_text(json.dumps([str(files.kernel), str(files.initrd), str(files.disk), files.append, document_of(files.process)]))
     return files
 

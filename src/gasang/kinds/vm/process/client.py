@@ -12,16 +12,15 @@ from typing import Any, Final
 
 from gasang.core.errors import BadInputError, StateError, TimedOutError
 from gasang.kinds.vm.process import packets
+from gasang.kinds.vm.process.streams import opened_streams
 
 PATIENCE: Final = 30.0
 """Seconds for an answer; what takes long says so itself."""
 _PEER: Final = 12
 
 
-def ask(
-    folder: Path, verb: str, words: dict[str, Any] | None = None, *, sockets: Sequence[socket.socket] = (), patience: float = PATIENCE
-) -> Any:
-    """What the machine in `folder` answers; `sockets` go along.
+def ask(folder: Path, verb: str, words: dict[str, Any] | None = None, *, files: Sequence[int] = (), patience: float = PATIENCE) -> Any:
+    """What the machine in `folder` answers; `files`, descriptors, go along.
 
     Raises StateError where no machine runs there, TimedOutError after `patience` seconds, BadInputError for an odd answer, what it refuses.
     """
@@ -30,7 +29,7 @@ def ask(
     with connection:
         connection.settimeout(patience)
         _connect(connection, folder, subject)
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [each.fileno() for each in sockets]))] if sockets else []
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))] if files else []
         try:
             connection.sendmsg([packets.request(verb, words or {})], rights)
             packet = connection.recv(packets.MOST)
@@ -41,6 +40,21 @@ def ask(
     if not packet:
         raise StateError(subject, "it ended before it answered", "look at its log")
     return packets.read_answer(packet, subject)
+
+
+def ask_fork(folder: Path, twin: Path, streams: int, link: socket.socket, hostname: str = "", patience: float = PATIENCE) -> dict[str, Any]:
+    """Have the machine in `folder` fork a twin whose folder is `twin`, with the streams of the stand-in that is the process `streams`.
+
+    `link` is the twin's end of the link to it. Raises as `ask` does, and StateError where that process has ended.
+    """
+    try:
+        with opened_streams(streams) as files:
+            words = {"folder": str(twin), "hostname": hostname}
+            return dict(ask(folder, "fork", words, files=[link.fileno(), *files], patience=patience))
+    except OSError as error:
+        raise StateError(
+            "fork of a machine", f"the streams of process {streams} cannot be opened ({error.strerror})", "try again"
+        ) from error
 
 
 def _connect(connection: socket.socket, folder: Path, subject: str) -> None:

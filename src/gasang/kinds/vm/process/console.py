@@ -10,11 +10,12 @@ import select
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
 from gasang.core.console import WindowSize
+from gasang.kinds.vm.process.streams import take_streams
 
 _CHUNK: Final = 1 << 16
 ENDING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
@@ -47,17 +48,17 @@ class SupervisedConsole:
 
             tty.setraw(0, termios.TCSANOW)  # what has been typed already is the guest's
         self._lock = threading.Lock()
-        self._wake, wakes = os.pipe()
-        os.set_blocking(wakes, False)
-        signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
+        self._wake, self._wakes = os.pipe()
+        os.set_blocking(self._wakes, False)
+        signal.set_wakeup_fd(self._wakes, warn_on_full_buffer=False)
         for number in (*ENDING, signal.SIGWINCH):
             signal.signal(number, lambda *_: None)
         for number in PASSED_OVER:
             signal.signal(number, signal.SIG_IGN)
         threading.Thread(target=self._hear, args=(self._wake, self.link), name="signals", daemon=True).start()
 
-    def renew(self, streams: int, link: socket.socket) -> None:
-        """In a forked process: the streams are those of the process `streams` from now on.
+    def renew(self, streams: Sequence[int], link: socket.socket) -> None:
+        """In a forked process: the streams are these three descriptors from now on.
 
         Signals come over `link` as well, a byte each, and its end is the machine's. Raises OSError.
         """
@@ -66,8 +67,8 @@ class SupervisedConsole:
             self.link.close()
         self.link = link
         self._is_asked = False
-        previous = signal.set_wakeup_fd(-1)
-        os.close(previous)
+        signal.set_wakeup_fd(-1)
+        os.close(self._wakes)
         os.close(self._wake)
         self._begin()
         if self._typed is not None:
@@ -142,6 +143,10 @@ class SupervisedConsole:
                 for number in numbers:
                     self._signalled(number)
 
+    def end(self) -> None:
+        """As if TERM had come."""
+        os.write(self._wakes, bytes([signal.SIGTERM]))
+
     def _signalled(self, number: int) -> None:
         if number == signal.SIGWINCH:
             self._tell_size()
@@ -159,15 +164,6 @@ class SupervisedConsole:
         if self.left is None:
             self.left = number
             self._quit()
-
-
-def take_streams(process: int, *, tty: bool) -> None:
-    """Have the standard streams that a process has, in a session of our own. Raises OSError."""
-    os.setsid()
-    for number, way in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
-        opened = os.open(f"/proc/{process}/fd/{number}", os.O_RDWR if tty else way)  # a terminal becomes this session's
-        os.dup2(opened, number)
-        os.close(opened)
 
 
 def _numbers(source: int) -> bytes:

@@ -9,9 +9,11 @@ import array
 import contextlib
 import os
 import socket
+import stat
 import threading
 import time
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,13 +22,15 @@ from gasang.kinds.vm.process import packets
 
 CONNECTIONS: Final = 16
 """More are refused: who asks is the daemon."""
-_RIGHTS: Final = 4
+_RIGHTS: Final = 8
 _MOMENT: Final = 2.0
-Handler = Callable[[dict[str, Any], list[socket.socket]], object]
+Handed = socket.socket | FileIO
+"""What comes along with a request: a socket, or another file."""
+Handler = Callable[[dict[str, Any], list[Handed]], object]
 
 
 class ControlServer:
-    """Listens in `folder` until it is closed. `verbs` are what can be asked; a handler gets the words and the sockets that came along."""
+    """Listens in `folder` until it is closed. `verbs` are what can be asked; a handler gets the words and the files that came along."""
 
     def __init__(self, folder: Path, verbs: dict[str, Handler]) -> None:
         """Raises OSError."""
@@ -97,11 +101,11 @@ class ControlServer:
     def _serve(self, connection: socket.socket) -> None:
         try:
             while (received := receive(connection)) is not None:
-                packet, flags, sockets = received
+                packet, flags, handed = received
                 try:
-                    reply = self._answer(packet, flags, sockets)
+                    reply = self._answer(packet, flags, handed)
                 finally:
-                    for each in sockets:
+                    for each in handed:
                         each.close()
                 if not _send(connection, reply):
                     return
@@ -111,7 +115,7 @@ class ControlServer:
                 self._threads.discard(threading.current_thread())
             connection.close()
 
-    def _answer(self, packet: bytes, flags: int, sockets: list[socket.socket]) -> bytes:
+    def _answer(self, packet: bytes, flags: int, handed: list[Handed]) -> bytes:
         try:
             if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
                 raise UsageError("request to a machine", f"it is longer than {packets.MOST} bytes, or brings too much", "send less")
@@ -119,7 +123,7 @@ class ControlServer:
             handler = self._verbs.get(verb)
             if handler is None:
                 raise UsageError(f"request {verb[:40]!r}", "there is none of this name", f"use one of {', '.join(self._verbs)}")
-            return packets.answer(handler(words, sockets))
+            return packets.answer(handler(words, handed))
         except GasangError as error:
             return packets.refusal(error)
         except MemoryError:
@@ -128,31 +132,32 @@ class ControlServer:
             return packets.refusal(GasangError("machine", f"the host refused ({error.strerror})", "look at its log"))
 
 
-def receive(connection: socket.socket) -> tuple[bytes, int, list[socket.socket]] | None:
-    """A packet, its flags and the sockets that came with it; None at the end, and for an empty one."""
+def receive(connection: socket.socket) -> tuple[bytes, int, list[Handed]] | None:
+    """A packet, its flags and the files that came with it; None at the end, and for an empty one."""
     space = socket.CMSG_SPACE(_RIGHTS * array.array("i").itemsize)
     try:
         packet, rights, flags, _ = connection.recvmsg(packets.MOST, space, socket.MSG_CMSG_CLOEXEC)
     except OSError:
         return None
-    sockets = []
+    handed: list[Handed] = []
     for level, kind, data in rights:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             numbers = array.array("i")
             numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])
-            sockets += [made for number in numbers if (made := _socket(number)) is not None]
+            handed += [made for number in numbers if (made := _owned(number)) is not None]
     if not packet and not rights:
         return None
-    return packet, flags, sockets
+    return packet, flags, handed
 
 
-def _socket(number: int) -> socket.socket | None:
-    """The socket of a descriptor; another kind of file is closed."""
-    try:
+def _owned(number: int) -> Handed | None:
+    """A descriptor, to be closed by its owner; a folder's is closed at once, for a way out of the jail leads over it."""
+    if stat.S_ISSOCK(mode := os.fstat(number).st_mode):
         return socket.socket(fileno=number)
-    except OSError:
+    if stat.S_ISDIR(mode):
         os.close(number)
         return None
+    return FileIO(number)
 
 
 def _send(connection: socket.socket, packet: bytes) -> bool:

@@ -45,7 +45,7 @@ def launch_machine(folder: Path, settings: MachineSettings, log: Log, size: tupl
     folder.mkdir(parents=True, exist_ok=True, mode=0o710)
     settings.write(folder)
     (folder / NAME).unlink(missing_ok=True)
-    words = [sys.executable, "-m", "gasang.kinds.vm.process", str(folder), str(_EXTRA)]
+    words = [sys.executable, "-P", "-m", "gasang.kinds.vm.process", str(folder), str(_EXTRA)]
     ready, told = os.pipe2(os.O_CLOEXEC)
     try:
         built = _plan(words, dict(os.environ), controls_terminal=settings.tty)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import sys
 import threading
@@ -19,11 +18,14 @@ from gasang.kinds.vm.agent.client import Agent
 from gasang.kinds.vm.agent.dialing import dial
 from gasang.kinds.vm.ballooning import Keeper
 from gasang.kinds.vm.base import AnyMachine
+from gasang.kinds.vm.process import jail
 from gasang.kinds.vm.process.births import LAYERS, Birth, code_of, live, run
-from gasang.kinds.vm.process.console import SupervisedConsole, take_streams
-from gasang.kinds.vm.process.control import ControlServer, Handler
+from gasang.kinds.vm.process.console import SupervisedConsole
+from gasang.kinds.vm.process.control import ControlServer, Handed, Handler
 from gasang.kinds.vm.process.figures import figures
-from gasang.kinds.vm.process.settings import MachineSettings
+from gasang.kinds.vm.process.reach import prepare
+from gasang.kinds.vm.process.settings import REQUIRED, MachineSettings
+from gasang.kinds.vm.process.streams import opened_streams, take_streams
 from gasang.kinds.vm.snapshot.fork import BROKEN, Twin
 from gasang.kinds.vm.snapshot.identity import Identity
 from gasang.kinds.vm.sockets import GUEST_SOCKET, GuestSockets, sockets_of
@@ -34,6 +36,7 @@ SNAPSHOTS: Final = "snapshots"
 SIGNALLED: Final = 128
 READY, FAILED = b"+", b"-"
 """What is told to who waits for the start: the process's id comes after the first, a sentence after the second."""
+_STREAMS: Final = 3
 GRACE: Final = 2.0
 """Seconds that a guest's programs have to end when it is stopped; then they are killed and its disk is written back."""
 _OTHER_END: Final = 5.0
@@ -41,19 +44,25 @@ _OTHER_END: Final = 5.0
 
 
 class _Twin(NamedTuple):
-    """What a twin is given: its folder, the process whose streams it takes over, its link to that, and what its guest calls itself."""
+    """What a twin is given: its folder, the streams of its stand-in, its link to that, and what its guest calls itself."""
 
     folder: Path
-    streams: int
+    streams: list[int]
     link: socket.socket
     name: str
 
 
 class MachineProcess:
-    """The machine that this process holds. `told` is the descriptor that hears READY or FAILED; `link` leads to its stand-in."""
+    """The machine that this process holds. `told` is the descriptor that hears READY or FAILED; `link` leads to its stand-in.
 
-    def __init__(self, folder: Path, settings: MachineSettings, told: int, link: socket.socket | None = None) -> None:
+    `lacking` is what its jail has not.
+    """
+
+    def __init__(
+        self, folder: Path, settings: MachineSettings, told: int, lacking: dict[str, str], link: socket.socket | None = None
+    ) -> None:
         self.folder = folder
+        self._lacking = lacking
         self.settings = settings
         self.console = SupervisedConsole(tty=settings.tty, reads_input=settings.stdin, link=link)
         self.console.ask_to_end = self._shut_down
@@ -149,23 +158,23 @@ class MachineProcess:
             "memory": self._leave_memory,
         }
 
-    def _status(self, words: dict[str, Any], sockets: list[socket.socket]) -> dict[str, Any]:
+    def _status(self, words: dict[str, Any], handed: list[Handed]) -> dict[str, Any]:
         vm = self.vm
         return {"pid": os.getpid(), "paused": vm.paused, "stage": self._stage, "memory": vm.machine.ram.size, "cpus": vm.cpus}
 
-    def _stats(self, words: dict[str, Any], sockets: list[socket.socket]) -> dict[str, int]:
+    def _stats(self, words: dict[str, Any], handed: list[Handed]) -> dict[str, int]:
         return {"guest": self.vm.machine.ram.size, "cpus": self.vm.cpus, **figures()}
 
-    def _pause(self, words: dict[str, Any], sockets: list[socket.socket]) -> None:
+    def _pause(self, words: dict[str, Any], handed: list[Handed]) -> None:
         self.vm.pause()
 
-    def _resume(self, words: dict[str, Any], sockets: list[socket.socket]) -> None:
+    def _resume(self, words: dict[str, Any], handed: list[Handed]) -> None:
         self.vm.resume()
 
-    def _stop(self, words: dict[str, Any], sockets: list[socket.socket]) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
+    def _stop(self, words: dict[str, Any], handed: list[Handed]) -> None:
+        self.console.end()
 
-    def _leave_memory(self, words: dict[str, Any], sockets: list[socket.socket]) -> dict[str, int]:
+    def _leave_memory(self, words: dict[str, Any], handed: list[Handed]) -> dict[str, int]:
         """What the guest is left with of its memory; what it does not give its balloon it keeps."""
         size = words.get("bytes")
         if type(size) is not int or size <= 0:
@@ -177,7 +186,7 @@ class MachineProcess:
         keepers[0].ballooning.leave(size)
         return {"bytes": min(size, self.vm.machine.ram.size)}
 
-    def _snapshot(self, words: dict[str, Any], sockets: list[socket.socket]) -> dict[str, Any]:
+    def _snapshot(self, words: dict[str, Any], handed: list[Handed]) -> dict[str, Any]:
         name = words.get("name")
         if not isinstance(name, str):
             raise UsageError("snapshot", "it has no name", "give it one")
@@ -187,14 +196,15 @@ class MachineProcess:
 
     # twins
 
-    def _fork(self, words: dict[str, Any], sockets: list[socket.socket]) -> dict[str, Any]:
-        """A twin whose folder and streams are those of a stand-in, linked by the socket that came along."""
-        folder, streams, name = words.get("folder"), words.get("streams"), words.get("hostname", "")
-        if not isinstance(folder, str) or not os.path.isabs(folder) or type(streams) is not int or streams <= 0 or len(sockets) != 1:
-            raise UsageError("fork of a machine", "it needs a folder, a process whose streams it takes, and a socket", "send all three")
+    def _fork(self, words: dict[str, Any], handed: list[Handed]) -> dict[str, Any]:
+        """A twin whose folder and streams are those of a stand-in, linked by the socket that came along with them."""
+        folder, name = words.get("folder"), words.get("hostname", "")
+        link, streams = handed[0] if handed else None, handed[1:]
+        if not isinstance(folder, str) or not os.path.isabs(folder) or not isinstance(link, socket.socket) or len(streams) != _STREAMS:
+            raise UsageError("fork of a machine", "it needs a folder, a socket, and three streams", "send all of them")
         if not isinstance(name, str):
             raise UsageError("fork of a machine", "the twin's host name is no text", "leave it out")
-        life, began = _Twin(Path(folder), streams, sockets[0], name), time.monotonic()
+        life, began = _Twin(Path(folder), [each.fileno() for each in streams], link, name), time.monotonic()
         ready, telling = socket.socketpair()
         with self._forking, ready:
             with telling:
@@ -229,6 +239,9 @@ class MachineProcess:
         try:
             self.console.renew(life.streams, life.link.dup())
             life.link.close()
+            for stream in life.streams:
+                os.close(stream)
+            jail.note(life.folder, self._lacking)
             self._server = ControlServer(life.folder, self._verbs())
             if (guest_sockets := self._sockets(vm)) is not None:
                 guest_sockets.renew(life.folder)
@@ -274,24 +287,38 @@ def main(arguments: list[str]) -> int:
     os.set_inheritable(told, False)
     try:
         settings = MachineSettings.read(folder)
-    except GasangError as error:
+        lacking = _confine(folder, settings)
+    except (GasangError, OSError) as error:
         _fail(told, error)
         print(f"gasang: {error}", file=sys.stderr)
         return BROKEN
-    return MachineProcess(folder, settings, told).run()
+    return MachineProcess(folder, settings, told, lacking).run()
 
 
 def born(folder: Path, streams: int, link: socket.socket, told: int) -> int:
     """The same in a process forked for it, with the streams of a stand-in that is told the exit code, too, over `link`."""
     try:
         settings = MachineSettings.read(folder)
-        take_streams(streams, tty=settings.tty)
+        with opened_streams(streams) as taken:
+            take_streams(taken, tty=settings.tty)
+        lacking = _confine(folder, settings)
     except (GasangError, OSError) as error:
         _fail(told, error)
         return BROKEN
-    code = MachineProcess(folder, settings, told, link).run()
+    code = MachineProcess(folder, settings, told, lacking, link).run()
     _end(link, code)
     return code
+
+
+def _confine(folder: Path, settings: MachineSettings) -> dict[str, str]:
+    """Make everything ready and go to jail; what does not hold of it. Raises GasangError, OSError."""
+    lacking = jail.enter(prepare(folder, settings), folder, serves_folders=bool(settings.folders))
+    jail.note(folder, lacking)
+    if settings.jail == REQUIRED:
+        jail.demand(lacking)
+    if lacking:
+        os.write(2, f"gasang: warning: jail of the machine: {jail.sentence(lacking)}\n".encode("utf-8", "backslashreplace"))
+    return lacking
 
 
 def _fail(told: int, error: Exception) -> None:

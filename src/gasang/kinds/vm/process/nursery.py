@@ -22,7 +22,7 @@ from gasang.core.errors import GasangError, UsageError
 from gasang.core.progress import Silent
 from gasang.kinds.vm.platforms import default_architecture, platform_of
 from gasang.kinds.vm.process import packets
-from gasang.kinds.vm.process.control import receive
+from gasang.kinds.vm.process.control import Handed, receive
 from gasang.kinds.vm.process.machine import born
 from gasang.kinds.vm.snapshot.fork import BROKEN
 
@@ -50,18 +50,19 @@ def serve(connection: socket.socket) -> None:
     _load()
     connection.sendall(READY)
     while (received := receive(connection)) is not None:
-        packet, _, sockets = received
+        packet, _, handed = received
         try:
             with suppress(UsageError):  # who asked sees its sockets end
-                _bear(connection, packet, sockets)
+                _bear(connection, packet, handed)
         finally:
-            for each in sockets:
+            for each in handed:
                 each.close()
 
 
-def _bear(connection: socket.socket, packet: bytes, sockets: list[socket.socket]) -> None:
+def _bear(connection: socket.socket, packet: bytes, handed: list[Handed]) -> None:
     _, words = packets.read_request(packet)
     folder, streams = words.get("folder"), words.get("streams")
+    sockets = [each for each in handed if isinstance(each, socket.socket)]
     if not isinstance(folder, str) or type(streams) is not int or len(sockets) != 2:
         raise UsageError("birth", "it needs a folder, a process whose streams it takes, and two sockets", "send all of them")
     if os.fork():

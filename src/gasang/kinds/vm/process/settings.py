@@ -14,6 +14,7 @@ from gasang.kinds.vm.launch import MINIMUM_MEMORY
 from gasang.kinds.vm.platforms import ACCELERATORS, ARCHITECTURES
 
 NAME: Final = "machine.json"
+REQUIRED: Final = "required"
 MOST_CPUS: Final = 256
 MOST_MEMORY: Final = 1 << 46
 _MOST_BYTES: Final = 1 << 20
@@ -25,7 +26,7 @@ class MachineSettings:
 
     `disks` are the user's own, as (path, read-only), `folders` the host's that an image's guest mounts, as (source, target, read-only).
     `snapshot` is the folder of the snapshot that it goes on from, "" to boot it. Without `architecture` and `accelerator` kernel
-    and host decide (platforms.choose).
+    and host decide (platforms.choose). With `jail` REQUIRED it does not start where a part of its jail does not hold (jail.py).
     """
 
     cpus: int = 1
@@ -45,6 +46,7 @@ class MachineSettings:
     architecture: str = ""
     accelerator: str = ""
     huge_pages: bool = False
+    jail: str = ""
 
     @classmethod
     def of_document(cls, document: Mapping[str, Any]) -> MachineSettings:
@@ -141,6 +143,7 @@ _TESTS: Final[dict[str, Callable[[Any], bool]]] = {
     "folders": _folders,
     "snapshot": _path,
     "huge_pages": _truth,
+    "jail": _one_of(REQUIRED),
     "architecture": _one_of(*ARCHITECTURES),
     "accelerator": _one_of(*ACCELERATORS),
 }

@@ -1,0 +1,92 @@
+"""What a machine's process must reach of its host once it is in its jail, and what is made ready before."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import Final
+
+from gasang.accel.kvm import reality
+from gasang.core.paths import cache_folder
+from gasang.core.progress import Silent
+from gasang.host.confining import Place
+from gasang.host.durable import boot_id
+from gasang.kinds.vm.launch import kernel_platform, read_given
+from gasang.kinds.vm.platforms import KVM, Platform, choose, platform_of
+from gasang.kinds.vm.process.births import boot_files_of
+from gasang.kinds.vm.process.settings import MachineSettings
+from gasang.kinds.vm.snapshot.snapshot import Snapshot
+from gasang.native.cache import default_directory
+
+LIBRARIES: Final = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
+"""Where the host's shared libraries are."""
+KVM_NODE: Final = Place(Path("/dev/kvm"), writable=True, device=True)
+
+
+def prepare(folder: Path, settings: MachineSettings) -> list[Place]:
+    """Have everything made that its start would make outside its folder; what it must reach. Raises GasangError, OSError.
+
+    The folders of the other machines are among it: twins come to be there, and share layers of disks as hard links.
+    """
+    boot_id()  # a machine asks it of its host once
+    if settings.snapshot:
+        found = _snapshot(Path(settings.snapshot))
+    elif settings.image:
+        found = _image(folder, settings)
+    else:
+        found = _kernel(settings)
+    # What is among the machines' folders already stays in their mount: a hard link does not lead from one mount to another.
+    own = [place for place in found if not place.path.is_relative_to(folder.parent)]
+    disks = [_disk(Path(path), read_only=read_only) for path, read_only in settings.disks]
+    folders = [Place(Path(source), writable=not read_only) for source, _, read_only in settings.folders]
+    return [*_python(), *own, *disks, *folders, Place(folder.parent, writable=True)]
+
+
+def _kernel(settings: MachineSettings) -> list[Place]:
+    data = read_given(Path(settings.kernel), "kernel")
+    platform = kernel_platform(data, settings.architecture or None, settings.accelerator or None, _hear_nothing)
+    return [*_platform(platform), *(Place(Path(path)) for path in (settings.kernel, settings.initrd) if path)]
+
+
+def _image(folder: Path, settings: MachineSettings) -> list[Place]:
+    from gasang.kinds.vm.agent.executable import agent_program
+
+    platform = choose(settings.architecture or None, settings.accelerator or None)
+    files = boot_files_of(folder, settings, platform)
+    agent_program(platform.family)
+    return [*_platform(platform), *(Place(path) for path in (files.kernel, files.initrd, files.disk))]
+
+
+def _snapshot(path: Path) -> list[Place]:
+    """A restored machine has throw-away layers over its disks; they are files without names."""
+    document = Snapshot.open(path).document
+    layers = cache_folder(os.environ) / "layers"
+    layers.mkdir(parents=True, exist_ok=True)
+    bases = (Place(Path(disk.path)) for disk in document.disks if disk.path)
+    return [*_platform(platform_of(document.architecture)), Place(path), Place(layers, writable=True), *bases]
+
+
+def _hear_nothing(sentence: str) -> None:
+    """The start itself will say it."""
+
+
+def _platform(platform: Platform) -> list[Place]:
+    """What it needs; the last two are what is known of the host's /dev/kvm, which would be measured anew without them."""
+    platform.prepare(Silent())
+    if platform.accelerator != KVM:
+        return []
+    known = (cache_folder(os.environ) / reality.NAME, *(Path("/sys/module", name) for name in reality.MODULES))
+    return [KVM_NODE, *map(Place, known)]
+
+
+def _disk(path: Path, *, read_only: bool) -> Place:
+    """A user's own disk: a file, or a device of the host."""
+    return Place(path, not read_only, device=path.exists() and not stat.S_ISREG(path.stat().st_mode))
+
+
+def _python() -> list[Place]:
+    """The program, what it is made of, and what it has compiled; all that may be imported later."""
+    found = [Path(entry) for entry in sys.path if os.path.isabs(entry) and os.path.realpath(entry) != "/"]
+    return [Place(path) for path in (*found, *map(Path, LIBRARIES), default_directory())]
