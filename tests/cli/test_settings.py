@@ -6,6 +6,7 @@ import pytest
 
 from gasang.cli.settings import Context, load_config, project_file, user_file
 from gasang.core.errors import UsageError
+from gasang.daemon.registries import container_source
 from gasang.images.origin import Origin
 
 
@@ -59,4 +60,6 @@ def test_a_project_cannot_choose_whose_keys_are_trusted(tmp_path: Path, world: d
 
 def test_where_packages_come_from(tmp_path: Path, world: dict[str, str]) -> None:
     user_file(world).write_text("mirror = 'http://mirror.example/debian/'\ntimeout = '2s'")
-    assert Context(load_config({}, world, tmp_path)).origin() == Origin("http://mirror.example/debian", None, 2.0)
+    assert Context(load_config({}, world, tmp_path)).origin() == Origin(
+        "http://mirror.example/debian", None, 2.0, containers=container_source
+    )

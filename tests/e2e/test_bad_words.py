@@ -7,6 +7,7 @@ import pytest
 from gasang.images.cpio import archive
 from gasang.images.store import DISK, INITRD, KERNEL, Store
 from support.command import Home
+from support.fake_registry import serving
 from support.kernels import image
 
 
@@ -91,20 +92,26 @@ def test_a_projects_settings(home: Home) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("run", "--vm", "alpine:3", "--", "ls"), "image alpine:3: it is not here, and only Debian suites are made"),
-        (("pull", "--vm", "ghcr.io/a/b:1"), "image ghcr.io/a/b:1: it is not here"),
-        (("pull", "--vm", "debian"), "image debian:latest: it is not here"),
-        (("rmi", "debian:potato"), "image debian:potato: it is not here"),
+        (("run", "--vm", "REGISTRY/x:1", "--", "ls"), "image REGISTRY/x:1: it is not here for linux/"),
+        (("pull", "--vm", "REGISTRY/a/b:1"), "image REGISTRY/a/b:1: it is not here for linux/"),
+        (("rmi", "debian:potato"), "image debian:potato: it is not here; try gasang pull"),
     ],
 )
 def test_images_that_are_missing(home: Home, words: tuple[str, ...], says: str) -> None:
-    home.refused(*words, code=3, says=f"^gasang: {says}.*; try gasang pull")
+    with serving() as registry:
+        named = [word.replace("REGISTRY", registry.address) for word in words]
+        home.refused(*named, code=3, says=f"^gasang: {says.replace('REGISTRY', registry.address)}")
+
+
+def test_a_registry_that_is_not_there(home: Home) -> None:
+    says = "image localhost:9/x:1: it is not here for linux/.*, and registry localhost:9"
+    home.refused("run", "--vm", "localhost:9/x:1", code=1, says=says)
 
 
 def test_asking_in_vain_makes_no_folder(home: Home) -> None:
     home.refused("rmi", "debian:potato", code=3, says="debian:potato")
-    home.refused("run", "--vm", "alpine:3", code=3, says="alpine:3")
-    assert list(home.home.iterdir()) == []
+    assert home.files() == set()
+    assert {path.name for path in home.home.iterdir()} <= {"cache"}
 
 
 def keep(home: Home, **config: object) -> Store:

@@ -118,11 +118,13 @@ def test_commands_and_files_by_its_agent(gasang: Gasang, tmp_path: Path) -> None
     assert gasang("exec", "web", "cat", "/shared/from-guest") == "shared\n"
     gasang("fork", "web")
     assert gasang("exec", "web-1", "cat", "/shared/from-guest") == "shared\n"
-    eventually(lambda: gasang("exec", "web-1", "hostname") == "web-1\n")
+    eventually(lambda: gasang("exec", "web-1", "hostname") == "web-1\n", 60)
     assert gasang("exec", "web", "hostname") == "web\n"
     gasang("exec", "web", "sh", "-c", "echo kept > /root/kept")
+    gasang("rmi", IMAGE)
     gasang("stop", "web")
     gasang("start", "web")
     eventually(lambda: gasang.run("exec", "web", "cat", "/root/kept").stdout == b"kept\n", 60)
     assert gasang("exec", "web", "nproc") == "2\n"
     gasang("rm", "-f", "web", "web-1")
+    assert [path.name for path in (gasang.home / "data" / "bases").iterdir()] == ["lock"]

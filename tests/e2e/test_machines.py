@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,15 @@ import pytest
 from gasang.native.cache import default_directory
 from support.engines.verbs import IMAGE, Gasang, serving
 from support.seat import Seat
-from support.supervised import eventually
+from support.supervised import eventually as eventually_within
 from support.talking import talking
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
     pytest.mark.skipif(not shutil.which("busybox"), reason="needs busybox-static"),
 ]
+
+eventually = partial(eventually_within, limit=60.0)
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from gasang.native.cache import default_directory
 
 PROGRAM = "import sys; from gasang.cli.main import main; sys.exit(main())"
 MARK = "GASANG_TEST_MARK"
-LOCKS = ("lock", "index.lock")
-"""Files that are there to be locked, and empty."""
+ASIDE = ("kvm.json", "lock", "index.lock")
+"""What is known of /dev/kvm, and files that are there to be locked, and empty."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,9 @@ class Home:
         return Done(done.returncode, done.stdout, done.stderr.decode())
 
     def files(self) -> set[str]:
-        """What lies in the home and among temporary files, locks aside."""
+        """What lies in the home and among temporary files, locks and what is known of /dev/kvm aside."""
         found = (path for folder in (self.home, self.temporary) for path in folder.rglob("*") if not path.is_dir())
-        return {str(path.relative_to(self.root)) for path in found if path.name not in LOCKS}
+        return {str(path.relative_to(self.root)) for path in found if path.name not in ASIDE}
 
     def refused(self, *words: str, code: int, says: str, limits: str = "", leaves: set[str] | None = None) -> None:
         """The command fails with `code` and one sentence that matches `says`; no file comes or goes but those it `leaves`."""

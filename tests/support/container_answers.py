@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from gasang.cli.containers.frames import MULTIPLEXED
+from gasang.api.frames import MULTIPLEXED
 from support.fake_daemon import FakeDaemon, frame
 
 LINE: dict[str, Any] = {

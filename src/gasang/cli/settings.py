@@ -13,7 +13,7 @@ from gasang.core.config import Config, Source, from_environment, from_toml
 from gasang.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from gasang.images.origin import ContainerSource, Origin
+    from gasang.images.origin import Origin
 
 PROJECT_FILE: Final = "gasang.toml"
 USER_FILE: Final = "config.toml"
@@ -60,15 +60,6 @@ def load_config(flags: Mapping[str, str], environment: Mapping[str, str], start:
     return Config([Source("flag", flags), from_environment(environment), *_files(environment, start)])
 
 
-def container_source() -> ContainerSource:
-    """The host's container images and its registries, as the daemon has them. Raises UsageError for wrong settings."""
-    from gasang.daemon.folders import Folders
-    from gasang.daemon.registries import read_registries, settings_folder
-    from gasang.images.origin import ContainerSource
-
-    return ContainerSource(Folders.of(os.environ).state / "images", read_registries(settings_folder(os.environ)))
-
-
 class Context:
     """The settings in force."""
 
@@ -92,6 +83,7 @@ class Context:
 
     def origin(self) -> Origin:
         """Where images of Debian come from, by the settings."""
+        from gasang.daemon.registries import container_source
         from gasang.images.origin import Origin
 
         mirror, keyring, timeout, debian = (self.config.value(name) for name in ("mirror", "keyring", "timeout", "debian"))

@@ -101,6 +101,7 @@ class Engine:
     async def recover(self) -> None:
         """Take over what a former daemon left."""
         await Recovery(self.services, self.containers, self.execs).run()
+        await self.machines.ways.sweep()
 
     async def warm_up(self) -> None:
         """Have what the first container needs: programs compiled, layers that a crash of the host left half-written forgotten."""

@@ -10,7 +10,9 @@ from typing import Any, Final
 
 from gasang.core.errors import UsageError
 from gasang.daemon.containers.fields import Field, read, text, texts, whole
+from gasang.daemon.folders import Folders
 from gasang.daemon.remap import Remap, read_remap
+from gasang.images.origin import ContainerSource
 from gasang.images.reference import DOCKER_HUB
 from gasang.images.registry.settings import Patience, Registries
 
@@ -82,3 +84,8 @@ def _document(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UsageError(f"file {path}", "it is not a JSON object", "mend or remove it")
     return found
+
+
+def container_source() -> ContainerSource:
+    """The container images and registries of this user's daemon. Raises UsageError for wrong settings."""
+    return ContainerSource(Folders.of(os.environ).state / "images", read_registries(settings_folder(os.environ)))

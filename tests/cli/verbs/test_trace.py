@@ -14,6 +14,7 @@ from gasang.core.console import Console
 from gasang.core.progress import Progress
 from gasang.cpus.riscv64.isa import rv64
 from gasang.kinds.vm import launch
+from support.fake_registry import serving
 
 BASE = 0x8020_0000
 LEGACY_PUTCHAR, LEGACY_SHUTDOWN = 1, 8
@@ -102,8 +103,9 @@ def test_an_image_is_run_with_its_command(program: Path, monkeypatch: pytest.Mon
 
 
 def test_an_image_nobody_has(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.main(["trace", "-m", "64M", "nosuchthing:1"]) == 3
-    assert "only Debian suites are made" in capsys.readouterr().err
+    with serving() as registry:
+        assert command.main(["trace", "-m", "64M", f"{registry.address}/nosuchthing:1"]) == 3
+    assert "it is not here for linux/riscv64, and " in capsys.readouterr().err
 
 
 def test_files_that_are_no_kernels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

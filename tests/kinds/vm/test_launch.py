@@ -105,9 +105,14 @@ def boot(folder: Path, person: Person, *program: tuple[str, dict[str, int]], set
 def test_an_image_has_sockets_and_the_agent_where_there_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without one nothing of them is there."""
     monkeypatch.setattr(executable, "agent_program", lambda family: f"the program for {family}".encode())
-    given: list[bytes] = []
+    given: list[tuple[bytes, bool]] = []
     whole = initramfs.overlay
-    monkeypatch.setattr(initramfs, "overlay", lambda settings, agent=b"": given.append(agent) or whole(settings, agent))
+
+    def noted(settings: GuestSettings, agent: bytes = b"", *, serves: bool) -> bytes:
+        given.append((agent, serves))
+        return whole(settings, agent, serves=serves)
+
+    monkeypatch.setattr(initramfs, "overlay", noted)
     files = image_files(tmp_path, *OFF)
     for folder in (None, tmp_path / "sockets"):
         met: list[tuple[list[int], bool]] = []
@@ -121,7 +126,7 @@ def test_an_image_has_sockets_and_the_agent_where_there_is_a_folder(tmp_path: Pa
         with closing(Raw.open(files.disk)) as disk, pytest.raises(MachineDiedError):
             boot_guest(machine, files, disk, COMMAND, Person(), ControlPort(lambda stage: None))
         assert met == [([3, 2, 4, 19], True) if folder is not None else ([3, 2, 4], False)]
-    assert given == [b"", b"the program for riscv64"]
+    assert given == [(b"", False), (b"the program for riscv64", True)]
     assert list((tmp_path / "sockets").iterdir()) == []
 
 

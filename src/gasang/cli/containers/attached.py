@@ -13,8 +13,8 @@ from functools import partial
 
 from gasang.api.answer import Answer
 from gasang.api.client import Client
+from gasang.api.frames import MULTIPLEXED, STDERR, Demultiplexer
 from gasang.cli.console import StreamConsole
-from gasang.cli.containers.frames import MULTIPLEXED, STDERR, Demultiplexer
 from gasang.cli.terminal import DetachKeys
 from gasang.core.console import WindowSize
 from gasang.core.errors import GasangError

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Collection
 from typing import Any
 
 from gasang.api.client import Client, path_of
+from gasang.api.execs import exit_code_of
 from gasang.cli.containers.daemon import connect
 from gasang.cli.containers.each import MACHINE
 from gasang.cli.containers.options import (
@@ -92,24 +92,4 @@ def _converse(client: Client, key: str, parsed: Parsed, console: Any) -> int:
         if console.left is not None:
             print("\r\ngasang: the command goes on inside", file=sys.stderr)
             return int(console.leave_code)
-    return _code(client, key)
-
-
-def _code(client: Client, key: str) -> int:
-    """The exit code of an exec whose output has ended; its end may come a moment later."""
-    found = _ended(client, key)
-    if found is not None:
-        return found
-    filters = json.dumps({"event": ["exec_die"]})
-    with client.open("GET", "/events", {"filters": filters}) as events:
-        found = _ended(client, key)
-        for event in events.lines() if found is None else ():
-            if event.get("Actor", {}).get("Attributes", {}).get("execID") == key:
-                return _ended(client, key) or 0
-    return found or 0
-
-
-def _ended(client: Client, key: str) -> int | None:
-    found = client.call("GET", path_of("exec", key, "json"))
-    code = found.get("ExitCode")
-    return code if isinstance(code, int) and not found.get("Running") else None
+    return exit_code_of(client, key)

@@ -6,9 +6,9 @@ import os
 import sys
 
 from gasang.api.client import path_of
+from gasang.api.frames import MULTIPLEXED, STDERR, Demultiplexer
 from gasang.cli.containers.daemon import connect
 from gasang.cli.containers.each import MACHINE
-from gasang.cli.containers.frames import MULTIPLEXED, STDERR, Demultiplexer
 from gasang.cli.options import Example, Parsed, Syntax, plain_text, switch, value
 from gasang.cli.settings import Context
 

@@ -73,6 +73,9 @@ class ContainerWays:
         except GasangError as error:
             _log.warning("%s: %s", container.subject, error)
 
+    async def forget(self, container: Container) -> None:
+        """Its folder was all."""
+
     async def freeze(self, container: Container, *, frozen: bool) -> None:
         """By its control group."""
         await asyncio.to_thread(self._services.control.freeze, container, frozen)

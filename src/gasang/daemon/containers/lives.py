@@ -131,6 +131,7 @@ class Lives:
                 if mount.kind == "volume" and self._services.volumes.is_anonymous(mount.name) and not users:
                     await asyncio.to_thread(self._services.volumes.remove, mount.name, [])
         self._table.drop(container.id)
+        await self._services.ways_of(container).forget(container)
         self._services.tell(container, "destroy")
         life.tell_removed()
 

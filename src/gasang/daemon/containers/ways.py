@@ -27,6 +27,10 @@ class Ways(Protocol):
         """Put away what a run had on the host, after its end or a start that failed. Never raises GasangError."""
         ...
 
+    async def forget(self, container: Container) -> None:
+        """It has been removed, with its folder: so may be what was kept for it elsewhere."""
+        ...
+
     async def freeze(self, container: Container, *, frozen: bool) -> None:
         """Have it stand still, or go on. Raises GasangError."""
         ...

@@ -51,8 +51,10 @@ class Keys:
 class GuestProcess:
     """A command to be started by `agent`, as an exec's config says it; `size` is its terminal's (rows, columns)."""
 
-    def __init__(self, agent: Agent, config: dict[str, Any], size: tuple[int, int]) -> None:
+    def __init__(self, agent: Agent, config: dict[str, Any], size: tuple[int, int], *, patience: float = 0.0) -> None:
+        """`patience` is for how many seconds the guest may still boot."""
         self._agent = agent
+        self._patience = patience
         self._config = config
         rows, columns = size
         self._size = WindowSize(columns or _COLUMNS, rows or _ROWS) if config["Tty"] else None
@@ -69,6 +71,8 @@ class GuestProcess:
         wants = Wants(bool(config["AttachStdin"]), bool(config["AttachStdout"]), bool(config["AttachStderr"]))
         terminal = ("TERM=xterm",) if config["Tty"] else ()
         try:
+            if self._patience > 0:
+                await asyncio.to_thread(self._agent.hello, self._patience)
             self._running = await asyncio.to_thread(
                 self._agent.exec,
                 config["Cmd"],
@@ -133,15 +137,16 @@ class GuestProcess:
         return await asyncio.shield(self._ended)
 
     def close(self) -> None:
-        """Nothing is held that its end does not let go of; of one that never began, the client."""
+        """Nothing is held that its end does not let go of; of one that never began, the client, who is still to be told why."""
         if self._running is None:
-            self._let_go()
+            self._let_go(hangs_up=False)
 
-    def _let_go(self) -> None:
+    def _let_go(self, *, hangs_up: bool = True) -> None:
         """Of the client, whose input then ends."""
         if self._client is not None:
             with contextlib.suppress(OSError):  # it has gone already
-                self._client.shutdown(socket.SHUT_RDWR)
+                if hangs_up:
+                    self._client.shutdown(socket.SHUT_RDWR)
             self._client.close()
         if self._source >= 0:
             os.close(self._source)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -21,7 +23,8 @@ from gasang.daemon.vms.nursery import Nursery
 from gasang.daemon.vms.process import BornProcess, MachineProcess, TwinProcess
 from gasang.kinds.vm.agent.client import Agent
 from gasang.kinds.vm.agent.dialing import dial
-from gasang.kinds.vm.process.births import LAYERS
+from gasang.kinds.vm.process import bases
+from gasang.kinds.vm.process.births import FILES, LAYERS
 from gasang.kinds.vm.process.client import ask
 from gasang.kinds.vm.process.launch import Log, Streams, launch_born, launch_machine, launch_stand_in
 from gasang.kinds.vm.process.settings import MachineSettings
@@ -42,6 +45,8 @@ class Forked(NamedTuple):
 
 
 PAUSE_TIME: Final = 30.0
+BOOT_TIME: Final = 60.0
+"""Seconds after its start in which a command waits for a guest's agent."""
 
 
 class VmWays:
@@ -109,7 +114,7 @@ class VmWays:
         """A command of the guest's, by its agent; user, directory and variables are the machine's own where it names none."""
         own = {name: config[name] or container.config[name] for name in ("User", "WorkingDir")}
         variables = [*(container.config["Env"] or ()), *(config["Env"] or ())]
-        return GuestProcess(self.agent(container), {**config, **own, "Env": variables}, size)
+        return GuestProcess(self.agent(container), {**config, **own, "Env": variables}, size, patience=_left_to_boot(container))
 
     def started(self, container: Container) -> None:
         """There is nothing to let go of."""
@@ -117,6 +122,17 @@ class VmWays:
     async def give_back(self, container: Container) -> None:
         """There is nothing of it on the host but its folder."""
         self.births.pop(container.id, None)
+
+    async def forget(self, container: Container) -> None:
+        """What no machine was booted from any more goes."""
+        await self.sweep()
+
+    async def sweep(self) -> None:
+        """Remove what was kept for machines that are gone."""
+        machines = self._services.folders.container("")
+        notes = [folder / FILES for folder in machines.iterdir()] if machines.is_dir() else []
+        with contextlib.suppress(OSError):  # the next one's removal comes by again
+            await asyncio.to_thread(bases.sweep, self._services.folders.state / bases.FOLDER, notes)
 
     async def ask(self, container: Container, verb: str, words: Mapping[str, Any] | None = None, patience: float = PAUSE_TIME) -> Any:
         """What its process answers. Raises what `client.ask` raises, about this machine."""
@@ -166,6 +182,12 @@ class VmWays:
         """What its own layers of its disk take on the host."""
         own = await asyncio.to_thread(_taken, self.folder(container) / LAYERS)
         return {"SizeRw": own, "SizeRootFs": own}
+
+
+def _left_to_boot(container: Container) -> float:
+    """Seconds of BOOT_TIME that its guest has left; 0 where it has had them."""
+    begun = datetime.fromisoformat(f"{container.status.started[:19]}Z")
+    return max(0.0, BOOT_TIME - (datetime.now(UTC) - begun).total_seconds())
 
 
 def _taken(folder: Path) -> int:

@@ -28,6 +28,7 @@ from gasang.kinds.vm.extras import Extras
 from gasang.kinds.vm.folders import SharedFolder
 from gasang.kinds.vm.launch import VmSpec, boot_guest, mode_of, power_code, run_vm
 from gasang.kinds.vm.platforms import Platform, choose, platform_of
+from gasang.kinds.vm.process import bases
 from gasang.kinds.vm.process.console import SupervisedConsole
 from gasang.kinds.vm.process.settings import MachineSettings
 from gasang.kinds.vm.snapshot.disks import IDENTITY
@@ -122,12 +123,13 @@ def _boot_files(birth: Birth, platform: Platform) -> BootFiles:
         kept = _noted(note)
         if all(path.exists() for path in (kept.kernel, kept.initrd, kept.disk)):
             return kept
-        cause = "the files it was made of are gone, the image having been removed or the cache been emptied"
-        raise NotFoundError(f"image {birth.settings.image}", cause, "restore a snapshot, or make the machine anew")
+        raise NotFoundError(f"image {birth.settings.image}", "the files that the machine was booted from are gone", "make the machine anew")
     from gasang.kinds.vm.pull import boot_files
 
-    files = boot_files(birth.settings.image, Silent(), architecture=platform.architecture)
-    note.write_text(json.dumps([str(files.kernel), str(files.initrd), str(files.disk), files.append, document_of(files.process)]))
+    place = bases.folder_of(birth.folder)
+    with bases.pinning(place):
+        files = bases.pin(boot_files(birth.settings.image, Silent(), architecture=platform.architecture), place)
+        note.write_text(json.dumps([str(files.kernel), str(files.initrd), str(files.disk), files.append, document_of(files.process)]))
     return files
 
 

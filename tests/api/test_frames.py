@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gasang.cli.containers.frames import Demultiplexer
+from gasang.api.frames import Demultiplexer
 from gasang.core.errors import BadInputError
 from support.fake_daemon import frame
 
