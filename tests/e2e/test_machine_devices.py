@@ -162,7 +162,7 @@ def test_memory_that_is_free_again_goes_back_to_the_host(guest: tuple[VirtualMac
 
 def test_a_guest_is_asked_for_memory_and_gets_it_back(guest: tuple[VirtualMachine, Screen]) -> None:
     vm, screen = guest
-    (ballooning,) = [worker.ballooning for worker in vm._workers if isinstance(worker, Keeper)]
+    (ballooning,) = [worker.ballooning for worker in vm.workers if isinstance(worker, Keeper)]
     free = "grep MemFree /proc/meminfo | tr -dc 0-9"
     before = int(screen.ask(free))
     ballooning.leave(MEMORY - 128 * MIB)

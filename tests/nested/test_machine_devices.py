@@ -65,7 +65,7 @@ def test_memory_goes_back_to_the_host(tmp_path: Path) -> None:
         (tmp_path / "go").touch()
         run.screen.wait_for(b"empty")
         until(lambda: held(run) < full - 80 * MIB)
-        (ballooning,) = [worker.ballooning for worker in run.vm._workers if isinstance(worker, Keeper)]
+        (ballooning,) = [worker.ballooning for worker in run.vm.workers if isinstance(worker, Keeper)]
         ballooning.leave((MEMORY - 64) * MIB)
         until(lambda: ballooning.balloon.actual == 64 * MIB)
         assert ballooning.balloon.statistics["total"] > 0

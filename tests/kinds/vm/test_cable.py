@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -149,3 +150,25 @@ def test_an_interface_that_is_deleted_is_a_cable_pulled_out(wired: Wired) -> Non
     assert time.process_time() - before < 0.1, "nobody waits in a circle"
     wired.driver.request(TRANSMIT, [bytes(HEADER), frame(1)])
     assert wired.driver.read(STATUS) == 15
+
+
+def test_it_ends_if_it_is_asked_to_while_it_wakes_up(wired: Wired, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has the thread end is read together with what woke it."""
+    tap = Tap("tap1")
+    cable = Cable(tap, MAC)
+    closing = threading.Thread(target=cable.close, daemon=True)
+    read = os.eventfd_read
+
+    def read_later(descriptor: int) -> int:
+        if descriptor == cable._waker and not cable._closing:
+            closing.start()
+            until(lambda: cable._closing)
+            time.sleep(0.05)  # it has told the waker, or is about to
+        return read(descriptor)
+
+    monkeypatch.setattr(os, "eventfd_read", read_later)
+    cable._wake()
+    until(lambda: cable._closing)
+    closing.join(10)
+    assert not closing.is_alive()
+    tap.close()

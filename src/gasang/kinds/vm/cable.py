@@ -122,7 +122,7 @@ class Cable:
     # The thread.
 
     def _run(self) -> None:
-        while True:
+        while not self._closing:  # looked at after the waker was read: what woke us may have been the end
             events = dict(self._poller.poll())
             with self._changed:
                 self._changed.wait_for(lambda: not self._held)
