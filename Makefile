@@ -18,12 +18,7 @@ demo: setup-demo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/demo-container.sh
 
 test: lint
-	@echo "pytest …"
-	@$(BIN)/python -m pytest -q --ignore=tests/e2e/docker --ignore=tests/nested
-	@echo "pytest tests/e2e/docker …"
-	@$(BIN)/python -m pytest -q tests/e2e/docker
-	@echo "pytest tests/nested …"
-	@$(BIN)/python -m pytest -q tests/nested
+	@$(BIN)/python tools/tests.py
 
 # On a KVM that is real wherever this runs: AMD-V as QEMU's TCG has it. What it boots is fetched once.
 test-kvm: setup-test

@@ -1,0 +1,87 @@
+"""Run all tests, in stages: ``make test``. Lanes of a stage run side by side, where nothing of one can disturb the other.
+
+What looks at the whole host (mounts, namespaces, control groups, processes, times) has the host for itself. The last lane of a stage shows
+its progress as it comes, the others when they have ended. The first stage in which something fails is the last.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Lane(NamedTuple):
+    """A run of pytest: its name, and what it is given."""
+
+    name: str
+    words: tuple[str, ...]
+
+
+PURE = (
+    "tests/accel", "tests/benchmarks", "tests/cli", "tests/contracts", "tests/core", "tests/cpus", "tests/devices", "tests/guests",
+    "tests/images", "tests/kinds/vm", "tests/native", "tests/programs", "tests/storage", "tests/test_documents.py", "tests/tools",
+)  # fmt: skip
+"""They have files of their own and nothing else of the host."""
+ALONE = ("tests/e2e", "tests/nested")
+DOCKER = "tests/e2e/docker"
+STAGES: tuple[tuple[Lane, ...], ...] = (
+    (Lane("end to end", ("tests/e2e", f"--ignore={DOCKER}")), Lane("rooms", PURE)),
+    (Lane("rooms of the host", ("tests", *(f"--ignore={path}" for path in (*PURE, *ALONE)))),),
+    (Lane("docker", (DOCKER,)),),
+    (Lane("a real KVM, inside QEMU", ("tests/nested",)),),
+)
+
+
+def main() -> int:
+    """The exit code of the first lane that failed."""
+    for stage in STAGES:
+        code = run(stage)
+        if code:
+            return code
+    return 0
+
+
+def run(stage: Sequence[Lane]) -> int:
+    """Run the lanes of a stage; the first exit code that is not 0."""
+    print(f"pytest: {', beside '.join(lane.name for lane in reversed(stage))} …", flush=True)
+    *quiet, shown = stage
+    begun = time.monotonic()
+    running = [(lane, *_started(lane, tempfile.TemporaryFile())) for lane in quiet]  # noqa: SIM115 - closed with its process
+    try:
+        codes = [_started(shown, None)[0].wait()]
+        for lane, process, output in running:
+            codes.append(process.wait())
+            print(f"pytest: {lane.name}, after {time.monotonic() - begun:.0f} s", flush=True)
+            _show(output)
+    finally:
+        for _, process, output in running:
+            process.kill()
+            process.wait()
+            if output is not None:
+                output.close()
+    return next((code for code in codes if code), 0)
+
+
+def _started(lane: Lane, output: IO[bytes] | None) -> tuple[subprocess.Popen[bytes], IO[bytes] | None]:
+    cache = ROOT / ".pytest_cache" / lane.name.replace(" ", "-")
+    words = [sys.executable, "-m", "pytest", "-q", "-o", f"cache_dir={cache}", *lane.words]
+    return subprocess.Popen(words, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT if output else None), output
+
+
+def _show(output: IO[bytes] | None) -> None:
+    if output is not None:
+        output.seek(0)
+        while data := output.read(1 << 16):
+            os.write(1, data)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
