@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 from gasang.core.protocols import Block
@@ -20,7 +19,7 @@ from gasang.kinds.vm.launch import VmSpec, boot_guest
 from support.debian_guest import Screen
 from support.nested.guest import LANE, MIB
 
-DISK: Final = Path("/dev/vda")
+DISK: Final = LANE / "image" / "disk.raw"
 NAME: Final = "debian:lane"
 
 

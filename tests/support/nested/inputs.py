@@ -36,9 +36,9 @@ ARCHITECTURE: Final = "amd64"
 KERNEL: Final = "linux-image-cloud-amd64"
 KERNELS: Final = {"cloud": KERNEL, "generic": "linux-image-amd64"}
 """What images boot with, and the packages that lead there."""
-HOST_MODULES: Final = ("kvm_amd", "virtio_pci", "virtio_blk")
+HOST_MODULES: Final = ("kvm_amd",)
 GUEST_MODULES: Final = ("virtio_mmio", "virtio_pci", "virtio_blk", "virtio_console", "virtio_rng")
-VERSION: Final = "2"
+VERSION: Final = "3"
 """Part of a wish's name: of the way its parts are made."""
 LEFT_OUT: Final = re.compile(
     rb"(usr/share/(doc|man|locale|info|lintian|bash-completion|icons|iso-codes|pixmaps|applications|bug|gtk-doc)"
@@ -66,16 +66,15 @@ PYTEST: Final = Wish(("busybox-static", "python3-pytest", "python3-zstandard"), 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Files: the kernel, a root for its initramfs, which holds what guests boot too (`GUEST`), and an image's disk."""
+    """Files: the kernel, and a root for its initramfs, which holds what guests boot too (`GUEST`)."""
 
     kernel: Path
     root: Path
-    disk: Path | None
 
 
 IMAGE: Final = "image"
-"""The folder in `GUEST` with what an image boots with: `KERNEL/kernel` and `KERNEL/initrd` for each of KERNELS, and `append`."""
-IMAGE_DISK: Final = 1 << 30
+"""The folder in `GUEST` with an image: `KERNEL/kernel` and `KERNEL/initrd` for each of KERNELS, `append` and `disk.raw`."""
+IMAGE_DISK: Final = 448 << 20
 GUEST: Final = "lane"
 """The root's folder with `vmlinuz` and `guest.cpio`: a busybox at /bin/busybox and modules to load, in the order of /modules/order."""
 
@@ -86,7 +85,7 @@ def inputs(wish: Wish, environment: Mapping[str, str], progress: Progress) -> In
     folder = cache / wish.name
     if not folder.exists():
         _make(wish, environment, cache, folder, progress)
-    return Inputs(folder / "vmlinuz", folder / "root.cpio", folder / "disk.raw" if wish.image else None)
+    return Inputs(folder / "vmlinuz", folder / "root.cpio")
 
 
 def _make(wish: Wish, environment: Mapping[str, str], cache: Path, folder: Path, progress: Progress) -> None:
@@ -106,7 +105,7 @@ def _make(wish: Wish, environment: Mapping[str, str], cache: Path, folder: Path,
             guest, host = (from_package(taken, ARCHITECTURE, kernel.name, names) for names in (GUEST_MODULES, HOST_MODULES))
             system = System(SUITE, ARCHITECTURE, suite.mirror.base, has_disk=False)
             entries = list(_whole(bootstrap(system, [files[package.name] for package in packages], spool)))
-            extra = list(_image(suite, index, files, spool, made / "disk.raw", _busybox(entries))) if wish.image else []
+            extra = list(_image(suite, index, files, spool, Path(scratch) / "disk.raw", _busybox(entries))) if wish.image else []
             (made / "vmlinuz").write_bytes(host.image)
             (made / "root.cpio").write_bytes(archive([*entries, *_lane(entries, host, guest), *extra]))
         shutil.rmtree(suite.downloads, ignore_errors=True)
@@ -119,12 +118,13 @@ def _kernel(index: Index, name: str) -> Package:
 
 
 def _image(suite: Suite, index: Index, files: Mapping[str, Path], spool: Spool, disk: Path, busybox: bytes) -> Iterator[Entry]:
-    """What an image boots with, and its disk at `disk`: made as images/build.py makes them, packages unpacked and not configured."""
+    """What an image boots with, and its disk, made as `disk`, as images/build.py makes them: packages unpacked and not configured."""
     system = System(SUITE, ARCHITECTURE, suite.mirror.base)
     entries = bootstrap(system, [files[package.name] for package in system_packages(index)], spool)
     write_ext4(disk, entries, IMAGE_DISK, label=SUITE, uuid=UUID(int=1))
     folders = (f"{GUEST}/{IMAGE}", *(f"{GUEST}/{IMAGE}/{name}" for name in KERNELS))
     yield from (Entry(path=name, kind=Kind.DIRECTORY, mode=0o755) for name in folders)
+    yield Entry(path=f"{GUEST}/{IMAGE}/disk.raw", kind=Kind.FILE, data=disk.read_bytes())
     for name, package in KERNELS.items():
         subject = _kernel(index, package).name
         taken = list(read_data(files[subject], spool))

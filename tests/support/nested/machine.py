@@ -65,13 +65,6 @@ def initramfs(command: str, files: Iterable[Entry]) -> bytes:
     return archive([*made, *placed, init])
 
 
-def _drive(disk: Path | None) -> list[str]:
-    """An image's disk as /dev/vda, which nobody writes to."""
-    if disk is None:
-        return []
-    return ["-drive", f"file={disk},format=raw,if=none,id=image,readonly=on", "-device", "virtio-blk-pci,drive=image"]
-
-
 class Nested:
     """A running machine; use it as a context manager. Its files are in `folder`, which the caller takes away."""
 
@@ -88,7 +81,7 @@ class Nested:
             [
                 program, "-accel", "tcg,thread=multi", "-cpu", "qemu64,+svm,+npt", "-smp", str(cpus), "-m", str(memory), "-nodefaults",
                 "-display", "none", "-no-reboot", "-kernel", str(inputs.kernel), "-initrd", str(initrd), "-append", _APPEND,
-                "-serial", f"file:{self._log}", "-serial", "stdio", *_drive(inputs.disk),
+                "-serial", f"file:{self._log}", "-serial", "stdio",
             ],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -120,23 +119,11 @@ def check(records: Sequence[DiskRecord], subject: str) -> None:
             continue
         try:
             info = os.stat(record.path)
-            size = _size(record.path, info)
         except OSError as error:
             cause = f"it cannot be read ({error.strerror})"
             raise NotFoundError(f"{subject}, disk {record.path}", cause, "pull its image again") from error
-        if (size, info.st_mtime_ns) != (record.size, record.modified):
+        if (info.st_size, info.st_mtime_ns) != (record.size, record.modified):
             raise BadInputError(f"{subject}, disk {record.path}", "it has been changed since the snapshot was made", AGAIN)
-
-
-def _size(path: str, info: os.stat_result) -> int:
-    """Bytes of a file or a block device. Raises OSError."""
-    if not stat.S_ISBLK(info.st_mode):
-        return info.st_size
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.lseek(descriptor, 0, os.SEEK_END)
-    finally:
-        os.close(descriptor)
 
 
 def open_disk(record: DiskRecord, folder: Path, layers: Path) -> Block:
