@@ -36,7 +36,7 @@ def test_a_machine_in_the_background(daemon: FakeDaemon, capsys: pytest.CaptureF
         "Machine": {
             "cpus": 2, "memory": 512 << 20, "image": "", "kernel": path, "initrd": "", "append": "quiet", "command": [],
             "environment": [], "hostname": "h", "folders": [], "tty": True, "stdin": True, "disks": [[path, True]],
-            "architecture": "", "accelerator": "", "huge_pages": False,
+            "architecture": "", "accelerator": "", "huge_pages": False, "jail": "",
         },
         "HostConfig": {"RestartPolicy": {"Name": "always", "MaximumRetryCount": 0}, "LogConfig": {"Config": {"max-size": "1m"}}},
         "Labels": {"a": "b"},
