@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -26,22 +27,27 @@ def test_pipes() -> None:
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as held:
         assert held.stdin is not None
         assert held.stdout is not None
-        os.kill(held.pid, 19)  # it reads nothing
-        held.stdin.write(b"typed")
-        held.stdin.flush()
-        assert subprocess.run([sys.executable, "-c", TAKES, str(held.pid), "pipes"], timeout=60, check=False).returncode == 0
-        assert held.stdout.read(9) == b"1 0 typed"
-        held.kill()
+        try:
+            held.send_signal(signal.SIGSTOP)  # it reads nothing
+            os.waitid(os.P_PID, held.pid, os.WSTOPPED | os.WNOWAIT)
+            held.stdin.write(b"typed")
+            held.stdin.flush()
+            assert subprocess.run([sys.executable, "-c", TAKES, str(held.pid), "pipes"], timeout=60, check=False).returncode == 0
+            assert held.stdout.read(9) == b"1 0 typed"
+        finally:
+            held.kill()
 
 
 def test_a_terminal() -> None:
     master, slave = os.openpty()
     with subprocess.Popen(["sleep", "60"], stdin=slave, stdout=slave, stderr=slave) as held:
-        os.close(slave)
-        os.write(master, b"typed\n")
-        assert subprocess.run([sys.executable, "-c", TAKES, str(held.pid), "tty"], timeout=60, check=False).returncode == 0
-        assert b"1 1 typed" in os.read(master, 100).replace(b"typed\r\n", b"", 1)
-        held.kill()
+        try:
+            os.close(slave)
+            os.write(master, b"typed\n")
+            assert subprocess.run([sys.executable, "-c", TAKES, str(held.pid), "tty"], timeout=60, check=False).returncode == 0
+            assert b"1 1 typed" in os.read(master, 100).replace(b"typed\r\n", b"", 1)
+        finally:
+            held.kill()
     os.close(master)
 
 
