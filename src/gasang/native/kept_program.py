@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gasang.native.apart import made_apart
@@ -47,3 +49,14 @@ def compile_program(entry: NativeFunction, told: bytes) -> bytes:
     family, _, data = told.partition(b"\0")
     with made_for(family.decode(), plain=bool(family)):
         return link_program(entry, data, OPTIMISE)
+
+
+def program_file(path: Path, image: bytes) -> Path:
+    """A program as a file that can be executed, written where it is not there or is another; its path. Raises OSError."""
+    if not path.is_file() or path.read_bytes() != image:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        fresh.write_bytes(image)
+        fresh.chmod(0o755)
+        fresh.replace(path)
+    return path

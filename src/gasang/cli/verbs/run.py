@@ -41,7 +41,7 @@ SYNTAX = Syntax(
         Example("gasang run --vm --cpus 2 --memory 1G debian:trixie -- uname -a", "run one command inside and end with its exit code"),
         Example("gasang run --vm -v ./data:/data:ro debian:trixie -- ls /data", "with a folder of the host inside"),
         Example("echo hello | gasang run -i busybox wc -c", "a command that reads standard input"),
-        Example('gasang run --vm --kernel Image --initrd initrd.gz --append "console=ttyS0"', "boot any riscv64 Linux kernel"),
+        Example('gasang run --vm --kernel Image --initrd initrd.gz --append "console=ttyS0"', "boot any Linux kernel for riscv64 or amd64"),
     ),
     notes="""
 Options stand before IMAGE; what follows is the command's, but after --vm. A container image that is not here is pulled. With -it every

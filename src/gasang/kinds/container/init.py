@@ -11,7 +11,7 @@ import gasang.host
 from gasang.host.processes import TIOCSPGRP
 from gasang.host.syscalls import native_table
 from gasang.native import NativeFunction, boolean, cast, i32, i64, native, null, ptr, syscall, u8, u64
-from gasang.native.kept_program import kept_program
+from gasang.native.kept_program import kept_program, program_file
 
 _NR: Final = native_table()
 NR_MMAP: Final = _NR["mmap"]
@@ -160,12 +160,5 @@ def _entry() -> NativeFunction:
 
 def init_file(folder: Path) -> Path:
     """The program as a file in `folder`, made there if need be. Raises OSError."""
-    path = folder / "gasang-init"
     image = kept_program("init", [os.path.dirname(__file__), os.path.dirname(str(gasang.host.__file__))], _entry)
-    if not path.is_file() or path.read_bytes() != image:
-        folder.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.{os.getpid()}")
-        fresh.write_bytes(image)
-        fresh.chmod(0o755)
-        fresh.replace(path)
-    return path
+    return program_file(folder / "gasang-init", image)

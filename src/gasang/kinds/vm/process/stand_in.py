@@ -13,7 +13,7 @@ from typing import Final
 import gasang.host
 from gasang.host.syscalls import native_table
 from gasang.native import NativeFunction, cast, i32, i64, native, ptr, syscall, u8, u16, u32, u64
-from gasang.native.kept_program import kept_program
+from gasang.native.kept_program import kept_program, program_file
 
 LINK: Final = 8
 KILLED: Final = 137
@@ -74,12 +74,5 @@ def _entry() -> NativeFunction:
 
 def stand_in_file(folder: Path) -> Path:
     """The program as a file in `folder`, made there if need be. Raises OSError."""
-    path = folder / "gasang-stand-in"
     image = kept_program("stand-in", [os.path.dirname(__file__), os.path.dirname(str(gasang.host.__file__))], _entry)
-    if not path.is_file() or path.read_bytes() != image:
-        folder.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.{os.getpid()}")
-        fresh.write_bytes(image)
-        fresh.chmod(0o755)
-        fresh.replace(path)
-    return path
+    return program_file(folder / "gasang-stand-in", image)
