@@ -15,12 +15,14 @@ from typing import Final
 from gasang.accel.kvm import msrs
 from gasang.accel.kvm.dirty import DirtyPieces
 from gasang.accel.kvm.exits import EXITS
+from gasang.accel.kvm.loop import Direct, serve
 from gasang.accel.kvm.memory import GuestRam
 from gasang.accel.kvm.standing import Standing
 from gasang.accel.kvm.system import Kvm
 from gasang.accel.kvm.vcpu import Vcpu
 from gasang.core.errors import StateError, TimedOutError, UsageError
 from gasang.devices.bus import Bus
+from gasang.devices.lock import FavouringLock
 from gasang.devices.syscon import PowerRequest
 from gasang.host.kvm import ioctls
 from gasang.host.kvm import structures as s
@@ -51,8 +53,11 @@ class KvmMachine:
 
     def __init__(self, kvm: Kvm, shape: Shape) -> None:
         self.shape = shape
-        self.bus = Bus()
-        self.ports = Bus(self.bus.lock)
+        self.lock = FavouringLock()
+        """The device lock of both buses."""
+        self.bus, self.ports = Bus(self.lock), Bus(self.lock)
+        self.direct: Direct = {}
+        """Ports whose device is known to the vCPUs' loop."""
         self.on_power: Callable[[PowerRequest], None] = lambda request: self.stop()
         self.unanswered = 0
         """Stores that met no device."""
@@ -130,7 +135,7 @@ class KvmMachine:
             try:
                 while not self.stopping.is_set():
                     if not self.attention.is_set():
-                        vcpu.serve(EXITS, self)  # whoever wants attention kicks it afterwards
+                        serve(self, vcpu, EXITS)  # whoever wants attention kicks it afterwards
                     self.rest(vcpu)
             finally:
                 vcpu.leave()

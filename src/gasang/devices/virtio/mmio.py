@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from gasang.core.protocols import GuestMemory, IrqLine, State
+from gasang.devices.lock import Lock
 from gasang.devices.virtio.device import VirtioDevice
 from gasang.devices.virtio.queue import Virtqueue
 from gasang.devices.virtio.transport import NEEDS_RESET, WORD, Transport
@@ -27,7 +27,7 @@ class VirtioMmio(Transport):
         device: VirtioDevice,
         memory: GuestMemory,
         irq: IrqLine,
-        lock: threading.RLock,
+        lock: Lock,
         on_fault: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         super().__init__(device, memory, lock, on_fault)

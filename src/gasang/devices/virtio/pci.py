@@ -9,11 +9,11 @@ Interrupts are messages: one vector for configuration changes and one for each q
 from __future__ import annotations
 
 import struct
-import threading
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Final, NamedTuple
 
 from gasang.core.protocols import GuestMemory, State
+from gasang.devices.lock import Lock
 from gasang.devices.pci.config import ConfigSpace, Identity
 from gasang.devices.pci.msix import Msix, SendMessage
 from gasang.devices.state import check_version
@@ -55,7 +55,7 @@ class VirtioPci(Transport):
         device: VirtioDevice,
         memory: GuestMemory,
         send: SendMessage,
-        lock: threading.RLock,
+        lock: Lock,
         base: int,
         on_fault: Callable[[str], None] = lambda sentence: None,
     ) -> None:

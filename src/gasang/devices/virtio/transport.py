@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from gasang.core.protocols import GuestMemory, State
+from gasang.devices.lock import Lock
 from gasang.devices.state import check_version
 from gasang.devices.virtio.device import EVENT_IDX, TRANSPORT_FEATURES, VERSION_1, Configurable, VirtioDevice
 from gasang.devices.virtio.queue import BATCH, GUEST_FAULTS, Virtqueue
@@ -38,7 +39,7 @@ class Transport(ABC):
         self,
         device: VirtioDevice,
         memory: GuestMemory,
-        lock: threading.RLock,
+        lock: Lock,
         on_fault: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self.device = device
