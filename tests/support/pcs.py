@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from gasang.accel.kvm.system import Kvm
@@ -19,13 +19,19 @@ MIB = 1 << 20
 
 @contextmanager
 def booted(
-    code: bytes | PcKernel, memory: int = 64 * MIB, initrd: bytes = b"", virtio: Sequence[VirtioDevice] = (), cpus: int = 1
+    code: bytes | PcKernel,
+    memory: int = 64 * MIB,
+    initrd: bytes = b"",
+    virtio: Sequence[VirtioDevice] = (),
+    cpus: int = 1,
+    pci: Sequence[VirtioDevice] = (),
+    warn: Callable[[str], None] = lambda sentence: None,
 ) -> Iterator[tuple[PcMachine, bytearray]]:
     """A machine that is not started, and what its serial line says. Its kernel is a bzImage with that code, or a whole one."""
     shown = bytearray()
     image = code if isinstance(code, PcKernel) else _with(code)
     with Kvm(DEVICE) as kvm:
-        made = PcMachine(kvm, PcParts(cpus, memory, image, initrd, "quiet", lambda said: shown.extend(said), virtio))
+        made = PcMachine(kvm, PcParts(cpus, memory, image, initrd, "quiet", lambda said: shown.extend(said), virtio, warn, pci=pci))
     try:
         yield made, shown
     finally:

@@ -302,7 +302,7 @@ def test_a_message_that_leads_nowhere_is_lost() -> None:
     """Address and data are the guest's to choose."""
     with machine(Shape(ram=((0, SIZE),))) as made:
         for address, data in ((0, 0), (0xFEE0_0000, 0), (0xFEEF_F00C, 0xFFFF_FFFF), ((1 << 64) - 1, 0x41), (0xFF << 32, 0x4041)):
-            made.message(address, data)
+            made.messages.send(address, data)
 
 
 def test_everything_is_given_back() -> None:

@@ -17,6 +17,7 @@ from gasang.devices.lock import Lock
 from gasang.devices.pci.config import ConfigSpace, Identity
 from gasang.devices.pci.msix import Msix, SendMessage
 from gasang.devices.state import check_version
+from gasang.devices.virtio.bell import Place
 from gasang.devices.virtio.device import VirtioDevice
 from gasang.devices.virtio.queue import Virtqueue
 from gasang.devices.virtio.transport import Transport
@@ -92,6 +93,7 @@ class VirtioPci(Transport):
         if where is None:
             self.config.write(offset, width, value)
             self.msix.changed()
+            self._hang()
         else:
             self.write(where, width, value)
 
@@ -145,6 +147,10 @@ class VirtioPci(Transport):
 
     def _read_nothing(self, offset: int, width: int) -> int:
         return 0
+
+    def _place(self, index: int) -> Place | None:
+        base = self.config.base()
+        return None if base is None else Place(base + NOTIFY + NOTIFY_MULTIPLIER * index, 2)
 
     # Interrupts.
 
