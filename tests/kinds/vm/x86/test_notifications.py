@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -25,7 +24,7 @@ from gasang.kinds.vm.x86.machine import PcMachine
 from gasang.storage.raw import Raw
 from support.kvm_guests import needs_kvm
 from support.pci_driver import PciDriver
-from support.pcs import MIB, booted
+from support.pcs import MIB, booted, exits_to_notify
 
 pytestmark = needs_kvm
 WAIT = 20.0
@@ -90,7 +89,7 @@ def driven(folder: Path, code: bytes = b"", set_up: bool = True) -> Iterator[Dri
             vm,
             _,
         ):
-            made = Driven(vm, told, noting(vm))
+            made = Driven(vm, told, exits_to_notify(vm))
             if set_up:
                 ready(made)
             yield made
@@ -105,21 +104,6 @@ class Layout:
         self.notify = layout.PCI_WINDOW + pci.NOTIFY
         self.available = RINGS + 16 * ENTRIES + 2
         self.used = ((RINGS + 18 * ENTRIES + 16) & ~15) + 2
-
-
-def noting(vm: PcMachine) -> list[int]:
-    """Addresses of stores to the pages of notifications that are exits from now on."""
-    exits: list[int] = []
-    window: Any = next(region.device for region in vm.machine.bus.regions if region.name == "pci window")
-    write = window.write
-
-    def noted(offset: int, width: int, value: int) -> None:
-        if offset % pci.WINDOW // pci.PAGE == pci.NOTIFY // pci.PAGE:
-            exits.append(offset)
-        write(offset, width, value)
-
-    window.write = noted
-    return exits
 
 
 def ready(made: Driven) -> None:
