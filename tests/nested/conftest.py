@@ -13,6 +13,7 @@ import pytest
 from support.nested.inside import INSIDE
 
 HERE = Path(__file__).parent
+VERDICTS = pytest.StashKey["Verdicts"]()
 
 
 class Verdicts:
@@ -35,6 +36,10 @@ class Verdicts:
             pytest.skip(str(error))
         except GasangError as error:
             pytest.skip(f"the machine inside has no parts: {error}")
+
+    def losses(self) -> list[str]:
+        """The cases in which a machine was lost."""
+        return [] if self.lane is None else self.lane.losses
 
     def close(self) -> None:
         """End the machine."""
@@ -77,7 +82,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Outside, put a `Case` in every test's place."""
     if INSIDE in os.environ:
         return
-    verdicts = Verdicts()
+    verdicts = config.stash[VERDICTS] = Verdicts()
     config.add_cleanup(verdicts.close)
     for number, item in enumerate(items):
         if item.path.is_relative_to(HERE):
@@ -85,3 +90,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             made = Case.from_parent(item.parent, name=item.name)
             made.verdicts = verdicts
             items[number] = made
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which cases cost a machine."""
+    verdicts = config.stash.get(VERDICTS, None)
+    for case in verdicts.losses() if verdicts is not None else []:
+        terminalreporter.write_line(f"the machine fell silent in {case}, and the rest ran in a new one")

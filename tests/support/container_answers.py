@@ -34,6 +34,8 @@ INSPECTED: dict[str, Any] = {
 }
 RAW = {"Content-Type": "application/vnd.docker.raw-stream"}
 FRAMED = {"Content-Type": MULTIPLEXED}
+
+
 def echo(stream: socket.socket) -> None:
     """A command without a terminal that says what it hears, and on its error stream that it is over."""
     while data := stream.recv(1000):

@@ -12,12 +12,14 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event, Thread
 from types import FrameType
 from typing import Any, Final
 
 import pytest
 
 from support.nested.line import Line
+from support.nested.patching import patched_once
 
 INSIDE: Final = "GASANG_INSIDE"
 """Set in the environment of a process that is inside."""
@@ -25,6 +27,8 @@ AGENT: Final = "agent"
 """The guest agent's program, where cases run: there is no compiler inside."""
 LIMIT: Final = 120
 """Seconds that a case, with what it shares with others, may take."""
+BEAT: Final = 5.0
+"""Seconds from one sign of life to the next."""
 
 
 class Reporter:
@@ -47,6 +51,7 @@ class Reporter:
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_protocol(self, item: Any) -> Iterator[None]:
         """Set the time."""
+        self._line.tell(event="begin", id=item.nodeid)
         signal.signal(signal.SIGALRM, _late)
         signal.alarm(LIMIT)
         yield
@@ -57,14 +62,27 @@ def _late(number: int, frame: FrameType | None) -> None:
     raise TimeoutError(f"the case took over {LIMIT} s")
 
 
+def _beat(line: Line, over: Event) -> None:
+    while not over.wait(BEAT):
+        line.tell(event="alive")
+
+
 def main(cases: Path) -> int:
     """Run them; what pytest says of all."""
     os.environ[INSIDE] = "1"
     line = Line()
     line.tell(event="ready")
+    over = Event()
+    heart = Thread(target=_beat, args=(line, over), name="heart")
+    heart.start()
     options = ["-q", "-s", "--color=no", "-p", "no:cacheprovider", "-o", f"faulthandler_timeout={LIMIT - 20}"]
     options += ["--rootdir", ".", "-c", "pyproject.toml", "--confcutdir", "tests/nested"]
-    code = pytest.main([*options, *cases.read_text().splitlines()], plugins=[Reporter(line)])
+    try:
+        with patched_once():
+            code = pytest.main([*options, *cases.read_text().splitlines()], plugins=[Reporter(line)])
+    finally:
+        over.set()
+        heart.join()
     line.tell(event="end", code=int(code))
     return int(code)
 

@@ -6,6 +6,7 @@ import json
 import os
 import tty
 from pathlib import Path
+from threading import Lock
 from typing import Final
 
 DEVICE: Final = Path("/dev/ttyS1")
@@ -17,9 +18,11 @@ class Line:
     def __init__(self, device: Path = DEVICE) -> None:
         self._descriptor = os.open(device, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
         tty.setraw(self._descriptor)
+        self._lock = Lock()
 
     def tell(self, **facts: object) -> None:
-        """Say one thing."""
+        """Say one thing; from any thread."""
         data = json.dumps(facts).encode() + b"\n"
-        while data:
-            data = data[os.write(self._descriptor, data) :]
+        with self._lock:
+            while data:
+                data = data[os.write(self._descriptor, data) :]

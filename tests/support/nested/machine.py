@@ -65,6 +65,10 @@ def initramfs(command: str, files: Iterable[Entry]) -> bytes:
     return archive([*made, *placed, init])
 
 
+class LostError(NestedError):
+    """The machine has fallen silent."""
+
+
 class Nested:
     """A running machine; use it as a context manager. Its files are in `folder`, which the caller takes away."""
 
@@ -97,26 +101,26 @@ class Nested:
         self.close()
 
     def event(self, limit: float) -> dict[str, Any]:
-        """What the program says next. Raises NestedError where it says nothing for `limit` seconds, or the machine has ended."""
+        """What the program says next. Raises LostError where that takes over `limit` seconds, NestedError where the machine has ended."""
         end = time.monotonic() + limit
         while b"\n" not in self._waiting:
             if not self._selector.select(end - time.monotonic()):
-                raise self._error(f"the machine has said nothing for {limit:.0f} s")
+                raise LostError(self._told(f"the machine has said nothing for {limit:.0f} s"))
             assert self._process.stdout is not None
             data = os.read(self._process.stdout.fileno(), 1 << 16)
             if not data:
-                raise self._error("the machine has ended")
+                raise NestedError(self._told("the machine has ended"))
             self._waiting += data
         line, _, self._waiting = self._waiting.partition(b"\n")
         found: dict[str, Any] = json.loads(line)
         return found
 
-    def _error(self, what: str) -> NestedError:
+    def _told(self, what: str) -> str:
         said = self._log.read_text(errors="replace")[-3000:] if self._log.exists() else ""
         complaint = b""
         if self._process.poll() is not None and self._process.stderr is not None:
             complaint = self._process.stderr.read()
-        return NestedError(f"{what}; its console:\n{said}\n{complaint.decode(errors='replace')}")
+        return f"{what}; its console:\n{said}\n{complaint.decode(errors='replace')}"
 
     def close(self) -> None:
         """End it, if it runs."""
