@@ -2,7 +2,8 @@
 
 The vCPU that rings goes on at once, and nothing of ours runs on its thread. Rules:
 
-* The thread waits in the kernel, and answers each bell that has rung since, however often, once.
+* The thread waits in the kernel, and answers each bell that has rung since, however often, once. It never reads an eventfd: that one was
+  counted up is told once each time it is (EPOLLET), and what it counts is of no interest.
 * `hold` returns when all that had rung is answered; the vCPUs stand still by then, so nothing is lost in a paused machine's state.
 * A KVM that refuses a bell refuses it for good: whoever wanted it has its stores as exits, and the machine's owner is told once.
 """
@@ -14,7 +15,6 @@ import os
 import select
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +26,7 @@ from gasang.host.kvm.ioctls import RefusedError, call
 ANY_LENGTH: Final = "IOEVENTFD_ANY_LENGTH"
 """KVM_CAP_…: stores of every width count, and the kernel need not look at the instruction."""
 _DATAMATCH, _DEASSIGN = 1, 4
+_RUNG: Final = select.EPOLLIN | select.EPOLLET
 
 Answer = Callable[[], None]
 
@@ -57,13 +58,13 @@ class Bells:
 
     def _begin(self) -> None:
         self._guard = threading.Lock()
-        """Held around any look at `_bells`: no descriptor is closed, and its number given to something else, while it is being read."""
+        """Held around changes of `_bells`."""
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._held = self._idle = self._ending = False
         self._waker = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._poller = select.epoll()
-        self._poller.register(self._waker, select.EPOLLIN)
+        self._poller.register(self._waker, _RUNG)
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -93,7 +94,7 @@ class Bells:
             return False
         with self._guard:
             self._bells[bell.descriptor] = bell
-            self._poller.register(bell.descriptor, select.EPOLLIN)
+            self._poller.register(bell.descriptor, _RUNG)
         return True
 
     def _record(self, bell: _Bell, flags: int = 0) -> s.Ioeventfd:
@@ -197,14 +198,8 @@ class Bells:
 
     def _answer(self, rung: list[tuple[int, int]]) -> None:
         for descriptor, _ in rung:
-            if descriptor == self._waker:
-                os.eventfd_read(self._waker)
+            bell = self._bells.get(descriptor)
+            if bell is None:  # the waker, or one that was taken down since
                 continue
-            with self._guard:
-                bell = self._bells.get(descriptor)
-                if bell is None:  # taken down since
-                    continue
-                with suppress(BlockingIOError):  # another one of the same number, which has not rung
-                    os.eventfd_read(descriptor)
             self.answered += 1
             bell.answer()
