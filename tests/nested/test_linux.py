@@ -7,6 +7,7 @@ import re
 import struct
 import time
 from dataclasses import dataclass, replace
+from functools import cache
 
 import pytest
 
@@ -107,6 +108,7 @@ def test_it_is_paused_and_rebuilt_while_it_runs() -> None:
         assert counted(first.text()) == list(range(1, COUNTS + 1)), "the one it was taken from is not touched"
 
 
+@cache
 def unpacked() -> bytes:
     """The vmlinux in the generic kernel, which is packed with xz: its header tells where (boot.rst, payload_offset)."""
     data = (LANE / "image" / "generic" / "kernel").read_bytes()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from accel.kvm import test_bells as bells
 from accel.kvm import test_dirty as dirty
 from accel.kvm import test_machine as accelerator
+from accel.kvm import test_messages as messages
 from accel.kvm import test_msrs as msrs
 from gasang.accel.kvm.system import NEEDED, Kvm
 from gasang.host.kvm.capabilities import CAPABILITIES
 from kinds.vm.x86 import test_machine as board
+from kinds.vm.x86 import test_notifications as notifications
 from kinds.vm.x86 import test_state as state
 
-globals().update(
-    {name: found for room in (accelerator, board, dirty, msrs, state) for name, found in vars(room).items() if name.startswith("test_")}
-)
+ROOMS = (accelerator, bells, board, dirty, messages, msrs, notifications, state)
+globals().update({name: found for room in ROOMS for name, found in vars(room).items() if name.startswith("test_")})
 
 EXPECTED = {
     "IRQCHIP", "IRQ_ROUTING", "IRQFD", "PIT2", "IOEVENTFD", "ADJUST_CLOCK", "XSAVE", "TSC_DEADLINE_TIMER", "SIGNAL_MSI", "READONLY_MEM",

@@ -14,6 +14,7 @@ from gasang.devices.syscon import PowerAction, PowerRequest
 from gasang.devices.virtio.block import VirtioBlock
 from gasang.devices.virtio.console import Port, VirtioConsole
 from gasang.devices.virtio.device import VirtioDevice
+from gasang.devices.virtio.pci import WINDOW
 from gasang.devices.virtio.rng import VirtioRng
 from gasang.devices.worker import Worker
 from gasang.storage.ext4 import write_ext4
@@ -21,6 +22,7 @@ from gasang.storage.raw import Raw
 from gasang.storage.tree import Entry, Kind
 from support.cpio_reader import unpack
 from support.nested.guest import LANE, MIB, Guest
+from support.pcs import exits_to_notify
 
 DISK_SIZE = 64 * MIB
 TO_ROOT = """
@@ -72,6 +74,10 @@ class Ran:
     console: bytes
     disk: bytes
     power: PowerRequest | None
+    notifications: int
+    """Heard beside the guest, of its disk."""
+    exits: list[int]
+    """Where it notified by an exit."""
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +93,9 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
         console = VirtioConsole([Port("console", lambda data: said.extend(data), is_console=True)])
         devices: list[VirtioDevice] = [VirtioBlock(raw, worker, serial="root"), console, VirtioRng()]
         guest = undo.enter_context(Guest(TO_ROOT, cpus=2, pci=devices))
+        exits = exits_to_notify(guest.pc)
         guest.finish()
-        text, power = guest.text(), guest.pc.power
-    return Ran(text, bytes(said), path.read_bytes(), power)
+        return Ran(guest.text(), bytes(said), path.read_bytes(), guest.pc.power, guest.pc.machine.bells.answered, exits)
 
 
 def test_its_root_is_a_disk_on_pci(ran: Ran) -> None:
@@ -116,3 +122,9 @@ def test_random_numbers_and_the_console_work(ran: Ran) -> None:
 def test_interrupts_are_messages(ran: Ran) -> None:
     counts = {name: sum(map(int, numbers.split())) for numbers, name in INTERRUPT.findall(ran.text)}
     assert counts["virtio0-req.0"] > 10
+
+
+def test_a_notification_of_the_disk_is_no_exit(ran: Ran) -> None:
+    """The disk is the first function; what the console and the entropy source are told goes by exits."""
+    assert ran.notifications > 10
+    assert {offset // WINDOW for offset in ran.exits} == {1, 2}

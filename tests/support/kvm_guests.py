@@ -67,8 +67,7 @@ def machine(shape: Shape | None = None) -> Iterator[KvmMachine]:
         yield made
     finally:
         made.stop()
-        for thread in made._threads:
-            thread.join()
+        made.wait()
         made.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
+from gasang.core.protocols import GuestMemory
 from gasang.devices.pci.config import BUS_MASTER, CAPABILITIES, COMMAND, MEMORY_SPACE
 from gasang.devices.virtio.device import EVENT_IDX, VirtioDevice
 from gasang.devices.virtio.pci import VirtioPci
@@ -27,7 +28,21 @@ class PciDriver:
         def send(address: int, data: int) -> None:
             self.messages.append((address, data))
 
-        self.transport = VirtioPci(device, self.memory, send, threading.RLock(), BASE, self.faults.append)
+        made = VirtioPci(device, self.memory, send, threading.RLock(), BASE, self.faults.append)
+        self.drive(made, self.memory, RAM_BASE, len(self.memory.content))
+
+    @classmethod
+    def of(cls, transport: VirtioPci, memory: GuestMemory, base: int, size: int) -> PciDriver:
+        """Of a device that is on a board already; rings and buffers lie in `size` bytes of its memory at `base`."""
+        driver = cls.__new__(cls)
+        driver.messages, driver.faults = [], []
+        driver.drive(transport, memory, base, size)
+        return driver
+
+    def drive(self, transport: VirtioPci, memory: GuestMemory, base: int, size: int) -> None:
+        """Find out how."""
+        self.transport = transport
+        self._ram, self._base, self._size = memory, base, size
         self.rings: list[Ring] = []
         self.where: dict[int, int] = {}
         self.find()
@@ -92,9 +107,9 @@ class PciDriver:
         self.put(0x10, 2, 0)
         self.rings = []
         count = self.common(0x12, 2)
-        span = len(self.memory.content) // (count + 1) & ~0xFFF
+        span = self._size // (count + 1) & ~0xFFF
         for index in range(count):
-            self.rings.append(self.setup(index, RAM_BASE + index * span, size))
+            self.rings.append(self.setup(index, self._base + index * span, size))
         self.put(0x14, 1, 15)
         return self
 
@@ -102,9 +117,9 @@ class PciDriver:
         """Place a queue at `base`."""
         self.put(0x16, 2, index)
         size = min(size, self.common(0x18, 2))
-        ring = Ring(self.memory, base, size)
-        self.memory.write(ring.available, bytes(6 + 2 * size))
-        self.memory.write(ring.used, bytes(6 + 8 * size))
+        ring = Ring(self._ram, base, size)
+        self._ram.write(ring.available, bytes(6 + 2 * size))
+        self._ram.write(ring.used, bytes(6 + 8 * size))
         self.put(0x18, 2, size)
         self.put(0x1A, 2, index + 1)
         for register, address in ((0x20, ring.descriptors), (0x28, ring.available), (0x30, ring.used)):

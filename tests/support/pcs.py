@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from gasang.accel.kvm.system import Kvm
 from gasang.devices.virtio.device import VirtioDevice
+from gasang.devices.virtio.pci import NOTIFY, PAGE, WINDOW
 from gasang.kinds.vm.x86.bzimage import ENTRY_64, parse_bzimage
 from gasang.kinds.vm.x86.kernel import PcKernel
 from gasang.kinds.vm.x86.machine import PcMachine, PcParts
@@ -19,13 +21,19 @@ MIB = 1 << 20
 
 @contextmanager
 def booted(
-    code: bytes | PcKernel, memory: int = 64 * MIB, initrd: bytes = b"", virtio: Sequence[VirtioDevice] = (), cpus: int = 1
+    code: bytes | PcKernel,
+    memory: int = 64 * MIB,
+    initrd: bytes = b"",
+    virtio: Sequence[VirtioDevice] = (),
+    cpus: int = 1,
+    pci: Sequence[VirtioDevice] = (),
+    warn: Callable[[str], None] = lambda sentence: None,
 ) -> Iterator[tuple[PcMachine, bytearray]]:
     """A machine that is not started, and what its serial line says. Its kernel is a bzImage with that code, or a whole one."""
     shown = bytearray()
     image = code if isinstance(code, PcKernel) else _with(code)
     with Kvm(DEVICE) as kvm:
-        made = PcMachine(kvm, PcParts(cpus, memory, image, initrd, "quiet", lambda said: shown.extend(said), virtio))
+        made = PcMachine(kvm, PcParts(cpus, memory, image, initrd, "quiet", lambda said: shown.extend(said), virtio, warn, pci=pci))
     try:
         yield made, shown
     finally:
@@ -45,3 +53,18 @@ def run(made: PcMachine) -> None:
     made.start()
     made.join()
     watchdog.cancel()
+
+
+def exits_to_notify(vm: PcMachine) -> list[int]:
+    """Addresses of stores to the pages of notifications that are exits from now on."""
+    exits: list[int] = []
+    window: Any = next(region.device for region in vm.machine.bus.regions if region.name == "pci window")
+    write = window.write
+
+    def noted(offset: int, width: int, value: int) -> None:
+        if offset % WINDOW // PAGE == NOTIFY // PAGE:
+            exits.append(offset)
+        write(offset, width, value)
+
+    window.write = noted
+    return exits

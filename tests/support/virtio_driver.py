@@ -6,6 +6,7 @@ import struct
 import threading
 from collections.abc import Sequence
 
+from gasang.core.protocols import GuestMemory
 from gasang.devices.virtio.device import EVENT_IDX, INDIRECT_DESC, VERSION_1, VirtioDevice
 from gasang.devices.virtio.mmio import VirtioMmio
 from support.board_parts import RAM_BASE, FakeIrq, FakeMemory
@@ -20,7 +21,7 @@ NEXT, WRITE, INDIRECT = 1, 2, 4
 class Ring:
     """The driver's side of one queue, laid out at `base`. Buffers come from `heap` on."""
 
-    def __init__(self, memory: FakeMemory, base: int, size: int) -> None:
+    def __init__(self, memory: GuestMemory, base: int, size: int) -> None:
         self.memory, self.size = memory, size
         self.descriptors, self.available, self.used = base, base + 16 * size, (base + 18 * size + 16) & ~15
         self.heap = self.used + 8 * size + 64

@@ -16,6 +16,7 @@ from bisect import bisect_right, insort
 from dataclasses import dataclass
 
 from gasang.core.protocols import MmioDevice
+from gasang.devices.lock import Lock
 
 ADDRESS_SPACE = 1 << 64
 _MASKS = tuple((1 << (8 * width)) - 1 for width in range(9))
@@ -44,8 +45,8 @@ class Region:
 class Bus:
     """A table of regions and the lock that guards what is in them."""
 
-    def __init__(self, lock: threading.RLock | None = None) -> None:
-        self.lock = lock or threading.RLock()
+    def __init__(self, lock: Lock | None = None) -> None:
+        self.lock: Lock = lock or threading.RLock()
         self._regions: list[Region] = []
         self._bases: list[int] = []
         self._last: Region | None = None
@@ -73,7 +74,7 @@ class Bus:
         """What the guest loads from `address`: an unsigned number of `width` (1, 2, 4, 8) bytes. Raise BusError where nothing answers."""
         region = self._last
         if region is None or address < region.base or address + width > region.end:
-            region = self._find(address, width)
+            region = self.region(address, width)
             if region is None:
                 raise BusError(address, width, is_write=False)
         with self.lock:
@@ -83,13 +84,14 @@ class Bus:
         """Take the guest's store of `width` (1, 2, 4, 8) bytes to `address`. Raise BusError where nothing answers."""
         region = self._last
         if region is None or address < region.base or address + width > region.end:
-            region = self._find(address, width)
+            region = self.region(address, width)
             if region is None:
                 raise BusError(address, width, is_write=True)
         with self.lock:
             region.device.write(address - region.base, width, value & _MASKS[width])
 
-    def _find(self, address: int, width: int) -> Region | None:
+    def region(self, address: int, width: int) -> Region | None:
+        """The region that all of an access lies in."""
         index = bisect_right(self._bases, address) - 1
         if index >= 0 and address + width <= self._regions[index].end:
             self._last = self._regions[index]

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gasang.core.protocols import IrqLine, State
+from gasang.devices.lock import Lock
 from gasang.devices.state import check_version
 
 TIME_LOW, TIME_HIGH, ALARM_LOW, ALARM_HIGH = 0x00, 0x04, 0x08, 0x0C
@@ -50,7 +51,7 @@ class GoldfishRtc:
 
     size = 0x1000
 
-    def __init__(self, irq: IrqLine, lock: threading.RLock, now: Callable[[], int] = time.time_ns, schedule: Schedule = host_timer) -> None:
+    def __init__(self, irq: IrqLine, lock: Lock, now: Callable[[], int] = time.time_ns, schedule: Schedule = host_timer) -> None:
         self._irq = irq
         self._lock = lock
         self._now = now

@@ -58,6 +58,38 @@ def test_strings_of_port_accesses() -> None:
         assert made.ram.read(0x700, 6) == b"ZZZZZ\0"
 
 
+def test_a_port_is_reached_again_and_again_by_one_at_a_time() -> None:
+    """The second access takes another way than the first; another thread is in the device all the while."""
+
+    class Counter(Recorder):
+        inside = False
+
+        def write(self, offset: int, width: int, value: int) -> None:
+            assert not self.inside
+            self.inside = True
+            time.sleep(0)  # whoever may come in does now
+            super().write(offset, width, value)
+            self.inside = False
+
+    with machine() as made:
+        port = Counter(4, answer=0x0B0A)
+        made.ports.attach("port", 0x40, port)
+        # mov cx, 300; again: in al, 0x41; out 0x42, al; loop again
+        real_mode(made, bytes.fromhex("b92c01 e441 e642 e2fa") + END)
+        end = Recorder(1)
+        made.ports.attach("end", 0xF4, end)
+        made.start()
+        others = 0
+        while not end.heard.is_set():
+            with made.bus.lock:
+                port.write(0, 1, 0xFF)
+            others += 1
+        made.stop()
+        made.join()
+    assert port.stored.count((2, 1, 0x0B)) == 300
+    assert len(port.stored) == 300 + others
+
+
 def test_protected_mode_reaches_devices() -> None:
     with machine() as made:
         device = Recorder(0x1000, answer=0x8877665544332211)
@@ -270,7 +302,7 @@ def test_a_message_that_leads_nowhere_is_lost() -> None:
     """Address and data are the guest's to choose."""
     with machine(Shape(ram=((0, SIZE),))) as made:
         for address, data in ((0, 0), (0xFEE0_0000, 0), (0xFEEF_F00C, 0xFFFF_FFFF), ((1 << 64) - 1, 0x41), (0xFF << 32, 0x4041)):
-            made.message(address, data)
+            made.messages.send(address, data)
 
 
 def test_everything_is_given_back() -> None:

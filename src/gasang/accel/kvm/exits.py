@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
+from gasang.accel.kvm.loop import BYTE_IN, BYTE_OUT, IO
 from gasang.core.errors import MachineDiedError
 from gasang.devices.bus import Bus, BusError
 from gasang.devices.syscon import PowerAction, PowerRequest
@@ -24,12 +25,6 @@ _WHY: Final = Run.why.offset
 _IO: Final = struct.Struct("<BBHIQ")
 _MMIO: Final = struct.Struct("<Q8sIB")
 _OUT: Final = 1
-_ACCESS, _DATA = _WHY // 8, _WHY // 8 + 1
-"""Where, in parts of eight bytes, an access to a port is described, and where its data's place."""
-_SHAPE: Final = 0xFFFF_FFFF_0000_FFFF
-"""In the first eight bytes of an access to a port: all but the port."""
-_BYTE_OUT: Final = 1 << 32 | 1 << 8 | _OUT
-"""One store of one byte."""
 WIDTHS: Final = (1, 2, 4, 8)
 RESET_RIP: Final = 0xFFF0
 HINT: Final = "see what its console said last; a kernel that runs elsewhere may want another --cpus, --memory or --accel"
@@ -38,20 +33,22 @@ Handler = Callable[["KvmMachine", "Vcpu"], None]
 
 
 def _io(machine: KvmMachine, vcpu: Vcpu) -> None:
-    quads = vcpu.quads
-    access = quads[_ACCESS]
-    if access & _SHAPE == _BYTE_OUT:  # nearly all of them, and so the way without a detour
-        try:
-            machine.ports.write(access >> 16 & 0xFFFF, 1, vcpu.page[quads[_DATA]])
-        except BusError:
-            machine.unanswered += 1
-        return
     direction, size, port, count, offset = _IO.unpack_from(vcpu.page, _WHY)
+    if size == count == 1:
+        _remember(machine, port, is_store=direction == _OUT)
     for at in range(offset, offset + size * count, size):
         if direction == _OUT:
             write(machine, machine.ports, port, int.from_bytes(vcpu.page[at : at + size], "little"), size)
         else:
             vcpu.page[at : at + size] = read(machine.ports, port, size).to_bytes(size, "little")
+
+
+def _remember(machine: KvmMachine, port: int, *, is_store: bool) -> None:
+    """Whose port it is, for the next access of this kind (loop.py); regions stay where they are once a machine runs."""
+    region = machine.ports.region(port, 1)
+    if region is not None:
+        access = region.device.write if is_store else region.device.read
+        machine.direct[(BYTE_OUT if is_store else BYTE_IN) | port << 16] = access, port - region.base, is_store
 
 
 def _mmio(machine: KvmMachine, vcpu: Vcpu) -> None:
@@ -157,7 +154,7 @@ class _Exits(dict[int, Handler]):
 
 
 EXITS: Final[Mapping[int, Handler]] = _Exits({
-    2: _io,
+    IO: _io,
     5: _halt,
     6: _mmio,
     7: _nothing,  # IRQ_WINDOW_OPEN

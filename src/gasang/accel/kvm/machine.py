@@ -13,14 +13,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from gasang.accel.kvm import msrs
+from gasang.accel.kvm.bells import ANY_LENGTH, Bells
 from gasang.accel.kvm.dirty import DirtyPieces
 from gasang.accel.kvm.exits import EXITS
+from gasang.accel.kvm.loop import Direct, serve
 from gasang.accel.kvm.memory import GuestRam
+from gasang.accel.kvm.messages import Messages
 from gasang.accel.kvm.standing import Standing
 from gasang.accel.kvm.system import Kvm
 from gasang.accel.kvm.vcpu import Vcpu
 from gasang.core.errors import StateError, TimedOutError, UsageError
 from gasang.devices.bus import Bus
+from gasang.devices.lock import FavouringLock
 from gasang.devices.syscon import PowerRequest
 from gasang.host.kvm import ioctls
 from gasang.host.kvm import structures as s
@@ -51,8 +55,11 @@ class KvmMachine:
 
     def __init__(self, kvm: Kvm, shape: Shape) -> None:
         self.shape = shape
-        self.bus = Bus()
-        self.ports = Bus(self.bus.lock)
+        self.lock = FavouringLock()
+        """The device lock of both buses."""
+        self.bus, self.ports = Bus(self.lock), Bus(self.lock)
+        self.direct: Direct = {}
+        """Ports whose device is known to the vCPUs' loop."""
         self.on_power: Callable[[PowerRequest], None] = lambda request: self.stop()
         self.unanswered = 0
         """Stores that met no device."""
@@ -68,6 +75,11 @@ class KvmMachine:
             self.ram = GuestRam(shape.ram)
             undo.callback(self.ram.close)
             self._make()
+            undo.callback(lambda: self._processors.close())  # a twin has others
+            self.bells = Bells(self.descriptor, any_length=bool(kvm.capability(ANY_LENGTH)), broken=self._break)
+            undo.callback(self.bells.close)
+            self.messages = Messages(self.descriptor)
+            undo.callback(self.messages.close)
             self._resources = undo.pop_all()
 
     def _idle(self) -> None:
@@ -107,6 +119,8 @@ class KvmMachine:
         self._processors.close()
         self._idle()
         self._make()
+        self.bells.renew(self.descriptor)
+        self.messages.renew(self.descriptor)
 
     def map_slot(self, slot: int, flags: int = 0) -> None:
         """Put RAM range `slot` where the guest sees it, watched for writes if LOG_DIRTY_PAGES is in `flags`."""
@@ -121,6 +135,7 @@ class KvmMachine:
             thread = threading.Thread(target=self._live, args=(vcpu,), name=f"vcpu {vcpu.number}", daemon=True)
             self._threads.append(thread)
         self._standing.begin(len(self._threads))
+        self.bells.start()
         for thread in self._threads:
             thread.start()
 
@@ -130,15 +145,19 @@ class KvmMachine:
             try:
                 while not self.stopping.is_set():
                     if not self.attention.is_set():
-                        vcpu.serve(EXITS, self)  # whoever wants attention kicks it afterwards
+                        serve(self, vcpu, EXITS)  # whoever wants attention kicks it afterwards
                     self.rest(vcpu)
             finally:
                 vcpu.leave()
-        except BaseException as error:  # the thread's only handler: whatever it is ends the machine and is told by `join`
-            self.failure = error
-            self.stop()
+        except BaseException as error:  # the thread's only handler
+            self._break(error)
         finally:
             self._standing.leave()
+
+    def _break(self, error: BaseException) -> None:
+        """End, whatever it is; `join` tells."""
+        self.failure = error
+        self.stop()
 
     def rest(self, vcpu: Vcpu) -> None:
         """For the vCPU's own thread: stand still while that is wanted, the access of the last exit complete.
@@ -180,12 +199,14 @@ class KvmMachine:
         if not everybody:
             self._standing.go()
             raise TimedOutError("machine", f"a processor did not stop within {patience:g} s", "see whether its console is read")
+        self.bells.hold()
 
     def resume(self) -> None:
         """Let them run on. Raises StateError for one that is not paused."""
         if not self.attention.is_set():
             raise StateError("machine", "it is not paused", "pause it first")
         self.excuse()
+        self.bells.release()
         self._standing.go()
 
     def excuse(self) -> None:
@@ -198,15 +219,11 @@ class KvmMachine:
         """Drive a line of the interrupt controllers."""
         call(self.descriptor, ioctls.IRQ_LINE, s.IrqLevel(irq=line, level=int(level)))
 
-    def message(self, address: int, data: int) -> None:
-        """Deliver a message-signalled interrupt. One that leads nowhere, which is the guest's own doing, is lost."""
-        with suppress(RefusedError):
-            call(self.descriptor, ioctls.SIGNAL_MSI, s.Msi(address & 0xFFFF_FFFF, address >> 32, data))
-
     def stop(self) -> None:
         """End all vCPUs; may be called from a vCPU's own thread."""
         self.stopping.set()
         self._standing.end()
+        self.bells.end()
         for vcpu in self.vcpus:
             vcpu.kick()
 
@@ -224,10 +241,12 @@ class KvmMachine:
         self.ram.memory.make_private()
 
     def wait(self) -> None:
-        """Return when no vCPU's thread runs any more."""
+        """Return when no thread of its own runs any more."""
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
+        if self.stopping.is_set():
+            self.bells.join()
 
     def join(self) -> None:
         """Wait until every vCPU's thread has ended. Raises what ended one by accident."""
@@ -237,5 +256,4 @@ class KvmMachine:
 
     def close(self) -> None:
         """Give everything back; the vCPUs' threads have ended."""
-        self._processors.close()
         self._resources.close()

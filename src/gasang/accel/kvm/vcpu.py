@@ -11,8 +11,7 @@ import mmap
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from gasang.host.kvm import ioctls
 from gasang.host.kvm import structures as s
@@ -22,8 +21,6 @@ KICK: Final = signal.SIGURG
 """A process that has no handler for it passes over it: the jail of a machine's process lets it send this one, whoever the receiver."""
 _SIGNALS: Final = 64
 REASON: Final = s.Run.exit_reason.offset // 4
-
-T = TypeVar("T")
 
 
 class Vcpu:
@@ -41,7 +38,6 @@ class Vcpu:
         self._bytes = memoryview(self.page)
         self.words, self.quads = self._bytes.cast("I"), self._bytes.cast("Q")
         """The page in parts of four and of eight bytes."""
-        self._run_number = ioctls.RUN.number
         self._thread: int | None = None
         self._lock = threading.Lock()
 
@@ -87,9 +83,9 @@ class Vcpu:
 
         while True:
             try:
-                fcntl.ioctl(self.descriptor, self._run_number)
+                fcntl.ioctl(self.descriptor, ioctls.RUN.number)
             except InterruptedError:
-                self._kicked()
+                self.kicked()
                 return None
             except BlockingIOError:  # it waited to be started by another vCPU, and was
                 continue
@@ -97,25 +93,8 @@ class Vcpu:
                 raise RefusedError(ioctls.RUN, error.errno or 0) from error
             return self.words[REASON]
 
-    def serve(self, exits: Mapping[int, Callable[[T, Vcpu], None]], machine: T) -> None:
-        """Run the guest, each exit handled as `exits` has it, until it is kicked. Raises RefusedError, and what a handler raises."""
-        import fcntl
-
-        # Looked up once: a guest's exit leaves the host's caches cold, and everything touched then costs several times as much.
-        ioctl, descriptor, number, words = fcntl.ioctl, self.descriptor, self._run_number, self.words
-        while True:
-            try:
-                ioctl(descriptor, number)
-            except InterruptedError:
-                self._kicked()
-                return
-            except BlockingIOError:  # as above
-                continue
-            except OSError as error:
-                raise RefusedError(ioctls.RUN, error.errno or 0) from error
-            exits[words[REASON]](machine, self)
-
-    def _kicked(self) -> None:
+    def kicked(self) -> None:
+        """For the vCPU's own thread: it was kicked, and knows."""
         self.run_page.immediate_exit = 0
         self._consume_kick()
 

@@ -1,7 +1,7 @@
 """The virtio block device (virtio 1.2, section 5.2) over a core `Block`.
 
-A request is short or long. Short ones (reads and writes up to `INLINE` bytes) are served where they arrive, on the vCPU's
-thread: the host's page cache answers faster than a thread wakes up. Long ones (flushes, discards, large transfers) go
+A request is short or long. Short ones (reads and writes up to `INLINE` bytes) are served where they are heard of, which may be
+a vCPU's thread: the host's page cache answers faster than a thread wakes up. Long ones (flushes, discards, large transfers) go
 to `later`, a worker thread, and while that has work everything follows it there. So the `Block` is never entered by two
 threads at once, and no vCPU waits for a disk.
 
@@ -29,7 +29,7 @@ SEGMENTS = QUEUE_SIZE - 2
 """Data segments of one request: header and status take two of a chain."""
 MOST_QUEUES = 64
 INLINE = 1 << 20
-"""Bytes of the largest transfer served on the vCPU's thread."""
+"""Bytes of the largest transfer served where it is heard of."""
 PIECE = 1 << 20
 """Bytes moved at a time: what a request costs the host in memory, whatever its size."""
 
@@ -242,7 +242,7 @@ class VirtioBlock:
     def _guest(self, request: Request, access: Callable[[], T]) -> T:
         """The result of an access to guest memory.
 
-        On the worker's thread RequestError tells that the guest gave up the request or the access failed; on the vCPU's the
+        On the worker's thread RequestError tells that the guest gave up the request or the access failed; elsewhere the
         transport hears of a fault by itself.
         """
         if not request.with_worker:

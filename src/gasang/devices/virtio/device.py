@@ -7,11 +7,11 @@ that enters a device from another thread does so through `Link.serve`.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from gasang.core.protocols import GuestMemory, State
+from gasang.devices.lock import Lock
 from gasang.devices.virtio.queue import Virtqueue
 
 INDIRECT_DESC = 1 << 28
@@ -33,7 +33,7 @@ class Link(Protocol):
     features: int
     memory: GuestMemory
     queues: Sequence[Virtqueue]
-    lock: threading.RLock
+    lock: Lock
 
     def used(self, queue: Virtqueue) -> None:
         """Buffers were pushed to `queue`: interrupt the guest if it wants to hear of it."""

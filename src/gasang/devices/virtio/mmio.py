@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from gasang.core.protocols import GuestMemory, IrqLine, State
+from gasang.devices.lock import Lock
+from gasang.devices.virtio.bell import Place
 from gasang.devices.virtio.device import VirtioDevice
 from gasang.devices.virtio.queue import Virtqueue
 from gasang.devices.virtio.transport import NEEDS_RESET, WORD, Transport
 
 MAGIC, VERSION = 0x74726976, 2
 VENDOR = 0x474E5347
+QUEUE_NOTIFY = 0x050
 CONFIG = 0x100
 
 
@@ -27,11 +29,13 @@ class VirtioMmio(Transport):
         device: VirtioDevice,
         memory: GuestMemory,
         irq: IrqLine,
-        lock: threading.RLock,
+        lock: Lock,
         on_fault: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         super().__init__(device, memory, lock, on_fault)
         self._irq = irq
+        self.base: int | None = None
+        """Where the window is in the guest's memory, for those who need to know."""
 
     # The guest's side.
 
@@ -71,6 +75,11 @@ class VirtioMmio(Transport):
 
     def _quiet(self) -> None:
         self._irq.set(False)
+
+    # Notifications.
+
+    def _place(self, index: int) -> Place | None:
+        return None if self.base is None else Place(self.base + QUEUE_NOTIFY, 4, index)
 
     # Registers, one function an access.
 
@@ -113,7 +122,7 @@ class VirtioMmio(Transport):
         0x030: Transport._write_selected,
         0x038: Transport._write_queue_size,
         0x044: _write_queue_ready,
-        0x050: Transport._notify,
+        QUEUE_NOTIFY: Transport._notify,
         0x064: _write_interrupt_ack,
         0x070: Transport._write_status,
         0x080: lambda self, value: self._write_area("descriptor_area", 0, value),

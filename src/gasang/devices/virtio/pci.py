@@ -9,14 +9,15 @@ Interrupts are messages: one vector for configuration changes and one for each q
 from __future__ import annotations
 
 import struct
-import threading
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Final, NamedTuple
 
 from gasang.core.protocols import GuestMemory, State
+from gasang.devices.lock import Lock
 from gasang.devices.pci.config import ConfigSpace, Identity
 from gasang.devices.pci.msix import Msix, SendMessage
 from gasang.devices.state import check_version
+from gasang.devices.virtio.bell import Place
 from gasang.devices.virtio.device import VirtioDevice
 from gasang.devices.virtio.queue import Virtqueue
 from gasang.devices.virtio.transport import Transport
@@ -55,7 +56,7 @@ class VirtioPci(Transport):
         device: VirtioDevice,
         memory: GuestMemory,
         send: SendMessage,
-        lock: threading.RLock,
+        lock: Lock,
         base: int,
         on_fault: Callable[[str], None] = lambda sentence: None,
     ) -> None:
@@ -92,6 +93,7 @@ class VirtioPci(Transport):
         if where is None:
             self.config.write(offset, width, value)
             self.msix.changed()
+            self._hang()
         else:
             self.write(where, width, value)
 
@@ -145,6 +147,10 @@ class VirtioPci(Transport):
 
     def _read_nothing(self, offset: int, width: int) -> int:
         return 0
+
+    def _place(self, index: int) -> Place | None:
+        base = self.config.base()
+        return None if base is None else Place(base + NOTIFY + NOTIFY_MULTIPLIER * index, 2)
 
     # Interrupts.
 

@@ -13,7 +13,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from gasang.core.protocols import GuestMemory, State
+from gasang.devices.lock import Lock
 from gasang.devices.state import check_version
+from gasang.devices.virtio.bell import Bells, Place
 from gasang.devices.virtio.device import EVENT_IDX, TRANSPORT_FEATURES, VERSION_1, Configurable, VirtioDevice
 from gasang.devices.virtio.queue import BATCH, GUEST_FAULTS, Virtqueue
 
@@ -38,7 +40,7 @@ class Transport(ABC):
         self,
         device: VirtioDevice,
         memory: GuestMemory,
-        lock: threading.RLock,
+        lock: Lock,
         on_fault: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self.device = device
@@ -52,6 +54,9 @@ class Transport(ABC):
         self._device_features_word = self._driver_features_word = self._selected = 0
         self._serving = False
         self._follower: threading.Thread | None = None
+        self.bells: Bells | None = None
+        """Who hears the notifications of a running device without stopping the guest, if anybody."""
+        self._hung: dict[Place, Callable[[], None]] = {}
 
     # How an interrupt is made: the transport's own.
 
@@ -62,6 +67,10 @@ class Transport(ABC):
     @abstractmethod
     def _quiet(self) -> None:
         """Take back whatever interrupt there is; the device was reset."""
+
+    @abstractmethod
+    def _place(self, index: int) -> Place | None:
+        """Where the driver notifies queue `index`; None while it cannot."""
 
     # The device's side: the Link.
 
@@ -133,6 +142,7 @@ class Transport(ABC):
         self._status = self._interrupt = 0
         self._device_features_word = self._driver_features_word = self._selected = 0
         self._quiet()
+        self._hang()
 
     def _save(self) -> State:
         """Registers, queues and the device's own state."""
@@ -167,6 +177,7 @@ class Transport(ABC):
                 self.device.start(self)
         except GUEST_FAULTS as fault:
             self._fail(str(fault))
+        self._hang()
 
     # Registers that all transports have, one function an access.
 
@@ -235,6 +246,7 @@ class Transport(ABC):
     def _start(self) -> None:
         if not self._status & FEATURES_OK:
             self._fail("the driver started without agreed features")
+        self._hang()
         self.serve(lambda: self.device.start(self))
 
     def _write_area(self, name: str, shift: int, value: int) -> None:
@@ -252,6 +264,18 @@ class Transport(ABC):
             self.device.write_config(offset, (value & (1 << 8 * width) - 1).to_bytes(width, "little"))
 
     # What follows from them.
+
+    def _hang(self) -> None:
+        """Have a bell for each queue of a running device, where the driver notifies it now, and no other."""
+        if self.bells is None:
+            return
+        queues = enumerate(self.queues) if self._running() else ()
+        places = {place: index for index, queue in queues if queue.ready and (place := self._place(index)) is not None}
+        for place in [place for place in self._hung if place not in places]:
+            self._hung.pop(place)()
+        for place, index in places.items():
+            if place not in self._hung and (end := self.bells.hang(place, partial(self._notify, index))) is not None:
+                self._hung[place] = end
 
     def _running(self) -> bool:
         return self._status & (DRIVER_OK | NEEDS_RESET) == DRIVER_OK

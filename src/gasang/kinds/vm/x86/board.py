@@ -22,12 +22,15 @@ from gasang.devices.pci.msix import SendMessage
 from gasang.devices.pvpanic import Pvpanic
 from gasang.devices.serial16550 import Serial16550
 from gasang.devices.syscon import PowerRequest
+from gasang.devices.virtio.bell import Bells
 from gasang.devices.virtio.device import KINDS, VirtioDevice
 from gasang.devices.virtio.mmio import VirtioMmio
 from gasang.devices.virtio.pci import WINDOW, VirtioPci
 from gasang.kinds.vm.x86 import layout
 from gasang.kinds.vm.x86.acpi import Described, Window
 
+BELLED: Final = (1, 2)
+"""Network cards and disks: a driver's notification need not stop the guest. What others send is served before the guest goes on."""
 VIRTIO_IRQS: Final = (5, 6, 7, 9, 10, 11, 12, 13, 14, 15, *range(16, 24))
 """Pins of the I/O APIC that nothing else has."""
 
@@ -42,6 +45,8 @@ class Wires:
     on_fault: Callable[[str], None] = field(default=lambda sentence: None)
     send_message: SendMessage = field(default=lambda address, data: None)
     """Delivers a message-signalled interrupt."""
+    bells: Bells | None = None
+    """Hears the notifications of disks and network cards."""
 
 
 class PcBoard:
@@ -67,7 +72,8 @@ class PcBoard:
         self.bus, self.ports = bus, ports
         self.cpus = cpus
         self._memory = memory
-        self._on_pci: list[VirtioPci] = []
+        self.pci_functions: list[VirtioPci] = []
+        """Those of `pci`, in the order they were given in."""
         self._generation = wires.wire(layout.GENERATION_IRQ)
         self.serial = Serial16550(wires.wire(layout.SERIAL_IRQ), wires.serial_sink)
         self.serial.size = 8
@@ -89,8 +95,9 @@ class PcBoard:
             told = partial(_tell, wires.on_fault, _name(device))
             base = layout.PCI_WINDOW + number * WINDOW
             function = VirtioPci(device, memory, wires.send_message, self.bus.lock, base, told)
+            function.bells = wires.bells if device.device_id in BELLED else None
             pci.plug(function)
-            self._on_pci.append(function)
+            self.pci_functions.append(function)
         self.bus.attach("pci", layout.ECAM_BASE, Ecam(pci))
         self.bus.attach("pci window", layout.PCI_WINDOW, PciWindow(pci, layout.PCI_WINDOW, layout.PCI_WINDOW_SIZE))
         self.ports.attach("pci ports", layout.PCI_PORTS, ConfigPorts(pci))
@@ -98,7 +105,9 @@ class PcBoard:
     def _plug(self, slot: int, device: VirtioDevice, memory: GuestMemory, wires: Wires) -> None:
         irq = VIRTIO_IRQS[slot]
         transport = VirtioMmio(device, memory, wires.wire(irq), self.bus.lock, partial(_tell, wires.on_fault, _name(device)))
+        transport.bells = wires.bells if device.device_id in BELLED else None
         window = Window(layout.VIRTIO_BASE + slot * VirtioMmio.size, VirtioMmio.size, irq)
+        transport.base = window.base
         self.bus.attach(f"virtio{slot}", window.base, transport)
         self.virtio.append(transport)
         self.windows.append(window)
@@ -106,7 +115,7 @@ class PcBoard:
     @property
     def devices(self) -> list[VirtioDevice]:
         """The virtio devices: those on MMIO, then those on PCI, each in the order they were given in."""
-        return [transport.device for transport in (*self.virtio, *self._on_pci)]
+        return [transport.device for transport in (*self.virtio, *self.pci_functions)]
 
     def described(self) -> Described:
         """What the ACPI tables tell."""
@@ -114,7 +123,7 @@ class PcBoard:
 
     def document(self) -> dict[str, Any]:
         """What a machine must be made of to take over the state of one on this board; plain values."""
-        mmio, pci = ([transport.device.device_id for transport in plugged] for plugged in (self.virtio, self._on_pci))
+        mmio, pci = ([transport.device.device_id for transport in plugged] for plugged in (self.virtio, self.pci_functions))
         return {"name": "pc", "harts": self.cpus, "virtio": mmio, "pci": pci}
 
     def become(self, generation: bytes) -> None:
@@ -125,7 +134,7 @@ class PcBoard:
 
     def settle(self) -> None:
         """Return when nothing is served beside the vCPUs, which stand still; without the bus lock."""
-        for transport in (*self.virtio, *self._on_pci):
+        for transport in (*self.virtio, *self.pci_functions):
             transport.settle()
 
     def renew(self) -> None:

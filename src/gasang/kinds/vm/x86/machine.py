@@ -74,7 +74,8 @@ class PcMachine(Machine[KvmMachine, PcBoard]):
     def _assemble(self, kvm: Kvm, parts: PcParts) -> None:
         machine = self.machine
         machine.on_power = self._power_request
-        wires = Wires(self._line, self._power_request, parts.serial, self._device_failed, machine.message)
+        machine.bells.refused = machine.messages.refused = self._warn
+        wires = Wires(self._line, self._power_request, parts.serial, self._device_failed, machine.messages.send, machine.bells)
         self.board = PcBoard(machine.bus, machine.ports, machine.ram, wires, parts.virtio, parts.pci, cpus=parts.cpus)
         leaves = kvm.cpuid()
         for vcpu in machine.vcpus:
@@ -129,6 +130,7 @@ class PcMachine(Machine[KvmMachine, PcBoard]):
 
         if self.machine.is_begun and not self.machine.paused:
             raise StateError("machine", "its state changes while it runs", "pause it first")
+        self.machine.messages.settle()
         return save_machine(self, self._msrs)
 
     def load(self, state: State) -> None:
@@ -159,6 +161,7 @@ class PcMachine(Machine[KvmMachine, PcBoard]):
         """Only the process that made vCPUs may ask them anything: a twin is told what they were."""
         from gasang.kinds.vm.x86.state import save_processors
 
+        self.machine.messages.settle()
         self._of_twin = save_processors(self, self._msrs)
 
     def _revived(self) -> None:
