@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -204,14 +204,20 @@ def _replace_layers(folder: Path, saved: Path) -> None:
     """The machine's layers are what was saved; those it had go when the others are there. Raises OSError, and it has its own then."""
     adopt(saved, coming_layers(folder))
     put_in_place(folder)
+    remove_former_layers(folder)
 
 
 def coming_layers(folder: Path) -> Path:
     """Where the layers are made that a machine is to have instead of its own; nothing is there."""
+    remove_former_layers(folder)
     coming = folder / f"{LAYERS}.new"
-    for left in (coming, folder / f"{LAYERS}.old"):
-        shutil.rmtree(left, ignore_errors=True)
+    shutil.rmtree(coming, ignore_errors=True)
     return coming
+
+
+def remove_former_layers(folder: Path) -> None:
+    """Those that a machine had before `put_in_place`."""
+    shutil.rmtree(folder / f"{LAYERS}.old", ignore_errors=True)
 
 
 def put_in_place(folder: Path) -> None:
@@ -220,7 +226,6 @@ def put_in_place(folder: Path) -> None:
     if present.exists():
         present.rename(going)
     coming.rename(present)
-    shutil.rmtree(going, ignore_errors=True)
 
 
 def _stay(vm: AnyMachine, console: SupervisedConsole, typed: Callable[[bytes], None] | None) -> None:
@@ -233,11 +238,19 @@ def _stay(vm: AnyMachine, console: SupervisedConsole, typed: Callable[[bytes], N
 
 def run(vm: AnyMachine, console: SupervisedConsole, typed: Callable[[bytes], None] | None = None) -> None:
     """From start to end. Raises what ended it by accident."""
+    with running(vm, console, typed):
+        pass
+
+
+@contextmanager
+def running(vm: AnyMachine, console: SupervisedConsole, typed: Callable[[bytes], None] | None = None) -> Iterator[None]:
+    """It runs from the start of the block on; the block's end waits for its own. Raises what ended it by accident."""
     try:
         console.on_quit(vm.stop)
         vm.start()
         if typed is not None:
             console.on_input(typed)
+        yield
         vm.join()
     finally:
         vm.stop()

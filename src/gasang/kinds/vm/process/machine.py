@@ -19,7 +19,7 @@ from gasang.kinds.vm.agent.dialing import dial
 from gasang.kinds.vm.ballooning import Keeper
 from gasang.kinds.vm.base import AnyMachine
 from gasang.kinds.vm.process import jail
-from gasang.kinds.vm.process.births import LAYERS, Birth, code_of, coming_layers, live, put_in_place, run
+from gasang.kinds.vm.process.births import LAYERS, Birth, code_of, coming_layers, live, put_in_place, remove_former_layers, running
 from gasang.kinds.vm.process.console import SupervisedConsole
 from gasang.kinds.vm.process.control import ControlServer, Handed, Handler
 from gasang.kinds.vm.process.figures import figures
@@ -255,18 +255,16 @@ class MachineProcess:
             life.link.close()
             for stream in life.streams:
                 os.close(stream)
-            if life.replaces and (chains := _chains(vm)):
-                put_in_place(life.folder)
-                for chain in chains:
-                    chain.folder = life.folder / LAYERS
-            jail.note(life.folder, self._lacking)
-            self._server = ControlServer(life.folder, self._verbs())
             if (guest_sockets := self._sockets(vm)) is not None:
                 guest_sockets.renew(life.folder)
-                self._identify(life.name)
-            telling.sendall(READY)
-            telling.close()
-            run(vm, self.console)
+            with running(vm, self.console):  # its guest has work of its own meanwhile
+                if guest_sockets is not None:
+                    self._identify(life.name)
+                self._settle(vm, life)
+                telling.sendall(READY)
+                telling.close()
+                if life.replaces:
+                    remove_former_layers(life.folder)
             code = code_of(vm, self.control) if self.console.left is None else SIGNALLED + self.console.left
         except (GasangError, OSError) as error:
             sentence = str(error).encode("utf-8", "backslashreplace")[:2000]
@@ -280,6 +278,16 @@ class MachineProcess:
                 self._server.close()
         _end(self.console.link, code)
         return code
+
+
+    def _settle(self, vm: AnyMachine, life: _Twin) -> None:
+        """Have in a twin's folder what a machine has there. Raises GasangError, OSError."""
+        if life.replaces and (chains := _chains(vm)):
+            put_in_place(life.folder)
+            for chain in chains:
+                chain.folder = life.folder / LAYERS
+        jail.note(life.folder, self._lacking)
+        self._server = ControlServer(life.folder, self._verbs())
 
 
 def _chains(vm: AnyMachine) -> list[Chain]:
