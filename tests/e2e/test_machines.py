@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from gasang.core.errors import StateError
+from gasang.kinds.vm.process.client import ask
 from gasang.kinds.vm.process.jail import PARTS
 from gasang.native.cache import default_directory
 from support.engines.verbs import IMAGE, Gasang, serving
@@ -178,16 +180,11 @@ def test_snapshots_and_restore(gasang: Gasang, room: Room) -> None:
 
 
 def standing(gasang: Gasang, key: str) -> list[int]:
-    """The processes that stand ready for the next restore of a machine."""
-    folder = gasang.home / "data" / "containers" / f"{key}.standing"
-    return [int(json.loads(asked(folder))["done"]["pid"])] if (folder / "machine").exists() else []
-
-
-def asked(folder: Path) -> bytes:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
-        connection.connect(str(folder / "machine"))
-        connection.sendall(b'{"do": "status"}')
-        return connection.recv(65536)
+    """The process that stands ready for the next restore of a machine, if there is one."""
+    try:
+        return [ask(gasang.home / "data" / "containers" / f"{key}.standing", "status")["pid"]]
+    except StateError:
+        return []
 
 
 def test_restores_are_forks_of_one_that_stands_ready(gasang: Gasang, room: Room) -> None:
@@ -208,17 +205,10 @@ def test_restores_are_forks_of_one_that_stands_ready(gasang: Gasang, room: Room)
     eventually(lambda: not os.path.exists(f"/proc/{ready}"))
     gasang("restore", "web", "base")  # as the first time
     assert room.seat().type(b"k") == b"k2"
-    (again,) = eventually(lambda: [pid for pid in standing_or_none(gasang, key) if pid != ready])
+    (again,) = eventually(lambda: [pid for pid in standing(gasang, key) if pid != ready])
     gasang("snapshot", "rm", "web", "base")
     eventually(lambda: not os.path.exists(f"/proc/{again}"))
     assert not (gasang.home / "data" / "containers" / f"{key}.standing").exists()
-
-
-def standing_or_none(gasang: Gasang, key: str) -> list[int]:
-    try:
-        return standing(gasang, key)
-    except OSError:  # its socket is there, and it has ended
-        return []
 
 
 def test_a_machine_killed_in_the_middle_of_a_snapshot_or_a_restore(gasang: Gasang, room: Room) -> None:
