@@ -67,6 +67,13 @@ def test_a_life(gasang: Gasang) -> None:
     gasang("restore", "web", "base")
     [again] = seats(gasang, "web")
     assert again.ask("echo $word; cat /root/file; echo restored > /root/file; sync") == "kept\nbefore"
+    eventually(lambda: list((gasang.home / "data" / "containers").glob("*.standing/machine")), 60)
+    assert again.ask("rm /root/file; sync; echo gone") == "gone"
+    gasang("restore", "web", "base")  # by one that stands ready
+    again.close()
+    [again] = seats(gasang, "web")
+    assert again.ask("echo $word; cat /root/file; echo restored > /root/file; sync") == "kept\nbefore"
+    assert again.ask(RANDOM) != sitting[0].ask(RANDOM)
     gasang("stop", "web", twins[0])
     gasang("start", "web", twins[0])
     booted = seats(gasang, "web", twins[0])

@@ -8,12 +8,16 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from gasang.core.errors import StateError
+from gasang.kinds.vm.process.client import ask
 from gasang.kinds.vm.process.jail import PARTS
 from gasang.native.cache import default_directory
 from support.engines.verbs import IMAGE, Gasang, serving
@@ -173,6 +177,71 @@ def test_snapshots_and_restore(gasang: Gasang, room: Room) -> None:
     assert room.seat().type(b"y") == b"y2"
     gasang("snapshot", "rm", "web", "base")
     assert gasang("snapshot", "ls", "web", "--format", "{name}") == ""
+
+
+def standing(gasang: Gasang, key: str) -> list[int]:
+    """The process that stands ready for the next restore of a machine, if there is one."""
+    try:
+        return [ask(gasang.home / "data" / "containers" / f"{key}.standing", "status")["pid"]]
+    except StateError:
+        return []
+
+
+def test_restores_are_forks_of_one_that_stands_ready(gasang: Gasang, room: Room) -> None:
+    key = room.run()
+    room.seat().type(b"a")
+    gasang("snapshot", "create", "web", "base")
+    gasang("restore", "web", "base")
+    (ready,) = eventually(lambda: standing(gasang, key))
+    for key_pressed in (b"x", b"y"):
+        gasang("restore", "web", "base")
+        seat = room.seat()
+        assert seat.type(key_pressed) == key_pressed + b"2"
+        assert seat.type(b"z") == b"z3"
+        assert standing(gasang, key) == [ready]
+    twin = gasang("fork", "web", "--format", "{name}").strip()
+    assert room.seat(twin).type(b"t") == b"t4"
+    os.kill(ready, signal.SIGKILL)
+    eventually(lambda: not os.path.exists(f"/proc/{ready}"))
+    gasang("restore", "web", "base")  # as the first time
+    assert room.seat().type(b"k") == b"k2"
+    (again,) = eventually(lambda: [pid for pid in standing(gasang, key) if pid != ready])
+    gasang("snapshot", "rm", "web", "base")
+    eventually(lambda: not os.path.exists(f"/proc/{again}"))
+    assert not (gasang.home / "data" / "containers" / f"{key}.standing").exists()
+
+
+def test_a_machine_killed_in_the_middle_of_a_snapshot_or_a_restore(gasang: Gasang, room: Room) -> None:
+    key = room.run()
+    room.seat().type(b"a")
+    gasang("snapshot", "create", "web", "base")
+    gasang("fork", "web")
+    store = gasang.home / "data" / "containers" / key / "snapshots"
+    command = [sys.executable, "-m", "gasang"]
+    with subprocess.Popen([*command, "snapshot", "create", "web", "second"], env=gasang.environment, stderr=subprocess.PIPE) as making:
+        eventually(lambda: list(store.glob(".new-*")) or making.poll() is not None)
+        os.kill(room.pid(), signal.SIGKILL)
+        making.communicate(timeout=60)
+    assert gasang("snapshot", "ls", "web", "--format", "{name}").split() in (["base"], ["base", "second"])
+    eventually(lambda: gasang.inspect("web", "State.ExitCode") == "137")
+    with subprocess.Popen([*command, "restore", "web", "base"], env=gasang.environment, stderr=subprocess.PIPE) as restoring:
+        born = eventually(lambda: born_of(gasang) or restoring.poll() is not None)
+        for pid in born if isinstance(born, list) else ():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        _, said = restoring.communicate(timeout=60)
+    assert restoring.returncode == 0 or b"cannot start" in said, said
+    assert room.seat("web-1").type(b"o") == b"o2"
+    gasang("restore", "web", "base")
+    seat = room.seat()
+    assert seat.type(b"b") == b"b2"
+    gasang("snapshot", "create", "web", "third")
+    assert not list(store.glob(".new-*"))
+
+
+def born_of(gasang: Gasang) -> list[int]:
+    """What is alive of the daemon's nurseries' children, but for twins of others."""
+    return [int(pid) for nursery in nurseries(gasang) for pid in Path(f"/proc/{nursery}/task/{nursery}/children").read_text().split()]
 
 
 def test_a_damaged_snapshot_is_refused_and_the_machine_goes_on(gasang: Gasang, room: Room) -> None:

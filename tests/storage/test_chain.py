@@ -172,3 +172,24 @@ def test_it_is_what_a_plain_disk_would_be(tmp_path_factory: pytest.TempPathFacto
             {"split": disk.split, "flush": disk.flush}[kind]()
         assert disk.read(0, SIZE) == model
     disk.close()
+
+
+def test_a_forked_process_forks_again_when_what_it_was_forked_from_is_gone(tmp_path: Path) -> None:
+    disk = opened(tmp_path / "first")
+    disk.write(0, b"one")
+    disk.heir = tmp_path / "second"
+    disk.split()
+    pid = os.fork()
+    if pid == 0:
+        disk.renew()
+        for layer in (tmp_path / "first").iterdir():
+            layer.unlink()
+        disk.write(CLUSTER, b"two")
+        disk.heir = tmp_path / "third"
+        disk.split()
+        disk.close()
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    disk.close()
+    said = whole(tmp_path / "third")
+    assert (said[:4], said[CLUSTER : CLUSTER + 4]) == (b"oneb", b"twob")

@@ -120,6 +120,6 @@ class Engine:
                 life.watcher.cancel()
             if life.process:
                 life.process.close()
-        self.machines.ways.nursery.close()
+        self.machines.ways.close()
         self.networks.close()
         self.database.close()

@@ -28,7 +28,8 @@ class Chain(Overlay):
     heir: Path | None
     """The folder that a process forked after the next `split` keeps its own layers in."""
     _identity: bytes
-    _number: int
+    _numbers: list[int]
+    """What the layers' files are called in `folder`; a forked process has them there by links."""
     _unsynced: list[IO[bytes]]
     """Layers that are written no more, and not on stable storage yet."""
 
@@ -46,8 +47,8 @@ class Chain(Overlay):
         numbers = _numbers(folder)
         with contextlib.ExitStack() as opened:
             files = [opened.enter_context(_opened(folder / str(number))) for number in numbers[:-1]]
-            chain._number = numbers[-1] if numbers else 1
-            top = opened.enter_context(_top(folder / str(chain._number)))
+            chain._numbers = numbers or [1]
+            top = opened.enter_context(_top(folder / str(chain._numbers[-1])))
             chain._start(base, top, persistent=True)
             if not os.fstat(top.fileno()).st_size:
                 chain._make(top.fileno(), identity)
@@ -67,8 +68,7 @@ class Chain(Overlay):
             for page in range(0, len(kept), _PAGE):
                 stored = self._map[page : page + _PAGE]
                 if _OWN in stored:
-                    below = kept[page : page + _PAGE]
-                    kept[page : page + _PAGE] = bytes(number if own else under for own, under in zip(stored, below, strict=True))
+                    kept[page : page + _PAGE] = _over(stored, kept[page : page + _PAGE], number)
         finally:
             self._map.close()
             self._map = kept
@@ -101,15 +101,15 @@ class Chain(Overlay):
         elif not self._unwritten:
             self._write_map()
             self._unsynced.append(self._files[-1])
-            self._number += 1
             self._begin_layer()
         if self.heir is not None:
             self.heir.mkdir(parents=True, exist_ok=True, mode=0o700)
-            for number, file in enumerate(self._files[:-1], 1):
-                os.link(file.name, self.heir / str(number))
+            for number, layer in enumerate(self._numbers[:-1], 1):
+                os.link(self.folder / str(layer), self.heir / str(number))
 
     def _begin_layer(self) -> None:
-        top = _top(self.folder / str(self._number))
+        self._numbers.append(self._numbers[-1] + 1 if self._numbers else 1)
+        top = _top(self.folder / str(self._numbers[-1]))
         self._make(top.fileno(), self._identity)
         self._files.append(top)
         self._descriptor = top.fileno()
@@ -118,7 +118,8 @@ class Chain(Overlay):
 
     def _join(self) -> None:
         """All layers become one, below a new one."""
-        joined = self.folder / str(self._number + 1)
+        next_one = self._numbers[-1] + 1
+        joined = self.folder / str(next_one)
         with open(joined, "w+b", buffering=0) as file:
             self.save(file.fileno(), self._identity)
             sync(file.fileno())
@@ -133,8 +134,7 @@ class Chain(Overlay):
             stored = self._map[page : page + _PAGE]
             if stored.strip(_HOLE):
                 self._map[page : page + _PAGE] = bytes(1 if layer else 0 for layer in stored)
-        self._files = [whole]
-        self._number += 2
+        self._files, self._numbers = [whole], [next_one]
         self._begin_layer()
 
     def renew(self) -> None:
@@ -142,7 +142,7 @@ class Chain(Overlay):
         assert self._unwritten
         assert self.heir is not None
         self._files.pop().close()
-        self.folder, self.heir, self._number = self.heir, None, len(self._files) + 1
+        self.folder, self.heir, self._numbers = self.heir, None, list(range(1, len(self._files) + 1))
         self._begin_layer()
 
 
@@ -151,6 +151,13 @@ def adopt(saved: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.link(saved, folder / "1")
     (folder / "2").touch(mode=0o600)
+
+
+def _over(stored: bytes, below: bytes, number: int) -> bytes:
+    """A piece of the map of those `below` with layer `number` where that has `stored` something: long integers do all bytes at once."""
+    own = int.from_bytes(stored.replace(_OWN, b"\xff"), "little")
+    layers = int.from_bytes(bytes((number,)) * len(stored), "little")
+    return (own & layers | ~own & int.from_bytes(below, "little")).to_bytes(len(stored), "little")
 
 
 def _numbers(folder: Path) -> list[int]:

@@ -48,10 +48,21 @@ def moment(ticks: Callable[[], int]) -> Moment:
     return min(readings)[1]
 
 
-@cache
 def first_moment() -> Moment:
-    """The process's first."""
+    """The process's first, or that of the one it was forked from; after the host has slept another one, as its counter may have stopped."""
+    return _first_since(_slept())
+
+
+@cache
+def _first_since(slept: int) -> Moment:
     return moment(load().functions["host_ticks"])
+
+
+def _slept() -> int:
+    """Seconds that the host has slept, where it tells."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return 0
+    return round(time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC))
 
 
 def rate_between(begin: Moment, end: Moment) -> float:

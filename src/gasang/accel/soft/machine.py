@@ -89,6 +89,13 @@ class SoftMachine:
         self.clock.begin(self.stopping, self._time)
         self._begin_threads()
 
+    def stand(self) -> None:
+        """Be as one that went on where it was saved and was paused before its first instruction: for being forked."""
+        self.gate.close()
+        self.go_on()
+        self.gate.wait_for_all(self.stopping, PATIENCE)
+        self._time = self.clock.hold()
+
     def _begin_threads(self) -> None:
         for hart in self.harts:
             hart.thread = threading.Thread(target=self._live, args=(hart,), name=f"hart {hart.number}", daemon=True)

@@ -209,6 +209,18 @@ def illegal(cpu: ptr[Cpu], record: ptr[Record], budget: u64) -> None:
     return tail_call(trap_exit, cpu, record, budget)
 
 
+@native(inline=True)
+def fill_record(cpu: ptr[Cpu], record: ptr[Record], index: u64, word: u32) -> None:
+    """Make the record `index` of its page that of an instruction word."""
+    number = decode_into(cast(ptr[DecodeTables], cpu.decode_tables), word, record)
+    if number == 0:
+        record.handler = u64(address_of(illegal))
+    else:
+        destination = index + u64(i64(record.imm) >> 1)
+        far: u64 = 1 if destination >= RECORDS else u64(0)
+        record.handler = cpu.dispatch[u64(number) * 2 + far]
+
+
 @native(convention="preserve_none", inline=False)
 def decode_here(cpu: ptr[Cpu], record: ptr[Record], budget: u64) -> None:
     """Handler of records not decoded yet: decode, then execute."""
@@ -221,13 +233,7 @@ def decode_here(cpu: ptr[Cpu], record: ptr[Record], budget: u64) -> None:
             record.handler = u64(address_of(span))
             return tail_call(span, cpu, record, budget)
         word = load_unaligned(cast(ptr[u32], place))
-    number = decode_into(cast(ptr[DecodeTables], cpu.decode_tables), word, record)
-    if number == 0:
-        record.handler = u64(address_of(illegal))
-    else:
-        destination = index + u64(i64(record.imm) >> 1)
-        far: u64 = 1 if destination >= RECORDS else u64(0)
-        record.handler = cpu.dispatch[u64(number) * 2 + far]
+    fill_record(cpu, record, index, word)
     return tail_call(cast(Handler, record.handler), cpu, record, budget)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gasang.cpus.decoder import DecoderTables
-from gasang.cpus.riscv64 import clock, code, execute, mmu, outside
+from gasang.cpus.riscv64 import ahead, clock, code, execute, mmu, outside
 from gasang.cpus.riscv64.handlers import make_handlers
 from gasang.cpus.riscv64.isa import rv64
 from gasang.native import NativeFunction
@@ -25,6 +25,8 @@ ENTRIES: tuple[NativeFunction, ...] = (
     outside.pending,
     outside.host_ticks,
     clock.steer_clock,
+    ahead.decoded_marks,
+    ahead.decode_ahead,
 )  # fmt: skip
 
 

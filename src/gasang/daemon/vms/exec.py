@@ -19,7 +19,7 @@ from gasang.core.console import WindowSize
 from gasang.core.errors import GasangError
 from gasang.daemon.containers.process import CANNOT_EXECUTE, NOT_FOUND, Exit, StartError
 from gasang.daemon.containers.streams import Ends
-from gasang.kinds.vm.agent.client import Agent, Wants
+from gasang.kinds.vm.agent.client import REACH, Agent, Wants
 from gasang.kinds.vm.agent.errors import CommandNotFoundError, CommandRefusedError
 from gasang.kinds.vm.agent.running import Running
 
@@ -71,8 +71,6 @@ class GuestProcess:
         wants = Wants(bool(config["AttachStdin"]), bool(config["AttachStdout"]), bool(config["AttachStderr"]))
         terminal = ("TERM=xterm",) if config["Tty"] else ()
         try:
-            if self._patience > 0:
-                await asyncio.to_thread(self._agent.hello, self._patience)
             self._running = await asyncio.to_thread(
                 self._agent.exec,
                 config["Cmd"],
@@ -81,6 +79,7 @@ class GuestProcess:
                 user=config["User"],
                 terminal=self._size,
                 streams=wants,
+                patience=max(self._patience, REACH),
             )
         except GasangError as error:
             raise StartError("exec", str(error), guest_code=_CODES.get(type(error), CANNOT_EXECUTE)) from error

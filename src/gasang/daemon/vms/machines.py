@@ -124,24 +124,26 @@ class Machines:
     async def forget(self, container: Container, name: str) -> None:
         """Remove a snapshot. Raises NotFoundError."""
         await asyncio.to_thread(snapshots.remove, self._store(container), name)
+        self.ways.standing.forget(self.ways.folder(container))
         self._services.tell(container, "snapshot-remove", {"snapshot": name})
 
     async def restore(self, container: Container, name: str) -> None:
         """End it if it runs; it goes on where the snapshot was made. Raises NotFoundError, BadInputError, and it goes on as it was."""
         place = self._store(container) / snapshots.check_name(name)
-        await asyncio.to_thread(_check, place)
+        digest = await asyncio.to_thread(_check, place)
         life = self._lives.life(container)
         held, container.host["AutoRemove"] = container.host["AutoRemove"], False
         try:
             await self._lives.running.kill(life, 9, final=True)
         finally:
             container.host["AutoRemove"] = held
-        self.ways.births[container.id] = Restored(place)
+        self.ways.births[container.id] = Restored(place, digest)
         try:
             await self._lives.start(container)
         finally:
             self.ways.births.pop(container.id, None)
         self._services.tell(container, "restore", {"snapshot": name})
+        self.ways.prepare(container, Restored(place, digest))
 
     # twins
 
@@ -221,10 +223,13 @@ def _image(made: MachineSettings) -> Image:
     return open_store(made.architecture or default_architecture()).resolve(str(parse_reference(made.image)))
 
 
-def _check(place: Path) -> None:
+def _check(place: Path) -> str:
+    """The digest of a snapshot that is sound. Raises NotFoundError, BadInputError."""
     if not place.is_dir():
         raise NotFoundError(f"snapshot {place.name}", "the machine has none of this name", "gasang snapshot ls tells which it has")
-    Snapshot.open(place).check()
+    found = Snapshot.open(place)
+    found.check()
+    return found.digest
 
 
 def _about(place: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gasang.core.errors import StateError
 from gasang.kinds.vm.process import packets
-from gasang.kinds.vm.process.nursery import READY
+from gasang.kinds.vm.process.nursery import READY, STAND
 
 _EXTRA = 3
 
@@ -52,7 +52,13 @@ class Nursery:
 
     def bear(self, folder: Path, streams: int, link: socket.socket, told: socket.socket) -> None:
         """Have the machine in `folder` born. Raises StateError where the process is gone."""
-        words = packets.request("bear", {"folder": str(folder), "streams": streams})
+        self._ask(packets.request("bear", {"folder": str(folder), "streams": streams}), link, told)
+
+    def stand(self, folder: Path, link: socket.socket, told: socket.socket) -> None:
+        """Have the machine in `folder` restored, to wait for being forked; it ends with `link`. Raises StateError as `bear` does."""
+        self._ask(packets.request(STAND, {"folder": str(folder)}), link, told)
+
+    def _ask(self, words: bytes, link: socket.socket, told: socket.socket) -> None:
         rights = array.array("i", [link.fileno(), told.fileno()])
         try:
             if self._connection is None:

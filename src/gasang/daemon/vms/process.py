@@ -78,22 +78,25 @@ class BornProcess(SupervisedProcess):
 class TwinProcess(SupervisedProcess):
     """Its supervisor has a stand-in; the twin is forked by the machine in the folder `parent` when it starts, its own files in `folder`.
 
-    `hostname` is what its guest is to call itself.
+    `hostname` is what its guest is to call itself. With `replaces` it goes on in the place of the machine that had the folder.
     """
 
-    def __init__(self, made: Supervised, link: socket.socket, parent: Path, folder: Path, hostname: str) -> None:
+    def __init__(self, made: Supervised, link: socket.socket, parent: Path, folder: Path, hostname: str, *, replaces: bool = False) -> None:
         super().__init__(made.supervisor, made)
         self._link = link
         self._parent = parent
         self._folder = folder
         self._hostname = hostname
+        self._replaces = replaces
 
     async def start(self) -> int:
         """The twin's pid. Raises StartError where it cannot be forked."""
         with self._link:
             streams = await super().start()
             try:
-                found = await asyncio.to_thread(ask_fork, self._parent, self._folder, streams, self._link, self._hostname, FORK_TIME)
+                found = await asyncio.to_thread(
+                    ask_fork, self._parent, self._folder, streams, self._link, self._hostname, FORK_TIME, replaces=self._replaces
+                )
             except GasangError as error:
                 raise StartError("the machine cannot be forked", str(error)) from error
         return int(found["pid"])
@@ -110,6 +113,11 @@ def _check(word: bytes) -> int:
         sentence = word.removeprefix(FAILED).decode("utf-8", "replace") or "its process ended before it was ready"
         raise StartError("the machine cannot start", sentence)
     return int(word[1:])
+
+
+async def heard(descriptor: int) -> bool:
+    """Whether a machine's process says there that it is ready."""
+    return (await _read(descriptor)).startswith(READY)
 
 
 async def _read(descriptor: int) -> bytes:

@@ -21,6 +21,7 @@ from gasang.daemon.services import Services
 from gasang.daemon.vms.exec import GuestProcess
 from gasang.daemon.vms.nursery import Nursery
 from gasang.daemon.vms.process import BornProcess, MachineProcess, TwinProcess
+from gasang.daemon.vms.standing import Standing
 from gasang.kinds.vm.agent.client import Agent
 from gasang.kinds.vm.agent.dialing import dial
 from gasang.kinds.vm.process import bases
@@ -33,9 +34,10 @@ from gasang.kinds.vm.sockets import GUEST_SOCKET
 
 
 class Restored(NamedTuple):
-    """A birth from a snapshot, in this folder."""
+    """A birth from a snapshot, in this folder, of this digest."""
 
     snapshot: Path
+    digest: str
 
 
 class Forked(NamedTuple):
@@ -57,6 +59,7 @@ class VmWays:
         self.births: dict[str, Restored | Forked] = {}
         self._program: Path | None = None
         self.nursery = Nursery()
+        self.standing = Standing(self.nursery)
 
     def folder(self, container: Container) -> Path:
         """A machine's."""
@@ -71,6 +74,9 @@ class VmWays:
                 return TwinProcess(made, link, birth.parent, self.folder(container), container.machine["hostname"])
             snapshot = str(birth.snapshot) if birth else ""
             settings = MachineSettings.of_document({**container.machine, "snapshot": snapshot})
+            if birth and (parent := self.standing.find(self.folder(container), birth.digest)) is not None:
+                made, link = await asyncio.to_thread(self._to_be_born, container, settings)
+                return TwinProcess(made, link, parent, self.folder(container), "", replaces=True)
             if self.nursery.ready:
                 made, link = await asyncio.to_thread(self._to_be_born, container, settings)
                 return BornProcess(made, link, self.nursery, self.folder(container))
@@ -81,6 +87,12 @@ class VmWays:
         except OSError as error:
             raise OutOfSpaceError(container.subject, f"it cannot be started ({error.strerror})", "free what is used up") from error
         return MachineProcess(*launched)
+
+    def prepare(self, container: Container, birth: Restored) -> None:
+        """Have the next restore of a machine from this snapshot made ready. One with a network is connected to it when it starts."""
+        if container.host["NetworkMode"] == "none":
+            settings = MachineSettings.of_document({**container.machine, "snapshot": str(birth.snapshot)})
+            self.standing.prepare(self.folder(container), settings, birth.digest)
 
     def _to_be_born(self, container: Container, settings: MachineSettings) -> Any:
         return launch_born(
@@ -116,6 +128,11 @@ class VmWays:
         variables = [*(container.config["Env"] or ()), *(config["Env"] or ())]
         return GuestProcess(self.agent(container), {**config, **own, "Env": variables}, size, patience=_left_to_boot(container))
 
+    def close(self) -> None:
+        """Let go of what is there for machines to come; those that run go on."""
+        self.standing.close()
+        self.nursery.close()
+
     def started(self, container: Container) -> None:
         """There is nothing to let go of."""
 
@@ -125,11 +142,13 @@ class VmWays:
 
     async def forget(self, container: Container) -> None:
         """What no machine was booted from any more goes."""
+        self.standing.forget(self.folder(container))
         await self.sweep()
 
     async def sweep(self) -> None:
         """Remove what was kept for machines that are gone."""
         machines = self._services.folders.container("")
+        self.standing.sweep(machines)
         notes = [folder / FILES for folder in machines.iterdir()] if machines.is_dir() else []
         with contextlib.suppress(OSError):  # the next one's removal comes by again
             await asyncio.to_thread(bases.sweep, self._services.folders.state / bases.FOLDER, notes)

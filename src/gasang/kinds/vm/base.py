@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
-from gasang.core.errors import StateError
+from gasang.core.errors import StateError, UnsupportedError
 from gasang.core.protocols import State
 from gasang.devices.bus import Bus
 from gasang.devices.serial16550 import Serial16550
@@ -194,6 +194,16 @@ class Machine(ABC, Generic[A, B]):
         Without a moment: than it was when the machine was restored, which it may never have been.
         """
         return self.machine.ram.memory.written() if self.is_restored else None
+
+    def note_code(self, known: dict[int, dict[int, int]]) -> None:
+        """Add to `known` what its processors have made of the guest's code, by their numbers; nothing where they execute it as it is."""
+
+    def decode_again(self, known: Mapping[int, dict[int, int]]) -> None:
+        """Have made of the guest's code what was known of a machine in this one's state, which has not begun."""
+
+    def stand(self) -> None:
+        """Begin, and be paused before the first instruction: so a restored machine waits for being forked. Raises UnsupportedError."""
+        raise UnsupportedError("machine", "one on these processors does not wait for being forked", "restore it when it is wanted")
 
     def before_fork(self) -> None:
         """The process is about to fork and the machine stands still: keep what a twin cannot ask of its parent's processors."""

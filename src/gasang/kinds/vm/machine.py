@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import ClassVar
 
+from gasang.accel.soft.decoded import Marks, decode_again, join, marks_of
 from gasang.accel.soft.machine import SoftMachine
 from gasang.core.errors import BadInputError, UsageError
 from gasang.core.protocols import State
@@ -88,3 +90,17 @@ class VirtualMachine(Machine[SoftMachine, VirtBoard]):
 
     def _revived(self) -> None:
         self._begin = self.machine.revive
+
+    def stand(self) -> None:
+        """Begin, and be paused before the first instruction: so a restored machine waits for being forked."""
+        self.machine.stand()
+
+    def note_code(self, known: dict[int, Marks]) -> None:
+        """Add to `known`, by harts, what is decoded now; from any thread."""
+        for hart in self.machine.harts:
+            join(known.setdefault(hart.number, {}), marks_of(hart))
+
+    def decode_again(self, known: Mapping[int, Marks]) -> None:
+        """Have decoded what was known of a machine in this one's state; the harts stand still."""
+        for hart in self.machine.harts:
+            decode_again(hart, known.get(hart.number, {}))

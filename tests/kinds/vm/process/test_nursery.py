@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 
 from gasang.kinds.vm.process import packets
+from gasang.kinds.vm.process.client import ask
 from gasang.kinds.vm.process.launch import launch_born
 from gasang.kinds.vm.process.machine import FAILED, READY, SNAPSHOTS
 from gasang.kinds.vm.process.nursery import READY as NURSERY_READY
+from gasang.kinds.vm.process.nursery import STAND
 from gasang.kinds.vm.process.settings import MachineSettings
 from gasang.kinds.vm.process.stand_in import stand_in_file
 from support.machine_processes import LOG, MEMORY, Machine, Machines
@@ -35,9 +37,9 @@ class Nursery:
             self.process = subprocess.Popen(words, pass_fds=[theirs.fileno()])
         assert self.socket.recv(packets.MOST) == NURSERY_READY
 
-    def ask(self, words: dict[str, Any], *sockets: socket.socket) -> None:
+    def ask(self, words: dict[str, Any], *sockets: socket.socket, verb: str = "bear") -> None:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [each.fileno() for each in sockets]))] if sockets else []
-        self.socket.sendmsg([packets.request("bear", words)], rights)
+        self.socket.sendmsg([packets.request(verb, words)], rights)
 
     def bear(self, machines: Machines, name: str, **settings: Any) -> tuple[Machine, bytes]:
         """A machine, and what it told of its start."""
@@ -120,3 +122,44 @@ def test_machines_outlive_it(machines: Machines) -> None:
     assert machine.type(b"a") == b"a1"
     machine.screen.socket.sendall(b"q")
     assert machine.end().code == 0
+
+
+def stand(nursery: Nursery, machines: Machines, name: str, snapshot: str) -> tuple[Path, socket.socket, bytes]:
+    """One that waits for being forked: its folder, its link, and what it told."""
+    folder = machines.home / name
+    folder.mkdir()
+    MachineSettings(memory=MEMORY, kernel=str(machines.home / "kernel"), stdin=True, snapshot=snapshot).write(folder)
+    link, theirs = socket.socketpair()
+    ours, told = socket.socketpair()
+    ours.settimeout(60)
+    with theirs, told:
+        nursery.ask({"folder": str(folder)}, theirs, told, verb=STAND)
+    with ours:
+        return folder, link, ours.recv(4096)
+
+
+def test_one_that_stands_is_forked_again_and_again_where_the_snapshot_was_made(nursery: Nursery, machines: Machines) -> None:
+    machine, _ = nursery.bear(machines, "one")
+    assert machine.screen.line() == b"up"
+    assert machine.type(b"a") == b"a1"
+    machine.ask("snapshot", name="base")
+    folder, link, told = stand(nursery, machines, "standing", str(machine.folder / SNAPSHOTS / "base"))
+    assert told.startswith(READY), told
+    pid = int(told[1:])
+    assert ask(folder, "status")["paused"]
+    for name in ("two", "three"):
+        restored, found = machines.twin(Machine(folder, machine.supervisor), name)
+        assert found["pid"] == restored.ask("status")["pid"] != pid
+        assert restored.type(b"b") == b"b2"
+        restored.supervisor.signal(signal.SIGTERM)
+        assert restored.end().code == 143
+    link.close()
+    eventually(lambda: not os.path.exists(f"/proc/{pid}"))
+    machine.screen.socket.sendall(b"q")
+    assert machine.end().code == 0
+
+
+def test_one_that_cannot_stand_says_why(nursery: Nursery, machines: Machines, tmp_path: Path) -> None:
+    _, link, told = stand(nursery, machines, "standing", str(tmp_path / "none"))
+    with link:
+        assert told.startswith(FAILED + b"snapshot none")

@@ -8,6 +8,8 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +19,10 @@ import gasang
 from gasang.core.errors import StateError
 from gasang.core.protocols import Forkable, Pausable, Snapshottable
 from gasang.kinds.vm.machine import VirtualMachine
+from gasang.kinds.vm.snapshot import memory, take
 from gasang.kinds.vm.snapshot.folder import names
+from gasang.kinds.vm.snapshot.guest import serial_of
+from gasang.kinds.vm.snapshot.memory import Copied
 from gasang.kinds.vm.snapshot.snapshot import Snapshot, Wiring
 from support import restoring
 from support.assembler import T0, addi, assemble, jump
@@ -102,6 +107,26 @@ def test_a_paused_machine_stays_paused_and_one_that_runs_goes_on(store: Path) ->
     with pytest.raises(StateError, match="ended"):
         vm.snapshot(store, "late")
     assert sorted(path.name for path in store.iterdir()) == ["paused", "running"]
+
+
+def test_what_is_typed_while_it_is_kept_comes_behind_it(kept: Snapshot, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Input goes to devices and to memory: a snapshot that had the one without the other would be of no moment."""
+    with kept.restore(Wiring(bytearray().extend)) as vm:
+        typist = threading.Thread(target=serial_of(vm), args=(b"typed",))
+
+        def copy_memory(*words: Any) -> Copied:
+            typist.start()
+            typist.join(0.3)
+            assert typist.is_alive()
+            return memory.copy_memory(*words)
+
+        monkeypatch.setattr(take, "memory", SimpleNamespace(copy_memory=copy_memory, settle=memory.settle, gather=memory.gather))
+        vm.start()
+        vm.pause()
+        before = vm.save()
+        assert vm.snapshot(store, "one").document.state == before
+        typist.join(20)
+        assert vm.save() != before
 
 
 def test_a_machine_that_ended_while_it_stood_still_is_not_kept(kept: Snapshot, store: Path) -> None:

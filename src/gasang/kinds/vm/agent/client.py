@@ -34,7 +34,7 @@ GRACE: Final = 10.0
 """Seconds a guest's processes have to end by themselves."""
 _PATIENCE: Final = 30.0
 """Seconds for an answer, and for a guest to take what it is sent."""
-_REACH: Final = 5.0
+REACH: Final = 5.0
 """Seconds for one that was there before: after a restore its sockets need a moment."""
 _EXEC: Final = struct.Struct("<IHHII")
 _HELLO: Final = struct.Struct("<IIiI")
@@ -106,7 +106,7 @@ class Agent:
         """The agent of the machine whose socket is `path`, which is not asked yet; errors are about `subject`."""
         return cls(partial(dial, path, subject), subject)
 
-    def hello(self, patience: float = _REACH) -> None:
+    def hello(self, patience: float = REACH) -> None:
         """Have it say that it is there. Raises as `connect` does."""
         version, _, self.pid, _ = _HELLO.unpack(self._sized(self._ask(protocol.HELLO, patience=patience), protocol.HELLO_SIZE))
         if version != protocol.VERSION:
@@ -152,14 +152,17 @@ class Agent:
         user: str = "",
         terminal: WindowSize | None = None,
         streams: Wants = Wants(),  # noqa: B008  (it cannot change)
+        patience: float = REACH,
     ) -> Running:
         """Start a command in the guest; `user` as docker's --user, `environment` NAME=VALUE, `terminal` the size of one it shall have.
+
+        A guest that boots has `patience` seconds.
 
         Raises CommandNotFoundError (exit code 127), CommandRefusedError (126), UsageError for words that no process can be given, and as
         `connect` does.
         """
         flags = _flags(terminal, streams)
-        return self._start(_Command(tuple(arguments), _merged(environment), directory, user, flags, terminal))
+        return self._start(_Command(tuple(arguments), _merged(environment), directory, user, flags, terminal), patience)
 
     def run(
         self, arguments: Sequence[str], given: bytes = b"", *, environment: Sequence[str] = (), user: str = "", tool: bool = False
@@ -205,10 +208,10 @@ class Agent:
             cause = "".join(sign if sign.isprintable() else "?" for sign in lines[0][:200])
             raise BadInputError(f"{self.subject}, {what}", cause, "check that it is there, and that the disk has room")
 
-    def _start(self, command: _Command) -> Running:
+    def _start(self, command: _Command, patience: float = REACH) -> Running:
         first = packed(protocol.EXEC, command.packed())
         with ExitStack() as cleanup:
-            wire = Wire(self._reach(first, _REACH), self.subject, _PATIENCE)
+            wire = Wire(self._reach(first, patience), self.subject, _PATIENCE)
             cleanup.callback(wire.close)
             said = wire.receive()
             if said.kind == protocol.ENDED:
@@ -219,7 +222,7 @@ class Agent:
             cleanup.pop_all()
         return Running(wire, said.value)
 
-    def _ask(self, kind: int, content: bytes = b"", value: int = 0, *, what: str = "", patience: float = _REACH) -> Said:
+    def _ask(self, kind: int, content: bytes = b"", value: int = 0, *, what: str = "", patience: float = REACH) -> Said:
         with self._wire(packed(kind, content, value), patience) as wire:
             said = wire.receive()
         if said.kind != protocol.ANSWER or said.value > 0:

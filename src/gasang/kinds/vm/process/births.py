@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -54,6 +54,8 @@ class Birth:
     console: SupervisedConsole
     control: ControlPort
     meet: Callable[[AnyMachine], None]
+    stands: bool = False
+    """A restored one waits for being forked, and never begins itself."""
 
     def warn(self, sentence: str) -> None:
         """Tell of what goes wrong in the machine without ending it."""
@@ -179,8 +181,11 @@ def _restored(birth: Birth) -> int:
             birth.console.on_resize(ports.resized)
         else:
             vm, typed = cleanup.enter_context(restored_kernel(snapshot, birth.console))
+        if birth.stands:
+            snapshot.make_ready(vm)
+            vm.stand()
         birth.meet(vm)
-        run(vm, birth.console, typed)
+        (_stay if birth.stands else run)(vm, birth.console, typed)
     return code_of(vm, birth.control)
 
 
@@ -197,23 +202,55 @@ def _restored_disks(birth: Birth, snapshot: Snapshot) -> list[Block]:
 
 def _replace_layers(folder: Path, saved: Path) -> None:
     """The machine's layers are what was saved; those it had go when the others are there. Raises OSError, and it has its own then."""
+    adopt(saved, coming_layers(folder))
+    put_in_place(folder)
+    remove_former_layers(folder)
+
+
+def coming_layers(folder: Path) -> Path:
+    """Where the layers are made that a machine is to have instead of its own; nothing is there."""
+    remove_former_layers(folder)
+    coming = folder / f"{LAYERS}.new"
+    shutil.rmtree(coming, ignore_errors=True)
+    return coming
+
+
+def remove_former_layers(folder: Path) -> None:
+    """Those that a machine had before `put_in_place`."""
+    shutil.rmtree(folder / f"{LAYERS}.old", ignore_errors=True)
+
+
+def put_in_place(folder: Path) -> None:
+    """Give a machine the layers that were made for it. Raises OSError, and it has its own then."""
     present, coming, going = (folder / f"{LAYERS}{end}" for end in ("", ".new", ".old"))
-    for left in (coming, going):
-        shutil.rmtree(left, ignore_errors=True)
-    adopt(saved, coming)
     if present.exists():
         present.rename(going)
     coming.rename(present)
-    shutil.rmtree(going, ignore_errors=True)
+
+
+def _stay(vm: AnyMachine, console: SupervisedConsole, typed: Callable[[bytes], None] | None) -> None:
+    """Until it is not wanted any more."""
+    console.on_quit(vm.stop)
+    if typed is not None:
+        console.on_input(typed)
+    vm.join()
 
 
 def run(vm: AnyMachine, console: SupervisedConsole, typed: Callable[[bytes], None] | None = None) -> None:
     """From start to end. Raises what ended it by accident."""
+    with running(vm, console, typed):
+        pass
+
+
+@contextmanager
+def running(vm: AnyMachine, console: SupervisedConsole, typed: Callable[[bytes], None] | None = None) -> Iterator[None]:
+    """It runs from the start of the block on; the block's end waits for its own. Raises what ended it by accident."""
     try:
         console.on_quit(vm.stop)
         vm.start()
         if typed is not None:
             console.on_input(typed)
+        yield
         vm.join()
     finally:
         vm.stop()

@@ -72,6 +72,7 @@ def allowed() -> Seccomp:
     return Seccomp(REFUSE, (), 0, rules)
 
 
+@lru_cache(maxsize=1)
 def program(machine: str) -> bytes:
     """The filter for a host of that `uname -m` (struct sock_filter). Raises UnsupportedError where its calls are not known."""
     return compile_filter(allowed(), machine)

@@ -42,14 +42,24 @@ def ask(folder: Path, verb: str, words: dict[str, Any] | None = None, *, files: 
     return packets.read_answer(packet, subject)
 
 
-def ask_fork(folder: Path, twin: Path, streams: int, link: socket.socket, hostname: str = "", patience: float = PATIENCE) -> dict[str, Any]:
+def ask_fork(
+    folder: Path,
+    twin: Path,
+    streams: int,
+    link: socket.socket,
+    hostname: str = "",
+    patience: float = PATIENCE,
+    *,
+    replaces: bool = False,
+) -> dict[str, Any]:
     """Have the machine in `folder` fork a twin whose folder is `twin`, with the streams of the stand-in that is the process `streams`.
 
-    `link` is the twin's end of the link to it. Raises as `ask` does, and StateError where that process has ended.
+    `link` is the twin's end of the link to it. One that `replaces` has its disk instead of the layers that are in its folder. Raises as
+    `ask` does, and StateError where that process has ended.
     """
     try:
         with opened_streams(streams) as files:
-            words = {"folder": str(twin), "hostname": hostname}
+            words = {"folder": str(twin), "hostname": hostname, "replaces": replaces}
             return dict(ask(folder, "fork", words, files=[link.fileno(), *files], patience=patience))
     except OSError as error:
         raise StateError(

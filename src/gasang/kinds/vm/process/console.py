@@ -26,10 +26,14 @@ GONE: Final = 137
 
 
 class SupervisedConsole:
-    """On descriptors 0, 1 and 2. Made, and renewed, in the main thread. `left` is the number of the signal that ended the machine."""
+    """On descriptors 0, 1 and 2. Made, and renewed, in the main thread. `left` is the number of the signal that ended the machine.
 
-    def __init__(self, *, tty: bool, reads_input: bool, link: socket.socket | None = None) -> None:
+    One that is `absent` has no streams until it is renewed.
+    """
+
+    def __init__(self, *, tty: bool, reads_input: bool, link: socket.socket | None = None, absent: bool = False) -> None:
         self._tty = tty
+        self._absent = absent
         self._reads_input = reads_input
         self._typed: Callable[[bytes], None] | None = None
         self._resized: Callable[[WindowSize], None] | None = None
@@ -42,7 +46,7 @@ class SupervisedConsole:
         self._begin()
 
     def _begin(self) -> None:
-        if self._tty:
+        if self._tty and not self._absent:
             import termios
             import tty
 
@@ -63,6 +67,7 @@ class SupervisedConsole:
         Signals come over `link` as well, a byte each, and its end is the machine's. Raises OSError.
         """
         take_streams(streams, tty=self._tty)
+        self._absent = False
         if self.link is not None:
             self.link.close()
         self.link = link
@@ -96,6 +101,8 @@ class SupervisedConsole:
     def on_input(self, callback: Callable[[bytes], None]) -> None:
         """Call `callback` with what is typed; b"" once when the input has ended."""
         self._typed = callback
+        if self._absent:
+            return
         if not self._reads_input:
             callback(b"")
             return
@@ -124,7 +131,7 @@ class SupervisedConsole:
         self._tell_size()
 
     def _tell_size(self) -> None:
-        if self._tty and self._resized is not None:
+        if self._tty and not self._absent and self._resized is not None:
             with suppress(OSError):
                 size = os.get_terminal_size(0)
                 if size.columns and size.lines:

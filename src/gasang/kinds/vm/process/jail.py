@@ -105,8 +105,11 @@ def sentence(lacking: dict[str, str]) -> str:
 
 def note(folder: Path, lacking: dict[str, str]) -> None:
     """Keep in a machine's folder what holds: part → "" or why not. Raises OSError."""
+    found = {part: lacking.get(part, "") for part in PARTS}
+    if noted(folder) == found:
+        return
     fresh = folder / f".{NAME}"
-    fresh.write_text(json.dumps({part: lacking.get(part, "") for part in PARTS}), "utf-8")
+    fresh.write_text(json.dumps(found), "utf-8")
     fresh.replace(folder / NAME)
 
 

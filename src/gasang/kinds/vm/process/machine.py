@@ -19,7 +19,7 @@ from gasang.kinds.vm.agent.dialing import dial
 from gasang.kinds.vm.ballooning import Keeper
 from gasang.kinds.vm.base import AnyMachine
 from gasang.kinds.vm.process import jail
-from gasang.kinds.vm.process.births import LAYERS, Birth, code_of, live, run
+from gasang.kinds.vm.process.births import LAYERS, Birth, code_of, coming_layers, live, put_in_place, remove_former_layers, running
 from gasang.kinds.vm.process.console import SupervisedConsole
 from gasang.kinds.vm.process.control import ControlServer, Handed, Handler
 from gasang.kinds.vm.process.figures import figures
@@ -44,27 +44,39 @@ _OTHER_END: Final = 5.0
 
 
 class _Twin(NamedTuple):
-    """What a twin is given: its folder, the streams of its stand-in, its link to that, and what its guest calls itself."""
+    """What a twin is given: its folder, the streams of its stand-in, its link to that, and what its guest calls itself.
+
+    One that `replaces` a machine has its folder, and its disk's layers instead of those that are there.
+    """
 
     folder: Path
     streams: list[int]
     link: socket.socket
     name: str
+    replaces: bool
 
 
 class MachineProcess:
     """The machine that this process holds. `told` is the descriptor that hears READY or FAILED; `link` leads to its stand-in.
 
-    `lacking` is what its jail has not.
+    `lacking` is what its jail has not. One that `stands` is restored, and waits for being forked: the fork is the machine.
     """
 
     def __init__(
-        self, folder: Path, settings: MachineSettings, told: int, lacking: dict[str, str], link: socket.socket | None = None
+        self,
+        folder: Path,
+        settings: MachineSettings,
+        told: int,
+        lacking: dict[str, str],
+        link: socket.socket | None = None,
+        *,
+        stands: bool = False,
     ) -> None:
         self.folder = folder
         self._lacking = lacking
         self.settings = settings
-        self.console = SupervisedConsole(tty=settings.tty, reads_input=settings.stdin, link=link)
+        self._stands = stands
+        self.console = SupervisedConsole(tty=settings.tty, reads_input=settings.stdin, link=link, absent=stands)
         self.console.ask_to_end = self._shut_down
         self.control = ControlPort(self._reached)
         self._told = told
@@ -76,7 +88,7 @@ class MachineProcess:
     def run(self) -> int:
         """Live; the exit code. An error is told on standard error, and to who waits for the start."""
         try:
-            code = live(Birth(self.folder, self.settings, self.console, self.control, self._meet))
+            code = live(Birth(self.folder, self.settings, self.console, self.control, self._meet, self._stands))
         except (GasangError, OSError) as error:
             self._tell(FAILED + str(error).encode("utf-8", "backslashreplace")[:2000])
             if self.console.left is None:
@@ -91,7 +103,7 @@ class MachineProcess:
         self._vm = vm
         self._server = ControlServer(self.folder, self._verbs())
         self._tell(READY + str(os.getpid()).encode())
-        if self.settings.snapshot:
+        if self.settings.snapshot and not self._stands:
             self._identify("")
 
     # the guest's agent
@@ -204,13 +216,15 @@ class MachineProcess:
             raise UsageError("fork of a machine", "it needs a folder, a socket, and three streams", "send all of them")
         if not isinstance(name, str):
             raise UsageError("fork of a machine", "the twin's host name is no text", "leave it out")
-        life, began = _Twin(Path(folder), [each.fileno() for each in streams], link, name), time.monotonic()
+        life = _Twin(Path(folder), [each.fileno() for each in streams], link, name, words.get("replaces") is True)
+        began = time.monotonic()
         ready, telling = socket.socketpair()
         with self._forking, ready:
             with telling:
-                chains = [device.block for device in self.vm.disks() if isinstance(device.block, Chain)]
+                chains = _chains(self.vm)
+                layers = coming_layers(life.folder) if life.replaces else life.folder / LAYERS
                 for chain in chains:
-                    chain.heir = life.folder / LAYERS
+                    chain.heir = layers
                 try:
                     twin = self.vm.fork(lambda vm: self._be_twin(vm, life, telling, ready), Identity.fresh())
                 finally:
@@ -241,14 +255,16 @@ class MachineProcess:
             life.link.close()
             for stream in life.streams:
                 os.close(stream)
-            jail.note(life.folder, self._lacking)
-            self._server = ControlServer(life.folder, self._verbs())
             if (guest_sockets := self._sockets(vm)) is not None:
                 guest_sockets.renew(life.folder)
-                self._identify(life.name)
-            telling.sendall(READY)
-            telling.close()
-            run(vm, self.console)
+            with running(vm, self.console):  # its guest has work of its own meanwhile
+                if guest_sockets is not None:
+                    self._identify(life.name)
+                self._settle(vm, life)
+                telling.sendall(READY)
+                telling.close()
+                if life.replaces:
+                    remove_former_layers(life.folder)
             code = code_of(vm, self.control) if self.console.left is None else SIGNALLED + self.console.left
         except (GasangError, OSError) as error:
             sentence = str(error).encode("utf-8", "backslashreplace")[:2000]
@@ -262,6 +278,20 @@ class MachineProcess:
                 self._server.close()
         _end(self.console.link, code)
         return code
+
+
+    def _settle(self, vm: AnyMachine, life: _Twin) -> None:
+        """Have in a twin's folder what a machine has there. Raises GasangError, OSError."""
+        if life.replaces and (chains := _chains(vm)):
+            put_in_place(life.folder)
+            for chain in chains:
+                chain.folder = life.folder / LAYERS
+        jail.note(life.folder, self._lacking)
+        self._server = ControlServer(life.folder, self._verbs())
+
+
+def _chains(vm: AnyMachine) -> list[Chain]:
+    return [device.block for device in vm.disks() if isinstance(device.block, Chain)]
 
 
 def _put_down(vm: AnyMachine, sockets: GuestSockets | None) -> None:
@@ -308,6 +338,17 @@ def born(folder: Path, streams: int, link: socket.socket, told: int) -> int:
     code = MachineProcess(folder, settings, told, lacking, link).run()
     _end(link, code)
     return code
+
+
+def stood(folder: Path, link: socket.socket, told: int) -> int:
+    """A restored machine that waits for being forked, in a process forked for it; it ends with `link`."""
+    try:
+        settings = MachineSettings.read(folder)
+        lacking = _confine(folder, settings)
+    except (GasangError, OSError) as error:
+        _fail(told, error)
+        return BROKEN
+    return MachineProcess(folder, settings, told, lacking, link, stands=True).run()
 
 
 def _confine(folder: Path, settings: MachineSettings) -> dict[str, str]:

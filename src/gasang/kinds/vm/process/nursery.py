@@ -20,17 +20,21 @@ from typing import Final
 
 from gasang.core.errors import GasangError, UsageError
 from gasang.core.progress import Silent
+from gasang.host.syscalls import machine_name
 from gasang.kinds.vm.platforms import default_architecture, platform_of
 from gasang.kinds.vm.process import packets
+from gasang.kinds.vm.process.calls import program
 from gasang.kinds.vm.process.control import Handed, receive
-from gasang.kinds.vm.process.machine import born
+from gasang.kinds.vm.process.machine import born, stood
 from gasang.kinds.vm.snapshot.fork import BROKEN
 
+STAND: Final = "stand"
+"""Asks for a machine that is restored and waits for being forked; it has no streams."""
 READY: Final = packets.answer("ready")
 _LATER: Final = (
     "gasang.images.initrd", "gasang.images.initramfs", "gasang.kinds.vm.pull", "gasang.kinds.vm.machine", "gasang.kinds.vm.disks",
     "gasang.kinds.vm.guest_ports", "gasang.kinds.vm.folders", "gasang.kinds.vm.ballooning", "gasang.kinds.vm.agent.executable",
-    "gasang.kinds.vm.snapshot.take", "gasang.kinds.vm.snapshot.fork", "termios", "tty",
+    "gasang.kinds.vm.snapshot.take", "gasang.kinds.vm.snapshot.fork", "gasang.accel.soft.state", "termios", "tty",
 )  # fmt: skip
 """What a machine loads when it first needs it; here that is now."""
 
@@ -38,6 +42,7 @@ _LATER: Final = (
 def _load() -> None:
     for name in _LATER:
         import_module(name)
+    program(machine_name())
     with suppress(GasangError):  # a machine that needs it says so itself
         platform_of(default_architecture()).prepare(Silent())
     gc.collect()
@@ -60,10 +65,10 @@ def serve(connection: socket.socket) -> None:
 
 
 def _bear(connection: socket.socket, packet: bytes, handed: list[Handed]) -> None:
-    _, words = packets.read_request(packet)
-    folder, streams = words.get("folder"), words.get("streams")
+    verb, words = packets.read_request(packet)
+    folder, streams = words.get("folder"), words.get("streams", -1)
     sockets = [each for each in handed if isinstance(each, socket.socket)]
-    if not isinstance(folder, str) or type(streams) is not int or len(sockets) != 2:
+    if not isinstance(folder, str) or type(streams) is not int or (streams < 0) != (verb == STAND) or len(sockets) != 2:
         raise UsageError("birth", "it needs a folder, a process whose streams it takes, and two sockets", "send all of them")
     if os.fork():
         return
@@ -72,7 +77,7 @@ def _bear(connection: socket.socket, packet: bytes, handed: list[Handed]) -> Non
         connection.close()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         link, told = sockets
-        code = born(Path(folder), streams, link, told.detach())
+        code = stood(Path(folder), link, told.detach()) if verb == STAND else born(Path(folder), streams, link, told.detach())
     except BaseException:
         traceback.print_exc()  # nobody above could tell of it: this process has no caller
     finally:

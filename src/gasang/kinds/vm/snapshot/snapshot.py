@@ -22,7 +22,7 @@ from gasang.core.protocols import Block, CharacterSink
 from gasang.devices.virtio.device import VirtioDevice
 from gasang.devices.worker import Holdable
 from gasang.kinds.vm.platforms import ARCHITECTURES
-from gasang.kinds.vm.snapshot import disks, document, stamp, working_set
+from gasang.kinds.vm.snapshot import disks, document, known_code, stamp, working_set
 from gasang.kinds.vm.snapshot.document import AGAIN, DOCUMENT_MAX, Document
 from gasang.kinds.vm.snapshot.folder import DISK, DOCUMENT, INDEX, MEMORY
 from gasang.kinds.vm.snapshot.identity import Identity
@@ -160,13 +160,24 @@ class Snapshot:
             cause = f"it has a state that no device here has had ({type(error).__name__}: {error})"
             raise BadInputError(self._subject, cause, "use the gasang that made it") from error
 
+    def make_ready(self, vm: AnyMachine) -> None:
+        """Have done what a machine restored from this one, which has not begun, would do first."""
+        vm.decode_again(known_code.noted(self.path))
+
     def _learn(self, vm: AnyMachine) -> None:
-        """Note which pages are needed first, if nobody has yet."""
+        """Note which pages and which code are needed first, if nobody has yet."""
         if not working_set.is_noted(self.path):
 
             def learn() -> None:
-                if not vm.ended.wait(working_set.SECONDS):
-                    working_set.note(self.path, vm.machine.ram.memory)
+                known: dict[int, dict[int, int]] = {}
+                before = 0.0
+                for moment in known_code.MOMENTS:
+                    if vm.ended.wait(moment - before):
+                        return
+                    vm.note_code(known)
+                    before = moment
+                known_code.note(self.path, known)
+                working_set.note(self.path, vm.machine.ram.memory)
 
             vm.beside(threading.Thread(target=learn, name="working set", daemon=True))
 

@@ -47,7 +47,8 @@ def take(vm: AnyMachine, store: Path, name: str) -> Snapshot:
     with new_folder(store, name) as folder:
         file = os.open(folder / _PART, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            with vm.standing_still():
+            # Threads that bring the guest input take the lock: what they write is in all parts of a snapshot or in none.
+            with vm.standing_still(), vm.board.bus.lock:
                 state = vm.save()
                 now = vm.moment()
                 written = vm.written_since(moment) if parent is not _NOBODY else None

@@ -16,8 +16,6 @@ from gasang.host.memory import LazyMemory
 from gasang.host.pages import PAGE, page_runs
 
 NAME: Final = "working-set"
-SECONDS: Final = 1.0
-"""After so long what a machine has touched is noted."""
 _MOST: Final = 128 << 20
 """Bytes fetched at most."""
 _NOTE_MAX: Final = 4 << 20
