@@ -16,13 +16,15 @@ import select
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gasang.devices.virtio.bell import Loan, Place, Rings, Work
-from gasang.devices.virtio.pump.pump import Pump
 from gasang.host.kvm import ioctls
 from gasang.host.kvm import structures as s
 from gasang.host.kvm.ioctls import RefusedError, call
+
+if TYPE_CHECKING:
+    from gasang.devices.virtio.pump.pump import Pump
 
 ANY_LENGTH: Final = "IOEVENTFD_ANY_LENGTH"
 """KVM_CAP_…: stores of every width count, and the kernel need not look at the instruction."""

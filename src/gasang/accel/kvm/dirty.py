@@ -8,13 +8,15 @@ from __future__ import annotations
 import ctypes
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gasang.accel.kvm.memory import GuestRam
-from gasang.devices.virtio.pump.pump import Pump
 from gasang.host.kvm import ioctls
 from gasang.host.kvm import structures as s
 from gasang.host.kvm.ioctls import call
+
+if TYPE_CHECKING:
+    from gasang.devices.virtio.pump.pump import Pump
 
 PAGE: Final = 4096
 PIECE: Final = 16 * PAGE

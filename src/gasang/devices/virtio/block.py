@@ -7,6 +7,8 @@ threads at once, and no vCPU waits for a disk.
 
 Guest memory is touched only under the bus lock and only while the request is still the guest's: a reset in the middle of a
 long request lets the disk finish and forgets the rest.
+
+While the worker has nothing to do, short reads and writes may be served by compiled code, which is told the disk's files (`work`).
 """
 
 from __future__ import annotations

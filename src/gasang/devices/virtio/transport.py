@@ -100,7 +100,8 @@ class Transport(ABC):
             if self._serving:
                 self._attempt(job)
                 return
-            self.take_back()
+            if self._loans:
+                self.take_back()
             for queue in self.queues:
                 queue.budget = BATCH
             self._serving = True
@@ -111,7 +112,8 @@ class Transport(ABC):
             if self._follower is None and any(queue.budget < 0 for queue in self.queues):
                 self._follower = threading.Thread(target=self._follow, name="virtio", daemon=True)
                 self._follower.start()
-            self._lend()
+            if self._hung:
+                self._lend()
 
     def _attempt(self, job: Callable[[], None]) -> None:
         try:
