@@ -7,7 +7,7 @@ import os
 import random
 import socket
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from gasang.core.protocols import Block
 from gasang.devices.virtio.block import SECTOR, VirtioBlock
 from gasang.devices.virtio.device import EVENT_IDX
 from gasang.devices.virtio.net import RECEIVE, TRANSMIT, VirtioNet
+from gasang.devices.virtio.pump import pump as module
 from gasang.devices.virtio.transport import NEEDS_RESET
 from gasang.storage.memory import Memory
 from gasang.storage.overlay import CLUSTER, Overlay
@@ -353,12 +354,11 @@ def test_a_disk_that_is_no_file_is_served_by_the_device() -> None:
             assert made.bells.answered == number
 
 
-def test_it_is_the_same_library_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    from gasang.devices.virtio.pump import pump as module
-
-    def missing() -> Callable[..., object]:
-        raise ModuleNotFoundError("llvmlite")
-
-    monkeypatch.setattr(module, "load", missing)
-    assert module.pump_for([module.Area(0, 4096, 1 << 20)]) is None
-    module.prepare()
+def test_there_is_none_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "COMPILER", "no_such_package")
+    module._functions.cache_clear()
+    try:
+        assert module.pump_for([module.Area(0, 4096, 1 << 20)]) is None
+        module.prepare()
+    finally:
+        module._functions.cache_clear()

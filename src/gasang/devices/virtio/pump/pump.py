@@ -6,18 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from functools import cache
+from importlib.util import find_spec
 from typing import Any, Final, NamedTuple
 
 from gasang.devices.virtio.bell import Loan, Rings, Work
-from gasang.devices.virtio.pump import state
-from gasang.devices.virtio.pump.library import load
 from gasang.host.syscalls import machine_name
-from gasang.native import ctype_of
 
+COMPILER: Final = "llvmlite"
 FREE: Final = -1
-SILENT: Final = -1
-"""In the place of an eventfd: the driver wants no interrupt of this queue."""
 
 
 class Area(NamedTuple):
@@ -29,31 +26,40 @@ class Area(NamedTuple):
 
 
 def pump_for(areas: Sequence[Area]) -> Pump | None:
-    """One for a machine with that memory; None where there is no compiler and no compiled loop, or another processor than x86-64."""
-    if machine_name() != "x86_64" or len(areas) > state.AREAS:
-        return None
-    try:
-        return Pump(areas, load().functions)
-    except ImportError:
-        return None
+    """One for a machine with that memory; None where there is no compiler, or another processor than x86-64."""
+    functions = _functions()
+    return None if functions is None else Pump(areas, functions)
 
 
 def prepare() -> None:
     """Have the loop compiled, where there is a compiler, so that no machine's start does it."""
-    with suppress(ImportError):
-        load()
+    _functions()
+
+
+@cache
+def _functions() -> dict[str, Callable[..., Any]] | None:
+    if machine_name() != "x86_64" or find_spec(COMPILER) is None:
+        return None
+    from gasang.devices.virtio.pump.library import load  # a start without has no time for it
+
+    return load().functions
 
 
 class Pump:
     """The shared state and the functions that work on it."""
 
     def __init__(self, areas: Sequence[Area], functions: dict[str, Callable[..., Any]]) -> None:
+        from gasang.devices.virtio.pump import state
+        from gasang.native import ctype_of
+
         self._functions = functions
+        self._layers = state.LAYERS
         self._areas = tuple(areas)
         self._state: Any = ctype_of(state.Pump)()
         self._state.memory = min(area.host for area in areas)
         self._state.piece = 1
         self._state.area_count = len(areas)
+        assert len(areas) <= state.AREAS
         for place, area in zip(self._state.areas, areas, strict=False):
             place.base, place.size, place.host = area
         self.renew()
@@ -79,7 +85,7 @@ class Pump:
         """Serve what is notified by the eventfd `bell` from now on; None where that cannot be."""
         places = [self._host(address, size) for address, size in rings.places]
         queue = next((queue for queue in self._state.queues if queue.bell == FREE), None)
-        if queue is None or None in places or len(work.files) > state.LAYERS:
+        if queue is None or None in places or len(work.files) > self._layers:
             return None
         queue.descriptors, queue.available, queue.used = places
         queue.kind, queue.size, queue.interrupt = work.kind, rings.size, interrupt
@@ -88,7 +94,7 @@ class Pump:
         queue.interrupted = queue.owned = queue.served = 0
         queue.sectors, queue.clusters, queue.top = work.sectors, work.clusters, work.top
         queue.writable, queue.may_own = int(work.writable), int(work.may_own)
-        queue.files[:] = [*work.files, *[-1] * (state.LAYERS - len(work.files))]
+        queue.files[:] = [*work.files, *[-1] * (self._layers - len(work.files))]
         queue.bell = bell
         self._functions["lend"](queue)
         return _Loan(queue, self._functions["take_back"])
