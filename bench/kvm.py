@@ -15,13 +15,14 @@ from bench import figures, peers, readme  # noqa: E402
 from bench.figures import Figure  # noqa: E402
 from bench.measures.kvm.boot import kernel_boot  # noqa: E402
 from bench.measures.kvm.exits import exits  # noqa: E402
+from bench.measures.kvm.requests import requests  # noqa: E402
 from bench.processes import MachineError  # noqa: E402
 
 from gasang.core.errors import GasangError  # noqa: E402
 from guests.build import BuildError  # noqa: E402
 from support.nested.machine import NestedError  # noqa: E402
 
-MEASURES: dict[str, Callable[[int], list[Figure]]] = {"boot": kernel_boot, "exits": exits}
+MEASURES: dict[str, Callable[[int], list[Figure]]] = {"boot": kernel_boot, "exits": exits, "requests": requests}
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -112,6 +112,7 @@ def test_the_agent_runs_commands(debian: Debian) -> None:
     assert 200 << 20 < agent.health().memory < 320 << 20
 
 
+@pytest.mark.parametrize("debian", ["cloud"], indirect=True)
 def test_memory_goes_back_to_the_host(debian: Debian) -> None:
     run, agent = debian.run, debian.agent
     assert agent.run(["dd", "if=/dev/zero", "of=/dev/shm/large", "bs=1M", "count=100"]).outcome == (0, 0)

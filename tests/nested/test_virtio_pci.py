@@ -21,8 +21,8 @@ from gasang.storage.ext4 import write_ext4
 from gasang.storage.raw import Raw
 from gasang.storage.tree import Entry, Kind
 from support.cpio_reader import unpack
+from support.disk_guests import exits_to_notify
 from support.nested.guest import LANE, MIB, Guest
-from support.pcs import exits_to_notify
 
 DISK_SIZE = 64 * MIB
 TO_ROOT = """

@@ -5,11 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from gasang.accel.kvm.system import Kvm
 from gasang.devices.virtio.device import VirtioDevice
-from gasang.devices.virtio.pci import NOTIFY, PAGE, WINDOW
 from gasang.kinds.vm.x86.bzimage import ENTRY_64, parse_bzimage
 from gasang.kinds.vm.x86.kernel import PcKernel
 from gasang.kinds.vm.x86.machine import PcMachine, PcParts
@@ -53,18 +51,3 @@ def run(made: PcMachine) -> None:
     made.start()
     made.join()
     watchdog.cancel()
-
-
-def exits_to_notify(vm: PcMachine) -> list[int]:
-    """Addresses of stores to the pages of notifications that are exits from now on."""
-    exits: list[int] = []
-    window: Any = next(region.device for region in vm.machine.bus.regions if region.name == "pci window")
-    write = window.write
-
-    def noted(offset: int, width: int, value: int) -> None:
-        if offset % WINDOW // PAGE == NOTIFY // PAGE:
-            exits.append(offset)
-        write(offset, width, value)
-
-    window.write = noted
-    return exits

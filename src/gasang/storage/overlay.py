@@ -11,6 +11,7 @@ crash of the host every cluster reads as it was at some flush or later, never as
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import mmap
 import os
 import re
@@ -26,6 +27,7 @@ from gasang.core.protocols import Block
 from gasang.host.files import lock_file, open_file, read_at, sync, write_at
 from gasang.host.holes import data_runs, punch_hole
 from gasang.storage.bounds import check_range
+from gasang.storage.direct import Direct, DirectBlock
 
 CLUSTER = 4096
 """Bytes copied from the base at the first write to a part of them: a page of the guest's cache, so that is rare."""
@@ -242,6 +244,18 @@ class Overlay:
                 return True
             self._punches = False
         return False
+
+    def direct(self) -> Direct | None:
+        """The base's file and the layers' over it; a named overlay notes what changes in its map, and is asked for that."""
+        base = self.base.direct() if isinstance(self.base, DirectBlock) else None
+        if base is None or base.clusters:
+            return None
+        anchor = ctypes.c_char.from_buffer(self._map)  # let go of at once: the map stays where it is until it is closed
+        files = base.files[base.top], *(file.fileno() for file in self._files)
+        return Direct(files, self._top[0], ctypes.addressof(anchor), may_own=not self._persistent, own=self._owned)
+
+    def _owned(self) -> None:
+        self._unwritten = False
 
     def close(self) -> None:
         """Keep a named overlay, forget another, and close the base; a second time does nothing."""

@@ -14,6 +14,7 @@ from gasang.core.errors import BadInputError, NotFoundError, PermissionDeniedErr
 from gasang.host.files import lock_file, open_file, read_at, sync, write_at
 from gasang.host.holes import data_runs, punch_hole
 from gasang.storage.bounds import check_range
+from gasang.storage.direct import Direct
 
 SECTOR = 512
 _ZEROES = bytes(1 << 20)
@@ -80,6 +81,10 @@ class Raw:
         self._check_write(offset, length)
         if length:
             self._punch(offset, length)
+
+    def direct(self) -> Direct:
+        """The file itself."""
+        return Direct((self._descriptor,), writable=not self.read_only)
 
     def close(self) -> None:
         """Close the file and give the lock back; a second time does nothing."""

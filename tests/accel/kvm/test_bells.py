@@ -74,10 +74,10 @@ def test_one_that_is_taken_down_is_an_exit_again() -> None:
     with machine() as made:
         device = Recorder(0x1000)
         made.bus.attach("device", ADDRESS & ~0xFFF, device)
-        take_down = made.bells.hang(Place(ADDRESS, 2), lambda: None)
-        assert take_down is not None
-        take_down()
-        take_down()
+        bell = made.bells.hang(Place(ADDRESS, 2), lambda: None)
+        assert bell is not None
+        bell.take_down()
+        bell.take_down()
         end = ends(made)
         long_mode(made, store(5) + END)
         made.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gasang.devices.pci.config import BARS, COMMAND
-from gasang.devices.virtio.bell import Place
+from gasang.devices.virtio.bell import Bell, Loan, Place, Rings, Work
 from gasang.devices.virtio.block import VirtioBlock
 from gasang.devices.virtio.pci import NOTIFY
 from gasang.devices.virtio.rng import VirtioRng
@@ -23,16 +23,29 @@ class Hung:
         self.refuse = refuse
         self.answers: dict[Place, Callable[[], None]] = {}
 
-    def hang(self, place: Place, answer: Callable[[], None]) -> Callable[[], None] | None:
+    def hang(self, place: Place, answer: Callable[[], None]) -> Bell | None:
         """Note it."""
         if self.refuse:
             return None
         assert place not in self.answers
         self.answers[place] = answer
-        return lambda: self._take_down(place)
+        return One(self, place)
 
-    def _take_down(self, place: Place) -> None:
-        del self.answers[place]
+
+class One:
+    """One of them (devices.virtio.bell.Bell)."""
+
+    def __init__(self, hung: Hung, place: Place) -> None:
+        self._hung = hung
+        self._place = place
+
+    def take_down(self) -> None:
+        """Forget it."""
+        del self._hung.answers[self._place]
+
+    def lend(self, rings: Rings, work: Work, interrupt: int) -> Loan | None:
+        """There is nobody to."""
+        return None
 
 
 def on_pci(bells: Hung, queues: int = 2) -> PciDriver:

@@ -16,6 +16,7 @@ from gasang.host import netns, rtnetlink
 from gasang.host.netlink import ROUTE, Socket
 from gasang.host.tap import HEADER, Tap
 from gasang.kinds.vm.cable import BATCH, Cable
+from support.pumps import PumpDriver
 from support.virtio_driver import CONFIG, STATUS, Driver
 
 MAC = b"\x02\0\0\0\0\7"
@@ -96,6 +97,17 @@ def test_frames_go_both_ways(wired: Wired) -> None:
     wired.wire.send(frame(2))
     until(lambda: wired.received() == [frame(2)])
     assert wired.driver.irq.level
+
+
+def test_compiled_code_sends_into_the_tap(wired: Wired) -> None:
+    driver = PumpDriver(wired.cable.card)
+    driver.start()
+    for number in range(3):
+        driver.rings[TRANSMIT].add([bytes(HEADER), frame(number)])
+        driver.notify(TRANSMIT)
+        assert wired.wire.recv(2000) == frame(number)
+    assert driver.bells.answered == 0
+    driver.close()
 
 
 def test_a_guest_without_room_gets_the_oldest_when_it_has(wired: Wired) -> None:

@@ -16,12 +16,15 @@ import select
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from gasang.devices.virtio.bell import Place
+from gasang.devices.virtio.bell import Loan, Place, Rings, Work
 from gasang.host.kvm import ioctls
 from gasang.host.kvm import structures as s
 from gasang.host.kvm.ioctls import RefusedError, call
+
+if TYPE_CHECKING:
+    from gasang.devices.virtio.pump.pump import Pump
 
 ANY_LENGTH: Final = "IOEVENTFD_ANY_LENGTH"
 """KVM_CAP_…: stores of every width count, and the kernel need not look at the instruction."""
@@ -33,9 +36,18 @@ Answer = Callable[[], None]
 
 @dataclass(slots=True)
 class _Bell:
+    bells: Bells
     place: Place
     answer: Answer
     descriptor: int = -1
+
+    def take_down(self) -> None:
+        """As devices.virtio.bell.Bell has it."""
+        self.bells.take_down(self)
+
+    def lend(self, rings: Rings, work: Work, interrupt: int) -> Loan | None:
+        """As devices.virtio.bell.Bell has it."""
+        return self.bells.lend(self, rings, work, interrupt)
 
 
 class Bells:
@@ -48,6 +60,8 @@ class Bells:
         self.refused: Callable[[str], None] = lambda sentence: None
         self.answered = 0
         """How many were, since it was made."""
+        self.pump: Pump | None = None
+        """Waits and serves in the interpreter's place, if there is one; set before `start`."""
         self._machine = machine
         self._any_length = any_length
         self._broken = broken
@@ -74,12 +88,14 @@ class Bells:
 
     # For devices; the bus lock is held.
 
-    def hang(self, place: Place, answer: Answer) -> Callable[[], None] | None:
-        """Have `answer` called when the guest stores there, by the thread; call what is returned to end that. None where that cannot be."""
-        bell = _Bell(place, answer)
-        if not self._works or not self._assign(bell):
-            return None
-        return lambda: self._take_down(bell)
+    def hang(self, place: Place, answer: Answer) -> _Bell | None:
+        """Have `answer` called when the guest stores there, by the thread. None where that cannot be."""
+        bell = _Bell(self, place, answer)
+        return bell if self._works and self._assign(bell) else None
+
+    def lend(self, bell: _Bell, rings: Rings, work: Work, interrupt: int) -> Loan | None:
+        """Have the pump serve a bell's queue; None where there is no pump, or all is to stand still."""
+        return None if self.pump is None or self._held else self.pump.lend(bell.descriptor, rings, work, interrupt)
 
     def _assign(self, bell: _Bell) -> bool:
         bell.descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -103,7 +119,8 @@ class Bells:
             return s.Ioeventfd(addr=place.address, len=0 if self._any_length else place.width, fd=bell.descriptor, flags=flags)
         return s.Ioeventfd(addr=place.address, len=place.width, datamatch=place.match, fd=bell.descriptor, flags=flags | _DATAMATCH)
 
-    def _take_down(self, bell: _Bell) -> None:
+    def take_down(self, bell: _Bell) -> None:
+        """Let stores go to the device again. Twice is once."""
         with self._guard:
             if self._bells.get(bell.descriptor) is not bell:
                 return
@@ -152,6 +169,8 @@ class Bells:
         self._let_go()
         self._machine = machine
         self._begin()
+        if self.pump is not None:
+            self.pump.renew()
         for bell in bells:
             bell.descriptor = -1
             self._assign(bell)
@@ -176,7 +195,7 @@ class Bells:
     def _run(self) -> None:
         try:
             while not self._ending:
-                self._answer(self._poller.poll())
+                self._answer(self._poll(-1))
                 if self._held:
                     self._stand()
         except BaseException as error:  # the thread's only handler: whatever it is ends the machine
@@ -189,12 +208,18 @@ class Bells:
     def _stand(self) -> None:
         """Answer what had rung, and stand still while that is wanted."""
         while self._held:
-            while rung := self._poller.poll(0):
+            while rung := self._poll(0):
                 self._answer(rung)
             with self._changed:
                 self._idle = self._held
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: not self._idle)  # held again since, it answers what has rung meanwhile
+
+    def _poll(self, milliseconds: int) -> list[tuple[int, int]]:
+        """What has rung that is to be answered here; wait for it at most so long, for ever where that is less than zero."""
+        if self.pump is not None:
+            return self.pump.poll(self._poller.fileno(), milliseconds)
+        return self._poller.poll(milliseconds if milliseconds < 0 else milliseconds / 1000)
 
     def _answer(self, rung: list[tuple[int, int]]) -> None:
         for descriptor, _ in rung:

@@ -6,13 +6,17 @@ A snapshot after another one copies that much and no more. Watching costs a faul
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gasang.accel.kvm.memory import GuestRam
 from gasang.host.kvm import ioctls
 from gasang.host.kvm import structures as s
 from gasang.host.kvm.ioctls import call
+
+if TYPE_CHECKING:
+    from gasang.devices.virtio.pump.pump import Pump
 
 PAGE: Final = 4096
 PIECE: Final = 16 * PAGE
@@ -22,16 +26,22 @@ PIECE: Final = 16 * PAGE
 _STRIDE: Final = 512
 """Bytes of a bitmap that are looked at together first: most of a large guest is clean."""
 _CLEAN: Final = bytes(_STRIDE)
+_MARKED: Final = re.compile(rb"\x01")
 
 
 class DirtyPieces:
     """Numbers of pieces of RAM (PIECE bytes at a multiple of that in the host's memory) that were written while watched."""
 
-    def __init__(self, machine: int, ram: GuestRam) -> None:
+    def __init__(self, machine: int, ram: GuestRam, pump: Pump | None = None) -> None:
+        """`pump` writes to RAM as well, if there is one."""
         self._machine = machine
         self._ram = ram
         self._noted: set[int] = set()
         ram.on_write(self._note)
+        self._pump = pump
+        self._marks = (ctypes.c_uint8 * -(-ram.size // PIECE))() if pump is not None else None
+        if pump is not None:
+            pump.watch(ctypes.addressof(self._marks) if self._marks is not None else 0, PIECE)
 
     def _note(self, offset: int, length: int) -> None:
         self._noted.update(range(offset // PIECE, (offset + max(length, 1) - 1) // PIECE + 1))
@@ -39,6 +49,9 @@ class DirtyPieces:
     def take(self) -> set[int]:
         """What was written since it was asked last, or since the slots are watched; all stands still. Raises RefusedError."""
         noted, self._noted = self._noted, set()
+        if self._marks is not None:
+            noted.update(match.start() for match in _MARKED.finditer(memoryview(self._marks).cast("B")))
+            ctypes.memset(self._marks, 0, ctypes.sizeof(self._marks))
         ram = self._ram
         for slot, part in enumerate(ram.ranges):
             first = part.offset // PAGE
@@ -60,6 +73,8 @@ class DirtyPieces:
     def close(self) -> None:
         """Note no more."""
         self._ram.on_write(None)
+        if self._pump is not None:
+            self._pump.watch(0, PIECE)
 
 
 class Stores:

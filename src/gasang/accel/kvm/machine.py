@@ -231,7 +231,7 @@ class KvmMachine:
         """Have stores to RAM noted from now on. Raises RefusedError."""
         for slot in range(len(self.ram.ranges)):
             self.map_slot(slot, LOG_DIRTY_PAGES)
-        return DirtyPieces(self.descriptor, self.ram)
+        return DirtyPieces(self.descriptor, self.ram, self.bells.pump)
 
     def make_private(self) -> None:
         """Have a fork of this process copy RAM when it is written. The bus lock is held; the vCPUs may run.

@@ -58,6 +58,8 @@ class Messages:
 
     def __init__(self, machine: int) -> None:
         self.refused: Callable[[str], None] = lambda sentence: None
+        self.before_settling: Callable[[], None] = lambda: None
+        """Called before eventfds are taken away: whoever has one (`event_of`) lets go of it."""
         self._machine = machine
         self._begin()
 
@@ -82,6 +84,10 @@ class Messages:
         with suppress(RefusedError):
             call(self._machine, ioctls.SIGNAL_MSI, s.Msi(address & 0xFFFF_FFFF, address >> 32, data))
             self._count(message)
+
+    def event_of(self, address: int, data: int) -> int | None:
+        """The eventfd that delivers a message, None where it has none; the bus lock is held."""
+        return self._raises.get((address, data))
 
     def _count(self, message: Message) -> None:
         self._seen[message] += 1
@@ -118,6 +124,7 @@ class Messages:
 
         The kernel may raise an interrupt on a thread of its own, and waits for that when an eventfd is taken from it.
         """
+        self.before_settling()
         for number, descriptor in enumerate(self._raises.values()):
             call(self._machine, ioctls.IRQFD, s.Irqfd(fd=descriptor, gsi=_PINS + number, flags=_DEASSIGN))
             os.close(descriptor)

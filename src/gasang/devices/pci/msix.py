@@ -56,6 +56,14 @@ class Msix:
         else:
             self._send(address, data)
 
+    def message(self, vector: int) -> tuple[int, int] | None:
+        """Address and data of what `fire` would send now; None where it would send nothing."""
+        control = self._config.read(self._control, 2)
+        if vector >= self.count or control & (_ENABLE | _MASK_ALL) != _ENABLE:
+            return None
+        address, data, mask = _MESSAGE.unpack_from(self._table, vector * ENTRY)
+        return None if mask & MASKED else (address, data)
+
     def changed(self) -> None:
         """The guest may have unmasked something: send what waited."""
         waiting, self._pending = self._pending, 0

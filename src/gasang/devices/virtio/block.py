@@ -7,6 +7,8 @@ threads at once, and no vCPU waits for a disk.
 
 Guest memory is touched only under the bus lock and only while the request is still the guest's: a reset in the middle of a
 long request lets the disk finish and forgets the rest.
+
+While the worker has nothing to do, short reads and writes may be served by compiled code, which is told the disk's files (`work`).
 """
 
 from __future__ import annotations
@@ -20,8 +22,10 @@ from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 from gasang.core.errors import GasangError
 from gasang.core.protocols import Block, State
 from gasang.devices.state import check_version
+from gasang.devices.virtio.bell import DISK, Work
 from gasang.devices.virtio.device import Link
 from gasang.devices.virtio.queue import Chain, QueueError, Segment, gather, pieces, scatter, split
+from gasang.storage.direct import DirectBlock
 
 SECTOR = 512
 QUEUE_SIZE = 256
@@ -165,6 +169,14 @@ class VirtioBlock:
         while (chain := queue.pop()) is not None:
             self._take(index, chain)
         link.used(queue)
+
+    def work(self, index: int) -> Work | None:
+        """Short reads and writes, where the disk is files and the worker has nothing to do with it."""
+        direct = self._block.direct() if isinstance(self._block, DirectBlock) and not self._jobs and not self._in_flight else None
+        if direct is None:
+            return None
+        writable = direct.writable and not self._read_only
+        return Work(DISK, direct.files, self._sectors, direct.clusters, direct.top, writable, direct.may_own, direct.own)
 
     def reset(self) -> None:
         """Forget the guest's requests; what the worker has begun on the disk it finishes there."""

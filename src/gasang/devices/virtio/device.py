@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from gasang.core.protocols import GuestMemory, State
 from gasang.devices.lock import Lock
+from gasang.devices.virtio.bell import Work
 from gasang.devices.virtio.queue import Virtqueue
 
 INDIRECT_DESC = 1 << 28
@@ -86,6 +87,15 @@ class Configurable(Protocol):
 
     def write_config(self, offset: int, data: bytes) -> None:
         """Take a store to the configuration space, anywhere; ignore what is not the driver's to change."""
+        ...
+
+
+@runtime_checkable
+class Lendable(Protocol):
+    """A device some of whose work compiled code may do, as long as it is not asked anything else."""
+
+    def work(self, index: int) -> Work | None:
+        """What there is to do for queue `index` from now on, until it is taken back; None where it is the device's own."""
         ...
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from gasang.core.protocols import State
 from gasang.devices.state import check_version
+from gasang.devices.virtio.bell import CARD, Work
 from gasang.devices.virtio.device import Link
 from gasang.devices.virtio.queue import Chain, Virtqueue, scatter
 
@@ -43,6 +44,15 @@ class Wire(Protocol):
 
     def agree(self, joins: int) -> None:
         """Give such frames as a driver takes: its features, of JOINED."""
+        ...
+
+
+@runtime_checkable
+class DirectWire(Protocol):
+    """A wire that is a descriptor of the host, which takes a frame by one writev(2)."""
+
+    def direct(self) -> int | None:
+        """The descriptor, until the wire's `send` is called again; None where there is none now."""
         ...
 
 
@@ -153,6 +163,11 @@ class VirtioNet:
         elif self._waits_for_room:
             self._waits_for_room = False
             self.on_room()
+
+    def work(self, index: int) -> Work | None:
+        """Sending, while the cable is in."""
+        wire = self._wire.direct() if index == TRANSMIT and self._is_up and isinstance(self._wire, DirectWire) else None
+        return None if wire is None else Work(CARD, (wire,))
 
     def _transmit(self, link: Link) -> None:
         queue = link.queues[TRANSMIT]

@@ -66,6 +66,8 @@ class VirtioPci(Transport):
         identity = Identity(VENDOR, FIRST_DEVICE + number, kind, 1, VENDOR, FIRST_DEVICE + number)
         self.config = ConfigSpace(identity, WINDOW, base)
         self.msix = Msix(self.config, len(self.queues) + 1, TABLE, PENDING, send)
+        self.event_of: Callable[[int, int], int | None] = lambda address, data: None
+        """The eventfd that delivers a message, where it has one."""
         self._config_vector = NO_VECTOR
         self._vectors = [NO_VECTOR] * len(self.queues)
         for structure, offset, length in ((_COMMON_CFG, COMMON, COMMON_SIZE), (_ISR_CFG, STATUS, 1), (_DEVICE_CFG, CONFIG, PAGE)):
@@ -91,6 +93,7 @@ class VirtioPci(Transport):
         """As `read_config`."""
         where = self._window_access(offset, width)
         if where is None:
+            self.take_back()
             self.config.write(offset, width, value)
             self.msix.changed()
             self._hang()
@@ -110,12 +113,16 @@ class VirtioPci(Transport):
     def read(self, offset: int, width: int) -> int:
         """A register; zero where there is none."""
         page = offset & -PAGE
+        if page == STATUS:
+            self.take_back()
         part = self._PARTS.get(page)
         return part[0](self, offset - page, width) if part else 0
 
     def write(self, offset: int, width: int, value: int) -> None:
         """Take a store to a register; ignored where there is none."""
         page = offset & -PAGE
+        if page != NOTIFY:
+            self.take_back()
         part = self._PARTS.get(page)
         if part:
             part[1](self, offset - page, width, value)
@@ -151,6 +158,13 @@ class VirtioPci(Transport):
     def _place(self, index: int) -> Place | None:
         base = self.config.base()
         return None if base is None else Place(base + NOTIFY + NOTIFY_MULTIPLIER * index, 2)
+
+    def _event(self, index: int) -> int | None:
+        vector = self._vectors[index]
+        if vector == NO_VECTOR:
+            return -1
+        message = self.msix.message(vector)
+        return None if message is None else self.event_of(*message)
 
     # Interrupts.
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from gasang.core.protocols import GuestMemory, GuestMemoryFault
+from gasang.devices.virtio.bell import Rings
 
 MAX_CHAIN = 1024
 """Segments a chain may have, indirect ones included. Larger than any queue here, so that no honest driver meets it."""
@@ -238,6 +239,16 @@ class Virtqueue:
             if not flags & NEXT:
                 return chain
             index = following
+
+    def rings(self) -> Rings:
+        """Where a queue that is ready is, and where it stands."""
+        size = self.size
+        places = (self.descriptor_area, 16 * size), (self.driver_area, 6 + 2 * size), (self.device_area, 6 + 8 * size)
+        return Rings(places, size, self.event_index, (self._next_available, self._next_used, self._signalled))
+
+    def go_on(self, indices: tuple[int, int, int]) -> None:
+        """Stand where somebody else has left it (`Rings.indices`)."""
+        self._next_available, self._next_used, self._signalled = indices
 
     def save(self) -> list[int]:
         """The registers and indices, as `load` takes them."""

@@ -15,8 +15,8 @@ from functools import partial
 from gasang.core.protocols import GuestMemory, State
 from gasang.devices.lock import Lock
 from gasang.devices.state import check_version
-from gasang.devices.virtio.bell import Bells, Place
-from gasang.devices.virtio.device import EVENT_IDX, TRANSPORT_FEATURES, VERSION_1, Configurable, VirtioDevice
+from gasang.devices.virtio.bell import Bell, Bells, Loan, Place, Work
+from gasang.devices.virtio.device import EVENT_IDX, TRANSPORT_FEATURES, VERSION_1, Configurable, Lendable, VirtioDevice
 from gasang.devices.virtio.queue import BATCH, GUEST_FAULTS, Virtqueue
 
 WORD = 0xFFFF_FFFF
@@ -56,7 +56,10 @@ class Transport(ABC):
         self._follower: threading.Thread | None = None
         self.bells: Bells | None = None
         """Who hears the notifications of a running device without stopping the guest, if anybody."""
-        self._hung: dict[Place, Callable[[], None]] = {}
+        self._hung: dict[Place, tuple[int, Bell]] = {}
+        """Their queues and they."""
+        self._loans: list[tuple[Virtqueue, Work, Loan]] = []
+        """Queues that compiled code serves: they are taken back before anything here looks at them or changes what they depend on."""
 
     # How an interrupt is made: the transport's own.
 
@@ -71,6 +74,10 @@ class Transport(ABC):
     @abstractmethod
     def _place(self, index: int) -> Place | None:
         """Where the driver notifies queue `index`; None while it cannot."""
+
+    def _event(self, index: int) -> int | None:
+        """The eventfd that interrupts the driver for queue `index` now; below zero: it wants none; None: there is none."""
+        return None
 
     # The device's side: the Link.
 
@@ -93,6 +100,8 @@ class Transport(ABC):
             if self._serving:
                 self._attempt(job)
                 return
+            if self._loans:
+                self.take_back()
             for queue in self.queues:
                 queue.budget = BATCH
             self._serving = True
@@ -103,6 +112,8 @@ class Transport(ABC):
             if self._follower is None and any(queue.budget < 0 for queue in self.queues):
                 self._follower = threading.Thread(target=self._follow, name="virtio", daemon=True)
                 self._follower.start()
+            if self._hung:
+                self._lend()
 
     def _attempt(self, job: Callable[[], None]) -> None:
         try:
@@ -130,11 +141,14 @@ class Transport(ABC):
         follower = self._follower
         if follower is not None:
             follower.join()
+        with self.lock:
+            self.take_back()
 
     # State.
 
     def _reset(self) -> None:
         """The state at power-on, which is also what a guest gets by writing zero to the status."""
+        self.take_back()
         self.device.reset()
         for queue in self.queues:
             queue.reset()
@@ -146,6 +160,7 @@ class Transport(ABC):
 
     def _save(self) -> State:
         """Registers, queues and the device's own state."""
+        self.take_back()
         return {
             "version": 1,
             "device_id": self.device.device_id,
@@ -271,11 +286,35 @@ class Transport(ABC):
             return
         queues = enumerate(self.queues) if self._running() else ()
         places = {place: index for index, queue in queues if queue.ready and (place := self._place(index)) is not None}
+        if places.keys() != self._hung.keys():
+            self.take_back()
         for place in [place for place in self._hung if place not in places]:
-            self._hung.pop(place)()
+            self._hung.pop(place)[1].take_down()
         for place, index in places.items():
-            if place not in self._hung and (end := self.bells.hang(place, partial(self._notify, index))) is not None:
-                self._hung[place] = end
+            if place not in self._hung and (bell := self.bells.hang(place, partial(self._notify, index))) is not None:
+                self._hung[place] = index, bell
+
+    def _lend(self) -> None:
+        """Have compiled code serve what is its to serve; what a batch was not enough for is not."""
+        if not isinstance(self.device, Lendable) or not self._running():
+            return
+        for index, bell in self._hung.values():
+            queue, work, event = self.queues[index], self.device.work(index), self._event(index)
+            if work is not None and event is not None and queue.ready and queue.budget >= 0:
+                loan = bell.lend(queue.rings(), work, event)
+                if loan is not None:
+                    self._loans.append((queue, work, loan))
+
+    def take_back(self) -> None:
+        """Have all queues here again, as they stand now."""
+        loans, self._loans = self._loans, []
+        for queue, work, loan in loans:
+            done = loan.take_back()
+            queue.go_on(done.indices)
+            if done.interrupted:
+                self._interrupt |= USED_BUFFER
+            if done.owned:
+                work.own()
 
     def _running(self) -> bool:
         return self._status & (DRIVER_OK | NEEDS_RESET) == DRIVER_OK

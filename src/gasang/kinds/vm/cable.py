@@ -60,6 +60,10 @@ class Cable:
         if self._tap is not None:
             self._tap.send(frame)
 
+    def direct(self) -> int | None:
+        """The tap's descriptor."""
+        return None if self._tap is None else self._tap.descriptor
+
     def agree(self, joins: int) -> None:
         """Tell the tap what the driver takes."""
         self._joins = sum(kind for feature, kind in _KINDS.items() if joins & feature) if joins & net.GUEST_CSUM else 0

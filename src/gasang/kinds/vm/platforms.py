@@ -80,7 +80,11 @@ def _kvm_amd64() -> Platform:
     from gasang.kinds.vm.x86.kernel import load_pc_kernel
 
     def prepare(progress: Progress) -> None:
-        """The processor is there."""
+        """The processor is there; what serves the devices' queues may have to be compiled."""
+        from gasang.devices.virtio.pump.pump import prepare as prepare_pump
+
+        with progress.step("compiling the devices' loop"):
+            prepare_pump()
 
     def make(parts: Parts[Any]) -> AnyMachine:
         from gasang.accel.kvm.system import Kvm

@@ -45,6 +45,8 @@ class Wires:
     on_fault: Callable[[str], None] = field(default=lambda sentence: None)
     send_message: SendMessage = field(default=lambda address, data: None)
     """Delivers a message-signalled interrupt."""
+    event_of: Callable[[int, int], int | None] = field(default=lambda address, data: None)
+    """The eventfd that delivers one, where it has one."""
     bells: Bells | None = None
     """Hears the notifications of disks and network cards."""
 
@@ -96,6 +98,7 @@ class PcBoard:
             base = layout.PCI_WINDOW + number * WINDOW
             function = VirtioPci(device, memory, wires.send_message, self.bus.lock, base, told)
             function.bells = wires.bells if device.device_id in BELLED else None
+            function.event_of = wires.event_of
             pci.plug(function)
             self.pci_functions.append(function)
         self.bus.attach("pci", layout.ECAM_BASE, Ecam(pci))
@@ -136,6 +139,11 @@ class PcBoard:
         """Return when nothing is served beside the vCPUs, which stand still; without the bus lock."""
         for transport in (*self.virtio, *self.pci_functions):
             transport.settle()
+
+    def take_back(self) -> None:
+        """Have nothing served by compiled code; the bus lock is held."""
+        for function in self.pci_functions:
+            function.take_back()
 
     def renew(self) -> None:
         """In a forked process: nothing here has a lock or a timer of its own."""

@@ -16,6 +16,7 @@ from gasang.accel.kvm.system import Kvm
 from gasang.core.errors import StateError, UsageError
 from gasang.core.protocols import IrqLine, State
 from gasang.devices.virtio.device import VirtioDevice
+from gasang.devices.virtio.pump.pump import Area, pump_for
 from gasang.kinds.vm.base import Machine
 from gasang.kinds.vm.parts import Parts
 from gasang.kinds.vm.x86 import layout
@@ -75,8 +76,14 @@ class PcMachine(Machine[KvmMachine, PcBoard]):
         machine = self.machine
         machine.on_power = self._power_request
         machine.bells.refused = machine.messages.refused = self._warn
-        wires = Wires(self._line, self._power_request, parts.serial, self._device_failed, machine.messages.send, machine.bells)
+        memory = machine.ram.memory.address
+        machine.bells.pump = pump_for([Area(part.base, part.size, memory + part.offset) for part in machine.ram.ranges])
+        messages = machine.messages
+        wires = Wires(
+            self._line, self._power_request, parts.serial, self._device_failed, messages.send, messages.event_of, machine.bells
+        )  # fmt: skip
         self.board = PcBoard(machine.bus, machine.ports, machine.ram, wires, parts.virtio, parts.pci, cpus=parts.cpus)
+        messages.before_settling = self.board.take_back
         leaves = kvm.cpuid()
         for vcpu in machine.vcpus:
             set_cpuid(vcpu, cpuid_for(leaves, vcpu.number, parts.cpus))
