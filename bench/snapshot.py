@@ -1,8 +1,8 @@
-"""Measures snapshots and forks of a 512 MiB Debian guest on the software machine. See bench/README.md.
+"""Measures restores, forks and commands of a 512 MiB Debian guest on the software machine behind a daemon. See bench/README.md.
 
     python bench/snapshot.py [--runs N] [--forks N] [--json] [--write-readme]
 
-The guest is booted once and kept at its prompt. GASANG_HOME or the user's own folders have its image (`gasang pull debian:trixie`).
+Root. The daemon is one of its own. GASANG_HOME or the user's own folders have the image (`gasang pull debian:trixie`).
 """
 
 from __future__ import annotations
@@ -10,175 +10,79 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "src")]
 
-from bench import figures, peers, readme  # noqa: E402
+from bench import figures, pauses, peers, readme  # noqa: E402
 from bench.figures import Figure, Target  # noqa: E402
 
-from gasang.accel.soft.clock import first_moment  # noqa: E402
-from gasang.cpus.riscv64.library import load  # noqa: E402
-from gasang.images.control import ControlPort  # noqa: E402
-from gasang.kinds.vm.machine import VirtualMachine  # noqa: E402
-from gasang.kinds.vm.snapshot.guest import restored_guest  # noqa: E402
-from gasang.kinds.vm.snapshot.snapshot import Snapshot  # noqa: E402
-from support.debian_guest import Screen, debian_at_its_prompt  # noqa: E402
+import gasang  # noqa: E402
+from gasang.api.machine import Machine  # noqa: E402
+from gasang.core.paths import cache_folder, data_folder  # noqa: E402
+from gasang.native.cache import default_directory  # noqa: E402
+from support.debian_guest import IMAGE, PROMPT  # noqa: E402
+from support.engines.verbs import Gasang, served  # noqa: E402
+from support.seat import Seat  # noqa: E402
 
 IDLE_SECONDS = 3.0
-COLD = """
-import sys
-sys.path[:0] = [{tests!r}, {src!r}]
-from pathlib import Path
-from gasang.images.control import ControlPort
-from gasang.kinds.vm.snapshot.guest import restored_guest
-from gasang.kinds.vm.snapshot.snapshot import Snapshot
-from support.debian_guest import Screen
-
-screen = Screen()
-with restored_guest(Snapshot.open(Path(sys.argv[1])), screen, ControlPort(lambda stage: None)) as (vm, ports):
-    vm.start()
-    ports.typed(b"echo $((6*7))\\n")
-    screen.wait_for(b"42\\r")
-    print("42", flush=True)
-"""
+STANDING_SECONDS = 30.0
+AT_ONCE = 4
+"""Commands asked for at the same time in a flock of twins."""
+SAYS = ["sh", "-c", "echo $((6*7))"]
 
 
-def restore(folder: Path) -> float:
-    """Seconds from a prepared process's wish to the first command's output."""
-    screen = Screen()
+@contextmanager
+def behind_a_daemon() -> Iterator[Gasang]:
+    """The command with a daemon of its own that has the image, as on a machine where it has run before: bytecode is kept."""
+    here = dict(os.environ)
+    with tempfile.TemporaryDirectory() as bytecode:
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ |= {"GASANG_NATIVE_CACHE": str(default_directory()), "PYTHONPYCACHEPREFIX": bytecode}
+        try:
+            with served() as command:
+                shutil.copytree(data_folder(here) / "images", command.home / "data" / "images", dirs_exist_ok=True)
+                (command.home / "cache").mkdir(exist_ok=True)
+                (command.home / "cache" / "ready").symlink_to(cache_folder(here) / "ready")
+                os.environ["GASANG_HOME"] = str(command.home)
+                yield command
+        finally:
+            os.environ.clear()
+            os.environ |= here
+
+
+@contextmanager
+def debian(command: Gasang) -> Iterator[Machine]:
+    """At its prompt."""
+    command("run", "-d", "--name", "web", "--memory", "512M", "--arch", "riscv64", "--vm", IMAGE)
+    seat = Seat(command.home, "web")
+    seat.until(PROMPT)
+    with gasang.machine("web") as vm:
+        says_its_line(vm)
+        yield vm
+    seat.close()
+
+
+def says_its_line(vm: Machine) -> None:
+    """A command and its output."""
+    done = vm.exec(SAYS)
+    assert done.output == b"42\n", done
+
+
+def seconds(doing: Callable[[], object]) -> float:
+    """How long it takes."""
     begun = time.perf_counter()
-    with restored_guest(Snapshot.open(folder), screen, ControlPort(lambda stage: None)) as (vm, ports):
-        vm.start()
-        ports.typed(b"echo $((6*7))\n")
-        screen.wait_for(b"42\r")
-        return time.perf_counter() - begun
-
-
-def apart(measure: Callable[[], float]) -> float:
-    """What it measures in a forked process: each begins with what this one has loaded and nothing that another has done."""
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.write(write, repr(measure()).encode())
-        os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as told:
-        text = told.read()
-    os.waitpid(child, 0)
-    return float(text)
-
-
-def cold_restore(folder: Path) -> float:
-    """Seconds from the start of a Python process to the first command's output."""
-    program = COLD.format(tests=str(ROOT / "tests"), src=str(ROOT / "src"))
-    begun = time.perf_counter()
-    with subprocess.Popen([sys.executable, "-c", program, str(folder)], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"42\n"
-        return time.perf_counter() - begun
-
-
-class Stopwatch:
-    """Notes how long a machine stands still: from the wish to the moment in which its harts may go on."""
-
-    def __init__(self, vm: VirtualMachine) -> None:
-        self.pauses: list[float] = []
-        close, open_ = vm.machine.gate.close, vm.machine.gate.open
-        self._begun = 0.0
-
-        def begin() -> None:
-            self._begun = time.perf_counter()
-            close()
-
-        def end() -> None:
-            self.pauses.append(time.perf_counter() - self._begun)
-            open_()
-
-        vm.machine.gate.close, vm.machine.gate.open = begin, end  # type: ignore[method-assign]
-
-
-class Flock:
-    """Twins of a machine, each of which runs a command, tells its output, and lives until it is told to end."""
-
-    def __init__(self, vm: VirtualMachine, screen: Screen) -> None:
-        self._vm, self._screen = vm, screen
-        self._told, self._tell = os.pipe()
-        self._ending, self._end = os.pipe()
-
-    def one(self, cleanup: ExitStack) -> int:
-        """Another; its process."""
-        return cleanup.enter_context(self._vm.fork(self._body)).pid
-
-    def _body(self, vm: VirtualMachine) -> int:
-        os.close(self._end)
-        self._screen.renew()
-        vm.start()
-        self._screen.type(b"echo $((6*7))\n")
-        self._screen.wait_for(b"42\r")
-        os.write(self._tell, b"x")
-        os.read(self._ending, 1)
-        return 0
-
-    def wait_for(self, count: int) -> None:
-        """Return when so many have told."""
-        while count:
-            count -= len(os.read(self._told, count))
-
-    def close(self) -> None:
-        """No more of them."""
-        for descriptor in (self._told, self._tell, self._ending, self._end):
-            os.close(descriptor)
-
-
-def private_memory(pid: int) -> float:
-    """MiB of a process that no other has."""
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return sum(int(amount) for amount in re.findall(r"Private_(?:Clean|Dirty):\s+(\d+)", text)) / 1024
-
-
-def forks(vm: VirtualMachine, screen: Screen, runs: int, count: int) -> list[Figure]:
-    """The parent's pause, a flock, and the memory of one that is idle."""
-    watch, flock = Stopwatch(vm), Flock(vm, screen)
-    for _ in range(runs):
-        with ExitStack() as cleanup:
-            flock.one(cleanup)
-            flock.wait_for(1)
-    pauses = sorted(1000 * pause for pause in watch.pauses)
-    with ExitStack() as cleanup:
-        begun = time.perf_counter()
-        pids = [flock.one(cleanup) for _ in range(count)]
-        flock.wait_for(count)
-        taken = time.perf_counter() - begun
-        time.sleep(IDLE_SECONDS)
-        memory = [private_memory(pid) for pid in pids]
-    flock.close()
-    all_pauses = f"first {1000 * watch.pauses[0]:.1f}, longest of {len(pauses)} {pauses[-1]:.1f}"
-    return [
-        Figure("fork: the parent's pause", "ms", None, statistics.median(pauses), None, Target("≤", 10, "ours"), all_pauses),
-        Figure(f"{count} forks, each with a command's output", "s", None, taken, None, Target("≤", 3, "ours")),
-        Figure(
-            "private memory of an idle fork", "MiB", None, statistics.median(memory), None, Target("≤", 12, "ours"),
-            f"of {count}; most {max(memory):.1f}",
-        ),
-    ]  # fmt: skip
-
-
-def keep(vm: VirtualMachine, store: Path, name: str) -> tuple[Snapshot, Figure]:
-    """A snapshot of the machine, and how long it stood still for it."""
-    watch = Stopwatch(vm)
-    begun = time.perf_counter()
-    snapshot = vm.snapshot(store, name)
-    note = f"all of it {time.perf_counter() - begun:.2f} s, {len(snapshot.index()) * 64 / 1024:.0f} MiB of memory kept"
-    return snapshot, Figure("snapshot: the machine's pause", "ms", None, 1000 * watch.pauses[0], None, None, note)
+    doing()
+    return time.perf_counter() - begun
 
 
 def spread(name: str, times: list[float], target: Target | None = None, note: str = "") -> Figure:
@@ -188,31 +92,111 @@ def spread(name: str, times: list[float], target: Target | None = None, note: st
     return Figure(name, "ms", None, statistics.median(ordered), None, target, f"{more}; {note}" if note else more)
 
 
+def restores(command: Gasang, vm: Machine, runs: int) -> list[Figure]:
+    """From Python and as typed: the first, and those of a machine that stands ready."""
+
+    def restore_and_ask() -> None:
+        vm.restore("base")
+        says_its_line(vm)
+
+    def typed() -> None:
+        command("restore", "web", "base")
+        assert command("exec", "web", *SAYS) == "42\n"
+
+    command("snapshot", "create", "web", "base")
+    first = seconds(restore_and_ask)
+    wait_until_one_stands(command)
+    ready = [seconds(restore_and_ask) for _ in range(runs)]
+    as_typed = [seconds(typed) for _ in range(runs)]
+    return [
+        spread("restore to a command's output", ready, Target("≤", 60, "ours"), f"the first {1000 * first:.0f}"),
+        spread("`gasang restore`, then `gasang exec`", as_typed, note="two starts of Python among it"),
+    ]
+
+
+def wait_until_one_stands(command: Gasang) -> None:
+    """Return when a process stands ready for the next restore; raise TimeoutError."""
+    end = time.monotonic() + STANDING_SECONDS
+    while not list((command.home / "data" / "containers").glob("*.standing/machine")):
+        if time.monotonic() > end:
+            raise TimeoutError("nothing stands ready for the next restore")
+        time.sleep(0.1)
+    time.sleep(1)
+
+
+def execs(command: Gasang, vm: Machine, runs: int) -> list[Figure]:
+    """A command in a guest that runs."""
+    asked = [seconds(lambda: vm.exec(["true"])) for _ in range(runs)]
+    typed = [seconds(lambda: command("exec", "web", "true")) for _ in range(runs)]
+    start = [seconds(lambda: command("--version")) for _ in range(runs)]
+    return [
+        spread("exec of `true`, with its exit code", asked, Target("≤", 30, "ours")),
+        spread("`gasang exec` of it", typed, note=f"`gasang --version` takes {1000 * statistics.median(start):.0f}"),
+    ]
+
+
+def forks(command: Gasang, vm: Machine, count: int) -> list[Figure]:
+    """A flock, each of which runs a command; one that is idle; and as typed."""
+    [alone] = vm.forks(1)
+    time.sleep(IDLE_SECONDS)
+    memory_alone = private_memory(alone)
+    alone.remove(force=True)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        begun = time.perf_counter()
+        twins = vm.forks(count)
+        forked = time.perf_counter() - begun
+        for _ in pool.map(says_its_line, twins):
+            pass
+        taken = time.perf_counter() - begun
+    time.sleep(IDLE_SECONDS)
+    memory = [private_memory(twin) for twin in twins]
+    for twin in twins:
+        twin.remove(force=True)
+    typed = seconds(lambda: command("fork", "web"))
+    return [
+        Figure(f"{count} forks, each with a command's output", "s", None, taken, None, Target("≤", 3, "ours"), f"forked in {forked:.2f}"),
+        Figure("`gasang fork`", "ms", None, 1000 * typed, note="a start of Python among it"),
+        Figure(
+            "private memory of an idle fork, all of its processes", "MiB", None, statistics.median(memory), None, Target("≤", 12, "ours"),
+            f"of {count} that ran a command, most {max(memory):.1f}; {memory_alone:.1f} of one alone, which shares with its parent only",
+        ),
+    ]  # fmt: skip
+
+
+def private_memory(machine: Machine) -> float:
+    """MiB that a machine's processes have and no other: its own, its supervisor, its stand-in."""
+    supervisors = [path for path in Path("/proc").glob("[0-9]*") if machine.id.encode() in words_of(path)]
+    pids = [int(machine.inspect()["State"]["Pid"])]
+    for path in supervisors:
+        pids += [int(path.name), *map(int, (path / "task" / path.name / "children").read_text().split())]
+    return sum(map(private_of, set(pids)))
+
+
+def words_of(process: Path) -> bytes:
+    """Its command line; nothing of one that has ended."""
+    try:
+        return (process / "cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def private_of(pid: int) -> float:
+    """MiB of one process."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return sum(int(amount) for amount in re.findall(r"Private_(?:Clean|Dirty):\s+(\d+)", text)) / 1024
+
+
 def measured(runs: int, count: int) -> list[Figure]:
     """All of it."""
-    with tempfile.TemporaryDirectory(dir=os.environ.get("XDG_CACHE_HOME")) as place:
-        with debian_at_its_prompt() as (vm, screen):
-            screen.ask("true")
-            time.sleep(1)
-            snapshot, kept = keep(vm, Path(place), "prompt")
-        load()
-        first_moment()
-        restore(snapshot.path)
-        with restored_guest(snapshot, Screen(), ControlPort(lambda stage: None)) as (vm, _):
-            vm.start()
-            time.sleep(1.5)  # in which it is noted which pages it needs
-        warm = [apart(lambda: restore(snapshot.path)) for _ in range(runs)]
-        cold = [cold_restore(snapshot.path) for _ in range(max(runs // 4, 3))]
-        found = [
-            kept,
-            spread("restore to the first command's output", warm, Target("≤", 60, "ours"), "a prepared process"),
-            spread("the same with a start of Python", cold),
-        ]
-    with debian_at_its_prompt() as (vm, screen):
-        screen.ask("true")
-        time.sleep(1)
-        found += forks(vm, screen, runs, count)
-    return found
+    with behind_a_daemon() as command:
+        with debian(command) as vm:
+            found = [*restores(command, vm, runs), *execs(command, vm, runs)]
+        with debian(command) as vm:
+            found += forks(command, vm, count)
+            for twin in gasang.machines():
+                if twin.id != vm.id:
+                    twin.remove(force=True)
+    return [*found, *pauses.measured(runs)]
 
 
 def main() -> int:

@@ -137,13 +137,22 @@ class Machines:
             await self._lives.running.kill(life, 9, final=True)
         finally:
             container.host["AutoRemove"] = held
-        self.ways.births[container.id] = Restored(place, digest)
+        birth = Restored(place, digest)
+        try:
+            await self._begin(container, birth)
+        except GasangError:
+            if not self.ways.standing.forget(self.ways.folder(container)):  # it may have been what stood ready that failed
+                raise
+            await self._begin(container, birth)
+        self._services.tell(container, "restore", {"snapshot": name})
+        self.ways.prepare(container, birth)
+
+    async def _begin(self, container: Container, birth: Restored | Forked) -> None:
+        self.ways.births[container.id] = birth
         try:
             await self._lives.start(container)
         finally:
             self.ways.births.pop(container.id, None)
-        self._services.tell(container, "restore", {"snapshot": name})
-        self.ways.prepare(container, Restored(place, digest))
 
     # twins
 

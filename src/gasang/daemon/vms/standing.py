@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import shutil
 import socket
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -66,8 +65,8 @@ class Standing:
         self.forget(folder)
         self._making[folder] = asyncio.ensure_future(self._make(folder, settings, digest))
 
-    def forget(self, folder: Path) -> None:
-        """End the one of a machine, if there is one."""
+    def forget(self, folder: Path) -> bool:
+        """End the one of a machine; whether there was one."""
         making, found = self._making.pop(folder, None), self._all.pop(folder, None)
         if making is not None:
             making.cancel()
@@ -75,6 +74,7 @@ class Standing:
             found.forgetting.cancel()
             found.link.close()
             shutil.rmtree(found.folder, ignore_errors=True)
+        return found is not None
 
     def sweep(self, machines: Path) -> None:
         """Remove what a daemon that was killed has left."""
@@ -115,8 +115,7 @@ class Standing:
             return await heard(ours.fileno())
 
     def _later(self, folder: Path) -> asyncio.TimerHandle:
-        forget: Callable[[Path], None] = self.forget
-        return asyncio.get_running_loop().call_later(self._kept, forget, folder)
+        return asyncio.get_running_loop().call_later(self._kept, self.forget, folder)
 
 
 def _furnish(place: Path, folder: Path, settings: MachineSettings) -> None:

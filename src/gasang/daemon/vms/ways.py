@@ -89,8 +89,8 @@ class VmWays:
         return MachineProcess(*launched)
 
     def prepare(self, container: Container, birth: Restored) -> None:
-        """Have the next restore of a machine from this snapshot made ready. One with a network is connected to it when it starts."""
-        if container.host["NetworkMode"] == "none":
+        """Have the next restore of a machine from this snapshot made ready; but what it has of the host may be another by then."""
+        if container.host["NetworkMode"] == "none" and not container.machine.get("folders") and not container.machine.get("disks"):
             settings = MachineSettings.of_document({**container.machine, "snapshot": str(birth.snapshot)})
             self.standing.prepare(self.folder(container), settings, birth.digest)
 
