@@ -62,6 +62,7 @@ class Hart:
         cpu.code_map, cpu.blocks, cpu.block_count = self._code_map.address, self._blocks.address, BLOCKS
         cpu.decode_tables = ctypes.addressof(machine.processor.decoder.pointer)
         cpu.dispatch = ctypes.addressof(machine.processor.dispatch)
+        cpu.helpers = ctypes.addressof(machine.processor.helpers)
         cpu.stimecmp = NEVER
         cpu.privilege = SUPERVISOR
         cpu.remaining = UNLIMITED
