@@ -221,9 +221,9 @@ def executed_places(cpu: ptr[Cpu], number: u64, out: ptr[u8]) -> u64:
 
 @native
 def begin_region(cpu: ptr[Cpu], number: u64, index: u64, handler: u64) -> u64:
-    """Have a region take the place of a record that was decoded; 0 if it was not, else 1."""
+    """Have a region take the place of a record; 0 if it has already, or the record was never decoded, else 1."""
     record = ref(block_at(cpu, number - 1).records[index])
-    if record.handler == cpu.dispatch[0]:
+    if record.handler == cpu.dispatch[0] or record.handler == handler:
         return 0
     record.handler = handler
     return 1

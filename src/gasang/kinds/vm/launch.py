@@ -68,6 +68,7 @@ class VmSpec:
     watch: Callable[[AnyMachine], None] = lambda vm: None
     architecture: str | None = None
     accelerator: str | None = None
+    jit: str = "off"
     sockets: Path | None = None
     extras: Extras = NOTHING
 
@@ -138,7 +139,7 @@ def _run_kernel(spec: VmSpec, console: Console, progress: Progress) -> int:
     worker = Worker("disk")
     with ExitStack() as cleanup:
         virtio: list[VirtioDevice] = [*_disks(spec, worker, warn, cleanup), VirtioRng()]
-        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, console.write, virtio, warn, (worker,))
+        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, console.write, virtio, warn, (worker,), spec.jit)
         vm = cleanup.enter_context(platform.make(parts))
         cleanup.callback(worker.close)
         del data, kernel, initrd, parts  # the guest has its copy
@@ -211,7 +212,7 @@ def boot_guest(
         virtio: list[VirtioDevice] = [ports.device, root, VirtioRng(), *_disks(spec, worker, warn, cleanup), *extras]
         virtio += offered(spec.sockets, f"image {spec.image}", cleanup)
         control.on_no_agent = partial(warn, NO_AGENT)
-        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, ports.chatter.take, virtio, warn, (worker, *more))
+        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, ports.chatter.take, virtio, warn, (worker, *more), spec.jit)
         vm = cleanup.enter_context(platform.make(parts))
         cleanup.callback(worker.close)
         del kernel, initrd, stored, parts  # the guest has its copy

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from gasang.cpus.riscv64.region.emit import SYMBOL, module_of, pages_of
+from gasang.cpus.riscv64.region.emit import module_of, pages_of
 from gasang.cpus.riscv64.region.pages import CodePage, Graph
 from gasang.cpus.riscv64.region.shape import form
+from gasang.cpus.riscv64.region.symbol import SYMBOL
 from gasang.native.build import emit_object
 from gasang.native.elf_object import read_object
 from gasang.native.image import Image

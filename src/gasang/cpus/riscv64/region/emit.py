@@ -23,11 +23,11 @@ from gasang.cpus.riscv64.isa import rv64
 from gasang.cpus.riscv64.region.bodies import CPU, HART, KNOWN, METADATA, BodyEmitter, field_offset, offset_of
 from gasang.cpus.riscv64.region.pages import Step
 from gasang.cpus.riscv64.region.shape import Region
+from gasang.cpus.riscv64.region.symbol import SYMBOL
 from gasang.cpus.riscv64.regions import MISS, POLL_REGION
 from gasang.cpus.riscv64.state import CODE_TLB_ENTRIES, PAGE_MASK, PAGE_SIZE
 from gasang.native.emit_function import ATTRIBUTES
 
-SYMBOL = "region"
 _MASK = (1 << 64) - 1
 _STAMP = offset_of(Block, "stamp")
 _CODE_TLB_ENTRY = 32
