@@ -201,7 +201,8 @@ def prepare(bare: Bare, seed: int, rounds: int = 300, code: int = CODE) -> None:
     cpu = bare.cpu
     for number in range(1, 32):
         cpu.x[number] = rng.getrandbits(rng.choice((8, 32, 64)))
-        cpu.f[number] = rng.choice((rng.getrandbits(64), 0x3FF0000000000000 + rng.getrandbits(52), 0xFFFFFFFF3F800000 + rng.getrandbits(20)))
+        near_one = 0x3FF0000000000000 + rng.getrandbits(52), 0xFFFFFFFF3F800000 + rng.getrandbits(20)
+        cpu.f[number] = rng.choice((rng.getrandbits(64), *near_one))
     cpu.x[SP] = DATA
     cpu.x[WILD] = rng.choice((0, 0x10000000, DATA + DATA_SIZE - 4, DATA + 1, code))
     cpu.x[TRAPS] = 0

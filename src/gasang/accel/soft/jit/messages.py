@@ -1,7 +1,7 @@
 """What machine and compile service say to each other: a length, a line of JSON, raw bytes.
 
-The guest decides the pages in a request, and whoever has taken a machine's process over may send anything: numbers are checked where they are
-read, and nothing here is executed but what the service itself made.
+The guest decides the pages in a request, and whoever has taken a machine's process over may send anything: numbers are checked where they
+are read, and nothing here is executed but what the service itself made.
 """
 
 from __future__ import annotations

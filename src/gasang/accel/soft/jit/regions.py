@@ -1,8 +1,8 @@
 """A machine's compiled regions: which code is to be compiled, what has come back, and where it is placed.
 
-A region is placed by the thread of the hart that will execute it, between two instructions: it is valid for pages of just the content that it
-was compiled from, wherever they lie, which is looked at then. What a store changes later, the processor itself notices (cpus/riscv64/code.py,
-rule 5).
+A region is placed by the thread of the hart that will execute it, between two instructions: it is valid for pages of just the content that
+it was compiled from, wherever they lie, which is looked at then. What a store changes later, the processor itself notices
+(cpus/riscv64/code.py, rule 5).
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ class Placed:
     address: int
     entries: tuple[int, ...]
     stamps: dict[int, int]
+    steps: int
 
 
 @dataclass
@@ -174,11 +175,14 @@ class Regions:
         image = unpack(answer.image)
         memory = CodeMemory(len(image.content))
         memory.seal(image.at(memory.address, {}), image.executable)
-        region = Placed(memory.address + image.symbols[SYMBOL], answer.entries, dict(answer.stamps))
+        region = Placed(memory.address + image.symbols[SYMBOL], answer.entries, dict(answer.stamps), answer.steps)
         with self._lock:
             for place in region.entries:
                 delta = place // PAGE_SIZE
-                self._known.setdefault(region.stamps[delta], {})[place % PAGE_SIZE] = region, delta
+                begins = self._known.setdefault(region.stamps[delta], {})
+                other = begins.get(place % PAGE_SIZE)
+                if other is None or other[0].steps <= region.steps:  # answers do not come in the order of what they cover
+                    begins[place % PAGE_SIZE] = region, delta
             done = self.statistics
             done.regions, done.steps, done.seconds = done.regions + 1, done.steps + answer.steps, done.seconds + answer.seconds
             done.code_bytes += memory.size
@@ -211,8 +215,10 @@ class Regions:
 
     def _place(self, hart: Hart, region: Placed, page: int) -> None:
         numbers = self._valid(hart, region, page)
+        with self._lock:
+            wanted = [place for place in region.entries if self._known[region.stamps[place // PAGE_SIZE]][place % PAGE_SIZE][0] is region]
         if numbers:
-            self._begin(hart, region, [(numbers[place // PAGE_SIZE], place % PAGE_SIZE) for place in region.entries])
+            self._begin(hart, region, [(numbers[place // PAGE_SIZE], place % PAGE_SIZE) for place in wanted])
 
     def _valid(self, hart: Hart, region: Placed, page: int) -> dict[int, int]:
         """The blocks of a region's pages, stamped, if all have the content it was compiled from, page 0 at `page`; else nothing."""
@@ -230,7 +236,7 @@ class Regions:
     def _begin(self, hart: Hart, region: Placed, places: list[tuple[int, int]]) -> bool:
         """Put a region where records of (block, offset) are; whether any was not there yet."""
         begin = self._machine.processor.functions["begin_region"]
-        begun = sum(begin(hart.address, number, offset >> 1, region.address) for number, offset in places)
+        begun = sum(int(begin(hart.address, number, offset >> 1, region.address)) for number, offset in places)
         self.statistics.placed += begun
         return begun > 0
 

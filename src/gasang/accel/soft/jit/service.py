@@ -1,7 +1,7 @@
 """The compile service as a machine sees it: requests that are answered some time, or never.
 
-The hottest request goes first, one at a time: the machine decides what is next as late as it can. A process that ends is started again a few
-times; then there is no service, and the machine goes on without.
+The hottest request goes first, one at a time: the machine decides what is next as late as it can. A process that ends is started again
+a few times; then there is no service, and the machine goes on without.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from gasang.accel.soft.jit.messages import Answer, Request, pack_request, read_answer
 
@@ -116,7 +117,5 @@ class CompileService:
         process.kill()
         process.wait()
         process.stdout.close()
-        try:
+        with suppress(BrokenPipeError):  # what could not be sent to it any more
             process.stdin.close()
-        except BrokenPipeError:
-            pass  # what could not be sent to it any more

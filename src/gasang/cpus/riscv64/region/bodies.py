@@ -1,10 +1,10 @@
 """Instruction bodies inside a region: the described functions expanded with their operands known, registers in stack slots.
 
-LLVM makes values of the slots. What a body reads of the hart beside registers is either known when the region begins (KNOWN), or memory that
-only this thread changes; guest memory is told apart from it, so that neither's loads wait for the other's stores.
+LLVM makes values of the slots. What a body reads of the hart beside registers is either known when the region begins (KNOWN), or memory
+that only this thread changes; guest memory is told apart from it, so that neither's loads wait for the other's stores.
 
-A call of what is not to be expanded (software floating point, mostly) leaves the region before the instruction: bodies call it before they change
-anything.
+A call of what is not to be expanded (software floating point, mostly) leaves the region before the instruction: bodies call it before they
+change anything.
 """
 
 from __future__ import annotations

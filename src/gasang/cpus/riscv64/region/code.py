@@ -36,7 +36,7 @@ def compile_region(
     wanted: Collection[int] = (),
     targets: Collection[int] = (),
     multi: bool = False,
-    optimise: int = 2,
+    optimise: int = 1,
 ) -> RegionCode | None:
     """The region around the place `hot`; None if there is none worth it.
 

@@ -5,9 +5,9 @@
                  ▼                                                           ▼ that cannot             ▼
               the interpreter's handler ◄── registers, pc, budget as if it had been interpreted ◄──────┘
 
-An exit writes all registers back that the region may have changed, and the budget less what was executed; then it goes on at a record, or, where
-only the pc is known, through the code TLB. An exit to a place where this region itself begins takes the interpreter's handler by the instruction's
-number, since the record's is the region.
+An exit writes all registers back that the region may have changed, and the budget less what was executed; then it goes on at a record, or,
+where only the pc is known, through the code TLB. An exit to a place where this region itself begins takes the interpreter's handler by the
+instruction's number, since the record's is the region.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """What a region consists of: from a hot place and the graph around it to the instructions, the ways in, and where to look at the budget.
 
-The instructions are those that lie on a circle with the hot one, nearest first: a loop with all it contains, or a function with those it calls
-and that call it. Where there is no circle they are all that lead to or from it.
+The instructions are those that lie on a circle with the hot one, nearest first: a loop with all it contains, or a function with those it
+calls and that call it. Where there is no circle they are all that lead to or from it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gasang.cpus.riscv64.region.pages import Graph, Step
 
@@ -59,11 +59,20 @@ def form(graph: Graph, hot: int, wanted: Collection[int] = (), targets: Collecti
     steps = {place: step for place in sorted(chosen) if (step := graph.at(place)) is not None}
     returns = tuple(step.after for step in steps.values() if step.is_call and step.after in steps)
     region = Region(steps, (), frozenset(), frozenset(), {}, returns, tuple(place for place in targets if place in steps))
+    region = replace(region, targets=_targets(region, hot))
     order, heads = _circles(region, _leader(graph, steps, hot))
     entries = _entries(region, _leader(graph, steps, hot), heads, wanted)
     order, heads = _circles(region, *entries)
     checks = _checks(region, order, heads | set(entries), heads)
     return Region(steps, entries, _leaders(region, entries), frozenset(heads), checks, returns, region.targets)
+
+
+def _targets(region: Region, hot: int) -> tuple[int, ...]:
+    """What indirect jumps may lead to: what was seen, and what nothing else inside leads to."""
+    if not any(step.is_indirect and not step.is_return for step in region.steps.values()):
+        return region.targets
+    led_to = {place for step in region.steps.values() if not step.is_indirect for place in region.goes_on(step)}
+    return tuple(sorted({*region.targets, *(place for place in region.steps if place not in led_to and place != hot)}))
 
 
 def _chosen(graph: Graph, hot: int, targets: Collection[int]) -> set[int]:
@@ -81,7 +90,7 @@ def _chosen(graph: Graph, hot: int, targets: Collection[int]) -> set[int]:
     if len(circle) > 1 or hot in ahead(hot):
         near = _walk(hot, lambda place: [found for found in (*ahead(place), *back.get(place, ())) if found in circle], MOST_STEPS)
     else:
-        near = _walk(hot, lambda place: [found for found in (*_ahead(graph, place, targets, ()), *graph.before(place))], MOST_STEPS)
+        near = _walk(hot, lambda place: (*_ahead(graph, place, targets, ()), *graph.before(place)), MOST_STEPS)
     return _few_pages(place for place in near if graph.at(place) is not None)
 
 
