@@ -25,7 +25,7 @@ from gasang.kinds.vm.extras import NOTHING, Extras
 from gasang.kinds.vm.extras import attach as attach_extras
 from gasang.kinds.vm.loader import kernel_architecture
 from gasang.kinds.vm.parts import Parts
-from gasang.kinds.vm.platforms import RISCV64, Platform, choose
+from gasang.kinds.vm.platforms import RISCV64, SOFT, Platform, choose
 from gasang.kinds.vm.room import DEBIAN, check_room
 from gasang.kinds.vm.warnings import Warnings
 
@@ -91,6 +91,12 @@ def run_vm(spec: VmSpec, console: Console, progress: Progress) -> int:
     return _run_image(spec, files, console, platform)
 
 
+def _check_jit(spec: VmSpec, platform: Platform) -> None:
+    """Raise UsageError where nothing would be compiled."""
+    if spec.jit != "off" and platform.accelerator != SOFT:
+        raise UsageError("option --jit", f"the machine runs on {platform.accelerator}, not on the software processor", "add --accel soft")
+
+
 def read_given(path: Path, what: str) -> bytes:
     """A file that somebody named. Raises BadInputError."""
     try:
@@ -130,6 +136,7 @@ def _run_kernel(spec: VmSpec, console: Console, progress: Progress) -> int:
     data = read_given(spec.kernel, "kernel")
     warn = _warnings(spec, console)
     platform = kernel_platform(data, spec.architecture, spec.accelerator, warn)
+    _check_jit(spec, platform)
     kernel = platform.load_kernel(data, str(spec.kernel))
     initrd = read_given(spec.initrd, "initrd") if spec.initrd is not None else b""
     unpacked = _unpacked(initrd, spec.initrd) if spec.initrd is not None else 0
@@ -200,6 +207,7 @@ def boot_guest(
     ports = GuestPorts(console, control, speaks=speaks)
     warn = _warnings(spec, console)
     platform = platform or choose(spec.architecture, spec.accelerator, warn)
+    _check_jit(spec, platform)
     kernel = platform.load_kernel(read_given(files.kernel, "kernel"), str(files.kernel))
     stored = read_given(files.initrd, "initrd")
     initrd = stored + overlay(settings, _agent(spec, settings, platform), serves=spec.sockets is not None)
