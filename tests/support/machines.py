@@ -19,9 +19,9 @@ class Nothing:
         raise BusError(address, width, is_write=True)
 
 
-def bare_machine(program: bytes = b"", harts: int = 1, memory: int = 1 << 20) -> SoftMachine:
+def bare_machine(program: bytes = b"", harts: int = 1, memory: int = 1 << 20, jit: str = "off") -> SoftMachine:
     """A machine with no devices, `program` at the start of its memory; an environment call ends it."""
-    machine = SoftMachine(RAM_BASE, memory, harts)
+    machine = SoftMachine(RAM_BASE, memory, harts, jit)
     machine.bus = Nothing()
 
     def end(hart: Hart) -> None:

@@ -16,6 +16,7 @@ from gasang.cli.options import Option, Parsed
 from gasang.cli.progress import open_progress
 from gasang.cli.settings import Context
 from gasang.core.config import parse_cpus, parse_memory
+from gasang.core.errors import UsageError
 
 PLACES: Final = tuple(
     place for place in of.PLACES
@@ -52,6 +53,8 @@ def document(parsed: Parsed, context: Context, *, sits: bool) -> dict[str, Any]:
     """The body of POST /gasang/vms/create; of a machine that one `sits` down at, which has no command to run. Raises UsageError."""
     from gasang.kinds.vm.process.settings import REQUIRED
 
+    if parsed.get(vm.JIT) not in (None, "off"):
+        raise UsageError("option --jit", "a machine in the background may start no compiler", "leave -d out, or --jit")
     kernel, initrd = parsed.get(vm.KERNEL), parsed.get(vm.INITRD)
     made: dict[str, Any] = {"HostConfig": {}}
     fill(made, parsed, PLACES)

@@ -36,9 +36,10 @@ INITRD = value("initrd", "FILE", "initial RAM disk for --kernel", file_to_read, 
 APPEND = value("append", "TEXT", "more for the kernel's command line", plain_text)
 DISK = values("disk", "FILE[,readonly]", "another disk, a raw image file; may be given many times", _disk, files=True)
 ACCEL = value("accel", "HOW", "what runs it: kvm or soft, the software processor", one_of("kvm", "soft"), choices=("kvm", "soft"))
+JIT = value("jit", "HOW", "whether the software processor compiles hot code: off or on", one_of("off", "on"), choices=("off", "on"))
 HUGE_PAGES = switch("huge-pages", "memory in pages of 2 MiB where the host has them: faster, but a twin of it costs more")
 REQUIRE_JAIL = switch("require-jail", "with -d: do not start it where the host does not permit all of its process's jail")
-OPTIONS = (ARCH, ACCEL, HUGE_PAGES, REQUIRE_JAIL, DISK, KERNEL, INITRD, APPEND)
+OPTIONS = (ARCH, ACCEL, JIT, HUGE_PAGES, REQUIRE_JAIL, DISK, KERNEL, INITRD, APPEND)
 """Those that virtual machines alone have."""
 
 
@@ -98,6 +99,7 @@ def run(parsed: Parsed, context: Context) -> int:
         origin=context.origin(),
         architecture=parsed.get(ARCH),
         accelerator=parsed.get(ACCEL),
+        jit=parsed.get(JIT) or "off",
         extras=extras.Extras(folders(parsed), balloon=True, huge_pages=parsed.get(HUGE_PAGES)),
     )
     reads_input = parsed.get(INTERACTIVE) or tty or not parsed.command

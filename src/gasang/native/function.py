@@ -173,7 +173,7 @@ def python_entry(function: NativeFunction, address: int) -> Callable[..., Any]:
 
 
 def native(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
-    """Mark a function as native. Options: may_fault, inline, convention ("c" or "preserve_none"), features.
+    """Mark a function as native. Options: may_fault, inline, convention ("c", "preserve_none", "preserve_most"), features.
 
     `features` are instructions beyond the level that everything is made for, as LLVM names them ("+avx512vl"): whoever calls such a
     function has looked whether the processor has them.

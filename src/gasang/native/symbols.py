@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from gasang.native.function import NativeFunction
     from gasang.native.types import Type
 
-CONVENTIONS = {"c": "", "preserve_none": "preserve_nonecc "}
+CONVENTIONS = {"c": "", "preserve_none": "preserve_nonecc ", "preserve_most": "preserve_mostcc "}
 
 
 def entry_symbol(index: int) -> str:

@@ -43,6 +43,8 @@ class Hart:
         self.running = False
         self.watch: Watch | None = None
         self.answers = 0
+        self.has_arrived = False
+        """Whether compiled regions wait to be placed."""
         self._tickets = 0
         self.wakeup = threading.Event()
         self.thread: threading.Thread | None = None
@@ -62,6 +64,7 @@ class Hart:
         cpu.code_map, cpu.blocks, cpu.block_count = self._code_map.address, self._blocks.address, BLOCKS
         cpu.decode_tables = ctypes.addressof(machine.processor.decoder.pointer)
         cpu.dispatch = ctypes.addressof(machine.processor.dispatch)
+        cpu.helpers = ctypes.addressof(machine.processor.helpers)
         cpu.stimecmp = NEVER
         cpu.privilege = SUPERVISOR
         cpu.remaining = UNLIMITED
@@ -112,6 +115,10 @@ class Hart:
         """Ask the hart for something at its next poll."""
         self._ask(self.address, bits)
         self.wakeup.set()
+
+    def nudge(self) -> None:
+        """Have the hart's thread leave its run loop and come back."""
+        self.request(exits.REQUEST_STOP)
 
     def ask_answer(self, request: int) -> int:
         """Ask for something that is answered; done once `answers` has reached the ticket returned."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gasang.accel.soft.clock import GuestClock, first_moment, moment
 from gasang.accel.soft.gate import Gate
@@ -25,7 +25,13 @@ from gasang.cpus.riscv64.state import MAX_HARTS, RESERVATION_SLOTS, Shared
 from gasang.host.memory import LazyMemory
 from gasang.native.types import instance
 
+if TYPE_CHECKING:
+    from gasang.accel.soft.jit.regions import Regions
+
 VERSION = 1
+OFF, ON = "off", "on"
+JIT = (OFF, ON)
+"""Whether hot code is compiled."""
 PATIENCE = 10.0
 """Seconds a pause waits for the harts: a device may be in the middle of something."""
 
@@ -45,7 +51,7 @@ class Bus(Protocol):
 class SoftMachine:
     """Harts and RAM. `bus` and `firmware` (which answers environment calls) are set before `start`."""
 
-    def __init__(self, ram_base: int, ram_size: int, harts: int) -> None:
+    def __init__(self, ram_base: int, ram_size: int, harts: int, jit: str = OFF) -> None:
         assert 1 <= harts <= MAX_HARTS
         self.processor: Processor = load()
         self.ram = GuestRam(ram_base, ram_size)
@@ -70,6 +76,14 @@ class SoftMachine:
         self.gate = Gate(harts)
         self.failure: BaseException | None = None
         self._time = 0
+        self.regions = self._make_regions() if jit == ON else None
+
+    def _make_regions(self) -> Regions:
+        from gasang.accel.soft.jit.regions import Regions  # a start without has no time for it
+
+        regions = Regions(self)
+        regions.start()
+        return regions
 
     def _make_clock(self) -> GuestClock:
         ticks, steer, address = self.processor.functions["host_ticks"], self.processor.functions["steer_clock"], self.harts[0].address
@@ -176,9 +190,16 @@ class SoftMachine:
             hart.wakeup.clear()
             hart.answer_requests()
             return
+        if hart.has_arrived and self.regions is not None:
+            self.regions.place(hart)
         after = _AFTER.get(hart.step())
         if after is not None:
             after(self, hart)
+
+    def look_at_hot(self, hart: Hart) -> None:
+        """A hart has found hot code."""
+        if self.regions is not None:
+            self.regions.look(hart)
 
     def ask_all(self, harts: list[Hart], request: int, caller: Hart) -> None:
         """Have other harts do something and return when all have; the caller goes on serving what they ask of it meanwhile."""
@@ -241,6 +262,8 @@ class SoftMachine:
         self.gate = Gate(self.hart_count)
         for hart in self.harts:
             hart.renew()
+        if self.regions is not None:
+            self.regions.forget_parent()
         self.clock.keep_again(self.stopping)
         self._begin_threads()
 
@@ -266,6 +289,8 @@ class SoftMachine:
 
     def close(self) -> None:
         """Give the memory back; the harts have ended."""
+        if self.regions is not None:
+            self.regions.close()
         self.clock.join()
         for hart in self.harts:
             hart.close()
@@ -278,5 +303,6 @@ _AFTER: Mapping[int, Callable[[SoftMachine, Hart], None]] = {
     exits.WAIT: lambda machine, hart: hart.wait(),
     exits.STOPPED: lambda machine, hart: hart.answer(),
     exits.LOST: lambda machine, hart: hart.judge(),
+    exits.HOT: lambda machine, hart: machine.look_at_hot(hart),
 }
 """What follows when a hart leaves its run loop; for the other reasons it just goes on."""

@@ -19,4 +19,4 @@ class Block:
     page: u64  # RAM page number
     host: u64  # host address of the page
     next_free: u64
-    unused: u64
+    stamp: u64  # what compiled regions know the page's content by, 0 while they know nothing of it

@@ -13,6 +13,8 @@ Rules that keep records true (ORDER: code coherence):
    promises nothing.
 4. Other harts' write translations made before the flag was set are dropped at their next poll; the page is decoded when they have
    answered. If one does not in time, it may have written unnoticed, and the next fence.i forgets all blocks.
+5. A block whose content compiled regions know (its stamp is not 0) is forgotten as a whole: a region may begin anywhere in it, and those of
+   other pages that lead into it compare the stamp.
 """
 
 from __future__ import annotations
@@ -57,6 +59,7 @@ def clear_block(cpu: ptr[Cpu], block: ptr[Block]) -> None:
         block.records[index].handler = fresh
     block.records[RECORDS].handler = cpu.dispatch[1]
     block.records[RECORDS + 1].handler = cpu.dispatch[1]
+    block.stamp = 0
 
 
 @native
@@ -183,6 +186,9 @@ def stored_to_code(cpu: ptr[Cpu], page: u64, offset: u64, size: u64) -> None:
     number = u64(cpu.code_map[page])
     if number != 0 and u64(block_at(cpu, number - 1)) == cpu.code_base:
         block = block_at(cpu, number - 1)
+        if block.stamp != 0:
+            clear_block(cpu, block)  # rule 5
+            return
         first = offset >> 1
         if first > 0:
             first -= 1  # a four-byte instruction may have begun before

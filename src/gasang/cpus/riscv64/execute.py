@@ -18,6 +18,7 @@ from gasang.cpus.riscv64 import exits
 from gasang.cpus.riscv64.block import RECORDS, Block
 from gasang.cpus.riscv64.clock import update_timer
 from gasang.cpus.riscv64.code import block_at, drop_if_asked, fence_instruction, make_block
+from gasang.cpus.riscv64.hot import is_hot
 from gasang.cpus.riscv64.mmu import FETCH, access_fault, flush_all, in_ram, translate
 from gasang.cpus.riscv64.state import CODE_TLB_ENTRIES, OFFSET_MASK, PAGE_MASK, Cpu
 from gasang.cpus.riscv64.trap import ILLEGAL_INSTRUCTION, deliver_exception, deliver_interrupt, deliverable, raise_exception
@@ -91,6 +92,9 @@ def poll(cpu: ptr[Cpu], record: ptr[Record], budget: u64) -> None:
     refill(cpu)
     if cpu.budget == 0:
         cpu.exit = exits.LIMIT
+        return
+    if unlikely(cpu.hot_after != 0 and is_hot(cpu, record)):
+        cpu.exit = exits.HOT
         return
     update_timer(cpu)
     return tail_call(resume, cpu, record, cpu.budget)

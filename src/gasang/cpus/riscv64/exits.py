@@ -18,6 +18,9 @@ TRAP = 7
 LOST = 8
 """The same exception has come so often in a row, next to nothing done between, that the hart may never go on (trap.REPEATS)."""
 
+HOT = 9
+"""Polls have found the hart at cpu.pc's stretch of code so often that it pays to compile it."""
+
 MMIO_IDLE = 0
 MMIO_ASKED = 1
 MMIO_DONE = 2

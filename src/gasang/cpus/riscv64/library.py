@@ -21,13 +21,14 @@ _lock = threading.Lock()
 
 
 class Processor:
-    """`functions` by name (ENTRIES of parts.py), the dispatch table and the decoder's tables."""
+    """`functions` by name (ENTRIES of parts.py), the dispatch table, what compiled regions call, and the decoder's tables."""
 
     def __init__(self) -> None:
         here = os.path.dirname(__file__)
         library = load_library("riscv64", [here, os.path.dirname(here)], _make)
         self.functions = library.functions
         self.dispatch = (ctypes.c_uint64 * len(library.tables["dispatch"]))(*library.tables["dispatch"])
+        self.helpers = (ctypes.c_uint64 * len(library.tables["helpers"]))(*library.tables["helpers"])
         self.decoder = PlacedTables(library.data)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gasang.cpus.decoder import DecoderTables
-from gasang.cpus.riscv64 import ahead, clock, code, execute, mmu, outside
+from gasang.cpus.riscv64 import ahead, clock, code, execute, mmu, outside, regions
 from gasang.cpus.riscv64.handlers import make_handlers
 from gasang.cpus.riscv64.isa import rv64
 from gasang.native import NativeFunction
@@ -27,9 +27,14 @@ ENTRIES: tuple[NativeFunction, ...] = (
     clock.steer_clock,
     ahead.decoded_marks,
     ahead.decode_ahead,
+    regions.code_place,
+    regions.block_stamp,
+    regions.stamp_block,
+    regions.executed_places,
+    regions.begin_region,
 )  # fmt: skip
 
 
 def make_parts() -> Parts:
     """The functions that Python calls, the handlers, and the decoder's tables."""
-    return Parts(list(ENTRIES), {"dispatch": make_handlers(rv64)}, DecoderTables(rv64).content)
+    return Parts(list(ENTRIES), {"dispatch": make_handlers(rv64), "helpers": regions.HELPERS}, DecoderTables(rv64).content)

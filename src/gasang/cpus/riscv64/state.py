@@ -24,6 +24,9 @@ RESERVATION_SLOTS = 4096
 """Size of the table that counts LR reservations by hashed line."""
 
 MAX_HARTS = 64
+HOT_PLACES = 1024
+STRETCH_SHIFT = 10
+"""A stretch of code is 64 records: 128 bytes."""
 DIRTY_RING = 256
 
 
@@ -45,6 +48,14 @@ class CodeTlbEntry:
     base: u64  # host address of the page's first record
     bias: u64  # pc = (record address >> 3) + bias
     unused: u64
+
+
+@struct
+class HotPlace:
+    """How often polls have found the hart in a stretch of code."""
+
+    stretch: u64  # address of its first record >> STRETCH_SHIFT
+    count: u64
 
 
 @struct
@@ -138,5 +149,10 @@ class Cpu:
     dirty: array[u64] = length(256)  # RAM pages written by others while decoded here
     shared: ptr[Shared]
     span_word: u64  # the instruction that lies on two pages, last decoded
+    # --- compiled regions
+    helpers: ptr[u64]  # addresses of what regions call: see regions.HELPERS
+    refilled: u64  # what a refill found: a host address
+    hot_after: u64  # samples of a place that make it hot, 0 for no samples
+    hot: array[HotPlace] = length(1024)
     code_tlb: array[CodeTlbEntry] = length(2048)
     tlb: array[TlbEntry] = length(16384)

@@ -25,7 +25,7 @@ from gasang.kinds.vm.extras import NOTHING, Extras
 from gasang.kinds.vm.extras import attach as attach_extras
 from gasang.kinds.vm.loader import kernel_architecture
 from gasang.kinds.vm.parts import Parts
-from gasang.kinds.vm.platforms import RISCV64, Platform, choose
+from gasang.kinds.vm.platforms import RISCV64, SOFT, Platform, choose
 from gasang.kinds.vm.room import DEBIAN, check_room
 from gasang.kinds.vm.warnings import Warnings
 
@@ -68,6 +68,7 @@ class VmSpec:
     watch: Callable[[AnyMachine], None] = lambda vm: None
     architecture: str | None = None
     accelerator: str | None = None
+    jit: str = "off"
     sockets: Path | None = None
     extras: Extras = NOTHING
 
@@ -88,6 +89,12 @@ def run_vm(spec: VmSpec, console: Console, progress: Progress) -> int:
     files = boot_files(spec.image, progress, spec.origin, platform.architecture)
     platform.prepare(progress)
     return _run_image(spec, files, console, platform)
+
+
+def _check_jit(spec: VmSpec, platform: Platform) -> None:
+    """Raise UsageError where nothing would be compiled."""
+    if spec.jit != "off" and platform.accelerator != SOFT:
+        raise UsageError("option --jit", f"the machine runs on {platform.accelerator}, not on the software processor", "add --accel soft")
 
 
 def read_given(path: Path, what: str) -> bytes:
@@ -129,6 +136,7 @@ def _run_kernel(spec: VmSpec, console: Console, progress: Progress) -> int:
     data = read_given(spec.kernel, "kernel")
     warn = _warnings(spec, console)
     platform = kernel_platform(data, spec.architecture, spec.accelerator, warn)
+    _check_jit(spec, platform)
     kernel = platform.load_kernel(data, str(spec.kernel))
     initrd = read_given(spec.initrd, "initrd") if spec.initrd is not None else b""
     unpacked = _unpacked(initrd, spec.initrd) if spec.initrd is not None else 0
@@ -138,7 +146,7 @@ def _run_kernel(spec: VmSpec, console: Console, progress: Progress) -> int:
     worker = Worker("disk")
     with ExitStack() as cleanup:
         virtio: list[VirtioDevice] = [*_disks(spec, worker, warn, cleanup), VirtioRng()]
-        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, console.write, virtio, warn, (worker,))
+        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, console.write, virtio, warn, (worker,), spec.jit)
         vm = cleanup.enter_context(platform.make(parts))
         cleanup.callback(worker.close)
         del data, kernel, initrd, parts  # the guest has its copy
@@ -199,6 +207,7 @@ def boot_guest(
     ports = GuestPorts(console, control, speaks=speaks)
     warn = _warnings(spec, console)
     platform = platform or choose(spec.architecture, spec.accelerator, warn)
+    _check_jit(spec, platform)
     kernel = platform.load_kernel(read_given(files.kernel, "kernel"), str(files.kernel))
     stored = read_given(files.initrd, "initrd")
     initrd = stored + overlay(settings, _agent(spec, settings, platform), serves=spec.sockets is not None)
@@ -211,7 +220,7 @@ def boot_guest(
         virtio: list[VirtioDevice] = [ports.device, root, VirtioRng(), *_disks(spec, worker, warn, cleanup), *extras]
         virtio += offered(spec.sockets, f"image {spec.image}", cleanup)
         control.on_no_agent = partial(warn, NO_AGENT)
-        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, ports.chatter.take, virtio, warn, (worker, *more))
+        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, ports.chatter.take, virtio, warn, (worker, *more), spec.jit)
         vm = cleanup.enter_context(platform.make(parts))
         cleanup.callback(worker.close)
         del kernel, initrd, stored, parts  # the guest has its copy

@@ -32,7 +32,7 @@ class VirtualMachine(Machine[SoftMachine, VirtBoard]):
     architecture: ClassVar[str] = "riscv64"
 
     def __init__(self, parts: Parts[Kernel]) -> None:
-        super().__init__(SoftMachine(RAM_BASE, parts.memory, parts.cpus), parts)
+        super().__init__(SoftMachine(RAM_BASE, parts.memory, parts.cpus, parts.jit), parts)
         try:
             self._entry, self._tree = self._assemble(parts)
         except BaseException:

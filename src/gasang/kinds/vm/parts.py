@@ -28,3 +28,5 @@ class Parts(Generic[K]):
     warn: Callable[[str], None] = field(default=lambda sentence: None)
     """Hears what goes wrong in the machine without ending it: a sentence each, from any thread."""
     workers: Sequence[Holdable] = field(default_factory=tuple)
+    jit: str = "off"
+    """Whether the software processor compiles hot code (accel.soft.machine.JIT)."""

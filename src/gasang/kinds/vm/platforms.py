@@ -91,8 +91,9 @@ def _kvm_amd64() -> Platform:
         from gasang.kinds.vm.x86.machine import NEEDED, PcMachine, PcParts
 
         placed = PcParts(
-            parts.cpus, parts.memory, parts.kernel, parts.initrd, parts.append, parts.serial, (), parts.warn, parts.workers, parts.virtio
-        )
+            parts.cpus, parts.memory, parts.kernel, parts.initrd, parts.append, parts.serial, (), parts.warn, parts.workers,
+            pci=parts.virtio,
+        )  # fmt: skip
         with Kvm() as kvm:
             kvm.require(NEEDED)
             return PcMachine(kvm, placed)

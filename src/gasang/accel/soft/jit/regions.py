@@ -1,0 +1,246 @@
+"""A machine's compiled regions: which code is to be compiled, what has come back, and where it is placed.
+
+A region is placed by the thread of the hart that will execute it, between two instructions: it is valid for pages of just the content that
+it was compiled from, wherever they lie, which is looked at then. What a store changes later, the processor itself notices
+(cpus/riscv64/code.py, rule 5).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Protocol
+
+from gasang.accel.soft.jit.messages import Answer, Page, Request
+from gasang.accel.soft.jit.service import CompileService
+from gasang.cpus.riscv64.region.symbol import SYMBOL
+from gasang.cpus.riscv64.state import PAGE_SIZE
+from gasang.host.code import CodeMemory
+from gasang.native.image import unpack
+
+if TYPE_CHECKING:
+    from gasang.accel.soft.hart import Hart
+    from gasang.accel.soft.machine import SoftMachine
+
+HOT_AFTER = 64
+"""Samples (one in 900 instructions) after which a stretch of code is compiled."""
+NEAR = 64
+"""Pages to each side that are looked at for code."""
+MOST_PAGES = 12
+MOST_CODE = 64 << 20
+"""Bytes of machine code kept: beyond that nothing more is compiled until all is forgotten."""
+MOST_TRIES = 4
+"""How often code of the same content is compiled: each time it has found further places to begin at."""
+PLACES = PAGE_SIZE // 2
+
+
+class Service(Protocol):
+    """Compiles: see CompileService."""
+
+    def start(self) -> None:
+        """Begin to serve."""
+        ...
+
+    def ask(self, heat: int, request: Request) -> None:
+        """Have something compiled."""
+        ...
+
+    def close(self) -> None:
+        """End."""
+        ...
+
+    def forget_parent(self) -> None:
+        """In a forked process: serve no more."""
+        ...
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A compiled region: its address, where it can be begun, and the pages it is valid for."""
+
+    address: int
+    entries: tuple[int, ...]
+    stamps: dict[int, int]
+    steps: int
+
+
+@dataclass
+class Statistics:
+    """What has been done."""
+
+    regions: int = 0
+    steps: int = 0
+    code_bytes: int = 0
+    seconds: float = 0.0
+    placed: int = 0
+
+
+@dataclass
+class _Asked:
+    """A request under way: for whom, and the address of its page 0."""
+
+    hart: Hart
+    page: int
+    tries: tuple[int, int]
+
+
+@dataclass
+class _Arrived:
+    """Regions that wait for a hart to place them."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    regions: list[tuple[Placed, int]] = field(default_factory=list)
+
+
+class Regions:
+    """The regions of one machine. `look` and `place` are called by a hart's own thread."""
+
+    def __init__(self, machine: SoftMachine, make_service: Callable[[Callable[[Answer], None]], Service] = CompileService) -> None:
+        self._machine = machine
+        self.service = make_service(self._answered)
+        self._known: dict[int, dict[int, tuple[Placed, int]]] = {}
+        """To a page's stamp where regions begin on it: offset → the region, and the page's distance from the region's page 0."""
+        self._asked: dict[int, _Asked] = {}
+        self._tries: Counter[tuple[int, int]] = Counter()
+        self._arrived = {hart.number: _Arrived() for hart in machine.harts}
+        self._number = 0
+        self._lock = threading.Lock()
+        self.statistics = Statistics()
+        for hart in machine.harts:
+            hart.cpu.hot_after = HOT_AFTER
+
+    def start(self) -> None:
+        """Begin to compile."""
+        self.service.start()
+
+    def close(self) -> None:
+        """End the service."""
+        self.service.close()
+
+    def forget_parent(self) -> None:
+        """In a forked process: what is compiled stays, no more comes."""
+        self.service.forget_parent()
+        for hart in self._machine.harts:
+            hart.cpu.hot_after = 0
+
+    def look(self, hart: Hart) -> None:
+        """The hart's run loop was left with exits.HOT: place what is known of the code at its pc, else have it compiled."""
+        pc = int(hart.cpu.pc)
+        pages = self._pages(hart, pc & -PAGE_SIZE)
+        if 0 not in pages:
+            return
+        stamp, place = pages[0].stamp, pc % PAGE_SIZE
+        if self._place_known(hart, pc & -PAGE_SIZE, stamp):
+            return
+        tries = (stamp, place >> 7)
+        with self._lock:
+            if self._tries[tries] >= MOST_TRIES or self.statistics.code_bytes >= MOST_CODE:
+                return
+            if any(asked.tries == tries for asked in self._asked.values()):
+                return
+            self._tries[tries] += 1
+            self._number += 1
+            number = self._number
+            self._asked[number] = _Asked(hart, pc & -PAGE_SIZE, tries)
+        self.service.ask(self._tries[tries], Request(number, place, self._machine.hart_count > 1, (place,), (), pages))
+
+    def _pages(self, hart: Hart, page: int) -> dict[int, Page]:
+        """The page and code near it that the hart has executed lately, by distance."""
+        find = self._machine.processor.functions["code_place"]
+        found: dict[int, Page] = {}
+        for delta in sorted(range(-NEAR, NEAR + 1), key=abs):
+            number = find(hart.address, page + delta * PAGE_SIZE & (1 << 64) - 1)
+            if number:
+                found[delta] = self._page(hart, number)
+            if len(found) == MOST_PAGES or 0 not in found:
+                break
+        return found
+
+    def _page(self, hart: Hart, number: int) -> Page:
+        executed = (ctypes.c_uint8 * PLACES)()
+        host = self._machine.processor.functions["executed_places"](hart.address, number, ctypes.addressof(executed))
+        content = ctypes.string_at(host, PAGE_SIZE)
+        return Page(content, bytes(executed), stamp_of(content))
+
+    def _answered(self, answer: Answer) -> None:
+        """The service's thread: make the code executable, and tell the hart."""
+        with self._lock:
+            asked = self._asked.pop(answer.number, None)
+        if asked is None or not answer.image:
+            return
+        image = unpack(answer.image)
+        memory = CodeMemory(len(image.content))
+        memory.seal(image.at(memory.address, {}), image.executable)
+        region = Placed(memory.address + image.symbols[SYMBOL], answer.entries, dict(answer.stamps), answer.steps)
+        with self._lock:
+            for place in region.entries:
+                delta = place // PAGE_SIZE
+                begins = self._known.setdefault(region.stamps[delta], {})
+                other = begins.get(place % PAGE_SIZE)
+                if other is None or other[0].steps <= region.steps:  # answers do not come in the order of what they cover
+                    begins[place % PAGE_SIZE] = region, delta
+            done = self.statistics
+            done.regions, done.steps, done.seconds = done.regions + 1, done.steps + answer.steps, done.seconds + answer.seconds
+            done.code_bytes += memory.size
+        arrived = self._arrived[asked.hart.number]
+        with arrived.lock:
+            arrived.regions.append((region, asked.page))
+        asked.hart.has_arrived = True
+        asked.hart.nudge()
+
+    def place(self, hart: Hart) -> None:
+        """Place what has arrived for a hart, where its pages are still what they were."""
+        arrived = self._arrived[hart.number]
+        with arrived.lock:
+            regions, arrived.regions = arrived.regions, []
+            hart.has_arrived = False
+        for region, page in regions:
+            self._place(hart, region, page)
+
+    def _place_known(self, hart: Hart, page: int, stamp: int) -> bool:
+        """Place the regions known to begin on a page of this content; whether that changed anything."""
+        with self._lock:
+            known = list(self._known.get(stamp, {}).items())
+        changed = False
+        for region, delta in {region.address: (region, delta) for _, (region, delta) in known}.values():
+            numbers = self._valid(hart, region, page - delta * PAGE_SIZE)
+            if numbers:
+                entries = [offset for offset, (its, _) in known if its is region]
+                changed |= self._begin(hart, region, [(numbers[delta], offset) for offset in entries])
+        return changed
+
+    def _place(self, hart: Hart, region: Placed, page: int) -> None:
+        numbers = self._valid(hart, region, page)
+        with self._lock:
+            wanted = [place for place in region.entries if self._known[region.stamps[place // PAGE_SIZE]][place % PAGE_SIZE][0] is region]
+        if numbers:
+            self._begin(hart, region, [(numbers[place // PAGE_SIZE], place % PAGE_SIZE) for place in wanted])
+
+    def _valid(self, hart: Hart, region: Placed, page: int) -> dict[int, int]:
+        """The blocks of a region's pages, stamped, if all have the content it was compiled from, page 0 at `page`; else nothing."""
+        functions = self._machine.processor.functions
+        numbers: dict[int, int] = {}
+        for delta, stamp in region.stamps.items():
+            number = functions["code_place"](hart.address, page + delta * PAGE_SIZE & (1 << 64) - 1)
+            if not number or (functions["block_stamp"](hart.address, number) != stamp and self._page(hart, number).stamp != stamp):
+                return {}
+            numbers[delta] = number
+        for delta, number in numbers.items():
+            functions["stamp_block"](hart.address, number, region.stamps[delta])
+        return numbers
+
+    def _begin(self, hart: Hart, region: Placed, places: list[tuple[int, int]]) -> bool:
+        """Put a region where records of (block, offset) are; whether any was not there yet."""
+        begin = self._machine.processor.functions["begin_region"]
+        begun = sum(int(begin(hart.address, number, offset >> 1, region.address)) for number, offset in places)
+        self.statistics.placed += begun
+        return begun > 0
+
+
+def stamp_of(content: bytes) -> int:
+    """What a page's content is known by: never 0."""
+    return int.from_bytes(blake2b(content, digest_size=8).digest(), "little") | 1

@@ -1,0 +1,121 @@
+"""The compile service as a machine sees it: requests that are answered some time, or never.
+
+The hottest request goes first, one at a time: the machine decides what is next as late as it can. A process that ends is started again
+a few times; then there is no service, and the machine goes on without.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+from gasang.accel.soft.jit.messages import Answer, Request, pack_request, read_answer
+
+MOST_WAITING = 64
+"""Requests that wait. Beyond that the coolest is forgotten: what stays hot asks again."""
+STARTS = 4
+_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from gasang.accel.soft.jit.worker import main; main()"
+
+
+class CompileService:
+    """A process that compiles; `answered` is called by a thread of the service's own, with each answer."""
+
+    def __init__(self, answered: Callable[[Answer], None]) -> None:
+        self._answered = answered
+        self._waiting: list[tuple[int, Request]] = []
+        self._changed = threading.Condition()
+        self._closed = False
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread: threading.Thread | None = None
+        self.starts = 0
+        self.lost = 0
+        """Requests whose process ended over them."""
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._start_process()
+        self._thread = threading.Thread(target=self._serve, name="jit", daemon=True)
+        self._thread.start()
+
+    def ask(self, heat: int, request: Request) -> None:
+        """Have something compiled. Does not wait."""
+        with self._changed:
+            self._waiting.append((heat, request))
+            self._waiting.sort(key=lambda entry: -entry[0])
+            del self._waiting[MOST_WAITING:]
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """End the process and the thread; what waits is forgotten."""
+        with self._changed:
+            self._closed = True
+            process = self._process
+            self._changed.notify_all()
+        if process is not None:
+            process.kill()
+        if self._thread is not None:
+            self._thread.join()
+
+    def forget_parent(self) -> None:
+        """In a forked process: the service is the parent's."""
+        self._closed, self._process, self._thread = True, None, None
+
+    @property
+    def process(self) -> int | None:
+        """The process's number."""
+        return None if self._process is None else self._process.pid
+
+    def _start_process(self) -> None:
+        self.starts += 1
+        command = [sys.executable, "-c", _START, json.dumps(sys.path)]
+        try:
+            started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        except OSError:  # a machine in its jail executes nothing any more
+            self._process = None
+            return
+        self._process = started
+
+    def _serve(self) -> None:
+        while (process := self._process) is not None and (request := self._next()) is not None:
+            answer = self._exchange(process, request)
+            if answer is not None:
+                self._answered(answer)
+                continue
+            self.lost += 1
+            self._end(process)
+            with self._changed:
+                if not self._closed and self.starts < STARTS:
+                    self._start_process()
+                else:
+                    self._process = None
+        if process is not None:
+            self._end(process)
+
+    def _next(self) -> Request | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            return None if self._closed else self._waiting.pop(0)[1]
+
+    def _exchange(self, process: subprocess.Popen[bytes], request: Request) -> Answer | None:
+        """The answer; None if the process has ended over it, or does not speak as agreed."""
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(pack_request(request))
+            process.stdin.flush()
+            return read_answer(process.stdout)  # type: ignore[arg-type]
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        with suppress(BrokenPipeError):  # what could not be sent to it any more
+            process.stdin.close()

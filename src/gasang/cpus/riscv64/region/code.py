@@ -1,0 +1,51 @@
+"""From pages of guest code to machine code: the whole way, as the compile service goes it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+from gasang.cpus.riscv64.region.emit import module_of, pages_of
+from gasang.cpus.riscv64.region.pages import CodePage, Graph
+from gasang.cpus.riscv64.region.shape import form
+from gasang.cpus.riscv64.region.symbol import SYMBOL
+from gasang.native.build import emit_object
+from gasang.native.elf_object import read_object
+from gasang.native.image import Image
+from gasang.native.linker import link_image
+
+
+class RegionCode(NamedTuple):
+    """A compiled region."""
+
+    image: Image
+    """Its code; the function is the symbol SYMBOL."""
+    entries: tuple[int, ...]
+    """Places where it can be begun, the first the one asked for."""
+    stamps: dict[int, int]
+    """The stamps of the pages it lies on, by their distance from the page asked about."""
+    steps: int
+    """Guest instructions in it."""
+
+
+def compile_region(
+    pages: Mapping[int, CodePage],
+    stamps: Mapping[int, int],
+    hot: int,
+    *,
+    wanted: Collection[int] = (),
+    targets: Collection[int] = (),
+    multi: bool = False,
+    optimise: int = 1,
+) -> RegionCode | None:
+    """The region around the place `hot`; None if there is none worth it.
+
+    `stamps` are those that the pages will have where the code is placed.
+    """
+    region = form(Graph(dict(pages)), hot, wanted, targets)
+    if region is None:
+        return None
+    used = {page: stamps[page] for page in pages_of(region)}
+    text = module_of(region, used, multi=multi)
+    image = link_image(read_object(emit_object([text], optimise)), [SYMBOL], [])
+    return RegionCode(image, region.entries, used, len(region.steps))

@@ -1,0 +1,118 @@
+"""Guest code as a graph: which instructions of some pages were executed, and where each leads.
+
+A place is an instruction's distance in bytes from the start of the page that was asked about, so that it means the same wherever the pages
+lie. Only instructions that were executed exist here: what a program never does is never compiled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from gasang.cpus.instruction_set import Decoded, Result
+from gasang.cpus.riscv64.isa import rv64
+from gasang.cpus.riscv64.state import PAGE_SIZE
+
+LINKS = (1, 5)
+"""Registers that hold return addresses (unprivileged specification, 2.5.1)."""
+LEFT_OUT = frozenset({"Zicsr", "S", "Zicbo"})
+"""Extensions that the interpreter executes: they see or change more than a region keeps. LR and SC leave by themselves."""
+LEFT_OUT_ONE_BY_ONE = frozenset({"lr.w", "lr.d", "sc.w", "sc.d"})
+
+
+@dataclass(frozen=True)
+class CodePage:
+    """A page of guest code: `delta` pages from the one asked about; `executed` has a byte for each two bytes of the page."""
+
+    delta: int
+    content: bytes
+    executed: bytes
+
+
+@dataclass(frozen=True)
+class Step:
+    """An instruction at a place."""
+
+    place: int
+    decoded: Decoded
+
+    @property
+    def after(self) -> int:
+        """The place behind it."""
+        return self.place + self.decoded.instruction.length
+
+    @cached_property
+    def target(self) -> int | None:
+        """The place that a branch or a direct jump leads to."""
+        instruction = self.decoded.instruction
+        direct = instruction.result is Result.BRANCH or (instruction.result is Result.JUMP and "rs1" not in instruction.wants)
+        return self.place + self.decoded.slots["imm"] if direct else None
+
+    @property
+    def is_jump(self) -> bool:
+        """Whether it never falls through."""
+        return self.decoded.instruction.result is Result.JUMP
+
+    @property
+    def is_call(self) -> bool:
+        """Whether it jumps and notes where to return to."""
+        return self.is_jump and self.decoded.slots["rd"] in LINKS
+
+    @property
+    def is_return(self) -> bool:
+        """Whether it jumps to where a call has said."""
+        return self.is_jump and self.target is None and not self.is_call and self.decoded.slots["rs1"] in LINKS
+
+    @property
+    def is_indirect(self) -> bool:
+        """Whether its target is in a register."""
+        return self.is_jump and self.target is None
+
+
+@dataclass
+class Graph:
+    """The executed instructions of some pages, decoded as they are asked for."""
+
+    pages: dict[int, CodePage]
+    _steps: dict[int, dict[int, Step]] = field(default_factory=dict)
+    _before: dict[int, set[int]] = field(default_factory=dict)
+
+    def at(self, place: int) -> Step | None:
+        """The instruction at a place; None if none was executed there, or a region cannot have it."""
+        return self._page(place // PAGE_SIZE).get(place)
+
+    def _page(self, delta: int) -> dict[int, Step]:
+        if delta not in self._steps:
+            page = self.pages.get(delta)
+            steps = self._steps[delta] = {} if page is None else _decode(page)
+            for step in steps.values():
+                for place in self.leads_to(step):
+                    self._before.setdefault(place, set()).add(step.place)
+        return self._steps[delta]
+
+    def leads_to(self, step: Step) -> list[int]:
+        """Where it may go on; of a call both the callee and what follows the return."""
+        places = [] if step.target is None else [step.target]
+        if not step.is_jump or step.is_call:
+            places.append(step.after)
+        return places
+
+    def before(self, place: int) -> set[int]:
+        """Where it may come from, in the pages decoded so far."""
+        self._page(place // PAGE_SIZE)
+        return self._before.get(place, set())
+
+
+def _decode(page: CodePage) -> dict[int, Step]:
+    steps: dict[int, Step] = {}
+    for offset in range(0, PAGE_SIZE, 2):
+        if not page.executed[offset >> 1]:
+            continue
+        decoded = rv64.decode(int.from_bytes(page.content[offset : offset + 4], "little"))
+        if decoded is None or offset + decoded.instruction.length > PAGE_SIZE:
+            continue
+        base = decoded.instruction.base or decoded.instruction
+        if base.extension not in LEFT_OUT and base.name not in LEFT_OUT_ONE_BY_ONE:
+            place = page.delta * PAGE_SIZE + offset
+            steps[place] = Step(place, decoded)
+    return steps

@@ -1,0 +1,195 @@
+"""What a region consists of: from a hot place and the graph around it to the instructions, the ways in, and where to look at the budget.
+
+The instructions are those that lie on a circle with the hot one, nearest first: a loop with all it contains, or a function with those it
+calls and that call it. Where there is no circle they are all that lead to or from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from gasang.cpus.riscv64.region.pages import Graph, Step
+
+MOST_STEPS = 700
+"""Instructions of a region."""
+MOST_SEEN = 4000
+"""Instructions looked at to find them."""
+MOST_PAGES = 4
+
+
+@dataclass(frozen=True)
+class Region:
+    """The shape of a region."""
+
+    steps: dict[int, Step]
+    """By place, in their order in memory."""
+    entries: tuple[int, ...]
+    """Places where it can be begun."""
+    leaders: frozenset[int]
+    """Places that something other than the instruction before leads to, and those behind branches."""
+    heads: frozenset[int]
+    """Places of which every circle passes one."""
+    checks: dict[int, int]
+    """To each entry and head the most instructions until the next head, or the end."""
+    returns: tuple[int, ...]
+    """Places behind calls."""
+    targets: tuple[int, ...]
+    """Places that indirect jumps were seen to lead to."""
+
+    def goes_on(self, step: Step) -> list[int]:
+        """The places inside that may follow an instruction."""
+        if step.is_indirect:
+            found: Iterable[int] = self.returns if step.is_return else self.targets
+        else:
+            found = [] if step.target is None else [step.target]
+            if not step.is_jump:
+                found = [*found, step.after]
+        return [place for place in found if place in self.steps]
+
+
+def form(graph: Graph, hot: int, wanted: Collection[int] = (), targets: Collection[int] = ()) -> Region | None:
+    """The region around a hot place; `wanted` are further places to begin at, `targets` what indirect jumps were seen to lead to.
+
+    None if the instruction there cannot be compiled.
+    """
+    if graph.at(hot) is None:
+        return None
+    chosen = _chosen(graph, hot, targets)
+    steps = {place: step for place in sorted(chosen) if (step := graph.at(place)) is not None}
+    returns = tuple(step.after for step in steps.values() if step.is_call and step.after in steps)
+    region = Region(steps, (), frozenset(), frozenset(), {}, returns, tuple(place for place in targets if place in steps))
+    region = replace(region, targets=_targets(region, hot))
+    order, heads = _circles(region, _leader(graph, steps, hot))
+    entries = _entries(region, _leader(graph, steps, hot), heads, wanted)
+    order, heads = _circles(region, *entries)
+    checks = _checks(region, order, heads | set(entries), heads)
+    return Region(steps, entries, _leaders(region, entries), frozenset(heads), checks, returns, region.targets)
+
+
+def _targets(region: Region, hot: int) -> tuple[int, ...]:
+    """What indirect jumps may lead to: what was seen, and what nothing else inside leads to."""
+    if not any(step.is_indirect and not step.is_return for step in region.steps.values()):
+        return region.targets
+    led_to = {place for step in region.steps.values() if not step.is_indirect for place in region.goes_on(step)}
+    return tuple(sorted({*region.targets, *(place for place in region.steps if place not in led_to and place != hot)}))
+
+
+def _chosen(graph: Graph, hot: int, targets: Collection[int]) -> set[int]:
+    reachable = _walk(hot, lambda place: _ahead(graph, place, targets, ()), MOST_SEEN)
+    behind = [step.after for place in reachable if (step := graph.at(place)) is not None and step.is_call]
+
+    def ahead(place: int) -> list[int]:
+        return [found for found in _ahead(graph, place, targets, behind) if found in reachable]
+
+    back: dict[int, list[int]] = {}
+    for place in reachable:
+        for found in ahead(place):
+            back.setdefault(found, []).append(place)
+    circle = set(_walk(hot, lambda place: back.get(place, []), MOST_SEEN))
+    if len(circle) > 1 or hot in ahead(hot):
+        near = _walk(hot, lambda place: [found for found in (*ahead(place), *back.get(place, ())) if found in circle], MOST_STEPS)
+    else:
+        near = _walk(hot, lambda place: (*_ahead(graph, place, targets, ()), *graph.before(place)), MOST_STEPS)
+    return _few_pages(place for place in near if graph.at(place) is not None)
+
+
+def _few_pages(places: Iterable[int]) -> set[int]:
+    """The places, nearest first, as far as they lie on few pages."""
+    pages: set[int] = set()
+    found: set[int] = set()
+    for place in places:
+        if place >> 12 in pages or len(pages) < MOST_PAGES:
+            pages.add(place >> 12)
+            found.add(place)
+    return found
+
+
+def _ahead(graph: Graph, place: int, targets: Collection[int], behind: Collection[int]) -> list[int]:
+    step = graph.at(place)
+    if step is None:
+        return []
+    if step.is_indirect:
+        return list(behind if step.is_return else targets)
+    return [found for found in graph.leads_to(step) if graph.at(found) is not None]
+
+
+def _walk(start: int, around: Callable[[int], Iterable[int]], most: int) -> dict[int, None]:
+    """The places that can be reached, nearest first."""
+    found = {start: None}
+    layer = [start]
+    while layer and len(found) < most:
+        following = []
+        for place in layer:
+            for neighbour in around(place):
+                if neighbour not in found and len(found) < most:
+                    found[neighbour] = None
+                    following.append(neighbour)
+        layer = following
+    return found
+
+
+def _leader(graph: Graph, steps: dict[int, Step], place: int) -> int:
+    """The first instruction of the straight line that a place is in."""
+    seen = {place}
+    while True:
+        sources = [source for source in graph.before(place) if source in steps]
+        if len(sources) != 1 or sources[0] in seen or steps[sources[0]].after != place or steps[sources[0]].target is not None:
+            return place
+        place = sources[0]
+        if steps[place].is_jump:
+            return steps[place].after
+        seen.add(place)
+
+
+def _circles(region: Region, *starts: int) -> tuple[list[int], set[int]]:
+    """All places, each after those it leads to but for circles; and the place of each circle that is met first."""
+    order: list[int] = []
+    heads: set[int] = set()
+    state: dict[int, int] = {}
+    for start in (*starts, *region.steps):
+        if start in state:
+            continue
+        state[start] = 1
+        stack: list[tuple[int, Iterator[int]]] = [(start, iter(region.goes_on(region.steps[start])))]
+        while stack:
+            place, following = stack[-1]
+            found = next(following, None)
+            if found is None:
+                stack.pop()
+                state[place] = 2
+                order.append(place)
+            elif found not in state:
+                state[found] = 1
+                stack.append((found, iter(region.goes_on(region.steps[found]))))
+            elif state[found] == 1:
+                heads.add(found)
+    return order, heads
+
+
+def _entries(region: Region, first: int, heads: set[int], wanted: Collection[int]) -> tuple[int, ...]:
+    """The hot line, the head of each circle, functions, returns from calls that leave, and what else nothing inside leads to."""
+    led_to = {place for step in region.steps.values() for place in region.goes_on(step)}
+    called = {step.target for step in region.steps.values() if step.is_call and step.target in region.steps}
+    back = {step.after for step in region.steps.values() if step.is_call and step.after in region.steps and step.target not in region.steps}
+    found = {first} | heads | called | back | (set(region.steps) - led_to) | {place for place in wanted if place in region.steps}
+    return (first, *sorted(found - {first}))
+
+
+def _leaders(region: Region, entries: Iterable[int]) -> frozenset[int]:
+    found = {*entries, *region.returns, *region.targets}
+    for step in region.steps.values():
+        if step.target is not None:
+            found |= {step.target, step.after}
+        elif step.is_jump:
+            found.add(step.after)
+    return frozenset(found & region.steps.keys())
+
+
+def _checks(region: Region, order: Iterable[int], wanted: Iterable[int], heads: set[int]) -> dict[int, int]:
+    """To each of the `wanted` places the longest way to the next head of a circle, or out."""
+    longest: dict[int, int] = {}
+    for place in order:
+        following = [0 if found in heads else longest[found] for found in region.goes_on(region.steps[place])]
+        longest[place] = 1 + max(following, default=0)
+    return {place: longest[place] for place in wanted}

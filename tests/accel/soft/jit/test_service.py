@@ -1,0 +1,95 @@
+"""The compile service: answers, the hottest first, a process that is killed, and no service at all."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from gasang.accel.soft.jit.messages import PLACES, Answer, Page, Request
+from gasang.accel.soft.jit.service import STARTS, CompileService
+from gasang.cpus.riscv64.state import PAGE_SIZE
+from support.bare import asm
+from support.supervised import eventually
+
+PATIENCE = 120
+LOOP = asm("addi", rd=5, rs1=5, imm=1) + asm("jal", rd=0, imm=-4)
+
+
+def request(number: int) -> Request:
+    """A loop of two instructions."""
+    page = Page(LOOP.ljust(PAGE_SIZE, b"\0"), (b"\1" * 4).ljust(PLACES, b"\0"), 9)
+    return Request(number, 0, False, (), (), {0: page})
+
+
+@pytest.fixture
+def answers() -> queue.Queue[Answer]:
+    """What was answered."""
+    return queue.Queue()
+
+
+@pytest.fixture
+def service(answers: queue.Queue[Answer]) -> Iterator[CompileService]:
+    """A service, ended at the end."""
+    made = CompileService(answers.put)
+    made.start()
+    yield made
+    made.close()
+
+
+def test_requests_are_answered(service: CompileService, answers: queue.Queue[Answer]) -> None:
+    service.ask(1, request(7))
+    answer = answers.get(timeout=PATIENCE)
+    assert (answer.number, answer.entries, answer.steps, dict(answer.stamps)) == (7, (0,), 2, {0: 9})
+    assert answer.image
+
+
+def test_what_cannot_be_compiled_is_answered_too(service: CompileService, answers: queue.Queue[Answer]) -> None:
+    page = Page(bytes(PAGE_SIZE), bytes(PLACES), 9)
+    service.ask(1, request(3)._replace(pages={0: page}))
+    assert answers.get(timeout=PATIENCE).image == b""
+
+
+def test_the_hottest_goes_first(answers: queue.Queue[Answer]) -> None:
+    made = CompileService(answers.put)
+    for number, heat in enumerate((1, 5, 3)):
+        made.ask(heat, request(number))
+    made.start()
+    assert [answers.get(timeout=PATIENCE).number for _ in range(3)] == [1, 2, 0]
+    made.close()
+
+
+def test_a_process_that_is_killed_is_started_again(service: CompileService, answers: queue.Queue[Answer]) -> None:
+    killed = service.process
+    assert killed is not None
+    os.kill(killed, signal.SIGKILL)
+    service.ask(1, request(1))  # lost with it
+    service.ask(1, request(2))
+    assert answers.get(timeout=PATIENCE).number == 2
+    assert service.process not in (killed, None)
+    assert service.lost == 1
+
+
+def test_a_process_that_ends_each_time_is_left_off(answers: queue.Queue[Answer], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gasang.accel.soft.jit.service._START", "raise SystemExit(1)")
+    made = CompileService(answers.put)
+    made.start()
+    for number in range(STARTS + 2):
+        made.ask(1, request(number))
+    eventually(lambda: made.process is None, PATIENCE)
+    assert (made.starts, made.lost) == (STARTS, STARTS)
+    made.ask(1, request(99))
+    made.close()
+    assert answers.empty()
+
+
+def test_a_host_that_executes_nothing_has_none(answers: queue.Queue[Answer], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/nonexistent")
+    made = CompileService(answers.put)
+    made.start()
+    made.ask(1, request(1))
+    made.close()
+    assert made.process is None
