@@ -7,8 +7,8 @@ import os
 import random
 from pathlib import Path
 
+from gasang.core.direct import Direct, DirectBlock
 from gasang.core.protocols import Block
-from gasang.storage.direct import Direct, DirectBlock
 from gasang.storage.memory import Memory
 from gasang.storage.overlay import CLUSTER, Overlay
 from gasang.storage.raw import Raw

@@ -22,12 +22,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from gasang.core.direct import Direct, DirectBlock
 from gasang.core.errors import BadInputError, PermissionDeniedError, StateError
 from gasang.core.protocols import Block
 from gasang.host.files import lock_file, open_file, read_at, sync, write_at
 from gasang.host.holes import data_runs, punch_hole
 from gasang.storage.bounds import check_range
-from gasang.storage.direct import Direct, DirectBlock
 
 CLUSTER = 4096
 """Bytes copied from the base at the first write to a part of them: a page of the guest's cache, so that is rare."""

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
+from gasang.core.direct import Direct
 from gasang.core.errors import BadInputError, NotFoundError, PermissionDeniedError, StateError
 from gasang.host.files import lock_file, open_file, read_at, sync, write_at
 from gasang.host.holes import data_runs, punch_hole
 from gasang.storage.bounds import check_range
-from gasang.storage.direct import Direct
 
 SECTOR = 512
 _ZEROES = bytes(1 << 20)

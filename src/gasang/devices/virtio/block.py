@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
+from gasang.core.direct import DirectBlock
 from gasang.core.errors import GasangError
 from gasang.core.protocols import Block, State
 from gasang.devices.state import check_version
 from gasang.devices.virtio.bell import DISK, Work
 from gasang.devices.virtio.device import Link
 from gasang.devices.virtio.queue import Chain, QueueError, Segment, gather, pieces, scatter, split
-from gasang.storage.direct import DirectBlock
 
 SECTOR = 512
 QUEUE_SIZE = 256
