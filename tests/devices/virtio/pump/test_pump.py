@@ -314,8 +314,7 @@ def test_frames_are_sent() -> None:
         assert made.interrupts() == len(frames)
 
 
-def test_a_chain_that_is_longer_than_any_fails_the_card() -> None:
-    """Five segments of 1 GiB, all of them the same memory."""
+def test_a_frame_that_is_longer_than_the_memory_fails_the_card() -> None:
     with carded() as (made, wire, _):
         ring = made.rings[TRANSMIT]
         for index in range(5):
