@@ -314,6 +314,17 @@ def test_frames_are_sent() -> None:
         assert made.interrupts() == len(frames)
 
 
+def test_a_frame_that_is_longer_than_the_memory_fails_the_card() -> None:
+    with carded() as (made, wire, _):
+        ring = made.rings[TRANSMIT]
+        for index in range(5):
+            ring.descriptor(index, RAM_BASE, 1 << 30, NEXT if index < 4 else 0, index + 1)
+        ring.publish(0)
+        made.notify(TRANSMIT)
+        assert wire.came() == []
+        assert made.status() & NEEDS_RESET
+
+
 def test_nothing_is_sent_while_the_cable_is_out() -> None:
     frame = bytes(12) + b"x" * 60
     with carded() as (made, wire, device):

@@ -11,6 +11,8 @@ from gasang.native import atomic_load, atomic_store, boolean, cast, fence, nativ
 NEXT, WRITE, INDIRECT = 1, 2, 4
 NO_INTERRUPT = 1
 ENTRY = 16
+MOST_BYTES = 0xFFFF_FFFF
+"""Of a chain (2.7.5.1)."""
 
 
 @native
@@ -87,6 +89,7 @@ def walk(p: ptr[Pump], q: ptr[Queue], head: u32) -> boolean:
     index = head
     is_indirect = False
     is_filling = False
+    total: u64 = 0
     p.readable = 0
     p.count = 0
     for _ in range(u32(SEGMENTS + 1)):
@@ -111,7 +114,8 @@ def walk(p: ptr[Pump], q: ptr[Queue], head: u32) -> boolean:
                 is_filling = True
             elif is_filling:
                 return False
-            if not add(p, address, bytes_):
+            total += bytes_
+            if total > MOST_BYTES or not add(p, address, bytes_):
                 return False
             if not is_filling:
                 p.readable = p.count
