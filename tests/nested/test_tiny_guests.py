@@ -14,7 +14,11 @@ from kinds.vm.x86 import test_notifications as notifications
 from kinds.vm.x86 import test_state as state
 
 ROOMS = (accelerator, bells, board, dirty, messages, msrs, notifications, state)
-globals().update({name: found for room in ROOMS for name, found in vars(room).items() if name.startswith("test_")})
+WITH_A_COMPILER = ("test_neither_a_notification_nor_its_interrupt_needs_the_interpreter",)
+"""There is no compiler inside, and so no compiled loop."""
+globals().update({
+    name: found for room in ROOMS for name, found in vars(room).items() if name.startswith("test_") and name not in WITH_A_COMPILER
+})  # fmt: skip
 
 EXPECTED = {
     "IRQCHIP", "IRQ_ROUTING", "IRQFD", "PIT2", "IOEVENTFD", "ADJUST_CLOCK", "XSAVE", "TSC_DEADLINE_TIMER", "SIGNAL_MSI", "READONLY_MEM",
