@@ -44,10 +44,14 @@ class AtOnce:
     def start(self) -> None:
         """Nothing has to."""
 
-    def ask(self, heat: int, request: Request) -> None:
+    def ask(self, heat: int, request: Request) -> list[int]:
         """Compile."""
         self.asked.append(request)
         self._answered(answer(request))
+        return []
+
+    def hotter(self, number: int, heat: int) -> None:
+        """Nothing waits."""
 
     def close(self) -> None:
         """Nothing has to."""

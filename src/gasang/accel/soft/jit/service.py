@@ -41,13 +41,25 @@ class CompileService:
         self._thread = threading.Thread(target=self._serve, name="jit", daemon=True)
         self._thread.start()
 
-    def ask(self, heat: int, request: Request) -> None:
-        """Have something compiled. Does not wait."""
+    def ask(self, heat: int, request: Request) -> list[int]:
+        """Have something compiled. Does not wait. The numbers of requests that are forgotten for it."""
         with self._changed:
             self._waiting.append((heat, request))
-            self._waiting.sort(key=lambda entry: -entry[0])
+            self._sort()
+            forgotten = [other.number for _, other in self._waiting[MOST_WAITING:]]
             del self._waiting[MOST_WAITING:]
             self._changed.notify_all()
+        return forgotten
+
+    def hotter(self, number: int, heat: int) -> None:
+        """What a request is about has become hotter."""
+        with self._changed:
+            self._waiting = [(heat if request.number == number else before, request) for before, request in self._waiting]
+            self._sort()
+
+    def _sort(self) -> None:
+        """The hottest first, of equals the latest: what was hot earlier may be over."""
+        self._waiting.sort(key=lambda entry: (-entry[0], -entry[1].number))
 
     def close(self) -> None:
         """End the process and the thread; what waits is forgotten."""
