@@ -43,7 +43,7 @@ def service(answers: queue.Queue[Answer]) -> Iterator[CompileService]:
 def test_requests_are_answered(service: CompileService, answers: queue.Queue[Answer]) -> None:
     service.ask(1, request(7))
     answer = answers.get(timeout=PATIENCE)
-    assert (answer.number, answer.entries, answer.steps, dict(answer.stamps)) == (7, (0,), 2, {0: 9})
+    assert (answer.number, answer.entries, answer.places, dict(answer.stamps)) == (7, (0,), (0, 4), {0: 9})
     assert answer.image
 
 
@@ -68,6 +68,8 @@ def test_the_coolest_are_forgotten(answers: queue.Queue[Answer]) -> None:
     assert [made.ask(number, request(number)) for number in range(MOST_WAITING)] == [[]] * MOST_WAITING
     assert made.ask(99, request(99)) == [0]
     assert made.ask(0, request(100)) == [100]
+    assert made.forget([0, 5, 99]) == [99, 5]
+    assert made.ask(0, request(101)) == []
 
 
 def test_a_process_that_is_killed_is_started_again(service: CompileService, answers: queue.Queue[Answer]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol
@@ -51,6 +51,10 @@ class Service(Protocol):
         """Have something compiled; the numbers of requests that are forgotten for it."""
         ...
 
+    def forget(self, numbers: Collection[int]) -> list[int]:
+        """Have these not compiled any more; those for which it was not too late."""
+        ...
+
     def hotter(self, number: int, heat: int) -> None:
         """What a request is about has become hotter."""
         ...
@@ -87,10 +91,11 @@ class Statistics:
 
 @dataclass
 class _Asked:
-    """A request under way: for whom, the address of its page 0, and the stretch of code in `Cpu.hot`."""
+    """A request under way: for whom, the address of its page 0, the place on it, and the stretch of code in `Cpu.hot`."""
 
     hart: Hart
     page: int
+    place: int
     tries: tuple[int, int]
     stretch: int
 
@@ -111,6 +116,8 @@ class Regions:
         self.service = make_service(self._answered)
         self._known: dict[int, dict[int, tuple[Placed, int]]] = {}
         """To a page's stamp where regions begin on it: offset → the region, and the page's distance from the region's page 0."""
+        self._covered: dict[int, set[int]] = {}
+        """To a page's stamp the offsets of instructions that are in some region."""
         self._asked: dict[int, _Asked] = {}
         self._tries: Counter[tuple[int, int]] = Counter()
         self._arrived = {hart.number: _Arrived() for hart in machine.harts}
@@ -148,12 +155,12 @@ class Regions:
         heat = int(_hot_place(hart, stretch).count)
         with self._lock:
             waiting = [number for number, asked in self._asked.items() if asked.tries == tries]
-            full = self._tries[tries] >= MOST_TRIES or self.statistics.code_bytes >= MOST_CODE
+            full = place in self._covered.get(stamp, ()) or self._tries[tries] >= MOST_TRIES or self.statistics.code_bytes >= MOST_CODE
             if not waiting and not full:
                 self._tries[tries] += 1
                 self._number += 1
                 number = self._number
-                self._asked[number] = _Asked(hart, pc & -PAGE_SIZE, tries, stretch)
+                self._asked[number] = _Asked(hart, pc & -PAGE_SIZE, place, tries, stretch)
         if waiting:
             self.service.hotter(waiting[0], heat)
         elif not full:
@@ -192,7 +199,7 @@ class Regions:
         image = unpack(answer.image)
         memory = CodeMemory(len(image.content))
         memory.seal(image.at(memory.address, {}), image.executable)
-        region = Placed(memory.address + image.symbols[SYMBOL], answer.entries, dict(answer.stamps), answer.steps)
+        region = Placed(memory.address + image.symbols[SYMBOL], answer.entries, dict(answer.stamps), len(answer.places))
         with self._lock:
             for place in region.entries:
                 delta = place // PAGE_SIZE
@@ -200,9 +207,13 @@ class Regions:
                 other = begins.get(place % PAGE_SIZE)
                 if other is None or other[0].steps <= region.steps:  # answers do not come in the order of what they cover
                     begins[place % PAGE_SIZE] = region, delta
+            for place in answer.places:
+                self._covered.setdefault(region.stamps[place // PAGE_SIZE], set()).add(place % PAGE_SIZE)
+            needless = [number for number, other in self._asked.items() if other.place in self._covered.get(other.tries[0], ())]
             done = self.statistics
-            done.regions, done.steps, done.seconds = done.regions + 1, done.steps + answer.steps, done.seconds + answer.seconds
+            done.regions, done.steps, done.seconds = done.regions + 1, done.steps + region.steps, done.seconds + answer.seconds
             done.code_bytes += memory.size
+        self._forget(self.service.forget(needless))
         arrived = self._arrived[asked.hart.number]
         with arrived.lock:
             arrived.regions.append((region, asked))

@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 
 from gasang.accel.soft.jit.messages import Answer, Request, pack_request, read_answer
@@ -50,6 +50,13 @@ class CompileService:
             del self._waiting[MOST_WAITING:]
             self._changed.notify_all()
         return forgotten
+
+    def forget(self, numbers: Collection[int]) -> list[int]:
+        """Have these not compiled any more; those for which it was not too late."""
+        with self._changed:
+            found = [request.number for _, request in self._waiting if request.number in numbers]
+            self._waiting = [entry for entry in self._waiting if entry[1].number not in numbers]
+        return found
 
     def hotter(self, number: int, heat: int) -> None:
         """What a request is about has become hotter."""
