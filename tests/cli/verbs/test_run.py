@@ -71,7 +71,8 @@ def run(*words: str, data: bytes = b"", **environment: str) -> subprocess.Comple
 
 def test_everything_arrives_at_the_machine(tmp_path: Path) -> None:
     (tmp_path / "disk").touch()
-    options = ["--vm", "--arch", "amd64", "--accel", "kvm", "--jit", "on", "--cpus", "2", "--memory", "512M", "-e", "A=1", "-eHOST", "-e", "ABSENT"]
+    options = ["--vm", "--arch", "amd64", "--accel", "kvm", "--jit", "on", "--cpus", "2", "--memory", "512M"]
+    options += ["-e", "A=1", "-eHOST", "-e", "ABSENT"]
     files = ["--append", "quiet", "--disk", str(tmp_path / "disk"), "--disk", f"{tmp_path / 'disk'},readonly"]
     answer = run("run", *options, *files, "debian:trixie", "--", "ls", "-l", HOST="here")
     shown = answer.stdout.decode()
