@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from gasang.accel.soft.jit.messages import Answer, Request
 from gasang.accel.soft.jit.regions import Regions
@@ -44,10 +44,18 @@ class AtOnce:
     def start(self) -> None:
         """Nothing has to."""
 
-    def ask(self, heat: int, request: Request) -> None:
+    def ask(self, heat: int, request: Request) -> list[int]:
         """Compile."""
         self.asked.append(request)
         self._answered(answer(request))
+        return []
+
+    def forget(self, numbers: Collection[int]) -> list[int]:
+        """Nothing waits."""
+        return []
+
+    def hotter(self, number: int, heat: int) -> None:
+        """Nothing waits."""
 
     def close(self) -> None:
         """Nothing has to."""

@@ -56,6 +56,12 @@ def test_what_does_not_go_together(words: list[str], sentence: str, capsys: pyte
     assert sentence in capsys.readouterr().err
 
 
+def test_a_machine_in_the_background_compiles_nothing(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str], kernel: str) -> None:
+    assert command.main(["run", "-d", "--kernel", kernel, "--jit", "on"]) == 2
+    assert "option --jit: a machine in the background may start no compiler; leave -d out, or --jit" in capsys.readouterr().err
+    assert daemon.of("POST /gasang/vms/create") == []
+
+
 def test_kinds_are_told_apart(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]) -> None:
     line = {
         "Id": KEY, "Names": ["/web"], "Image": "debian:trixie", "Command": "", "Created": 0, "Status": "Up", "State": "running",

@@ -36,6 +36,7 @@ class VmSpec:
     origin: object = None
     architecture: str | None = None
     accelerator: str | None = None
+    jit: str = "off"
     extras: object = None
 
 def run_vm(spec, console, progress):
@@ -70,7 +71,8 @@ def run(*words: str, data: bytes = b"", **environment: str) -> subprocess.Comple
 
 def test_everything_arrives_at_the_machine(tmp_path: Path) -> None:
     (tmp_path / "disk").touch()
-    options = ["--vm", "--arch", "amd64", "--accel", "kvm", "--cpus", "2", "--memory", "512M", "-e", "A=1", "-eHOST", "-e", "ABSENT"]
+    options = ["--vm", "--arch", "amd64", "--accel", "kvm", "--jit", "on", "--cpus", "2", "--memory", "512M"]
+    options += ["-e", "A=1", "-eHOST", "-e", "ABSENT"]
     files = ["--append", "quiet", "--disk", str(tmp_path / "disk"), "--disk", f"{tmp_path / 'disk'},readonly"]
     answer = run("run", *options, *files, "debian:trixie", "--", "ls", "-l", HOST="here")
     shown = answer.stdout.decode()
@@ -78,7 +80,7 @@ def test_everything_arrives_at_the_machine(tmp_path: Path) -> None:
         "cpus=2, memory=536870912",
         "append='quiet', image='debian:trixie', command=('ls', '-l'), environment=('A=1', 'HOST=here'), tty=False",
         f"disks=(Disk(path={tmp_path / 'disk'!r}, read_only=False, form=''), Disk(path={tmp_path / 'disk'!r}, read_only=True, form=''))",
-        "architecture='amd64', accelerator='kvm'",
+        "architecture='amd64', accelerator='kvm', jit='on'",
         "origin=Origin(mirror='http://deb.debian.org/debian', keyring=None",
         "<>",
     ):
@@ -157,6 +159,7 @@ def test_a_command_on_a_terminal_is_not_given_the_keys(in_terminal: Callable[...
         (["--vm", "--memory", "1M", "img"], 2, "--memory: a machine cannot have 1M"),
         (["--vm", "-e", "=x", "img"], 2, "--env '=x': it names no variable"),
         (["--vm", "--accel", "tcg", "img"], 2, "--accel: there is no 'tcg'"),
+        (["--vm", "--jit", "maybe", "img"], 2, "--jit: there is no 'maybe'"),
         (["--accel", "kvm", "img"], 2, "option --accel: it is for virtual machines"),
         (["--vm", "--rm", "img"], 2, "option --rm: it is for machines in the background; add -d"),
         (["--vm", "--privileged", "img"], 2, "option --privileged: it is for containers"),

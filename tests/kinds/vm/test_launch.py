@@ -94,6 +94,23 @@ def image_files(folder: Path, *program: tuple[str, dict[str, int]]) -> BootFiles
 COMMAND = GuestSettings("command", ("true",))
 
 
+def test_only_the_software_processor_compiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reality, "reality", lambda: Reality(KvmKind.REAL, 2e9))
+    path = tmp_path / "kernel"
+    path.write_bytes(bzimage())
+    made = VmSpec(1, 64 * MIB, path, None, "", None, (), (), False, (), architecture="amd64", jit="on")
+    with pytest.raises(UsageError, match="option --jit: the machine runs on kvm, not on the software processor"):
+        run_vm(made, Person(), Silent())
+
+
+def test_a_guest_whose_hot_code_is_compiled(tmp_path: Path) -> None:
+    loop = (lui(T0, 0x100_0000), addi(T0, T0, -1), ("bne", {"rs1": T0, "rs2": ZERO, "imm": -4}))
+    person = Person()
+    assert run_vm(replace(spec(tmp_path, *loop, *SAY_A, *OFF), jit="on"), person, Silent()) == 0
+    assert person.shown == b"A"
+    assert [thread for thread in threading.enumerate() if thread.name == "jit"] == []
+
+
 def boot(folder: Path, person: Person, *program: tuple[str, dict[str, int]], settings: GuestSettings = COMMAND) -> int:
     """Boot an image that runs a command."""
     files = image_files(folder, *program)

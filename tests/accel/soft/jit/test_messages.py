@@ -34,7 +34,7 @@ def test_a_request_arrives_as_it_was() -> None:
 
 
 def test_an_answer_arrives_as_it_was() -> None:
-    answer = Answer(5, (0, 4096), {0: 77, 1: (1 << 64) - 1}, 12, 0.5, b"code")
+    answer = Answer(5, (0, 4096), {0: 77, 1: (1 << 64) - 1}, (0, 4, 4096), 0.5, b"code")
     assert read_answer(io.BytesIO(pack_answer(answer))) == answer
 
 

@@ -92,6 +92,17 @@ def test_code_that_changes_for_ever_is_compiled_a_few_times_only(bare: Bare) -> 
     assert len(compiling.regions.service.asked) <= MOST_TRIES  # type: ignore[attr-defined]
 
 
+def test_code_that_is_in_a_region_is_not_compiled_once_more(bare: Bare) -> None:
+    compiling = Compiling(bare)
+    bare.put(CODE, *LOOP)
+    compiling.run(10_000)
+    asked = len(compiling.regions.service.asked)  # type: ignore[attr-defined]
+    compiling.regions._known.clear()  # as if it could not be placed
+    bare.machine.processor.functions["forget_all_blocks"](bare.hart.address)
+    compiling.run(10_000)
+    assert len(compiling.regions.service.asked) == asked  # type: ignore[attr-defined]
+
+
 def test_a_fork_keeps_what_is_compiled_and_asks_for_no_more(bare: Bare) -> None:
     compiling = Compiling(bare)
     bare.put(CODE, *LOOP)

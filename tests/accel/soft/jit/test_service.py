@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from gasang.accel.soft.jit.messages import PLACES, Answer, Page, Request
-from gasang.accel.soft.jit.service import STARTS, CompileService
+from gasang.accel.soft.jit.service import MOST_WAITING, STARTS, CompileService
 from gasang.cpus.riscv64.state import PAGE_SIZE
 from support.bare import asm
 from support.supervised import eventually
@@ -43,7 +43,7 @@ def service(answers: queue.Queue[Answer]) -> Iterator[CompileService]:
 def test_requests_are_answered(service: CompileService, answers: queue.Queue[Answer]) -> None:
     service.ask(1, request(7))
     answer = answers.get(timeout=PATIENCE)
-    assert (answer.number, answer.entries, answer.steps, dict(answer.stamps)) == (7, (0,), 2, {0: 9})
+    assert (answer.number, answer.entries, answer.places, dict(answer.stamps)) == (7, (0,), (0, 4), {0: 9})
     assert answer.image
 
 
@@ -55,18 +55,28 @@ def test_what_cannot_be_compiled_is_answered_too(service: CompileService, answer
 
 def test_the_hottest_goes_first(answers: queue.Queue[Answer]) -> None:
     made = CompileService(answers.put)
-    for number, heat in enumerate((1, 5, 3)):
+    for number, heat in enumerate((1, 5, 3, 2, 5)):
         made.ask(heat, request(number))
+    made.hotter(3, 4)
     made.start()
-    assert [answers.get(timeout=PATIENCE).number for _ in range(3)] == [1, 2, 0]
+    assert [answers.get(timeout=PATIENCE).number for _ in range(5)] == [4, 1, 3, 2, 0]
     made.close()
+
+
+def test_the_coolest_are_forgotten(answers: queue.Queue[Answer]) -> None:
+    made = CompileService(answers.put)
+    assert [made.ask(number, request(number)) for number in range(MOST_WAITING)] == [[]] * MOST_WAITING
+    assert made.ask(99, request(99)) == [0]
+    assert made.ask(0, request(100)) == [100]
+    assert made.forget([0, 5, 99]) == [99, 5]
+    assert made.ask(0, request(101)) == []
 
 
 def test_a_process_that_is_killed_is_started_again(service: CompileService, answers: queue.Queue[Answer]) -> None:
     killed = service.process
     assert killed is not None
     os.kill(killed, signal.SIGKILL)
-    service.ask(1, request(1))  # lost with it
+    service.ask(2, request(1))  # lost with it
     service.ask(1, request(2))
     assert answers.get(timeout=PATIENCE).number == 2
     assert service.process not in (killed, None)

@@ -46,7 +46,8 @@ class Answer(NamedTuple):
     number: int
     entries: tuple[int, ...]
     stamps: Mapping[int, int]
-    steps: int
+    places: tuple[int, ...]
+    """Of each guest instruction in it."""
     seconds: float
     image: bytes
 
@@ -81,7 +82,7 @@ def read_request(stream: BinaryIO) -> Request | None:
 def pack_answer(answer: Answer) -> bytes:
     """An answer as bytes."""
     head = {
-        "number": answer.number, "entries": answer.entries, "stamps": list(answer.stamps.items()), "steps": answer.steps,
+        "number": answer.number, "entries": answer.entries, "stamps": list(answer.stamps.items()), "places": answer.places,
         "seconds": answer.seconds,
     }  # fmt: skip
     return _framed(head, answer.image)
@@ -95,7 +96,7 @@ def read_answer(stream: BinaryIO) -> Answer | None:
     head, raw = frame
     entries: Sequence[int] = head["entries"]
     stamps = {int(delta): int(stamp) for delta, stamp in head["stamps"]}
-    return Answer(int(head["number"]), tuple(map(int, entries)), stamps, int(head["steps"]), float(head["seconds"]), raw)
+    return Answer(int(head["number"]), tuple(map(int, entries)), stamps, tuple(map(int, head["places"])), float(head["seconds"]), raw)
 
 
 _REACH = (FARTHEST + 1) * PAGE_SIZE

@@ -10,15 +10,15 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gasang.accel.soft.jit.messages import Answer, Page, Request
 from gasang.accel.soft.jit.service import CompileService
 from gasang.cpus.riscv64.region.symbol import SYMBOL
-from gasang.cpus.riscv64.state import PAGE_SIZE
+from gasang.cpus.riscv64.state import HOT_PLACES, PAGE_SIZE, STRETCH_SHIFT
 from gasang.host.code import CodeMemory
 from gasang.native.image import unpack
 
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from gasang.accel.soft.hart import Hart
     from gasang.accel.soft.machine import SoftMachine
 
-HOT_AFTER = 64
+HOT_AFTER = 256
 """Samples (one in 900 instructions) after which a stretch of code is compiled."""
+SOON = 8
+"""Samples after which code is looked at again that was compiled, and was not mapped when it came back."""
 NEAR = 64
 """Pages to each side that are looked at for code."""
 MOST_PAGES = 12
@@ -45,8 +47,16 @@ class Service(Protocol):
         """Begin to serve."""
         ...
 
-    def ask(self, heat: int, request: Request) -> None:
-        """Have something compiled."""
+    def ask(self, heat: int, request: Request) -> list[int]:
+        """Have something compiled; the numbers of requests that are forgotten for it."""
+        ...
+
+    def forget(self, numbers: Collection[int]) -> list[int]:
+        """Have these not compiled any more; those for which it was not too late."""
+        ...
+
+    def hotter(self, number: int, heat: int) -> None:
+        """What a request is about has become hotter."""
         ...
 
     def close(self) -> None:
@@ -81,11 +91,13 @@ class Statistics:
 
 @dataclass
 class _Asked:
-    """A request under way: for whom, and the address of its page 0."""
+    """A request under way: for whom, the address of its page 0, the place on it, and the stretch of code in `Cpu.hot`."""
 
     hart: Hart
     page: int
+    place: int
     tries: tuple[int, int]
+    stretch: int
 
 
 @dataclass
@@ -93,7 +105,7 @@ class _Arrived:
     """Regions that wait for a hart to place them."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    regions: list[tuple[Placed, int]] = field(default_factory=list)
+    regions: list[tuple[Placed, _Asked]] = field(default_factory=list)
 
 
 class Regions:
@@ -104,6 +116,8 @@ class Regions:
         self.service = make_service(self._answered)
         self._known: dict[int, dict[int, tuple[Placed, int]]] = {}
         """To a page's stamp where regions begin on it: offset → the region, and the page's distance from the region's page 0."""
+        self._covered: dict[int, set[int]] = {}
+        """To a page's stamp the offsets of instructions that are in some region."""
         self._asked: dict[int, _Asked] = {}
         self._tries: Counter[tuple[int, int]] = Counter()
         self._arrived = {hart.number: _Arrived() for hart in machine.harts}
@@ -137,16 +151,26 @@ class Regions:
         if self._place_known(hart, pc & -PAGE_SIZE, stamp):
             return
         tries = (stamp, place >> 7)
+        stretch = int(hart.cpu.code_base) + ((place & -2) << 3) >> STRETCH_SHIFT
+        heat = int(_hot_place(hart, stretch).count)
         with self._lock:
-            if self._tries[tries] >= MOST_TRIES or self.statistics.code_bytes >= MOST_CODE:
-                return
-            if any(asked.tries == tries for asked in self._asked.values()):
-                return
-            self._tries[tries] += 1
-            self._number += 1
-            number = self._number
-            self._asked[number] = _Asked(hart, pc & -PAGE_SIZE, tries)
-        self.service.ask(self._tries[tries], Request(number, place, self._machine.hart_count > 1, (place,), (), pages))
+            waiting = [number for number, asked in self._asked.items() if asked.tries == tries]
+            full = place in self._covered.get(stamp, ()) or self._tries[tries] >= MOST_TRIES or self.statistics.code_bytes >= MOST_CODE
+            if not waiting and not full:
+                self._tries[tries] += 1
+                self._number += 1
+                number = self._number
+                self._asked[number] = _Asked(hart, pc & -PAGE_SIZE, place, tries, stretch)
+        if waiting:
+            self.service.hotter(waiting[0], heat)
+        elif not full:
+            self._forget(self.service.ask(heat, Request(number, place, self._machine.hart_count > 1, (place,), (), pages)))
+
+    def _forget(self, numbers: list[int]) -> None:
+        """Requests that will not be answered."""
+        with self._lock:
+            for number in numbers:
+                self._tries[self._asked.pop(number).tries] -= 1
 
     def _pages(self, hart: Hart, page: int) -> dict[int, Page]:
         """The page and code near it that the hart has executed lately, by distance."""
@@ -175,7 +199,7 @@ class Regions:
         image = unpack(answer.image)
         memory = CodeMemory(len(image.content))
         memory.seal(image.at(memory.address, {}), image.executable)
-        region = Placed(memory.address + image.symbols[SYMBOL], answer.entries, dict(answer.stamps), answer.steps)
+        region = Placed(memory.address + image.symbols[SYMBOL], answer.entries, dict(answer.stamps), len(answer.places))
         with self._lock:
             for place in region.entries:
                 delta = place // PAGE_SIZE
@@ -183,12 +207,16 @@ class Regions:
                 other = begins.get(place % PAGE_SIZE)
                 if other is None or other[0].steps <= region.steps:  # answers do not come in the order of what they cover
                     begins[place % PAGE_SIZE] = region, delta
+            for place in answer.places:
+                self._covered.setdefault(region.stamps[place // PAGE_SIZE], set()).add(place % PAGE_SIZE)
+            needless = [number for number, other in self._asked.items() if other.place in self._covered.get(other.tries[0], ())]
             done = self.statistics
-            done.regions, done.steps, done.seconds = done.regions + 1, done.steps + answer.steps, done.seconds + answer.seconds
+            done.regions, done.steps, done.seconds = done.regions + 1, done.steps + region.steps, done.seconds + answer.seconds
             done.code_bytes += memory.size
+        self._forget(self.service.forget(needless))
         arrived = self._arrived[asked.hart.number]
         with arrived.lock:
-            arrived.regions.append((region, asked.page))
+            arrived.regions.append((region, asked))
         asked.hart.has_arrived = True
         asked.hart.nudge()
 
@@ -198,8 +226,10 @@ class Regions:
         with arrived.lock:
             regions, arrived.regions = arrived.regions, []
             hart.has_arrived = False
-        for region, page in regions:
-            self._place(hart, region, page)
+        for region, asked in regions:
+            if not self._place(hart, region, asked.page):
+                hot = _hot_place(hart, asked.stretch)  # another address space, perhaps: as soon as the code goes on it is looked at
+                hot.stretch, hot.count = asked.stretch, max(hart.cpu.hot_after - SOON, 0)
 
     def _place_known(self, hart: Hart, page: int, stamp: int) -> bool:
         """Place the regions known to begin on a page of this content; whether that changed anything."""
@@ -213,12 +243,14 @@ class Regions:
                 changed |= self._begin(hart, region, [(numbers[delta], offset) for offset in entries])
         return changed
 
-    def _place(self, hart: Hart, region: Placed, page: int) -> None:
+    def _place(self, hart: Hart, region: Placed, page: int) -> bool:
+        """Place a region, page 0 at `page`; whether the code there is what it was compiled from."""
         numbers = self._valid(hart, region, page)
         with self._lock:
             wanted = [place for place in region.entries if self._known[region.stamps[place // PAGE_SIZE]][place % PAGE_SIZE][0] is region]
         if numbers:
             self._begin(hart, region, [(numbers[place // PAGE_SIZE], place % PAGE_SIZE) for place in wanted])
+        return bool(numbers)
 
     def _valid(self, hart: Hart, region: Placed, page: int) -> dict[int, int]:
         """The blocks of a region's pages, stamped, if all have the content it was compiled from, page 0 at `page`; else nothing."""
@@ -239,6 +271,11 @@ class Regions:
         begun = sum(int(begin(hart.address, number, offset >> 1, region.address)) for number, offset in places)
         self.statistics.placed += begun
         return begun > 0
+
+
+def _hot_place(hart: Hart, stretch: int) -> Any:
+    """Where samples of a stretch are counted (cpus/riscv64/hot.py)."""
+    return hart.cpu.hot[(stretch ^ stretch >> 10) & HOT_PLACES - 1]
 
 
 def stamp_of(content: bytes) -> int:

@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 
 from gasang.accel.soft.jit.messages import Answer, Request, pack_request, read_answer
@@ -41,13 +41,32 @@ class CompileService:
         self._thread = threading.Thread(target=self._serve, name="jit", daemon=True)
         self._thread.start()
 
-    def ask(self, heat: int, request: Request) -> None:
-        """Have something compiled. Does not wait."""
+    def ask(self, heat: int, request: Request) -> list[int]:
+        """Have something compiled. Does not wait. The numbers of requests that are forgotten for it."""
         with self._changed:
             self._waiting.append((heat, request))
-            self._waiting.sort(key=lambda entry: -entry[0])
+            self._sort()
+            forgotten = [other.number for _, other in self._waiting[MOST_WAITING:]]
             del self._waiting[MOST_WAITING:]
             self._changed.notify_all()
+        return forgotten
+
+    def forget(self, numbers: Collection[int]) -> list[int]:
+        """Have these not compiled any more; those for which it was not too late."""
+        with self._changed:
+            found = [request.number for _, request in self._waiting if request.number in numbers]
+            self._waiting = [entry for entry in self._waiting if entry[1].number not in numbers]
+        return found
+
+    def hotter(self, number: int, heat: int) -> None:
+        """What a request is about has become hotter."""
+        with self._changed:
+            self._waiting = [(heat if request.number == number else before, request) for before, request in self._waiting]
+            self._sort()
+
+    def _sort(self) -> None:
+        """The hottest first, of equals the latest: what was hot earlier may be over."""
+        self._waiting.sort(key=lambda entry: (-entry[0], -entry[1].number))
 
     def close(self) -> None:
         """End the process and the thread; what waits is forgotten."""

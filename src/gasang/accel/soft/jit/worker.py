@@ -39,5 +39,5 @@ def answer(request: Request) -> Answer:
     made = compile_region(pages, stamps, request.hot, wanted=request.wanted, targets=request.targets, multi=request.multi)
     seconds = time.monotonic() - began
     if made is None:
-        return Answer(request.number, (), {}, 0, seconds, b"")
-    return Answer(request.number, made.entries, made.stamps, made.steps, seconds, made.image.pack())
+        return Answer(request.number, (), {}, (), seconds, b"")
+    return Answer(request.number, made.entries, made.stamps, made.places, seconds, made.image.pack())

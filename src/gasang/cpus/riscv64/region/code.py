@@ -24,8 +24,8 @@ class RegionCode(NamedTuple):
     """Places where it can be begun, the first the one asked for."""
     stamps: dict[int, int]
     """The stamps of the pages it lies on, by their distance from the page asked about."""
-    steps: int
-    """Guest instructions in it."""
+    places: tuple[int, ...]
+    """Of the guest's instructions in it."""
 
 
 def compile_region(
@@ -48,4 +48,4 @@ def compile_region(
     used = {page: stamps[page] for page in pages_of(region)}
     text = module_of(region, used, multi=multi)
     image = link_image(read_object(emit_object([text], optimise)), [SYMBOL], [])
-    return RegionCode(image, region.entries, used, len(region.steps))
+    return RegionCode(image, region.entries, used, tuple(region.steps))
