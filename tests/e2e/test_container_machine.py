@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -27,7 +28,8 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 PULL_SECONDS = 1500
 NAME = "tiny:1"
 APPLETS = ("sh", "id", "pwd", "cat", "echo", "sleep", "uname", "hostname")
-SETTINGS = ("ENV COLOR=blue", "USER web", "WORKDIR /srv", 'ENTRYPOINT ["sh","-c"]', 'CMD ["id -un; pwd; echo $COLOR; uname -m; exit 7"]')
+SETTINGS = ("ENV COLOR=blue", "USER web", "WORKDIR /srv", 'ENTRYPOINT ["sh","-c"]', 'CMD ["id -un; pwd; echo $COLOR; uname -m; exit 7"]',
+            "EXPOSE 80", "STOPSIGNAL USR1", "HEALTHCHECK --interval=1s CMD echo well")  # fmt: skip
 
 
 def archive(busybox: bytes) -> bytes:
@@ -83,24 +85,32 @@ def test_its_own_command_and_another(gasang: Gasang) -> None:
 
 
 def test_in_the_background(gasang: Gasang) -> None:
-    gasang("run", "-d", "--name", "tiny", "--vm", "--arch", "riscv64", NAME, "--", "echo up; sleep 1000")
+    script = "trap 'exit 9' USR1; echo up; while :; do sleep 1000; done"
+    gasang("run", "-d", "--name", "tiny", "-P", "--vm", "--arch", "riscv64", NAME, "--", script)
     eventually(lambda: gasang("logs", "tiny") == "up\n")
+    assert int(json.loads(gasang("inspect", "tiny"))[0]["NetworkSettings"]["Ports"]["80/tcp"][0]["HostPort"]) > 1000
+    eventually(lambda: gasang.inspect("tiny", "State.Health.Status") == "healthy", 60)
+    assert gasang.inspect("tiny", "State.Health.Log").count("well") >= 1
     assert gasang("exec", "tiny", "sh", "-c", "id -un; pwd; echo $COLOR") == "web\n/srv\nblue\n"
     assert gasang("exec", "-u", "0", "tiny", "id", "-u") == "0\n"
     (gasang.home / "file").write_text("content")
     gasang("cp", str(gasang.home / "file"), "tiny:/srv/file")
     assert gasang("exec", "tiny", "cat", "/srv/file") == "content"
-    gasang("stop", "tiny")
-    assert gasang.inspect("tiny", "State.ExitCode") == "143"
+    gasang("stop", "tiny")  # with the image's own signal
+    assert gasang.inspect("tiny", "State.ExitCode") == "9"
     gasang("rm", "tiny")
 
 
 SCRIPT = """
+import time
+
 import gasang
 
 with gasang.run("tiny:1", ["echo up; sleep 1000"], kind="vm", name="py", architecture="riscv64", environment={"A": "b"}) as vm:
     done = vm.exec(["sh", "-c", "cat; echo $A $COLOR; echo bad >&2; exit 5"], stdin=b"in ")
     print(done.code, done.output, done.errors, vm.status, vm.name)
+    while b"up" not in vm.logs()[0]:  # its command begins when commands can be asked for already
+        time.sleep(0.1)
     assert vm.snapshot("base")["Name"] == "base" == vm.snapshots()[0]["Name"]
     child = vm.fork()
     with child:
@@ -123,7 +133,7 @@ def python(gasang: Gasang, script: str) -> subprocess.CompletedProcess[str]:
 def test_from_python(gasang: Gasang) -> None:
     done = python(gasang, SCRIPT)
     assert done.stdout.splitlines() == [
-        "5 b'in b blue\\n' b'bad\\n' running py", "py-1 b'py-1\\n' ['py-1', 'py']", "1 1 True", "143", "[]",
+        "5 b'in b blue\\n' b'bad\\n' running py", "py-1 b'py-1\\n' ['py-1', 'py']", "1 1 True", "138", "[]",
     ], done.stderr  # fmt: skip
 
 

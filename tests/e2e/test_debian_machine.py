@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,6 +114,17 @@ def test_commands_and_files_by_its_agent(gasang: Gasang, tmp_path: Path) -> None
     assert (tmp_path / "back").read_text() == "from the host\n"
     gasang("cp", "web:/etc/apt/.", str(tmp_path / "apt"))
     assert (tmp_path / "apt" / "sources.list.d").is_dir()
+    gasang("cp", "web:/root/folder/.", str(tmp_path / "contents"))
+    assert (tmp_path / "contents" / "file").read_text() == "from the host\n"
+    assert any("bash" in line for line in gasang("top", "web").splitlines())
+    gasang("export", "-o", str(tmp_path / "all.tar"), "web")
+    with tarfile.open(tmp_path / "all.tar") as exported:
+        names = {name.removeprefix("./") for name in exported.getnames()}
+    assert {"root/folder/file", "usr/bin/bash", "proc", "shared"} <= names
+    assert not [name for name in names if name.startswith(("proc/", "shared/", "run/"))]
+    gasang("commit", "-c", 'CMD ["cat","/root/folder/file"]', "web", "kept:1")
+    kept = json.loads(gasang("image", "inspect", "kept:1"))[0]
+    assert (kept["Architecture"], kept["Config"]["Cmd"], len(kept["RootFS"]["Layers"])) == ("riscv64", ["cat", "/root/folder/file"], 1)
     gasang("cp", "web:/bin/sh", str(tmp_path / "sh"))
     assert (tmp_path / "sh").is_symlink()
     assert gasang.run("cp", "web:/nothing", str(tmp_path)).returncode == 3

@@ -22,7 +22,7 @@ from gasang.kinds.vm.ballooning import Keeper
 from gasang.kinds.vm.extras import Extras
 from gasang.kinds.vm.folders import SharedFolder
 from gasang.kinds.vm.machine import VirtualMachine
-from gasang.kinds.vm.network import Network
+from gasang.kinds.vm.network import Card, Network
 from gasang.kinds.vm.pull import boot_files
 from support.debian_guest import IMAGE, Screen, debian_at_its_prompt
 
@@ -76,7 +76,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def guest(home: Path, bridge: str, shared: Path) -> Iterator[tuple[VirtualMachine, Screen]]:
     folders = (SharedFolder(shared, "/data"), SharedFolder(shared, "/mnt/two words", read_only=True))
-    network = Network("vm0", bridge, "02:00:00:00:00:07", "10.9.0.2/24", "10.9.0.1", ("10.9.0.1",))
+    card = Card("02:00:00:00:00:07", ("10.9.0.2/24",), ("10.9.0.1",), "nameserver 10.9.0.1\n")
+    network = Network(card, "vm0", bridge)
     with debian_at_its_prompt(memory=MEMORY, extras=Extras(folders, network, balloon=True)) as made:
         yield made
     assert "cable" not in [thread.name for thread in threading.enumerate()]

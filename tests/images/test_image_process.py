@@ -10,8 +10,10 @@ from gasang.core.errors import BadInputError
 from gasang.images.image_process import document_of, process_of, read_process
 from gasang.images.initramfs import GuestSettings, ImageProcess, overlay
 
-SAID = {"Entrypoint": ["/app"], "Cmd": ["-v"], "Env": ["A=b", "=x", "none"], "User": "web:users", "WorkingDir": "/srv"}
-PROCESS = ImageProcess(("/app",), ("-v",), ("A=b",), "web:users", "/srv")
+SAID = {"Entrypoint": ["/app"], "Cmd": ["-v"], "Env": ["A=b", "=x", "none"], "User": "web:users", "WorkingDir": "/srv",
+        "ExposedPorts": {"80/tcp": {}}, "StopSignal": "SIGQUIT", "Healthcheck": {"Test": ["CMD", "true"]}}  # fmt: skip
+HEALTH = {"Test": ["CMD", "true"]}
+PROCESS = ImageProcess(("/app",), ("-v",), ("A=b",), "web:users", "/srv", ("80/tcp",), "SIGQUIT", HEALTH)
 
 
 def test_there_and_back() -> None:
@@ -22,8 +24,25 @@ def test_there_and_back() -> None:
     assert (read_process(None, "image x"), document_of(None)) == (None, None)
 
 
+def test_a_document_of_an_earlier_gasang() -> None:
+    whole = document_of(PROCESS) or {}
+    earlier = {name: value for name, value in whole.items() if name not in ("ports", "stop_signal", "health")}
+    assert read_process(earlier, "image x") == ImageProcess(("/app",), ("-v",), ("A=b",), "web:users", "/srv")
+
+
 @pytest.mark.parametrize(
-    "said", [{"Cmd": "sh"}, {"Cmd": [1]}, {"Env": {"A": "b"}}, {"User": 5}, {"Entrypoint": ["a\0b"]}, {"WorkingDir": "/\0"}]
+    "said",
+    [
+        {"Cmd": "sh"},
+        {"Cmd": [1]},
+        {"Env": {"A": "b"}},
+        {"User": 5},
+        {"Entrypoint": ["a\0b"]},
+        {"WorkingDir": "/\0"},
+        {"StopSignal": 9},
+        {"Healthcheck": "true"},
+        {"ExposedPorts": [80]},
+    ],
 )
 def test_what_no_process_can_have_is_refused(said: dict[str, Any]) -> None:
     with pytest.raises(BadInputError, match="image x: what it says of its process"):

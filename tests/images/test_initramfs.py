@@ -6,6 +6,7 @@ import shutil
 import stat
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -68,10 +69,14 @@ def test_folders_of_the_host_are_a_line_each() -> None:
 
 
 def test_a_network_card_and_modules_nobody_needs() -> None:
-    settings = GuestSettings(address="10.0.0.2/8", gateway="10.0.0.1", nameservers=("1.1.1.1", "::1"), unwanted=("a", "b"))
-    program = b'. /dev/stdin\nprintf "%s|" "$address" "$gateway" "$nameservers" "$unwanted"\n'
+    card: dict[str, Any] = {"addresses": ("10.0.0.2/8", "fd00::2/64"), "gateways": ("10.0.0.1",)}
+    card["resolver"] = "169.254.0.1 02:00:00:00:00:01"
+    settings = GuestSettings(resolv_conf="nameserver 1.1.1.1\nsearch it's\n", unwanted=("a", "b"), **card)
+    program = b'. /dev/stdin\nprintf "%s|" "$addresses" "$gateways" "${resolver% *}" "${resolver#* }" "$resolv_conf" "$unwanted"\n'
     done = subprocess.run(["sh", "-c", program], input=script(settings), capture_output=True, check=True)
-    assert done.stdout == b"10.0.0.2/8|10.0.0.1|1.1.1.1 ::1|a b|"
+    told = done.stdout.decode().split("|")
+    assert told[:4] == ["10.0.0.2/8 fd00::2/64", "10.0.0.1", "169.254.0.1", "02:00:00:00:00:01"]
+    assert told[4:] == ["nameserver 1.1.1.1\nsearch it's\n", "a b", ""]
 
 
 def test_a_run_brings_the_first_process_of_this_version() -> None:

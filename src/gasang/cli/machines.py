@@ -9,7 +9,7 @@ from typing import Any, Final
 from gasang.api.client import path_of
 from gasang.cli import vm
 from gasang.cli.containers import places as of
-from gasang.cli.containers.document import fill
+from gasang.cli.containers.document import fill, networking
 from gasang.cli.containers.kinds import ARCH
 from gasang.cli.containers.options import CPUS, DETACH, INTERACTIVE, MEMORY, TTY, environment_of
 from gasang.cli.options import Option, Parsed
@@ -18,13 +18,16 @@ from gasang.cli.settings import Context
 from gasang.core.config import parse_cpus, parse_memory
 from gasang.core.errors import UsageError
 
-PLACES: Final = tuple(
-    place for place in of.PLACES
-    if place.path in ("HostConfig.AutoRemove", "HostConfig.RestartPolicy", "HostConfig.LogConfig.Type", "HostConfig.LogConfig.Config",
-                      "Hostname")
-)  # fmt: skip
+_PATHS: Final = frozenset({
+    "HostConfig.AutoRemove", "HostConfig.RestartPolicy", "HostConfig.LogConfig.Type", "HostConfig.LogConfig.Config", "Hostname",
+    "StopSignal", "StopTimeout", "HostConfig.PublishAllPorts", "HostConfig.Dns", "HostConfig.DnsSearch", "HostConfig.DnsOptions",
+})  # fmt: skip
+PLACES: Final = tuple(place for place in of.PLACES if place.path in _PATHS or place.path.startswith("Healthcheck."))
 """What the options that containers have as well mean for a machine."""
-OPTIONS: Final[tuple[Option[Any], ...]] = (vm.REQUIRE_JAIL, DETACH, of.NAME, of.LABELS, of.LABEL_FILE, *(place.option for place in PLACES))
+_NETWORK: Final = (of.NETWORKS, of.ALIASES, of.IP, of.IP6, of.MAC, of.PUBLISH, of.EXPOSE)
+OPTIONS: Final[tuple[Option[Any], ...]] = (
+    vm.REQUIRE_JAIL, DETACH, of.NAME, of.LABELS, of.LABEL_FILE, *_NETWORK, *(place.option for place in PLACES),
+)  # fmt: skip
 """Those that go with machines in the background alone."""
 
 
@@ -35,12 +38,14 @@ def run(parsed: Parsed, context: Context) -> int:
     vm.check(parsed)
     sits = not parsed.command
     if parsed.arguments:
+        from gasang.kinds.vm.agent.executable import prepare_agent
         from gasang.kinds.vm.platforms import choose
         from gasang.kinds.vm.pull import boot_files
 
         platform = choose(parsed.get(ARCH), parsed.get(vm.ACCEL), lambda sentence: print(f"gasang: {sentence}", file=sys.stderr))
         with open_progress(context) as progress:
             files = boot_files(parsed.arguments[0], progress, context.origin(), platform.architecture)
+            prepare_agent(platform.family, progress)  # the machine's process would wait for it, and tell nobody
         sits = sits and files.process is None
     client = connect(context)
     made = client.call("POST", "/gasang/vms/create", {"name": parsed.get(of.NAME)}, document(parsed, context, sits=sits))
@@ -58,6 +63,7 @@ def document(parsed: Parsed, context: Context, *, sits: bool) -> dict[str, Any]:
     kernel, initrd = parsed.get(vm.KERNEL), parsed.get(vm.INITRD)
     made: dict[str, Any] = {"HostConfig": {}}
     fill(made, parsed, PLACES)
+    networking(parsed, made, made["HostConfig"])
     made["Machine"] = {
         "cpus": vm.own(parsed, CPUS, parse_cpus) or context.config.value("cpus"),
         "memory": vm.own(parsed, MEMORY, parse_memory) or context.config.value("memory"),

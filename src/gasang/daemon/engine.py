@@ -120,6 +120,7 @@ class Engine:
                 life.watcher.cancel()
             if life.process:
                 life.process.close()
+        self.execs.close()
         self.machines.ways.close()
         self.networks.close()
         self.database.close()

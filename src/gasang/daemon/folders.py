@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gasang.core.paths import data_folder
+from gasang.kinds.vm.process.bases import FAMILY
 
 
 class Folders(NamedTuple):
@@ -40,9 +41,14 @@ class Folders(NamedTuple):
         """What the daemon must not forget (records.py); where it is not, there has been no daemon."""
         return self.state / "state.db"
 
-    def container(self, key: str) -> Path:
-        """What stays of a container: its layer, its log, its files."""
-        return self.state / "containers" / key
+    def container(self, key: str, family: str = "") -> Path:
+        """What stays of a container: its layer, its log, its files; of a virtual machine with others of its family (`every`)."""
+        return self.state / "containers" / (f"{FAMILY}{family}/{key}" if family else key)
+
+    def every(self) -> list[Path]:
+        """Those of all containers and machines. A machine and its twins are in one folder, which is all that they see of the others'."""
+        found = (self.state / "containers").glob("*")
+        return [each for folder in sorted(found) for each in (sorted(folder.glob("*")) if folder.name.startswith(FAMILY) else [folder])]
 
     def machine(self, key: str) -> Path:
         """The supervisor's run-time folder of a container or an exec."""

@@ -16,7 +16,7 @@ from gasang.daemon.containers.execs import Execs
 from gasang.daemon.containers.lives import Lives
 from gasang.daemon.containers.names import stamp
 from gasang.daemon.containers.process import Exit, Found
-from gasang.daemon.containers.record import CONTAINER, NEVER, Container
+from gasang.daemon.containers.record import CONTAINER, NEVER, VM, Container
 from gasang.daemon.containers.restart import wants_start_with_daemon
 from gasang.daemon.services import Services
 
@@ -58,16 +58,16 @@ class Recovery:
             else:
                 folder.unlink(missing_ok=True)
 
-    async def _look(self) -> tuple[list[Container], list[tuple[Container, Exit]]]:
-        """Which containers run, and which have ended without their record knowing."""
-        running: list[Container] = []
+    async def _look(self) -> tuple[list[tuple[Container, int]], list[tuple[Container, Exit]]]:
+        """Which containers run, each with the process that its supervisor has, and which have ended without their record knowing."""
+        running: list[tuple[Container, int]] = []
         ended: list[tuple[Container, Exit]] = []
         for container in self._lives.all():
-            folder = self._services.folders.container(container.id)
+            folder = self._services.folder(container)
             found = await self._services.runtime.find(folder)
             if found is not None:
                 await self._goes_on(container, found)
-                running.append(container)
+                running.append((container, found.pid if container.kind == VM else container.status.pid))
                 self._lives.running.adopt(self._lives.life(container), found.process)
                 continue
             exit_ = self._services.runtime.exit_of(folder)

@@ -50,8 +50,12 @@ class Services:
         about = {**labels, "image": container.image, "name": container.name, **kind}
         self.events.tell("container", action, container.id, {**about, **(more or {})})
 
+    def folder(self, container: Container) -> Path:
+        """What stays of it."""
+        return self.folders.container(container.id, container.family)
+
     def log(self, container: Container) -> Path | None:
         """The log of a container, None where its driver keeps none."""
         if container.host["LogConfig"]["Type"] == "none":
             return None
-        return self.folders.container(container.id) / "container-json.log"
+        return self.folder(container) / "container-json.log"

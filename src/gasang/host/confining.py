@@ -33,7 +33,7 @@ from gasang.host.mounts import (
     MS_PRIVATE,
     MS_REC,
 )
-from gasang.host.namespaces import CLONE_NEWUSER
+from gasang.host.namespaces import CLONE_NEWNET, CLONE_NEWUSER
 from gasang.host.processes import (
     LINUX_CAPABILITY_VERSION_3,
     PR_CAP_AMBIENT,
@@ -72,6 +72,12 @@ def new_namespaces(flags: int) -> None:
     if flags & CLONE_NEWUSER:
         for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
             Path("/proc/self", name).write_text(text, "ascii")
+
+
+def join_network(descriptor: int) -> None:
+    """Be in the network namespace of that descriptor, which is closed. Raises OSError."""
+    call("setns", descriptor, CLONE_NEWNET)
+    os.close(descriptor)
 
 
 def own_root(places: Sequence[Place], staging: Path) -> None:

@@ -14,7 +14,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
 
 from gasang.core.errors import BadInputError
-from gasang.host.netlink import CREATE, EXCL, Answer, Message, attribute, attributes, nested, text, u8, u32
+from gasang.host.netlink import CREATE, EXCL, REPLACE, Answer, Message, attribute, attributes, nested, text, u8, u32
 
 NEW_LINK: Final = 16
 DELETE_LINK: Final = 17
@@ -24,6 +24,7 @@ DELETE_ADDRESS: Final = 21
 GET_ADDRESS: Final = 22
 NEW_ROUTE: Final = 24
 GET_ROUTE: Final = 26
+NEW_NEIGHBOUR: Final = 28
 
 UP: Final = 1
 LOOPBACK_INDEX: Final = 1
@@ -31,6 +32,7 @@ LOOPBACK_INDEX: Final = 1
 _LINK = struct.Struct("=BxHiII")
 _ADDRESS = struct.Struct("=BBBBi")
 _ROUTE = struct.Struct("=BBBBBBBBI")
+_NEIGHBOUR = struct.Struct("=BxxxiHBB")
 
 _HARDWARE_ADDRESS = 1
 _NAME = 3
@@ -66,6 +68,9 @@ _TABLE_MAIN = 254
 _PROTOCOL_BOOT = 3
 _TYPE_UNICAST = 1
 _SCOPE_LINK = 253
+_PERMANENT = 0x80
+_NEIGHBOUR_ADDRESS = 1
+_NEIGHBOUR_HARDWARE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +91,10 @@ def _header(index: int = 0, flags: int = 0, change: int = 0, family: int = 0) ->
     return _LINK.pack(family, 0, index, flags, change)
 
 
-def new_bridge(name: str, hardware_address: bytes, mtu: int = 0) -> Message:
-    """A bridge, up, that forwards at once and keeps its hardware address whatever joins it."""
+def new_bridge(name: str, hardware_address: bytes, mtu: int = 0, *, index: int = 0, up: bool = True) -> Message:
+    """A bridge that forwards at once and keeps its hardware address whatever joins it; with an index of the caller's choice, if any."""
     info = nested(_LINK_INFO, text(_KIND, "bridge"), nested(_DATA, u32(_FORWARD_DELAY, 0)))
-    body = _header(0, UP, UP) + text(_NAME, name) + attribute(_HARDWARE_ADDRESS, hardware_address) + info
+    body = _header(index, UP if up else 0, UP) + text(_NAME, name) + attribute(_HARDWARE_ADDRESS, hardware_address) + info
     return Message(NEW_LINK, CREATE | EXCL, body + (u32(_MTU, mtu) if mtu else b""), f"bridge {name}")
 
 
@@ -194,6 +199,37 @@ def route_to(destination: bytes, prefix: int, gateway: bytes, index: int) -> Mes
     header = _ROUTE.pack(family, prefix, 0, 0, _TABLE_MAIN, _PROTOCOL_BOOT, 0, _TYPE_UNICAST, 0)
     body = header + attribute(_DESTINATION, destination) + attribute(_GATEWAY, gateway) + u32(_OUT, index)
     return Message(NEW_ROUTE, CREATE | EXCL, body, f"route to {_shown(destination)}/{prefix}")
+
+
+def route_on(index: int, address: bytes) -> Message:
+    """That one address is at this interface; one that was there is replaced."""
+    family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
+    header = _ROUTE.pack(family, len(address) * 8, 0, 0, _TABLE_MAIN, _PROTOCOL_BOOT, _SCOPE_LINK, _TYPE_UNICAST, 0)
+    body = header + attribute(_DESTINATION, address) + u32(_OUT, index)
+    return Message(NEW_ROUTE, CREATE | REPLACE, body, f"route to {_shown(address)}")
+
+
+def neighbour(index: int, address: bytes, hardware_address: bytes) -> Message:
+    """An address at this interface is that hardware's, for good: nobody is asked."""
+    family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
+    header = _NEIGHBOUR.pack(family, index, _PERMANENT, 0, _TYPE_UNICAST)
+    body = header + attribute(_NEIGHBOUR_ADDRESS, address) + attribute(_NEIGHBOUR_HARDWARE, hardware_address)
+    return Message(NEW_NEIGHBOUR, CREATE | REPLACE, body, f"neighbour {_shown(address)}")
+
+
+def set_down(index: int) -> Message:
+    """Set an interface down."""
+    return Message(NEW_LINK, 0, _header(index, 0, UP), f"interface {index}")
+
+
+def set_hardware_address(index: int, hardware_address: bytes) -> Message:
+    """Have an interface use another hardware address."""
+    return Message(NEW_LINK, 0, _header(index) + attribute(_HARDWARE_ADDRESS, hardware_address), f"interface {index}")
+
+
+def delete_any_address(index: int) -> Message:
+    """Take an IPv4 address from an interface, whichever comes first; refused where it has none."""
+    return Message(DELETE_ADDRESS, 0, _ADDRESS.pack(socket.AF_INET, 0, 0, 0, index), f"addresses of interface {index}")
 
 
 def delete_address(index: int, address: bytes, prefix: int) -> Message:

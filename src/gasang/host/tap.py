@@ -11,7 +11,7 @@ import struct
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, Self
 
 from gasang.core.errors import GasangError, PermissionDeniedError, UnsupportedError
 
@@ -52,6 +52,13 @@ class Tap:
         except OSError as error:
             os.close(self.descriptor)
             raise GasangError(subject, f"it cannot be made ({error.strerror})", "choose a name that no interface has") from error
+
+    @classmethod
+    def taken(cls, descriptor: int, name: str = "tap") -> Self:
+        """One that somebody else has made and set up as this does; its descriptor is ours now."""
+        made = cls.__new__(cls)
+        made.name, made.descriptor = name, descriptor
+        return made
 
     def _ioctl(self, request: int, argument: bytes | int) -> None:
         import fcntl

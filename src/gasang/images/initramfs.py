@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from importlib import resources
-from typing import Literal
+from typing import Any, Literal
 
 from gasang.core.errors import UsageError
 from gasang.images.cpio import archive
@@ -81,7 +81,8 @@ class GuestSettings:
     `command` is an argument vector, searched for in the guest's PATH; without it, a login shell. `environment` holds "NAME=VALUE" words.
     `tty`: the command has the terminal instead of the ports; `device` names the terminal under /dev ("hvc0"), empty for the kernel's
     console. `ports`: the host offers PORTS and has them open; without them the guest speaks through its console. `mounts`: tag, options and
-    target of each folder of the host. `address`, with its prefix, is the network card's, `unwanted` are modules that need not be loaded.
+    target of each folder of the host. `addresses`, with prefixes, are the network card's; `resolver`, an IPv4 and a hardware address, is
+    not asked for on the cable; `resolv_conf` is a whole file, "" to leave the root's. `unwanted` are modules that need not be loaded.
     """
 
     mode: Mode = "shell"
@@ -93,22 +94,30 @@ class GuestSettings:
     device: str = ""
     root: str = "/dev/vda"
     mounts: tuple[str, ...] = ()
-    address: str = ""
-    gateway: str = ""
-    nameservers: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    gateways: tuple[str, ...] = ()
+    resolv_conf: str = ""
+    resolver: str = ""
     process: ImageProcess | None = None
     unwanted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ImageProcess:
-    """What a container image says of its process: entry point, command, variables, user, directory. Empty is what a container has then."""
+    """What a container image says of its process: entry point, command, variables, user, directory. Empty is what a container has then.
+
+    And of what is around it: the `ports` that it offers ("80/tcp"), the signal that asks it to end, and how to see whether it is well (the
+    API's Healthcheck).
+    """
 
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     environment: tuple[str, ...] = ()
     user: str = ""
     directory: str = ""
+    ports: tuple[str, ...] = ()
+    stop_signal: str = ""
+    health: dict[str, Any] | None = None
 
 
 def initramfs(kernel: Kernel, busybox: bytes) -> bytes:
@@ -162,9 +171,10 @@ def _assignments(settings: GuestSettings) -> list[str]:
         f"terminal={'1' if settings.tty else ''}",
         f"root={settings.root}",
         f"mounts={_quoted(chr(10).join(settings.mounts))}",
-        f"address={_quoted(settings.address)}",
-        f"gateway={_quoted(settings.gateway)}",
-        f"nameservers={_quoted(' '.join(settings.nameservers))}",
+        f"addresses={_quoted(' '.join(settings.addresses))}",
+        f"gateways={_quoted(' '.join(settings.gateways))}",
+        f"resolver={_quoted(settings.resolver)}",
+        f"resolv_conf={_quoted(settings.resolv_conf)}",
         f"alone={'1' if settings.process else ''}",
         f"unwanted={_quoted(' '.join(settings.unwanted))}",
         "set -- " + " ".join(_quoted(word) for word in _words(settings)),

@@ -17,6 +17,7 @@ from typing import Final
 from gasang.core.errors import GasangError
 from gasang.host import netlink, rtnetlink, sysctls
 from gasang.host.netns import entered
+from gasang.network import guests
 
 _GONE: Final = frozenset({errno.ENODEV})
 
@@ -33,6 +34,8 @@ class Plug:
     mtu: int
     addresses: tuple[str, ...]
     gateways: tuple[str, ...]
+    guest: bool = False
+    """The addresses are those of a guest behind the inner end, which is a port of its namespace's bridge."""
 
 
 def plug(route: netlink.Socket, wanted: Plug, namespace: int) -> None:
@@ -40,7 +43,7 @@ def plug(route: netlink.Socket, wanted: Plug, namespace: int) -> None:
 
     Raises NetlinkError, PermissionDeniedError; then there is no cable.
     """
-    hardware = bytes.fromhex(wanted.mac.replace(":", ""))
+    hardware = guests.PORT_ADDRESS if wanted.guest else bytes.fromhex(wanted.mac.replace(":", ""))
     batch = [
         rtnetlink.new_veth(wanted.host_interface, wanted.bridge, wanted.interface, hardware, namespace, wanted.mtu),
         rtnetlink.get_link(wanted.host_interface),
@@ -65,7 +68,22 @@ def _configure(wanted: Plug, index: int, namespace: int) -> None:
             # A neighbour must not make itself this machine's router.
             sysctls.write(f"net/ipv6/conf/{wanted.interface}/accept_ra", "0")
     with inside:
-        inside.send(inner_messages(wanted, index))
+        inside.send(guest_messages(wanted, index) if wanted.guest else inner_messages(wanted, index))
+
+
+def guest_messages(wanted: Plug, index: int) -> list[netlink.Message]:
+    """What is to be done where a guest has the addresses: its networks meet at its tap, and not each other."""
+    hardware = bytes.fromhex(wanted.mac.replace(":", ""))
+    messages = [
+        rtnetlink.without_link_local(index),
+        rtnetlink.join_bridge(index, guests.BRIDGE_INDEX),
+        rtnetlink.isolate_port(wanted.interface),
+    ]
+    for text in wanted.addresses:
+        if ":" not in text:
+            address = _packed(text.partition("/")[0])
+            messages += [rtnetlink.route_on(guests.BRIDGE_INDEX, address), rtnetlink.neighbour(guests.BRIDGE_INDEX, address, hardware)]
+    return [*messages, rtnetlink.settle_link(index), rtnetlink.settle_link(guests.BRIDGE_INDEX)]
 
 
 def inner_messages(wanted: Plug, index: int) -> list[netlink.Message]:

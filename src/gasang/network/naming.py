@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gasang.network import guests
 from gasang.network.dns.directory import Directory
 from gasang.network.dns.inside import listen
 from gasang.network.dns.server import Server
@@ -37,16 +38,16 @@ class Naming:
             reachable = endpoint.resolvers or self._host.reachable_from_inside()
             if network.default and reachable and not self._asks_from_here:
                 return reachable
-            self.listen(endpoint.machine, namespace, endpoint.resolvers)
+            self.listen(endpoint, namespace)
         return (SERVER,)
 
-    def listen(self, machine: str, namespace: int, resolvers: tuple[str, ...]) -> None:
-        """Answer that machine inside its namespace; names from elsewhere are asked of `resolvers` (empty: the host's).
+    def listen(self, endpoint: Endpoint, namespace: int) -> None:
+        """Answer a machine inside its namespace; names from elsewhere are asked of the endpoint's resolvers (none: the host's).
 
         Raises as `asked_by` does.
         """
-        self._server.serve(machine, listen(namespace), resolvers)
-        self._asking.add(machine)
+        self._server.serve(endpoint.machine, listen(namespace, server_of(endpoint)), endpoint.resolvers)
+        self._asking.add(endpoint.machine)
 
     def enlist(self, endpoint: Endpoint, network: Network) -> None:
         """An endpoint is there."""
@@ -71,4 +72,10 @@ class Naming:
         """The text of a machine's /etc/resolv.conf; what is not given is the host's."""
         host = self._host.now()
         own = ("ndots:0",) if endpoint.dns == (SERVER,) else host.options
-        return text_for_machine(endpoint.dns, search or host.search, options or own)
+        asked = (server_of(endpoint),) if endpoint.dns == (SERVER,) else endpoint.dns
+        return text_for_machine(asked, search or host.search, options or own)
+
+
+def server_of(endpoint: Endpoint) -> str:
+    """Where we answer a machine."""
+    return guests.SERVER if endpoint.guest else SERVER

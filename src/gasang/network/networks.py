@@ -17,7 +17,7 @@ from functools import partial, wraps
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from gasang.core.errors import GasangError, NotFoundError, StateError
-from gasang.network import cables, names, placing, ports
+from gasang.network import cables, guests, names, placing, ports
 from gasang.network.bridges import Bridges
 from gasang.network.dns.upstream import PATH, SERVER
 from gasang.network.forwarding import Before
@@ -217,6 +217,14 @@ class Networks:
                 self._remember(renamed)
 
     @_there
+    def furnish(self, namespace: int, mtu: int = 0) -> int:
+        """Make a namespace ready for a guest with a kernel of its own, before it is connected; its tap's descriptor, the caller's to close.
+
+        Raises PermissionDeniedError, UnsupportedError where the host has no taps, NetlinkError.
+        """
+        return guests.furnish(namespace, mtu)
+
+    @_there
     def isolate(self, namespace: int) -> None:
         """A machine without a network: it has lo, up."""
         cables.loopback(namespace)
@@ -307,7 +315,7 @@ class Networks:
             for machine, namespace in machines.items():
                 asking = [endpoint for endpoint in self.endpoints(machine=machine) if endpoint.dns == (SERVER,)]
                 if asking:
-                    self._naming.listen(machine, namespace, asking[0].resolvers)
+                    self._naming.listen(asking[0], namespace)
             return lost
 
     # Within
@@ -344,7 +352,8 @@ class Networks:
         with self._lock:
             others = [item for item in self.endpoints(machine=machine) if item.gateway4 or item.gateway6]
             if others:
-                cables.route_by(namespace, others[0].interface, [text for text in (others[0].gateway4, others[0].gateway6) if text])
+                if not others[0].guest:
+                    cables.route_by(namespace, others[0].interface, [text for text in (others[0].gateway4, others[0].gateway6) if text])
                 self._remember(replace(others[0], default_route=True))
 
     def _remember(self, endpoint: Endpoint) -> None:

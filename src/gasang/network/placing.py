@@ -38,6 +38,7 @@ def place(registry: Registry, tag: str, network: Network, spec: EndpointSpec, ot
         default_route=spec.default_route and not network.spec.internal and not any(other.default_route for other in others),
         resolvers=resolvers,
         links=spec.links,
+        guest=spec.guest,
     )
 
 
@@ -52,6 +53,7 @@ def plug(network: Network, endpoint: Endpoint, bridge: int) -> cables.Plug:
         network.spec.mtu,
         tuple(text for text in (endpoint.ipv4, endpoint.ipv6) if text),
         tuple(text for text in (endpoint.gateway4, endpoint.gateway6) if text and endpoint.default_route),
+        endpoint.guest,
     )
 
 

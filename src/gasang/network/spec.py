@@ -112,7 +112,8 @@ class EndpointSpec(Record):
     """A place in a network that is wanted. `machine` is the id of the machine; an empty interface or address is chosen.
 
     `default_route`: if the machine has none yet, its default route goes by this network. `resolvers`: addresses of whom names from
-    elsewhere are asked (empty: the host's). `links`, each ALIAS=NAME: how this machine alone calls others of the network.
+    elsewhere are asked (empty: the host's). `links`, each ALIAS=NAME: how this machine alone calls others of the network. `guest`: the
+    machine has a kernel of its own, behind the tap of its namespace (guests.py).
     """
 
     machine: str
@@ -125,6 +126,7 @@ class EndpointSpec(Record):
     default_route: bool = True
     resolvers: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
+    guest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,8 @@ class Endpoint(Record):
     """A place in a network that is taken.
 
     Addresses carry their prefix ("172.17.0.2/16"), gateways do not. `host_interface` is the end of the cable on the host;
-    `default_route` tells whether the machine's goes by this network; `dns` is whom the machine itself asks for names.
+    `default_route` tells whether the machine's goes by this network; `dns` is whom the machine itself asks for names. Of a `guest` the
+    addresses are its own kernel's, and it has one `mac` in all networks.
     """
 
     id: str
@@ -177,6 +180,7 @@ class Endpoint(Record):
     resolvers: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
     published: tuple[Published, ...] = field(default=(), metadata={"of": Published})
+    guest: bool = False
 
     def address(self, family: int) -> str:
         """The address of family 4 or 6 without its prefix; "" if it has none."""

@@ -26,7 +26,8 @@ def test_a_machine_in_the_background(daemon: FakeDaemon, capsys: pytest.CaptureF
     daemon.tells("POST /gasang/vms/create", {"Id": KEY, "Name": "web"}, status=201)
     daemon.tells(f"POST /containers/{KEY}/start", status=204)
     words = ["--name", "web", "--cpus", "2", "--memory", "512M", "--append", "quiet", "--label", "a=b", "--restart", "always",
-             "--log-opt", "max-size=1m", "--hostname", "h", "--disk", f"{kernel},readonly"]  # fmt: skip
+             "--log-opt", "max-size=1m", "--hostname", "h", "--disk", f"{kernel},readonly", "--network", "lan", "--ip", "10.0.0.9",
+             "-p", "8080:80", "--dns", "1.1.1.1", "--stop-signal", "INT", "--health-cmd", "true"]  # fmt: skip
     assert command.main(["run", "-d", "--kernel", kernel, *words]) == 0
     assert capsys.readouterr().out == f"{KEY}\n"
     asked = daemon.of("POST /gasang/vms/create")[0]
@@ -38,7 +39,14 @@ def test_a_machine_in_the_background(daemon: FakeDaemon, capsys: pytest.CaptureF
             "environment": [], "hostname": "h", "folders": [], "tty": True, "stdin": True, "disks": [[path, True]],
             "architecture": "", "accelerator": "", "huge_pages": False, "jail": "",
         },
-        "HostConfig": {"RestartPolicy": {"Name": "always", "MaximumRetryCount": 0}, "LogConfig": {"Config": {"max-size": "1m"}}},
+        "HostConfig": {
+            "RestartPolicy": {"Name": "always", "MaximumRetryCount": 0}, "LogConfig": {"Config": {"max-size": "1m"}},
+            "NetworkMode": "lan", "Dns": ["1.1.1.1"], "PortBindings": {"80/tcp": [{"HostIp": "", "HostPort": "8080"}]},
+        },
+        "NetworkingConfig": {"EndpointsConfig": {"lan": {"IPAMConfig": {"IPv4Address": "10.0.0.9"}}}},
+        "ExposedPorts": {"80/tcp": {}},
+        "StopSignal": "INT",
+        "Healthcheck": {"Test": ["CMD-SHELL", "true"]},
         "Labels": {"a": "b"},
     }  # fmt: skip
 
@@ -46,7 +54,8 @@ def test_a_machine_in_the_background(daemon: FakeDaemon, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["-d", "--vm", "-p", "80:80", "debian:trixie"], "option --publish: it is for containers; leave it out"),
+        (["-d", "--vm", "--privileged", "debian:trixie"], "option --privileged: it is for containers; leave it out"),
+        (["--vm", "-p", "80:80", "debian:trixie"], "option --publish: it is for machines in the background; add -d"),
         (["--vm", "--name", "web", "debian:trixie"], "option --name: it is for machines in the background; add -d"),
         (["-d", "--vm"], "it needs an IMAGE or a --kernel"),
     ],

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from gasang.core.errors import StateError
 from gasang.daemon.containers.process import CANNOT_EXECUTE, NOT_FOUND, Exit, StartError
 from gasang.daemon.containers.streams import Ends
-from gasang.daemon.vms.exec import LOST, GuestProcess, Keys
+from gasang.daemon.vms.exec import LAST_WORDS, LOST, GuestProcess, Keys
 from support.agents import HostAgent, host_agent
 
 CONFIG: dict[str, Any] = {
@@ -93,6 +93,37 @@ def test_without_input_there_is_none(agent: HostAgent) -> None:
         with client:
             assert frames(await rest(client)) == [(1, b"0\n")]
         assert (await end(process)).code == 0
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("tty", [False, True])
+def test_the_daemons_end_is_told(agent: HostAgent, tty: bool) -> None:
+    async def run() -> None:
+        process, client = await started(agent, "sh", "-c", "echo on; exec sleep 60", Tty=tty)
+        with client:
+            said = b""
+            client.settimeout(20)
+            while b"on" not in said:
+                said += await asyncio.to_thread(client.recv, 4096)
+            process.forsake()
+            told = await rest(client)
+        assert LAST_WORDS in told
+        assert tty or frames(told) == [(2, LAST_WORDS)]
+        assert (await end(process)).code == LOST
+        process.forsake()
+
+    asyncio.run(run())
+
+
+def test_a_client_that_does_not_read_holds_up_no_end(agent: HostAgent) -> None:
+    async def run() -> None:
+        process, client = await started(agent, "sh", "-c", "cat /dev/zero")
+        with client:
+            await asyncio.sleep(0)
+            process.forsake()
+            await rest(client)
+        assert (await end(process)).code in (LOST, 137)
 
     asyncio.run(run())
 

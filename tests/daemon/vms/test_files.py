@@ -83,6 +83,33 @@ def test_archives_go_out_and_in(files: GuestFiles, tmp_path: Path) -> None:
     assert (tmp_path / "to" / "from" / "a b").read_text() == "content"
 
 
+def test_what_is_in_a_folder_goes_out_without_its_name(files: GuestFiles, tmp_path: Path) -> None:
+    (tmp_path / "from").mkdir()
+    (tmp_path / "from" / "file").write_text("content")
+    (tmp_path / "link").symlink_to("from")
+    for name in ("from", "link"):
+        archive = io.BytesIO()
+        files.read(GUEST, f"{tmp_path}/{name}/.", archive)
+        archive.seek(0)
+        with tarfile.open(fileobj=archive) as opened:
+            assert sorted(opened.getnames()) == [".", "./file"]
+        assert facts(files, f"{tmp_path}/{name}/.")["mode"] & 1 << 31
+    (tmp_path / "file").touch()
+    with pytest.raises(NotFoundError):
+        files.facts(GUEST, f"{tmp_path}/file/.")
+
+
+def test_its_processes(files: GuestFiles, agent: HostAgent) -> None:
+    titles, rows = files.processes(GUEST, "-ef")
+    assert titles == ["UID", "PID", "PPID", "TTY", "STAT", "CMD"]
+    [own] = [row for row in rows if row[1] == str(agent.pid)]
+    assert "inherited" in own[-1]
+    titles, rows = files.processes(GUEST, f"-o pid,comm -p {agent.pid}")
+    assert (titles, rows) == (["PID", "COMMAND"], [[str(agent.pid), "agent"]])
+    with pytest.raises(UsageError, match="ps --no-such"):
+        files.processes(GUEST, "--no-such")
+
+
 def test_what_cannot_be_unpacked(files: GuestFiles, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with tempfile.TemporaryFile() as archive:

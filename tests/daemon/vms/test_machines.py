@@ -36,7 +36,17 @@ def test_a_machine_is_a_record_among_the_containers(engine: Engine) -> None:
     assert (made.kind, made.image, made.config["Tty"], made.config["Labels"]) == (VM, "/a/kernel", True, {"a": "b"})
     assert made.machine["hostname"] == "web"
     assert made.subject == "machine web"
-    assert engine.services.folders.container(made.id).is_dir()
+    assert engine.services.folder(made).is_dir()
+    assert engine.services.folders.every() == [engine.services.folder(made)]
+    assert (made.host["NetworkMode"], list(made.endpoints)) == ("none", ["none"])
+
+
+def test_the_folders_of_a_family_are_together_and_go_with_the_last(engine: Engine) -> None:
+    made, other = create(engine, "web"), create(engine, "other")
+    assert engine.services.folder(made).parent != engine.services.folder(other).parent
+    asyncio.run(engine.containers.remove(made, force=False, volumes=False))
+    assert engine.services.folders.every() == [engine.services.folder(other)]
+    assert len(list((engine.folders.state / "containers").iterdir())) == 1
 
 
 def test_it_comes_back_from_its_record(engine: Engine) -> None:
@@ -71,6 +81,10 @@ def test_a_guest_is_called_as_its_machine(engine: Engine, name: str, hostname: s
         ({}, {"RestartPolicy": {"Name": "often"}}, "restart policy"),
         ({}, {"AutoRemove": True, "RestartPolicy": {"Name": "always"}}, "choose --rm or --restart"),
         ({"environment": ["=x"]}, {}, "it has no name"),
+        ({}, {"NetworkMode": "bridge"}, "only machines of images have a network card"),
+        ({}, {"NetworkMode": "host"}, "a network of its own"),
+        ({}, {"NetworkMode": "container:web"}, "a network of its own"),
+        ({"network": {"mac": "odd"}}, {}, "network card"),
     ],
 )
 def test_what_cannot_be_is_refused(engine: Engine, settings: dict[str, Any], host: dict[str, Any], says: str) -> None:
@@ -118,7 +132,7 @@ def test_changes_of_one_that_does_not_run(engine: Engine) -> None:
 
 def test_a_damaged_snapshot_is_listed_as_such_and_can_be_removed(engine: Engine) -> None:
     made = create(engine, "web")
-    place = engine.services.folders.container(made.id) / "snapshots" / "odd"
+    place = engine.services.folder(made) / "snapshots" / "odd"
     place.mkdir(parents=True)
     (place / "snapshot.json").write_bytes(b"odd")
 

@@ -152,7 +152,7 @@ def test_what_a_killed_daemon_has_left_is_swept(tmp_path: Path) -> None:
         left.mkdir()
         stood = Standing(nursery, pause=0)
         place = await made(stood, folder)
-        stood.sweep(folder.parent)
+        stood.sweep(folder.parent.iterdir())
         assert not left.exists()
         assert place is not None
         assert place.exists()

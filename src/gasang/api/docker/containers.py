@@ -218,7 +218,11 @@ class Containers:
 
     async def top(self, request: Request, reply: Reply) -> None:
         """GET /containers/ID/top."""
-        titles, processes = await self._lives.top(self._container(request), request.text("ps_args") or "-ef")
+        entry, options = self._named(request), request.text("ps_args") or "-ef"
+        if entry.kind == CONTAINER:
+            titles, processes = await self._lives.top(entry, options)
+        else:
+            titles, processes = await asyncio.to_thread(self._engine.machines.files.processes, entry, options)
         await reply.json({"Titles": titles, "Processes": processes})
 
     async def changes(self, request: Request, reply: Reply) -> None:

@@ -1,4 +1,4 @@
-"""Files of machines: archive (docker cp); and of containers alone: export, commit."""
+"""Files of machines: archive (docker cp), export, commit."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 import io
 import os
 import tempfile
+from contextlib import closing
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from gasang.api.http.connection import Reply
@@ -18,6 +20,9 @@ from gasang.daemon.containers.names import now
 from gasang.daemon.containers.record import CONTAINER, Container
 from gasang.daemon.engine import Engine
 from gasang.daemon.vms.files import GuestFiles
+from gasang.images.flat import import_tar, pieces_of
+from gasang.images.registry.platform import Platform
+from gasang.kinds.vm.platforms import default_architecture
 
 STAT_HEADER = "X-Docker-Container-Path-Stat"
 
@@ -75,17 +80,22 @@ class Files:
 
     async def export(self, request: Request, reply: Reply) -> None:
         """GET export: a tar of all files, mounts left out."""
-        entry = self._engine.containers.find_container(request.arguments["id"])
-        await _send_tar(reply, lambda target: self._engine.files.export(entry, target))
+        entry = self._engine.containers.find(request.arguments["id"])
+        if entry.kind != CONTAINER:
+            self._engine.machines.ways.agent(entry)  # where there is none that is the answer
+        await _send_tar(reply, lambda target: self._of(entry).export(entry, target))
         self._engine.services.tell(entry, "export")
 
     async def commit(self, request: Request, reply: Reply) -> None:
         """POST /commit: a container's own layer becomes an image's."""
         engine = self._engine
-        entry = engine.containers.find_container(request.text("container"))
+        entry = engine.containers.find(request.text("container"))
         document = await request.json()
         said = {key: value for key, value in document.items() if value not in (None, "", [], {}) and key in entry.config}
         config = changed({**entry.config, **said}, request.texts("changes"))
+        if entry.kind != CONTAINER:
+            await self._committed(entry, await asyncio.to_thread(self._commit_machine, entry, config, request), request, reply)
+            return
         pause = request.flag("pause", True) and entry.status.status == "running" and not self._engine.control.without
         if pause:
             await engine.containers.pause(entry)
@@ -94,11 +104,26 @@ class Files:
         finally:
             if pause:
                 await engine.containers.unpause(entry)
+        await self._committed(entry, made, request, reply)
+
+    async def _committed(self, entry: Container, made: str, request: Request, reply: Reply) -> None:
         name, tag = request.text("repo"), request.text("tag")
         if name:
-            await asyncio.to_thread(engine.images.tag, made, f"{name}:{tag}" if tag else name)
-        engine.services.tell(entry, "commit", {"imageID": made})
+            await asyncio.to_thread(self._engine.images.tag, made, f"{name}:{tag}" if tag else name)
+        self._engine.services.tell(entry, "commit", {"imageID": made})
         await reply.json({"Id": made}, 201)
+
+    def _commit_machine(self, entry: Container, config: dict[str, Any], request: Request) -> str:
+        """A container image of one layer: all that is on the machine's disk, for its architecture."""
+        engine = self._engine
+        kept = {key: value for key, value in config.items() if value not in (None, "", False, [], {}) and key not in ("Author", "Image")}
+        platform = Platform("linux", entry.machine.get("architecture") or default_architecture())
+        with tempfile.NamedTemporaryFile(dir=engine.folders.scratch()) as file:
+            with open(file.name, "wb") as target:
+                engine.machines.files.export(entry, target)
+            with closing(pieces_of(Path(file.name))) as pieces:
+                message = request.text("comment") or f"committed from machine {entry.name}"
+                return import_tar(pieces, engine.images.content, platform=platform, settings=kept, message=message).id
 
     def _commit(self, entry: Any, config: dict[str, Any], request: Request) -> str:
         engine = self._engine

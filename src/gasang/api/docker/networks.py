@@ -11,6 +11,7 @@ from gasang.api.http.router import Route
 from gasang.core.errors import UsageError
 from gasang.daemon.containers.fields import mapping, maps, read, text, text_map, truth
 from gasang.daemon.containers.moments import before
+from gasang.daemon.containers.record import Container
 from gasang.daemon.engine import Engine
 from gasang.daemon.networks.catalogue import PREDEFINED, WITHOUT_BRIDGE, without_bridge
 from gasang.daemon.networks.endpoints import asked_of
@@ -88,21 +89,26 @@ class Networks:
     async def connect(self, request: Request, reply: Reply) -> None:
         """POST /networks/ID/connect."""
         document = read(await request.json(), CONNECT, "network connection")
-        entry = self._engine.containers.find_container(document["Container"])
+        entry = self._engine.containers.find(document["Container"])
         asked = asked_of(document["EndpointConfig"], "endpoint")
         async with self._engine.containers.life(entry).lock:
             await self._networks.connect(request.arguments["id"], entry, asked)
-            self._engine.containers.save(entry)
+            await self._changed(entry)
         await reply.empty(200)
 
     async def disconnect(self, request: Request, reply: Reply) -> None:
         """POST /networks/ID/disconnect."""
         document = read(await request.json(), CONNECT, "network connection")
-        entry = self._engine.containers.find_container(document["Container"])
+        entry = self._engine.containers.find(document["Container"])
         async with self._engine.containers.life(entry).lock:
             await self._networks.disconnect(request.arguments["id"], entry)
-            self._engine.containers.save(entry)
+            await self._changed(entry)
         await reply.empty(200)
+
+    async def _changed(self, entry: Container) -> None:
+        self._engine.containers.save(entry)
+        if entry.status.alive:
+            await self._engine.services.ways_of(entry).rewired(entry)
 
     async def prune(self, request: Request, reply: Reply) -> None:
         """POST /networks/prune: those that no container names, whether it runs or not."""

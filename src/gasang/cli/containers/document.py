@@ -46,8 +46,7 @@ def document(parsed: Parsed, image: str, ends: Ends, size: tuple[int, int] | Non
     host.update(limits(parsed))
     made["Labels"] = dict([*(pair for pairs in parsed.get(of.LABEL_FILE) for pair in pairs), *parsed.get(of.LABELS)])
     _volumes(parsed, made, host)
-    _ports(parsed, made, host)
-    _network(parsed, made, host)
+    networking(parsed, made, host)
     if size and parsed.get(TTY):
         host["ConsoleSize"] = list(size)
     return made
@@ -81,6 +80,12 @@ def _volumes(parsed: Parsed, made: Document, host: Document) -> None:
     found = parsed.get(of.VOLUMES)
     host["Binds"] = [text for text in found if ":" in text]
     made["Volumes"] = {text: {} for text in found if ":" not in text}
+
+
+def networking(parsed: Parsed, made: Document, host: Document) -> None:
+    """What the document for a new machine says of its networks and ports. Raises UsageError."""
+    _ports(parsed, made, host)
+    _network(parsed, made, host)
 
 
 def _ports(parsed: Parsed, made: Document, host: Document) -> None:

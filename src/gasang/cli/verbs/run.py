@@ -38,6 +38,7 @@ SYNTAX = Syntax(
         Example("gasang run --rm --memory 256M --cpus 0.5 --network none busybox sh -c 'echo alone'", "with less of the host"),
         Example("gasang run --vm debian:trixie", "boot Debian to a login shell on this terminal; Ctrl-] stops it"),
         Example("gasang run -d --name dev --vm debian:trixie", "the same in the background; gasang attach dev sits down at it"),
+        Example("gasang run -d --name web -p 8080:80 --network lan --vm nginx", "a container image as a machine, among containers"),
         Example("gasang run --vm --cpus 2 --memory 1G debian:trixie -- uname -a", "run one command inside and end with its exit code"),
         Example("gasang run --vm -v ./data:/data:ro debian:trixie -- ls /data", "with a folder of the host inside"),
         Example("echo hello | gasang run -i busybox wc -c", "a command that reads standard input"),

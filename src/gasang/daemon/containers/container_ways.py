@@ -88,6 +88,9 @@ class ContainerWays:
         """What its control group says."""
         return self._services.control.is_frozen(container)
 
+    async def rewired(self, container: Container) -> None:
+        """Its network is the kernel's, and its files are written with it."""
+
     async def sample(self, container: Container, before: dict[str, Any] | None) -> dict[str, Any]:
         """What its control group has counted."""
         figures = await asyncio.to_thread(self._services.control.stats, container)

@@ -211,6 +211,12 @@ class Execs:
         if found.process is not None and found.exit is None and await found.process.ending():
             await found.ended.wait()
 
+    def close(self) -> None:
+        """The daemon ends; what has to end with it is told."""
+        for found in self._execs.values():
+            if found.process is not None and found.exit is None:
+                found.process.forsake()
+
     def show(self, found: Exec) -> dict[str, Any]:
         """GET /exec/ID/json."""
         config = found.config

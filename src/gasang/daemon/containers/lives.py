@@ -61,8 +61,8 @@ class Lives:
         """The same, and no virtual machine: those have nothing of what the host's kernel does for containers. UnsupportedError too."""
         found = self.find(word)
         if found.kind != CONTAINER:
-            cause = "it is a virtual machine, whose files, processes and network are its own kernel's"
-            raise UnsupportedError(found.subject, cause, f"gasang attach {found.name} sits down at its console")
+            cause = "it is a virtual machine, whose disk is its own kernel's, and has no layers that could be told apart"
+            raise UnsupportedError(found.subject, cause, f"gasang export {found.name} gives all that is on it")
         return found
 
     def life(self, container: Container) -> Life:
@@ -120,7 +120,7 @@ class Lives:
         container = life.container
         container.status.status, container.status.takes_volumes = "removing", volumes
         self.save(container)
-        folder = self._services.folders.container(container.id)
+        folder = self._services.folder(container)
         life.drop_waiting()
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         self._lives.pop(container.id, None)
@@ -176,7 +176,8 @@ class Lives:
     async def stop(self, container: Container, timeout: int | None, signal: str = "") -> bool:
         """End it politely, by force after `timeout` seconds (-1: never); False where it does not run."""
         life = self.life(container)
-        chosen = number_of(signal or container.config["StopSignal"] or "TERM")
+        own = container.config["StopSignal"] if container.kind == CONTAINER else ""  # a machine's process has its guest's programs get it
+        chosen = number_of(signal or own or "TERM")
         limit = next((value for value in (timeout, container.config["StopTimeout"]) if value is not None), STOP_TIMEOUT)
         return await self.running.stop(life, chosen, None if limit < 0 else float(limit))
 

@@ -68,6 +68,10 @@ class Process(Protocol):
         """Wait for its end. May be awaited by many."""
         ...
 
+    def forsake(self) -> None:
+        """The daemon ends: whose streams end with it is told."""
+        ...
+
     def close(self) -> None:
         """Let go of the supervisor; it lives on."""
         ...

@@ -84,6 +84,8 @@ class Container:
     kind: str = CONTAINER
     machine: dict[str, Any] = field(default_factory=dict)
     """Of a virtual machine: what it is made of (kinds/vm/process/settings.py)."""
+    family: str = ""
+    """Of a virtual machine: whom it shares a folder with, itself and its twins."""
 
     def as_record(self) -> dict[str, Any]:
         """The record as JSON has it. Its parts are the container's own, to be written and not kept: copies would cost more than writing."""

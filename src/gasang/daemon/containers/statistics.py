@@ -74,11 +74,11 @@ def host_time() -> int:
     return sum(ticks) * (1_000_000_000 // os.sysconf("SC_CLK_TCK"))
 
 
-def interfaces(pid: int) -> dict[str, dict[str, int]]:
+def interfaces(process: int | str) -> dict[str, dict[str, int]]:
     """What went through the interfaces of a process's network, but lo."""
     found = {}
     try:
-        with open(f"/proc/{pid}/net/dev", encoding="ascii") as file:
+        with open(f"/proc/{process}/net/dev", encoding="ascii") as file:
             lines = file.readlines()[2:]
     except OSError:
         return {}

@@ -143,6 +143,9 @@ class SupervisedProcess:
             self._watching = False
             self._loop.remove_reader(self._supervisor.fileno())
 
+    def forsake(self) -> None:
+        """The daemon ends: nothing here ends with it."""
+
     def close(self) -> None:
         """Let go of the supervisor."""
         self._unwatch()

@@ -43,6 +43,10 @@ class Ways(Protocol):
         """Whether one that runs stands still. Raises GasangError."""
         ...
 
+    async def rewired(self, container: Container) -> None:
+        """One that runs has joined a network, or left one: see that it knows. Raises GasangError."""
+        ...
+
     async def sample(self, container: Container, before: dict[str, Any] | None) -> dict[str, Any]:
         """What it uses, as the API's statistics have it; `before` is the sample before. Raises GasangError."""
         ...

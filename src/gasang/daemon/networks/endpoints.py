@@ -147,6 +147,11 @@ def fact(network: Network, endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
+def of_twin(asked: dict[str, Any]) -> dict[str, Any]:
+    """What the twin of a machine asks of a network: as that one did, but for what only one can have."""
+    return {**asked, **_NOT_NOW, "IPAMConfig": None, WANTED_MAC: ""}
+
+
 def forget(asked: dict[str, Any]) -> None:
     """It is in that network no longer; what was asked for stays."""
     asked.update(_NOT_NOW)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from gasang.core.errors import GasangError, NotFoundError, PermissionDeniedError, StateError, UsageError
-from gasang.daemon.containers.record import Container
+from gasang.daemon.containers.record import VM, Container
 from gasang.daemon.events import Events
 from gasang.daemon.folders import Folders
-from gasang.daemon.networks import endpoints, links, texts, wanted_ports
+from gasang.daemon.networks import endpoints, guests, links, texts, wanted_ports
 from gasang.daemon.networks.catalogue import PREDEFINED, WITHOUT_BRIDGE, Catalogue, network_id, without_bridge
 from gasang.daemon.records import Database, Table, damaged
 from gasang.host import netns
 from gasang.host.namespaces import elsewhere
+from gasang.kinds.vm.process.launch import Door
 from gasang.network.mode import HOST, MACHINE, NONE, mode_of
 from gasang.network.names import tag_of
 from gasang.network.networks import Networks
@@ -63,6 +64,7 @@ class ContainerNetworks:
             raise damaged("networks", str(folders.state)) from error
         self.catalogue = Catalogue(self.host)
         self._held: dict[str, int] = {}
+        self._taps: dict[str, int] = {}
         self._tidy: asyncio.TimerHandle | None = None
 
     def _store(self, kind: str, key: str, value: dict[str, Any] | None) -> None:
@@ -164,6 +166,8 @@ class ContainerNetworks:
         namespace = self.host.place.call(lambda: self._make(container))
         self._held[container.id] = namespace
         try:
+            if container.kind == VM:
+                self._taps[container.id] = self.host.furnish(namespace, networks[0].spec.mtu)
             for network in networks:
                 self._connect(container, network, namespace, default_route=network.id == way_out)
             self._publish(container)
@@ -179,6 +183,8 @@ class ContainerNetworks:
         asked = container.endpoints[network.name]
         endpoints.check(asked, network)
         wish = endpoints.wish(container, asked, default_route=default_route)
+        if container.kind == VM:
+            wish = guests.wish(wish, self.host.endpoints(machine=container.id))
         try:
             endpoint = self.host.connect(network.id, namespace, wish)
         except StateError as error:
@@ -215,6 +221,9 @@ class ContainerNetworks:
         for endpoint in self.host.endpoints(machine=container.id):
             self.host.disconnect(endpoint, dying=dying)
         self.started(container)
+        tap = self._taps.pop(container.id, None)
+        if tap is not None:
+            os.close(tap)
         container.ports = {}
         for asked in list(container.endpoints.values()):
             endpoints.forget(asked)
@@ -223,6 +232,41 @@ class ContainerNetworks:
         """The process holds its namespace now: we need not."""
         namespace = self._held.pop(container.id, None)
         if namespace is not None:
+            os.close(namespace)
+
+    # virtual machines, whose namespaces are held while they run: their processes are not in them
+
+    def door(self, container: Container) -> Door | None:
+        """The way to its networks of a machine that has joined them, both descriptors the caller's to close; None where it is in none."""
+        tap = self._taps.pop(container.id, None)
+        return None if tap is None else Door(os.dup(self._held[container.id]), tap)
+
+    def is_furnished(self, identity: str) -> bool:
+        """Whether the machine of that id runs with a network card, be it in a network or not."""
+        return identity in self._held
+
+    def card(self, container: Container) -> dict[str, Any] | None:
+        """What a machine's guest is on its card (kinds.vm.network.Card), None where it is in no network."""
+        ends = self.host.endpoints(machine=container.id)
+        text = texts.resolv_conf(container, self.host) if ends else ""
+        mtus = {network.id: network.spec.mtu for network in self.host.list()}
+        return guests.card(ends, text, mtus) if ends else None
+
+    def figures(self, container: Container) -> dict[str, dict[str, int]]:
+        """What went through a running machine's networks."""
+        namespace = self._held.get(container.id)
+        return {} if namespace is None else self.host.place.call(lambda: guests.figures(namespace))
+
+    @contextlib.contextmanager
+    def _namespace(self, container: Container) -> Iterator[int]:
+        """The namespace of one that runs. Raises NotFoundError, and StateError for a machine that has no network card."""
+        if container.kind == VM and container.id not in self._held:
+            raise StateError(container.subject, "it was started without a network card", "stop it, connect it, and start it again")
+        held = self._held.get(container.id)
+        namespace = netns.of_process(container.status.pid) if held is None else os.dup(held)
+        try:
+            yield namespace
+        finally:
             os.close(namespace)
 
     def _tidy_later(self, after: float | None = 0.0) -> None:
@@ -235,13 +279,19 @@ class ContainerNetworks:
         again = await asyncio.to_thread(self.host.tidy)
         self._tidy_later(again)
 
-    def reconcile(self, containers: list[Container]) -> None:
-        """After a restart of the daemon: put away what belongs to none of these, which run."""
+    def reconcile(self, containers: Sequence[tuple[Container, int]]) -> None:
+        """After a restart of the daemon: put away what belongs to none of these, which run; with each a process that is in its networks."""
         held: dict[str, int] = {}
+        machines = {container.id for container, _ in containers if container.kind == VM}
         try:
-            for container in containers:
-                held[container.id] = netns.of_process(container.status.pid)
+            for container, process in containers:
+                if container.kind != VM or self.host.endpoints(machine=container.id):
+                    held[container.id] = netns.of_process(process)
+            for identity in machines & held.keys():
+                if guests.is_own(held[identity]):  # it was not in its networks yet when the last daemon was killed
+                    os.close(held.pop(identity))
             self.host.reconcile(held)
+            self._held |= {identity: held.pop(identity) for identity in machines & held.keys()}
         finally:
             for descriptor in held.values():
                 os.close(descriptor)
@@ -253,6 +303,8 @@ class ContainerNetworks:
         with contextlib.suppress(GasangError):  # what cannot be taken away now, the next daemon takes
             self.host.tidy(linger=0)
         self.host.close()
+        for namespace in self._held.values():
+            os.close(namespace)
 
     # connecting and disconnecting what runs; the life's lock is held
 
@@ -288,11 +340,10 @@ class ContainerNetworks:
 
     def _connect_running(self, container: Container, network: Network) -> None:
         before = texts.resolv_conf(container, self.host)
-        namespace = netns.of_process(container.status.pid)
-        try:
+        with self._namespace(container) as namespace:
             self._connect(container, network, namespace)
-        finally:
-            os.close(namespace)
+        if container.kind == VM:  # its files are its own: it is told otherwise
+            return
         folder = self._folders.container(container.id)
         texts.replace_lines(folder / "hosts", (), texts.own_lines(container, container.endpoints[network.name]))
         texts.replace_text(folder / "resolv.conf", before, texts.resolv_conf(container, self.host))
@@ -313,12 +364,11 @@ class ContainerNetworks:
         self._tell("disconnect", container, called)
 
     def _disconnect_running(self, container: Container, network: Network) -> None:
-        namespace = netns.of_process(container.status.pid)
-        try:
+        with self._namespace(container) as namespace:
             for endpoint in self.host.endpoints(network.id, container.id):
                 self.host.disconnect(endpoint, namespace=namespace)
-        finally:
-            os.close(namespace)
+        if container.kind == VM:
+            return
         lines = texts.own_lines(container, container.endpoints[network.name])
         texts.replace_lines(self._folders.container(container.id) / "hosts", lines, ())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from gasang.core.errors import StateError, UnsupportedError, UsageError
 from gasang.daemon.containers.record import Container
@@ -39,6 +39,13 @@ def shown(published: Iterable[Published]) -> dict[str, list[dict[str, str]]]:
         binding = {"HostIp": port.host_address, "HostPort": str(port.host_port)}
         found.setdefault(f"{port.machine_port}/{port.protocol}", []).append(binding)
     return found
+
+
+def of_twin(bindings: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What the twin of a machine with these PortBindings publishes: the same ports, on any free ones of the host."""
+    if not bindings:
+        return bindings
+    return {name: [{**host, "HostPort": ""} for host in hosts or [{}]] for name, hosts in bindings.items()}
 
 
 def taken(wanted: Sequence[PortSpec], others: Iterable[Published], error: StateError) -> StateError:

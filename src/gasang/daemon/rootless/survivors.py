@@ -14,7 +14,7 @@ from gasang.kinds.container.supervisor.launch import Supervisor
 
 def survivor(folders: Folders) -> int | None:
     """A pidfd of a supervisor of this daemon that runs, None where there is none. The caller closes it."""
-    for folder in sorted((folders.state / "containers").glob("*")):
+    for folder in folders.every():
         pid = _supervisor(folder)
         if pid:
             with contextlib.suppress(OSError):

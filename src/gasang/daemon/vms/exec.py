@@ -1,6 +1,6 @@
 """A command in a guest, by its agent, as the daemon sees any process (daemon/containers/process.py).
 
-Its streams go through two threads here, so it loses them when the daemon ends; the command itself is then hung up on.
+Its streams go through two threads here, so it loses them when the daemon ends: the command is hung up on then, and its client is told.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ from gasang.daemon.containers.process import CANNOT_EXECUTE, NOT_FOUND, Exit, St
 from gasang.daemon.containers.streams import Ends
 from gasang.kinds.vm.agent.client import REACH, Agent, Wants
 from gasang.kinds.vm.agent.errors import CommandNotFoundError, CommandRefusedError
-from gasang.kinds.vm.agent.running import Running
+from gasang.kinds.vm.agent.running import STDERR, Running
 
 LOST: Final = 137
 """The exit code of a command whose guest went away."""
 PIECE: Final = 1 << 15
+MOMENT: Final = 0.2
+"""Seconds that the daemon's end waits for a client that does not read."""
+LAST_WORDS: Final = b"gasang: the daemon ends, and hangs up on this command\r\n"
 _COLUMNS, _ROWS = 80, 24
 _CODES: Final = {CommandNotFoundError: NOT_FOUND, CommandRefusedError: CANNOT_EXECUTE}
 
@@ -64,6 +67,7 @@ class GuestProcess:
         self._client: socket.socket | None = None
         self._ends: Ends | None = None
         self._source = -1
+        self._telling = threading.Lock()
 
     async def start(self) -> int:
         """Start it; its number in the guest. Raises StartError."""
@@ -114,8 +118,18 @@ class GuestProcess:
         if self._client is None or self._ends is None:
             return
         head = bytes((stream, 0, 0, 0)) + len(data).to_bytes(4, "big") if self._ends.multiplexed else b""
-        with contextlib.suppress(OSError):  # who went away misses it, and the command goes on
+        with self._telling, contextlib.suppress(OSError):  # who went away misses it, and the command goes on
             self._client.sendall(head + data)
+
+    def forsake(self) -> None:
+        """The daemon ends: the command is hung up on, and a client that reads is told why."""
+        running = self._running
+        if running is None or running.outcome is not None:
+            return
+        if self._telling.acquire(timeout=MOMENT):
+            self._telling.release()
+            self._write(STDERR, LAST_WORDS)
+        running.hang_up()
 
     async def resize(self, rows: int, columns: int) -> None:
         """Set the terminal's size."""

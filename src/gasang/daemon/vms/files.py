@@ -9,6 +9,7 @@ import base64
 import json
 import posixpath
 import stat
+from functools import partial
 from typing import BinaryIO, Final
 
 from gasang.core.errors import BadInputError, NotFoundError, UsageError
@@ -17,9 +18,12 @@ from gasang.daemon.containers.names import stamp
 from gasang.daemon.containers.record import Container
 from gasang.daemon.vms.ways import VmWays
 from gasang.kinds.vm.agent.client import Agent
+from gasang.kinds.vm.agent.errors import CommandNotFoundError
 
 _FORM: Final = "%f %s %Y"
 """Of stat(1): the mode in hexadecimal, the size, the time of change in seconds."""
+_COLUMNS: Final = {"user": "UID", "pid": "PID", "ppid": "PPID", "tty": "TTY", "stat": "STAT", "args": "CMD"}
+"""What the agent's ps can show → what docker's clients call it."""
 _LATEST: Final = 1 << 36
 """Seconds since 1970 beyond which a guest's time is made up: some 2000 years."""
 
@@ -33,7 +37,7 @@ class GuestFiles:
     def facts(self, container: Container, path: str) -> str:
         """What is at a path, as the header X-Docker-Container-Path-Stat has it. Raises NotFoundError, UsageError, StateError."""
         agent, clean = self._ways.agent(container), _clean(path)
-        mode, size, time = _stat(agent, container, clean)
+        mode, size, time = _stat(agent, container, f"{clean.rstrip('/')}/." if path.endswith("/.") else clean)
         if path.endswith("/") and not stat.S_ISDIR(mode) and not stat.S_ISLNK(mode):
             raise UsageError(f"path {path[:200]}", "not a directory", "leave the slash out")
         document = {
@@ -46,14 +50,33 @@ class GuestFiles:
         return base64.b64encode(json.dumps(document).encode()).decode()
 
     def read(self, container: Container, path: str, target: BinaryIO) -> None:
-        """Write a tar of what is at `path`, named by its last part. Raises BadInputError where it cannot be packed, OSError."""
+        """Write a tar of what is at `path`, named by its last part; with "/." at its end of what is in that folder.
 
-        def write(data: bytes) -> None:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[target.write(rest) :]
+        Raises BadInputError where it cannot be packed, OSError.
+        """
+        clean = f"{_clean(path).rstrip('/')}/." if path.endswith("/.") else _clean(path)
+        self._ways.agent(container).copy_out(clean, partial(_write, target))
 
-        self._ways.agent(container).copy_out(_clean(path), write)
+    def export(self, container: Container, target: BinaryIO) -> None:
+        """Write a tar of the machine's root disk, without what is mounted over it. Raises as `read`."""
+        self._ways.agent(container).copy_root(partial(_write, target))
+
+    def processes(self, container: Container, options: str) -> tuple[list[str], list[list[str]]]:
+        """The guest's processes: by the agent's ps in the usual form, by the guest's own in others. Raises StateError, UsageError."""
+        agent = self._ways.agent(container)
+        if options.strip() in ("", "-ef"):
+            lines = agent.run(["ps", "-o", ",".join(_COLUMNS)], tool=True).output.decode("utf-8", "replace").splitlines()[1:]
+            return list(_COLUMNS.values()), [line.split(None, len(_COLUMNS) - 1) for line in lines]
+        try:
+            done = agent.run(["ps", *options.split()])
+        except CommandNotFoundError as error:
+            raise UsageError(f"ps {options[:60]}", "the guest has no ps of its own", "leave the options out") from error
+        if done.outcome.code:
+            cause = done.errors.decode("utf-8", "replace").strip()[:200]
+            raise UsageError(f"ps {options[:60]}", cause or "it failed", "gasang exec ps --help tells what it takes")
+        titles, *rows = done.output.decode("utf-8", "replace").splitlines() or [""]
+        columns = titles.split()
+        return columns, [line.split(None, max(0, len(columns) - 1)) for line in rows]
 
     def write(self, container: Container, path: str, source: BinaryIO) -> None:
         """Unpack a tar in the folder at `path`. Raises NotFoundError, UsageError, BadInputError where it cannot be unpacked."""
@@ -62,6 +85,12 @@ class GuestFiles:
         if not stat.S_ISDIR(mode):
             raise UsageError("extraction point", "it is not a directory", "name a folder")
         agent.copy_in(clean, source.fileno())
+
+
+def _write(target: BinaryIO, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[target.write(rest) :]
 
 
 def _clean(path: str) -> str:

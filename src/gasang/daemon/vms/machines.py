@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from gasang.core.errors import GasangError, NotFoundError, StateError, UnsupportedError, UsageError
-from gasang.daemon.containers import settings
-from gasang.daemon.containers.fields import Field, mapping, read, text_map, truth, whole
+from gasang.daemon.containers import settings, signals
+from gasang.daemon.containers.fields import Field, mapping, read, text, text_map, truth, whole
 from gasang.daemon.containers.lives import Lives
 from gasang.daemon.containers.names import new_id, now
 from gasang.daemon.containers.record import VM, Container
+from gasang.daemon.networks import endpoints, wanted_ports
+from gasang.daemon.networks.endpoints import asked_of_all
 from gasang.daemon.services import Services
 from gasang.daemon.vms.files import GuestFiles
 from gasang.daemon.vms.ways import Forked, Restored, VmWays
@@ -28,12 +30,19 @@ from gasang.kinds.vm.process.machine import SNAPSHOTS
 from gasang.kinds.vm.process.settings import MachineSettings
 from gasang.kinds.vm.snapshot import folder as snapshots
 from gasang.kinds.vm.snapshot.snapshot import Snapshot
+from gasang.network.mode import HOST, MACHINE, NONE, mode_of
 
-WISH: Final[dict[str, Field]] = {"Machine": mapping({}), "HostConfig": mapping({}), "Labels": text_map({}), "StdinOnce": truth()}
-"""What a client says of a new machine: MachineSettings, and of HostConfig what is not the kernel's."""
+WISH: Final[dict[str, Field]] = {
+    "Machine": mapping({}), "HostConfig": mapping({}), "Labels": text_map({}), "StdinOnce": truth(), "ExposedPorts": mapping(),
+    "NetworkingConfig": mapping(), "MacAddress": text(), "StopSignal": text(), "StopTimeout": whole(None), "Healthcheck": mapping(),
+}  # fmt: skip
+"""What a client says of a new machine: MachineSettings, of HostConfig what is not the kernel's, and what any machine has."""
 CHANGES: Final[dict[str, Field]] = {"Memory": whole(), "NanoCpus": whole(), "RestartPolicy": mapping({})}
 """What can be changed of a machine."""
-OF_ANY: Final = frozenset({"AutoRemove", "RestartPolicy", "LogConfig", "ConsoleSize"})
+OF_ANY: Final = frozenset({
+    "AutoRemove", "RestartPolicy", "LogConfig", "ConsoleSize", "NetworkMode", "PortBindings", "PublishAllPorts", "Dns", "DnsSearch",
+    "DnsOptions",
+})  # fmt: skip
 """Fields of HostConfig that any machine has."""
 SNAPSHOT_TIME: Final = 600.0
 MOST_TWINS: Final = 1000
@@ -61,15 +70,21 @@ class Machines:
         made = MachineSettings.of_document(wish["Machine"])
         if made.snapshot:
             raise UsageError("machine setting snapshot", "a machine is restored by its own verb", "leave it out")
-        host = _host(wish["HostConfig"])
+        host = _host(wish["HostConfig"], made)
         image = await asyncio.to_thread(_image, made) if made.image else None
         with self._lives.naming(name) as chosen:
             machine = {**wish["Machine"], "hostname": made.hostname or _hostname(chosen)}
+            config = _config(made, {**wish, "Hostname": machine["hostname"]}, image)
+            machine["stop_signal"] = signals.number_of(config["StopSignal"] or "TERM")
             container = Container(
-                new_id(), chosen, now(), made.image or made.kernel, image.digest if image else "", _config(made, wish, image), host,
-                kind=VM, machine=machine,
+                new_id(), chosen, now(), made.image or made.kernel, image.digest if image else "", config, host,
+                endpoints=asked_of_all(wish, host), kind=VM, machine=machine,
             )  # fmt: skip
-            self._services.folders.container(container.id).mkdir(parents=True, mode=0o710)
+            container.family = container.short
+            _check_card(container)
+            self._services.networks.settle(container)
+            self._services.networks.check(container)
+            self.ways.folder(container).mkdir(parents=True, mode=0o710)
             self._lives.add(container)
         return container
 
@@ -171,6 +186,8 @@ class Machines:
             twin = Container.of_record({**record, "id": new_id(), "name": name, "created": now(), "status": {}})
             twin.config, twin.host = {**parent.config, "Hostname": _hostname(name)}, dict(parent.host)
             twin.machine = {**parent.machine, "hostname": _hostname(name)}
+            twin.endpoints = {network: endpoints.of_twin(asked) for network, asked in parent.endpoints.items()}
+            twin.host["PortBindings"], twin.ports = wanted_ports.of_twin(parent.host["PortBindings"]), {}
             place = self.ways.folder(twin)
             await asyncio.to_thread(_make_folder, place, folder)
             self._lives.add(twin)
@@ -197,11 +214,27 @@ def _hostname(name: str) -> str:
     return re.sub("[^A-Za-z0-9]+", "-", name)[:63].strip("-")
 
 
-def _host(document: dict[str, Any]) -> dict[str, Any]:
+def _host(document: dict[str, Any], made: MachineSettings) -> dict[str, Any]:
     for name in document:
         if name not in OF_ANY:
             raise UsageError(f"HostConfig.{name[:40]}", "a virtual machine has no such setting", f"it has {', '.join(sorted(OF_ANY))}")
-    return settings.host_config_of({**document, "NetworkMode": "none"})
+    mode = document.get("NetworkMode") or ("default" if made.image else NONE)
+    host = settings.host_config_of({**document, "NetworkMode": mode})
+    kind = mode_of(host["NetworkMode"]).kind
+    if kind in (HOST, MACHINE):
+        raise UsageError(f"network {mode[:80]}", "a virtual machine has a network of its own", "name one of gasang network ls, or none")
+    if made.kernel and kind != NONE:
+        raise UsageError(f"network {mode[:80]}", "only machines of images have a network card", "leave it out, or the kernel")
+    return host
+
+
+def _check_card(container: Container) -> None:
+    """Raises UsageError where hardware addresses are asked for that are not the one of its only card."""
+    own = mode_of(container.host["NetworkMode"]).subject
+    for name, asked in container.endpoints.items():
+        if asked.get(endpoints.WANTED_MAC) and name != own:
+            cause = "a virtual machine has one card, and with it one hardware address, in all networks"
+            raise UsageError(f"MAC address in network {name}", cause, "give it with the first network")
 
 
 def _config(made: MachineSettings, wish: dict[str, Any], image: Image | None) -> dict[str, Any]:
@@ -216,12 +249,15 @@ def _config(made: MachineSettings, wish: dict[str, Any], image: Image | None) ->
             "Env": [*process.environment, *made.environment],
             "User": process.user,
             "WorkingDir": process.directory,
-            "Hostname": made.hostname,
+            "Hostname": wish["Hostname"],
             "Tty": made.tty,
             "OpenStdin": made.stdin,
             "StdinOnce": wish["StdinOnce"],
             "Labels": wish["Labels"],
-            "NetworkDisabled": True,
+            "ExposedPorts": {name: {} for name in (*process.ports, *(wish["ExposedPorts"] or ()))},
+            "StopSignal": wish["StopSignal"] or process.stop_signal,
+            "StopTimeout": wish["StopTimeout"],
+            "Healthcheck": wish["Healthcheck"] or process.health,
         }
     )
 

@@ -50,16 +50,16 @@ class Nursery:
         if not self.ready:
             self.close()
 
-    def bear(self, folder: Path, streams: int, link: socket.socket, told: socket.socket) -> None:
-        """Have the machine in `folder` born. Raises StateError where the process is gone."""
-        self._ask(packets.request("bear", {"folder": str(folder), "streams": streams}), link, told)
+    def bear(self, folder: Path, streams: int, link: socket.socket, told: socket.socket, tap: int = -1) -> None:
+        """Have the machine in `folder` born, its card plugged into `tap` if it has one. Raises StateError where the process is gone."""
+        self._ask(packets.request("bear", {"folder": str(folder), "streams": streams}), link, told, tap)
 
     def stand(self, folder: Path, link: socket.socket, told: socket.socket) -> None:
         """Have the machine in `folder` restored, to wait for being forked; it ends with `link`. Raises StateError as `bear` does."""
         self._ask(packets.request(STAND, {"folder": str(folder)}), link, told)
 
-    def _ask(self, words: bytes, link: socket.socket, told: socket.socket) -> None:
-        rights = array.array("i", [link.fileno(), told.fileno()])
+    def _ask(self, words: bytes, link: socket.socket, told: socket.socket, tap: int = -1) -> None:
+        rights = array.array("i", [link.fileno(), told.fileno(), *([tap] if tap >= 0 else [])])
         try:
             if self._connection is None:
                 raise OSError("it has ended")

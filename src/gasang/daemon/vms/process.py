@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from gasang.core.errors import GasangError
 from gasang.daemon.containers.process import StartError
@@ -49,10 +49,11 @@ class MachineProcess(SupervisedProcess):
 
 
 class BornProcess(SupervisedProcess):
-    """Its supervisor has a stand-in; the machine in `folder` is born in the nursery when it starts."""
+    """Its supervisor has a stand-in; the machine in `folder` is born in the nursery when it starts, and gets `tap` if that is not -1."""
 
-    def __init__(self, made: Supervised, link: socket.socket, nursery: Nursery, folder: Path) -> None:
+    def __init__(self, made: Supervised, link: socket.socket, nursery: Nursery, folder: Path, tap: int = -1) -> None:
         super().__init__(made.supervisor, made)
+        self._tap = tap
         self._link = link
         self._nursery = nursery
         self._folder = folder
@@ -64,47 +65,70 @@ class BornProcess(SupervisedProcess):
             with self._link, theirs:
                 streams = await super().start()
                 try:
-                    self._nursery.bear(self._folder, streams, self._link, theirs)
+                    self._nursery.bear(self._folder, streams, self._link, theirs, self._tap)
                 except GasangError as error:
                     raise StartError("the machine cannot start", str(error)) from error
+                finally:
+                    self._tap = _closed(self._tap)
             return _check(await _read(ours.fileno()))
 
     def close(self) -> None:
         """Let go of its supervisor."""
+        self._tap = _closed(self._tap)
         self._link.close()
         super().close()
 
 
-class TwinProcess(SupervisedProcess):
-    """Its supervisor has a stand-in; the twin is forked by the machine in the folder `parent` when it starts, its own files in `folder`.
+class Another(NamedTuple):
+    """A twin: it is forked by the machine in the folder `parent`, its own files are in `folder`, and its guest is to be this.
 
-    `hostname` is what its guest is to call itself. With `replaces` it goes on in the place of the machine that had the folder.
+    With `replaces` it goes on in the place of the machine that had the folder.
     """
 
-    def __init__(self, made: Supervised, link: socket.socket, parent: Path, folder: Path, hostname: str, *, replaces: bool = False) -> None:
+    parent: Path
+    folder: Path
+    hostname: str
+    card: dict[str, Any] | None
+    replaces: bool = False
+
+
+class TwinProcess(SupervisedProcess):
+    """Its supervisor has a stand-in; the twin is forked when it starts, and gets `tap` if that is not -1."""
+
+    def __init__(self, made: Supervised, link: socket.socket, another: Another, tap: int = -1) -> None:
         super().__init__(made.supervisor, made)
         self._link = link
-        self._parent = parent
-        self._folder = folder
-        self._hostname = hostname
-        self._replaces = replaces
+        self._another = another
+        self._tap = tap
 
     async def start(self) -> int:
         """The twin's pid. Raises StartError where it cannot be forked."""
         with self._link:
             streams = await super().start()
             try:
-                found = await asyncio.to_thread(
-                    ask_fork, self._parent, self._folder, streams, self._link, self._hostname, FORK_TIME, replaces=self._replaces
-                )
+                found = await asyncio.to_thread(self._fork, streams)
             except GasangError as error:
                 raise StartError("the machine cannot be forked", str(error)) from error
+            finally:
+                self._tap = _closed(self._tap)
         return int(found["pid"])
+
+    def _fork(self, streams: int) -> dict[str, Any]:
+        parent, folder, hostname, card, replaces = self._another
+        return ask_fork(parent, folder, streams, self._link, hostname, FORK_TIME, network=card, tap=self._tap, replaces=replaces)
 
     def close(self) -> None:
         """Let go of its supervisor."""
+        self._tap = _closed(self._tap)
         self._link.close()
         super().close()
+
+
+def _closed(tap: int) -> int:
+    """What it is then."""
+    if tap >= 0:
+        os.close(tap)
+    return -1
 
 
 def _check(word: bytes) -> int:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import shutil
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -76,9 +77,11 @@ class Standing:
             shutil.rmtree(found.folder, ignore_errors=True)
         return found is not None
 
-    def sweep(self, machines: Path) -> None:
-        """Remove what a daemon that was killed has left."""
-        for left in machines.glob(f"*{ENDING}"):
+    def sweep(self, folders: Iterable[Path]) -> None:
+        """Remove what a daemon that was killed has left among those folders."""
+        for left in folders:
+            if not left.name.endswith(ENDING):
+                continue
             owner = left.with_name(left.name.removesuffix(ENDING))
             if owner not in self._all and owner not in self._making:
                 shutil.rmtree(left, ignore_errors=True)

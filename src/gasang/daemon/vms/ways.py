@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -20,16 +22,18 @@ from gasang.daemon.containers.statistics import host_time
 from gasang.daemon.services import Services
 from gasang.daemon.vms.exec import GuestProcess
 from gasang.daemon.vms.nursery import Nursery
-from gasang.daemon.vms.process import BornProcess, MachineProcess, TwinProcess
+from gasang.daemon.vms.process import Another, BornProcess, MachineProcess, TwinProcess
 from gasang.daemon.vms.standing import Standing
+from gasang.devices.virtio.net import VirtioNet
 from gasang.kinds.vm.agent.client import Agent
 from gasang.kinds.vm.agent.dialing import dial
 from gasang.kinds.vm.process import bases
 from gasang.kinds.vm.process.births import FILES, LAYERS
 from gasang.kinds.vm.process.client import ask
-from gasang.kinds.vm.process.launch import Log, Streams, launch_born, launch_machine, launch_stand_in
+from gasang.kinds.vm.process.launch import Door, Log, Streams, launch_born, launch_machine, launch_stand_in
 from gasang.kinds.vm.process.settings import MachineSettings
 from gasang.kinds.vm.process.stand_in import stand_in_file
+from gasang.kinds.vm.snapshot.snapshot import Snapshot
 from gasang.kinds.vm.sockets import GUEST_SOCKET
 
 
@@ -46,6 +50,7 @@ class Forked(NamedTuple):
     parent: Path
 
 
+_log = logging.getLogger(__name__)
 PAUSE_TIME: Final = 30.0
 BOOT_TIME: Final = 60.0
 """Seconds after its start in which a command waits for a guest's agent."""
@@ -63,50 +68,63 @@ class VmWays:
 
     def folder(self, container: Container) -> Path:
         """A machine's."""
-        return self._services.folders.container(container.id)
+        return self._services.folder(container)
 
     async def launch(self, container: Container) -> Process:
         """Boot it, or as `births` says, once."""
         birth = self.births.pop(container.id, None)
-        try:
-            if isinstance(birth, Forked):
-                made, link = await asyncio.to_thread(self._stand_in, container)
-                return TwinProcess(made, link, birth.parent, self.folder(container), container.machine["hostname"])
-            snapshot = str(birth.snapshot) if birth else ""
-            settings = MachineSettings.of_document({**container.machine, "snapshot": snapshot})
-            if birth and (parent := self.standing.find(self.folder(container), birth.digest)) is not None:
-                made, link = await asyncio.to_thread(self._to_be_born, container, settings)
-                return TwinProcess(made, link, parent, self.folder(container), "", replaces=True)
-            if self.nursery.ready:
-                made, link = await asyncio.to_thread(self._to_be_born, container, settings)
-                return BornProcess(made, link, self.nursery, self.folder(container))
-            self.nursery.begin()
-            launched = await asyncio.to_thread(
-                launch_machine, self.folder(container), settings, self._log(container), console_size(container.host["ConsoleSize"])
-            )
-        except OSError as error:
-            raise OutOfSpaceError(container.subject, f"it cannot be started ({error.strerror})", "free what is used up") from error
-        return MachineProcess(*launched)
+        networks = self._services.networks
+        if await asyncio.to_thread(self._has_card, birth):
+            await networks.join(container)
+        with ExitStack() as cleanup:
+            door, card = networks.door(container), await asyncio.to_thread(networks.card, container)
+            if door is not None:
+                cleanup.callback(os.close, door.namespace)
+                cleanup.callback(os.close, door.tap)
+            try:
+                return await self._launch(container, birth, door, card)
+            except OSError as error:
+                raise OutOfSpaceError(container.subject, f"it cannot be started ({error.strerror})", "free what is used up") from error
+
+    async def _launch(
+        self, container: Container, birth: Restored | Forked | None, door: Door | None, card: dict[str, Any] | None
+    ) -> Process:
+        folder = self.folder(container)
+        if isinstance(birth, Forked):
+            made, link = await asyncio.to_thread(self._stand_in, container, door)
+            return TwinProcess(made, link, Another(birth.parent, folder, container.machine["hostname"], card), _kept(door))
+        snapshot = str(birth.snapshot) if birth else ""
+        settings = MachineSettings.of_document({**container.machine, "snapshot": snapshot, "network": card})
+        log, size = self._log(container), console_size(container.host["ConsoleSize"])
+        stands = self.standing.find(folder, birth.digest) if birth else None
+        if stands is not None or self.nursery.ready:
+            made, link = await asyncio.to_thread(launch_born, folder, settings, self._stand_in_file(), log, size, door)
+            if stands is not None:
+                return TwinProcess(made, link, Another(stands, folder, "", card, replaces=True), _kept(door))
+            return BornProcess(made, link, self.nursery, folder, _kept(door))
+        self.nursery.begin()
+        return MachineProcess(*await asyncio.to_thread(launch_machine, folder, settings, log, size, door))
+
+    def _has_card(self, birth: Restored | Forked | None) -> bool:
+        """Whether one that is born like this can have a network card: those that were once booted without one cannot."""
+        if isinstance(birth, Forked):
+            return self._services.networks.is_furnished(birth.parent.name)
+        return birth is None or VirtioNet.device_id in Snapshot.open(birth.snapshot).document.board["virtio"]
 
     def prepare(self, container: Container, birth: Restored) -> None:
         """Have the next restore of a machine from this snapshot made ready; but what it has of the host may be another by then."""
-        if container.host["NetworkMode"] == "none" and not container.machine.get("folders") and not container.machine.get("disks"):
+        if not container.machine.get("folders") and not container.machine.get("disks"):
             settings = MachineSettings.of_document({**container.machine, "snapshot": str(birth.snapshot)})
             self.standing.prepare(self.folder(container), settings, birth.digest)
-
-    def _to_be_born(self, container: Container, settings: MachineSettings) -> Any:
-        return launch_born(
-            self.folder(container), settings, self._stand_in_file(), self._log(container), console_size(container.host["ConsoleSize"])
-        )
 
     def _stand_in_file(self) -> Path:
         self._program = self._program or stand_in_file(self._services.folders.state)
         return self._program
 
-    def _stand_in(self, container: Container) -> Any:
+    def _stand_in(self, container: Container, door: Door | None) -> Any:
         program = self._stand_in_file()
         streams = Streams(bool(container.config["Tty"]), bool(container.config["OpenStdin"]), console_size(container.host["ConsoleSize"]))
-        return launch_stand_in(self.folder(container), program, self._log(container), streams)
+        return launch_stand_in(self.folder(container), program, self._log(container), streams, door)
 
     def _log(self, container: Container) -> Log:
         size, files = log_limits(container.host["LogConfig"]["Config"])
@@ -134,22 +152,34 @@ class VmWays:
         self.nursery.close()
 
     def started(self, container: Container) -> None:
-        """There is nothing to let go of."""
+        """There is nothing to let go of: its namespace is held while it runs."""
 
     async def give_back(self, container: Container) -> None:
-        """There is nothing of it on the host but its folder."""
+        """Its networks. What cannot be put away now is no reason not to tell that it has ended."""
         self.births.pop(container.id, None)
+        try:
+            await self._services.networks.leave(container)
+        except GasangError as error:
+            _log.warning("%s: %s", container.subject, error)
+
+    async def rewired(self, container: Container) -> None:
+        """Its guest is told by its agent, if it has a card. Raises GasangError where there is no agent."""
+        if self._services.networks.is_furnished(container.id):
+            await self.ask(container, "network", {"network": await asyncio.to_thread(self._services.networks.card, container)})
 
     async def forget(self, container: Container) -> None:
-        """What no machine was booted from any more goes."""
+        """What no machine was booted from any more goes, and the folder of its family with the last of them."""
         self.standing.forget(self.folder(container))
+        if container.family:
+            with contextlib.suppress(OSError):  # others are in it
+                self.folder(container).parent.rmdir()
         await self.sweep()
 
     async def sweep(self) -> None:
         """Remove what was kept for machines that are gone."""
-        machines = self._services.folders.container("")
+        machines = self._services.folders.every()
         self.standing.sweep(machines)
-        notes = [folder / FILES for folder in machines.iterdir()] if machines.is_dir() else []
+        notes = [folder / FILES for folder in machines]
         with contextlib.suppress(OSError):  # the next one's removal comes by again
             await asyncio.to_thread(bases.sweep, self._services.folders.state / bases.FOLDER, notes)
 
@@ -175,6 +205,7 @@ class VmWays:
     async def sample(self, container: Container, before: dict[str, Any] | None) -> dict[str, Any]:
         """Memory as its process sees it: `usage` is what is resident, `limit` what the guest has."""
         found = await self.ask(container, "stats")
+        networks = await asyncio.to_thread(self._services.networks.figures, container)
         return {
             "read": now(),
             "preread": before["read"] if before else NEVER,
@@ -195,12 +226,18 @@ class VmWays:
             },
             "blkio_stats": {},
             "storage_stats": {},
+            **({"networks": networks} if networks else {}),
         }
 
     async def sizes(self, container: Container) -> dict[str, int]:
         """What its own layers of its disk take on the host."""
         own = await asyncio.to_thread(_taken, self.folder(container) / LAYERS)
         return {"SizeRw": own, "SizeRootFs": own}
+
+
+def _kept(door: Door | None) -> int:
+    """A tap that a process gets when it starts; -1 for none."""
+    return -1 if door is None else os.dup(door.tap)
 
 
 def _left_to_boot(container: Container) -> float:

@@ -34,13 +34,16 @@ class Cable:
 
     joins = True
 
-    def __init__(self, tap: Tap, mac: bytes, mtu: int = 1500) -> None:
+    def __init__(self, tap: Tap | None, mac: bytes, mtu: int = 1500) -> None:
+        """Without a tap the cable is out until there is one (`plug`)."""
         self.card = VirtioNet(mac, self, mtu, self._wake)
-        self._tap: Tap | None = tap
+        self._tap = tap
         self._joins = 0
         self._kept: list[bytes] = []
         self._changed = threading.Condition()
         self._held = self._busy = self._closing = False
+        if tap is None:
+            self.card.set_link(up=False)
         self._begin()
 
     def _begin(self) -> None:

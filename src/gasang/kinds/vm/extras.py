@@ -34,8 +34,9 @@ class Extras:
 
             told["mounts"] = mounts(self.folders)
         if self.network is not None:
-            network = self.network
-            told |= {"address": network.address, "gateway": network.gateway, "nameservers": network.nameservers}
+            card = self.network.card
+            told |= {"addresses": card.addresses, "gateways": card.gateways}
+            told |= {"resolv_conf": card.resolv_conf, "resolver": card.resolver}
         has = {"balloon": self.balloon, "network": self.network is not None, "folders": bool(self.folders)}
         told["unwanted"] = tuple(module for name, modules in MODULES.items() if not has[name] for module in modules)
         return told

@@ -39,11 +39,15 @@ class Sockets:
         self.connections.close()
 
 
-def listen(namespace: int) -> Sockets:
+def listen(namespace: int, address: str = SERVER) -> Sockets:
     """Sockets that get what is sent to 127.0.0.11 port 53 in the namespace of that descriptor, whose lo must be up.
 
-    Raises StateError when the address cannot be had, PermissionDeniedError.
+    Another address is a guest's, whose namespace has no programs: there they are at port 53 itself. Raises StateError when the address
+    cannot be had, PermissionDeniedError.
     """
+    if address != SERVER:
+        with entered(namespace):
+            return _bind(_PORT, address)
     with entered(namespace), nft.Netfilter() as netfilter:
         if not netfilter.usable():
             return _bind(_PORT)
@@ -56,17 +60,17 @@ def listen(namespace: int) -> Sockets:
         return sockets
 
 
-def _bind(port: int) -> Sockets:
+def _bind(port: int, address: str = SERVER) -> Sockets:
     with contextlib.ExitStack() as stack:
         both = [socket.socket(socket.AF_INET, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) for kind in _PROTOCOLS]
         for each in both:
             stack.callback(each.close)
         try:
             for each in both:
-                each.bind((SERVER, port))
+                each.bind((address, port))
             both[1].listen(_BACKLOG)
         except OSError as error:
-            raise StateError(f"address {SERVER} of the machine", f"it cannot be had ({error.strerror})", "is its lo up?") from error
+            raise StateError(f"address {address} of the machine", f"it cannot be had ({error.strerror})", "is its lo up?") from error
         stack.pop_all()
         return Sockets(*both)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import struct
+from contextlib import AbstractContextManager
 
 import pytest
 
 from gasang.core.errors import UnsupportedError
-from gasang.kinds.vm.agent.executable import agent_program
+from gasang.core.progress import Silent, Step
+from gasang.kinds.vm.agent.executable import agent_program, prepare_agent
 from gasang.native.relocate import MACHINES
 
 
@@ -22,3 +24,21 @@ def test_each_architecture_has_its_own() -> None:
 def test_another_is_refused() -> None:
     with pytest.raises(UnsupportedError, match="architecture vax"):
         agent_program("vax")
+
+
+class Seen(Silent):
+    """Which steps were begun."""
+
+    def __init__(self) -> None:
+        self.titles: list[str] = []
+
+    def step(self, title: str, total: int | None = None, unit: str = "") -> AbstractContextManager[Step]:
+        """Note it."""
+        self.titles.append(title)
+        return super().step(title, total, unit)
+
+
+def test_who_waits_for_it_sees_what_for() -> None:
+    seen = Seen()
+    prepare_agent("riscv64", seen)
+    assert seen.titles == ["compiling the guest's agent"]

@@ -28,6 +28,7 @@ def noted(place: Path, files: BootFiles) -> Path:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
+    assert bases.folder_of(tmp_path / "state" / "containers" / "family-1" / "key") == tmp_path / "state" / "bases"
     found = bases.folder_of(tmp_path / "state" / "containers" / "key")
     assert found == tmp_path / "state" / "bases"
     with bases.pinning(found):

@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gasang.core.errors import BadInputError, UsageError
+from gasang.kinds.vm.network import Card
 from gasang.kinds.vm.process.settings import NAME, MachineSettings
 
 WHOLE: dict[str, Any] = {
     "cpus": 2, "memory": 1 << 30, "image": "debian:trixie", "command": ["a", "b c"], "environment": ["A=ä"], "tty": True,
-    "disks": [["/a/disk", True]], "hostname": "web",
+    "disks": [["/a/disk", True]], "hostname": "web", "stop_signal": 3,
+    "network": {"mac": "02:00:00:00:00:01", "addresses": ["10.0.0.2/8"], "gateways": ["10.0.0.1"], "mtu": 1400},
 }  # fmt: skip
 
 
@@ -24,6 +26,7 @@ def test_they_come_back_from_the_file(tmp_path: Path) -> None:
     assert MachineSettings.read(tmp_path) == made
     assert made.disks == (("/a/disk", True),)
     assert made.command == ("a", "b c")
+    assert made.network == Card("02:00:00:00:00:01", ("10.0.0.2/8",), ("10.0.0.1",), mtu=1400)
 
 
 def test_bytes_that_are_no_text_come_back(tmp_path: Path) -> None:
@@ -39,7 +42,9 @@ def test_bytes_that_are_no_text_come_back(tmp_path: Path) -> None:
         ("image", 5), ("image", "a\0b"), ("kernel", "relative"), ("initrd", None), ("command", "word"), ("command", [1]),
         ("environment", {"A": "b"}), ("tty", 1), ("disks", [["/a"]]), ("disks", [["", True]]), ("disks", [["/a", "no"]]),
         ("folders", [["/a", "/b"]]), ("folders", [["a", "/b", True]]), ("folders", [["/a", "/b", 1]]),
-        ("snapshot", "base"), ("colour", "red"),
+        ("snapshot", "base"), ("colour", "red"), ("stop_signal", 0), ("stop_signal", "TERM"), ("network", []), ("network", {}),
+        ("network", {"mac": 5}), ("network", {"mac": "02:00:00:00:00:01", "mtu": "1"}), ("network", {"mac": "odd"}),
+        ("network", {"mac": "02:00:00:00:00:01", "addresses": "10.0.0.1/8"}), ("network", {"mac": "02:00:00:00:00:01", "colour": "red"}),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused_by_its_name(name: str, value: object) -> None:
@@ -51,6 +56,11 @@ def test_what_cannot_be_is_refused_by_its_name(name: str, value: object) -> None
 def test_targets_of_folders_that_no_guest_could_mount(target: str) -> None:
     with pytest.raises(UsageError, match="mount target"):
         MachineSettings.of_document({**WHOLE, "folders": [["/a", target, False]]})
+
+
+def test_a_kernel_has_no_network_card() -> None:
+    with pytest.raises(UsageError, match="only an image has a network card"):
+        MachineSettings.of_document({"kernel": "/a", "network": WHOLE["network"]})
 
 
 def test_a_kernel_mounts_no_folders() -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -40,9 +41,18 @@ _EXEC: Final = struct.Struct("<IHHII")
 _HELLO: Final = struct.Struct("<IIiI")
 _HEALTH: Final = struct.Struct("<QQ3QQQQQQII")
 _TIME: Final = struct.Struct("<Q")
+_SIGNAL: Final = struct.Struct("<I")
 _IDENTITY: Final = struct.Struct("<Q32sII64s")
 _END: Final = struct.Struct("<iiii")
 _KEPT: Final = 4096
+_PACK_ROOT: Final = """\
+place=/run/gasang-$$
+mkdir $place && mount --bind / $place || exit 1
+trap 'umount -l $place; rmdir $place' EXIT
+trap 'exit 1' HUP PIPE TERM
+tar -c -f - -C $place .
+"""
+"""Bound elsewhere, the disk is seen without what is mounted over it."""
 MOST_OUTPUT: Final = 64 << 20
 """Bytes of a command's output that `Agent.run` keeps."""
 _LOAD_UNIT: Final = 65536
@@ -135,13 +145,18 @@ class Agent:
         content = _IDENTITY.pack(time.time_ns(), secrets.token_bytes(protocol.SEED_SIZE), len(text), 0, text)
         self._ask(protocol.IDENTITY, content, what="its identity cannot be changed")
 
-    def shutdown(self, grace: float = GRACE) -> None:
-        """Have the guest end: SIGTERM to its processes, SIGKILL after `grace` seconds, its disk written back, power off.
+    def tell_network(self, messages: bytes) -> None:
+        """Have the guest's kernel carry out messages about its network (host/rtnetlink.py). Raises GasangError for one it refuses."""
+        self._ask(protocol.NETWORK, messages, what="its network cannot be set up")
+
+    def shutdown(self, grace: float = GRACE, number: int = signal.SIGTERM) -> None:
+        """Have the guest end: that signal to its processes, SIGKILL after `grace` seconds, its disk written back, power off.
 
         Returns when that has begun; the machine's end tells the rest.
         """
         milliseconds = int(max(0.0, min(grace * 1000, protocol.MOST_GRACE)))
-        self._ask(protocol.SHUTDOWN, value=milliseconds, what="it cannot be switched off")
+        content = b"" if number == signal.SIGTERM else _SIGNAL.pack(number)
+        self._ask(protocol.SHUTDOWN, content, value=milliseconds, what="it cannot be switched off")
 
     def exec(
         self,
@@ -185,8 +200,19 @@ class Agent:
         self._check_tar(outcome, told, f"directory {directory}")
 
     def copy_out(self, path: str, sink: Callable[[bytes], object]) -> None:
-        """Give `sink` a tar stream of a file or folder of the guest, named by its last part. Raises BadInputError if tar fails."""
+        """Give `sink` a tar stream of a file or folder of the guest, named by its last part; with "/." behind it of what is in the folder.
+
+        Raises BadInputError if tar fails.
+        """
         whole = PurePosixPath("/", path)
+        place, name = (path, ".") if path.endswith("/.") else (str(whole.parent), whole.name or ".")
+        self._pack(("tar", "-c", "-f", "-", "-C", place, "--", name), sink, f"path {path}")
+
+    def copy_root(self, sink: Callable[[bytes], object]) -> None:
+        """Give `sink` a tar stream of all that is on the guest's root disk, and nothing of what is mounted there. Raises as `copy_out`."""
+        self._pack(("sh", "-c", _PACK_ROOT), sink, "root disk")
+
+    def _pack(self, words: tuple[str, ...], sink: Callable[[bytes], object], what: str) -> None:
         told = bytearray()
 
         def take(stream: int, data: bytes) -> None:
@@ -195,9 +221,9 @@ class Agent:
             else:
                 told.extend(data[: _KEPT - len(told)])
 
-        with self._tool(("tar", "-c", "-f", "-", "-C", str(whole.parent), "--", whole.name or "."), Wants()) as running:
+        with self._tool(words, Wants()) as running:
             outcome = running.run(take)
-        self._check_tar(outcome, told, f"path {path}")
+        self._check_tar(outcome, told, what)
 
     def _tool(self, words: tuple[str, ...], streams: Wants) -> Running:
         return self._start(_Command(words, ENVIRONMENT, "", "", _flags(None, streams) | protocol.TOOL, None))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gasang import host
+from gasang.core.progress import Progress
 from gasang.native.kept_program import kept_program
 
 if TYPE_CHECKING:
@@ -29,6 +30,12 @@ def _given(family: str) -> bytes:
     from gasang.kinds.vm.agent.guest.calls import given_for
 
     return given_for(family)
+
+
+def prepare_agent(architecture: str, progress: Progress) -> None:
+    """Have the executable, which the first machine of an architecture has to wait for. Raises what `kept_program` raises."""
+    with progress.step("compiling the guest's agent"):
+        agent_program(architecture)
 
 
 @cache

@@ -37,7 +37,7 @@ SET_NAME: Final = 8
 IDENTITY: Final = 9
 """What makes a restored or forked machine another one."""
 SHUTDOWN: Final = 10
-"""`value` is how many milliseconds processes have to end before they are killed."""
+"""`value` is how many milliseconds processes have to end before they are killed; with a number, as u32: that is the signal they get."""
 
 # From the agent.
 ANSWER: Final = 11
@@ -52,6 +52,10 @@ CREDIT: Final = 15
 """`value` more bytes of input were taken."""
 ENDED: Final = 16
 
+# And from the host again.
+NETWORK: Final = 17
+"""Messages for the guest's rtnetlink(7)."""
+
 WINDOW: Final = 64 * 1024
 PIECE: Final = 32 * 1024
 """The most that is sent of a stream in one message."""
@@ -59,6 +63,7 @@ MOST_EXEC: Final = 128 * 1024
 MOST_NAME: Final = 64
 MOST_WORDS: Final = 4096
 """Arguments and variables of one command."""
+MOST_NETWORK: Final = 16 * 1024
 MOST_GRACE: Final = 24 * 3600 * 1000
 SEED_SIZE: Final = 32
 
@@ -181,13 +186,14 @@ MESSAGES: Final = (
     Message(SET_TIME, "SET_TIME", True, 8, 8),
     Message(SET_NAME, "SET_NAME", True, 1, MOST_NAME),
     Message(IDENTITY, "IDENTITY", True, IDENTITY_SIZE, IDENTITY_SIZE),
-    Message(SHUTDOWN, "SHUTDOWN", True, 0, 0),
+    Message(SHUTDOWN, "SHUTDOWN", True, 0, 4),
     Message(ANSWER, "ANSWER", False, 0, HEALTH_SIZE),
     Message(STARTED, "STARTED", False, 0, 0),
     Message(OUTPUT, "OUTPUT", False, 0, PIECE),
     Message(ERRORS, "ERRORS", False, 0, PIECE),
     Message(CREDIT, "CREDIT", False, 0, 0),
     Message(ENDED, "ENDED", False, END_SIZE, END_SIZE),
+    Message(NETWORK, "NETWORK", True, 16, MOST_NETWORK),
 )
 """The table both sides check lengths by; the agent gets it as data."""
 MOST_KIND: Final = 31

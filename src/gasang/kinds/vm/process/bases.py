@@ -21,13 +21,15 @@ from gasang.images.ready import BootFiles
 
 FOLDER: Final = "bases"
 """Beside the folder of machines' folders."""
+FAMILY: Final = "family-"
+"""What the name of a folder among these begins with that holds the folders of a machine and its twins."""
 _LOCK: Final = "lock"
 _FILES: Final = ("kernel", "initrd", "disk")
 
 
 def folder_of(machine: Path) -> Path:
     """Where the files of a machine's folder are linked."""
-    return machine.parent.parent / FOLDER
+    return machine.parents[2 if machine.parent.name.startswith(FAMILY) else 1] / FOLDER
 
 
 @contextmanager

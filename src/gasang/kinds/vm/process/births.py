@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from gasang.core.errors import BadInputError, NotFoundError
 from gasang.core.progress import Silent
 from gasang.core.protocols import Block
 from gasang.devices.virtio.balloon import VirtioBalloon
+from gasang.devices.virtio.net import VirtioNet
 from gasang.devices.virtio.vsock import VirtioVsock
 from gasang.images.control import ControlPort
 from gasang.images.image_process import document_of, read_process
@@ -27,6 +28,7 @@ from gasang.kinds.vm.disks import Disk
 from gasang.kinds.vm.extras import Extras
 from gasang.kinds.vm.folders import SharedFolder
 from gasang.kinds.vm.launch import VmSpec, boot_guest, mode_of, power_code, run_vm
+from gasang.kinds.vm.network import Card, Network
 from gasang.kinds.vm.platforms import Platform, choose, platform_of
 from gasang.kinds.vm.process import bases
 from gasang.kinds.vm.process.console import SupervisedConsole
@@ -42,18 +44,24 @@ LAYERS: Final = "disk"
 """The folder of a machine's own layers, in the machine's."""
 FILES: Final = "boot.json"
 """Which files a machine was booted from, in the machine's folder."""
+NO_CARD: Final = Card("02:00:00:00:00:01")
+"""Of a machine that is in no network any more: nothing is plugged into it."""
 DEFAULT_HOSTNAME: Final = GuestSettings().hostname
 
 
 @dataclass(frozen=True)
 class Birth:
-    """What each way needs: the machine's folder and settings, its console, what its guest tells of, and who meets it before it starts."""
+    """What each way needs: the machine's folder and settings, its console, what its guest tells of, and who meets it before it starts.
+
+    `tap` is the descriptor of what its network card is plugged into, if it has one.
+    """
 
     folder: Path
     settings: MachineSettings
     console: SupervisedConsole
     control: ControlPort
     meet: Callable[[AnyMachine], None]
+    tap: int = -1
     stands: bool = False
     """A restored one waits for being forked, and never begins itself."""
 
@@ -86,14 +94,17 @@ def _spec(birth: Birth) -> VmSpec:
         sockets=birth.folder if settings.image else None,
         architecture=settings.architecture or None,
         accelerator=settings.accelerator or None,
-        extras=_extras(settings),
+        extras=_extras(birth),
     )
 
 
-def _extras(settings: MachineSettings, *, balloon: bool = True) -> Extras:
-    """What a machine from an image has besides: folders of the host, and a balloon that gives memory back."""
+def _extras(birth: Birth, *, balloon: bool = True, network: Network | None = None) -> Extras:
+    """What a machine from an image has besides: folders of the host, a network card, and a balloon that gives memory back."""
+    settings = birth.settings
+    if settings.network is not None and not settings.snapshot:
+        network = Network(settings.network, tap=birth.tap)
     folders = tuple(SharedFolder(Path(source), target, read_only) for source, target, read_only in settings.folders)
-    return Extras(folders, balloon=balloon and bool(settings.image), huge_pages=settings.huge_pages)
+    return Extras(folders, network, balloon=balloon and bool(settings.image), huge_pages=settings.huge_pages)
 
 
 def _image(birth: Birth) -> int:
@@ -109,7 +120,7 @@ def _image(birth: Birth) -> int:
         hostname=settings.hostname or DEFAULT_HOSTNAME,
         tty=settings.tty,
         process=files.process,
-        **_extras(settings).settings(),
+        **_extras(birth).settings(),
     )
     with closing(_disk(files.disk, birth.folder)) as disk:
         code = boot_guest(_spec(birth), files, disk, guest, birth.console, birth.control, platform)
@@ -173,7 +184,7 @@ def _restored(birth: Birth) -> int:
                     birth.control,
                     speaks=settings.tty or not (settings.command or _has_process(birth)),
                     sockets=birth.folder if VirtioVsock.device_id in had else None,
-                    extras=_extras(settings, balloon=VirtioBalloon.device_id in had),
+                    extras=_extras(birth, balloon=VirtioBalloon.device_id in had, network=_restored_card(settings, had)),
                     blocks=_restored_disks(birth, snapshot),
                 )
             )
@@ -187,6 +198,11 @@ def _restored(birth: Birth) -> int:
         birth.meet(vm)
         (_stay if birth.stands else run)(vm, birth.console, typed)
     return code_of(vm, birth.control)
+
+
+def _restored_card(settings: MachineSettings, had: Collection[int]) -> Network | None:
+    """The card that a restored machine had, which is plugged in when its guest knows who it is now."""
+    return Network(settings.network or NO_CARD, plugged=False) if VirtioNet.device_id in had else None
 
 
 def _restored_disks(birth: Birth, snapshot: Snapshot) -> list[Block]:

@@ -50,17 +50,21 @@ def ask_fork(
     hostname: str = "",
     patience: float = PATIENCE,
     *,
+    network: dict[str, Any] | None = None,
+    tap: int = -1,
     replaces: bool = False,
 ) -> dict[str, Any]:
     """Have the machine in `folder` fork a twin whose folder is `twin`, with the streams of the stand-in that is the process `streams`.
 
-    `link` is the twin's end of the link to it. One that `replaces` has its disk instead of the layers that are in its folder. Raises as
-    `ask` does, and StateError where that process has ended.
+    `link` is the twin's end of the link to it; `tap` the descriptor of what its card is plugged into, where it is what `network` says
+    (kinds.vm.network.Card). One that `replaces` has its disk instead of the layers that are in its folder. Raises as `ask` does, and
+    StateError where that process has ended.
     """
     try:
         with opened_streams(streams) as files:
-            words = {"folder": str(twin), "hostname": hostname, "replaces": replaces}
-            return dict(ask(folder, "fork", words, files=[link.fileno(), *files], patience=patience))
+            words = {"folder": str(twin), "hostname": hostname, "network": network, "replaces": replaces}
+            taps = [tap] if tap >= 0 else []
+            return dict(ask(folder, "fork", words, files=[link.fileno(), *files, *taps], patience=patience))
     except OSError as error:
         raise StateError(
             "fork of a machine", f"the streams of process {streams} cannot be opened ({error.strerror})", "try again"

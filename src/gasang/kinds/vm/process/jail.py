@@ -31,10 +31,11 @@ _KEPT_FOR_FOLDERS: Final = sum(1 << CAPABILITIES.index(name) for name in ("CHOWN
 _MOST_WORDS: Final = 500
 
 
-def enter(places: Sequence[Place], staging: Path, *, serves_folders: bool) -> dict[str, str]:
+def enter(places: Sequence[Place], staging: Path, *, serves_folders: bool, network: int = -1) -> dict[str, str]:
     """Be in the jail. What does not hold → why; nothing where all of it holds.
 
-    `staging` is any folder. With `serves_folders` the host's root keeps what it needs for files of several owners.
+    `staging` is any folder. `network` is the descriptor of a network namespace to be in, instead of an empty one. With `serves_folders` the
+    host's root keeps what it needs for files of several owners.
     """
     lacking: dict[str, str] = {}
 
@@ -46,13 +47,15 @@ def enter(places: Sequence[Place], staging: Path, *, serves_folders: bool) -> di
 
     if (count := confining.threads()) != 1:
         return dict.fromkeys(PARTS, f"the process has {count} threads already")
-    flags = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS
+    flags = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | (CLONE_NEWNET if network < 0 else 0)
     if not has_capability("SYS_ADMIN"):
         flags |= CLONE_NEWUSER
     why = _rehearsed(flags, places, staging) if flags & CLONE_NEWUSER else ""
     if why:
         lacking[NAMESPACES] = lacking[FILES] = why
     else:
+        if network >= 0:
+            attempt(NAMESPACES, lambda: confining.join_network(network))
         attempt(NAMESPACES, lambda: confining.new_namespaces(flags))
         attempt(FILES, lambda: confining.own_root(places, staging) if NAMESPACES not in lacking else _refuse(lacking[NAMESPACES]))
     is_root = os.geteuid() == 0

@@ -8,27 +8,26 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from gasang.core.errors import GasangError, StateError, UnsupportedError, UsageError
 from gasang.images.control import ControlPort
-from gasang.kinds.vm.agent.client import Agent
-from gasang.kinds.vm.agent.dialing import dial
 from gasang.kinds.vm.ballooning import Keeper
 from gasang.kinds.vm.base import AnyMachine
+from gasang.kinds.vm.network import Card
 from gasang.kinds.vm.process import jail
 from gasang.kinds.vm.process.births import LAYERS, Birth, code_of, coming_layers, live, put_in_place, remove_former_layers, running
 from gasang.kinds.vm.process.console import SupervisedConsole
 from gasang.kinds.vm.process.control import ControlServer, Handed, Handler
 from gasang.kinds.vm.process.figures import figures
+from gasang.kinds.vm.process.guest import Guest
 from gasang.kinds.vm.process.reach import prepare
-from gasang.kinds.vm.process.settings import REQUIRED, MachineSettings
+from gasang.kinds.vm.process.settings import REQUIRED, MachineSettings, card_of
 from gasang.kinds.vm.process.streams import opened_streams, take_streams
 from gasang.kinds.vm.snapshot.fork import BROKEN, Twin
 from gasang.kinds.vm.snapshot.identity import Identity
-from gasang.kinds.vm.sockets import GUEST_SOCKET, GuestSockets, sockets_of
+from gasang.kinds.vm.sockets import GuestSockets
 from gasang.storage.chain import Chain
 
 SNAPSHOTS: Final = "snapshots"
@@ -37,8 +36,6 @@ SIGNALLED: Final = 128
 READY, FAILED = b"+", b"-"
 """What is told to who waits for the start: the process's id comes after the first, a sentence after the second."""
 _STREAMS: Final = 3
-GRACE: Final = 2.0
-"""Seconds that a guest's programs have to end when it is stopped; then they are killed and its disk is written back."""
 _OTHER_END: Final = 5.0
 """Seconds for the twin's supervisor to take the exit code."""
 
@@ -46,20 +43,24 @@ _OTHER_END: Final = 5.0
 class _Twin(NamedTuple):
     """What a twin is given: its folder, the streams of its stand-in, its link to that, and what its guest calls itself.
 
-    One that `replaces` a machine has its folder, and its disk's layers instead of those that are there.
+    And what its network card is, and the tap that it is plugged into, if any. One that `replaces` a machine has its folder, and its disk's
+    layers instead of those that are there.
     """
 
     folder: Path
     streams: list[int]
     link: socket.socket
     name: str
-    replaces: bool
+    card: Card | None = None
+    tap: int = -1
+    replaces: bool = False
 
 
 class MachineProcess:
     """The machine that this process holds. `told` is the descriptor that hears READY or FAILED; `link` leads to its stand-in.
 
-    `lacking` is what its jail has not. One that `stands` is restored, and waits for being forked: the fork is the machine.
+    `lacking` is what its jail has not; `tap` the descriptor that its network card is plugged into. One that `stands` is restored, and waits
+    for being forked: the fork is the machine.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class MachineProcess:
         told: int,
         lacking: dict[str, str],
         link: socket.socket | None = None,
+        tap: int = -1,
         *,
         stands: bool = False,
     ) -> None:
@@ -80,7 +82,9 @@ class MachineProcess:
         self.console.ask_to_end = self._shut_down
         self.control = ControlPort(self._reached)
         self._told = told
+        self._tap = tap
         self._vm: AnyMachine | None = None
+        self._guest: Guest | None = None
         self._server: ControlServer | None = None
         self._stage = ""
         self._forking = threading.Lock()
@@ -88,11 +92,11 @@ class MachineProcess:
     def run(self) -> int:
         """Live; the exit code. An error is told on standard error, and to who waits for the start."""
         try:
-            code = live(Birth(self.folder, self.settings, self.console, self.control, self._meet, self._stands))
+            code = live(Birth(self.folder, self.settings, self.console, self.control, self._meet, self._tap, self._stands))
         except (GasangError, OSError) as error:
             self._tell(FAILED + str(error).encode("utf-8", "backslashreplace")[:2000])
             if self.console.left is None:
-                self.console.write_error(f"gasang: {error}\n".encode("utf-8", "backslashreplace"))
+                self._warn(str(error))
             code = BROKEN
         finally:
             if self._server is not None:
@@ -100,44 +104,19 @@ class MachineProcess:
         return code if self.console.left is None else SIGNALLED + self.console.left
 
     def _meet(self, vm: AnyMachine) -> None:
-        self._vm = vm
+        card = None if self.settings.snapshot else self.settings.network
+        self._vm, self._guest = vm, Guest(self.folder, vm, card, self._warn)
         self._server = ControlServer(self.folder, self._verbs())
         self._tell(READY + str(os.getpid()).encode())
         if self.settings.snapshot and not self._stands:
-            self._identify("")
-
-    # the guest's agent
-
-    def _agent(self) -> Agent | None:
-        """The agent of the guest, if it can have one; whether it answers is seen when it is asked."""
-        if self._vm is None or self._sockets(self._vm) is None:
-            return None
-        return Agent(partial(dial, self.folder / GUEST_SOCKET, "guest"), "guest")
-
-    def _sockets(self, vm: AnyMachine) -> GuestSockets | None:
-        return sockets_of(transport.device for transport in vm.board.virtio)
+            self._guest.identify("", self.settings.network, self._tap)
 
     def _shut_down(self) -> bool:
         """Have the guest end by itself; False where nobody there hears."""
-        agent = self._agent()
-        if agent is None:
-            return False
-        with suppress(GasangError):
-            agent.shutdown(GRACE)
-            return True
-        return False
+        return self._guest is not None and self._guest.shut_down(self.settings.stop_signal)
 
-    def _identify(self, name: str) -> None:
-        """Tell the guest, once it goes on, that it is another machine, and the time."""
-        agent = self._agent()
-        if agent is None:
-            return
-
-        def tell() -> None:
-            with suppress(GasangError):  # it has no agent, or has ended
-                agent.new_identity(name)
-
-        threading.Thread(target=tell, name="identity", daemon=True).start()
+    def _warn(self, sentence: str) -> None:
+        self.console.write_error(f"gasang: {sentence}\n".encode("utf-8", "backslashreplace"))
 
     def _tell(self, word: bytes) -> None:
         if self._told >= 0:
@@ -168,6 +147,7 @@ class MachineProcess:
             "snapshot": self._snapshot,
             "fork": self._fork,
             "memory": self._leave_memory,
+            "network": self._change_network,
         }
 
     def _status(self, words: dict[str, Any], handed: list[Handed]) -> dict[str, Any]:
@@ -198,6 +178,12 @@ class MachineProcess:
         keepers[0].ballooning.leave(size)
         return {"bytes": min(size, self.vm.machine.ram.size)}
 
+    def _change_network(self, words: dict[str, Any], handed: list[Handed]) -> None:
+        """Have a guest that runs be in other networks, or the same ones with another address."""
+        if self._guest is None:
+            raise StateError("machine", "it has ended", "start it again")
+        self._guest.rename(card_of(words.get("network")))
+
     def _snapshot(self, words: dict[str, Any], handed: list[Handed]) -> dict[str, Any]:
         name = words.get("name")
         if not isinstance(name, str):
@@ -211,12 +197,15 @@ class MachineProcess:
     def _fork(self, words: dict[str, Any], handed: list[Handed]) -> dict[str, Any]:
         """A twin whose folder and streams are those of a stand-in, linked by the socket that came along with them."""
         folder, name = words.get("folder"), words.get("hostname", "")
-        link, streams = handed[0] if handed else None, handed[1:]
+        link, streams, taps = handed[0] if handed else None, handed[1 : 1 + _STREAMS], handed[1 + _STREAMS :]
         if not isinstance(folder, str) or not os.path.isabs(folder) or not isinstance(link, socket.socket) or len(streams) != _STREAMS:
             raise UsageError("fork of a machine", "it needs a folder, a socket, and three streams", "send all of them")
         if not isinstance(name, str):
             raise UsageError("fork of a machine", "the twin's host name is no text", "leave it out")
-        life = _Twin(Path(folder), [each.fileno() for each in streams], link, name, words.get("replaces") is True)
+        card, tap = card_of(words.get("network")), taps[0].fileno() if taps else -1
+        if len(taps) != (card is not None):
+            raise UsageError("fork of a machine", "a tap and a network go together", "send both, or neither")
+        life = _Twin(Path(folder), [each.fileno() for each in streams], link, name, card, tap, words.get("replaces") is True)
         began = time.monotonic()
         ready, telling = socket.socketpair()
         with self._forking, ready:
@@ -248,18 +237,20 @@ class MachineProcess:
         if self._server is not None:
             self._server.abandon()
             self._server = None
+        known = self._guest.card if self._guest is not None else None
         self.folder, self._vm, self._forking = life.folder, vm, threading.Lock()
+        self._guest = guest = Guest(life.folder, vm, known, self._warn)
         code = BROKEN
         try:
             self.console.renew(life.streams, life.link.dup())
             life.link.close()
             for stream in life.streams:
                 os.close(stream)
-            if (guest_sockets := self._sockets(vm)) is not None:
+            if (guest_sockets := guest.sockets) is not None:
                 guest_sockets.renew(life.folder)
             with running(vm, self.console):  # its guest has work of its own meanwhile
                 if guest_sockets is not None:
-                    self._identify(life.name)
+                    guest.identify(life.name, life.card, life.tap)
                 self._settle(vm, life)
                 telling.sendall(READY)
                 telling.close()
@@ -273,12 +264,11 @@ class MachineProcess:
             else:
                 self.console.write_error(b"gasang: " + sentence + b"\n")
         finally:
-            _put_down(vm, self._sockets(vm))
+            _put_down(vm, guest.sockets)
             if self._server is not None:
                 self._server.close()
         _end(self.console.link, code)
         return code
-
 
     def _settle(self, vm: AnyMachine, life: _Twin) -> None:
         """Have in a twin's folder what a machine has there. Raises GasangError, OSError."""
@@ -312,20 +302,22 @@ def _end(link: socket.socket | None, code: int) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """The program: ``python -m gasang.kinds.vm.process FOLDER DESCRIPTOR``."""
-    folder, told = Path(arguments[0]), int(arguments[1])
-    os.set_inheritable(told, False)
+    """The program: ``python -m gasang.kinds.vm.process FOLDER DESCRIPTOR [TAP NAMESPACE]``."""
+    folder, (told, tap, namespace) = Path(arguments[0]), [*map(int, arguments[1:]), -1, -1][:3]
+    for descriptor in (told, tap, namespace):
+        if descriptor >= 0:
+            os.set_inheritable(descriptor, False)
     try:
         settings = MachineSettings.read(folder)
-        lacking = _confine(folder, settings)
+        lacking = _confine(folder, settings, namespace)
     except (GasangError, OSError) as error:
         _fail(told, error)
         print(f"gasang: {error}", file=sys.stderr)
         return BROKEN
-    return MachineProcess(folder, settings, told, lacking).run()
+    return MachineProcess(folder, settings, told, lacking, tap=tap).run()
 
 
-def born(folder: Path, streams: int, link: socket.socket, told: int) -> int:
+def born(folder: Path, streams: int, link: socket.socket, told: int, tap: int = -1) -> int:
     """The same in a process forked for it, with the streams of a stand-in that is told the exit code, too, over `link`."""
     try:
         settings = MachineSettings.read(folder)
@@ -335,7 +327,7 @@ def born(folder: Path, streams: int, link: socket.socket, told: int) -> int:
     except (GasangError, OSError) as error:
         _fail(told, error)
         return BROKEN
-    code = MachineProcess(folder, settings, told, lacking, link).run()
+    code = MachineProcess(folder, settings, told, lacking, link, tap).run()
     _end(link, code)
     return code
 
@@ -351,9 +343,9 @@ def stood(folder: Path, link: socket.socket, told: int) -> int:
     return MachineProcess(folder, settings, told, lacking, link, stands=True).run()
 
 
-def _confine(folder: Path, settings: MachineSettings) -> dict[str, str]:
+def _confine(folder: Path, settings: MachineSettings, network: int = -1) -> dict[str, str]:
     """Make everything ready and go to jail; what does not hold of it. Raises GasangError, OSError."""
-    lacking = jail.enter(prepare(folder, settings), folder, serves_folders=bool(settings.folders))
+    lacking = jail.enter(prepare(folder, settings), folder, serves_folders=bool(settings.folders), network=network)
     jail.note(folder, lacking)
     if settings.jail == REQUIRED:
         jail.demand(lacking)

@@ -1,8 +1,8 @@
 """A process that has loaded what machines need: they are born as its forks, begin at once, and share with it what was loaded.
 
 ``python -m gasang.kinds.vm.process.nursery DESCRIPTOR``: over that socket come requests (packets.py) with two sockets each, the link to the
-machine's stand-in and where it tells that it is ready. It ends with the socket; the machines stay. It has one thread, so that what it
-forks is whole.
+machine's stand-in and where it tells that it is ready, and with the tap of its network card, if it has one. It ends with the socket; the
+machines stay. It has one thread, so that what it forks is whole.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import traceback
 from contextlib import suppress
 from importlib import import_module
+from io import FileIO
 from pathlib import Path
 from typing import Final
 
@@ -68,7 +69,9 @@ def _bear(connection: socket.socket, packet: bytes, handed: list[Handed]) -> Non
     verb, words = packets.read_request(packet)
     folder, streams = words.get("folder"), words.get("streams", -1)
     sockets = [each for each in handed if isinstance(each, socket.socket)]
-    if not isinstance(folder, str) or type(streams) is not int or (streams < 0) != (verb == STAND) or len(sockets) != 2:
+    taps = [each for each in handed if isinstance(each, FileIO)]
+    wrong = type(streams) is not int or (streams < 0) != (verb == STAND)
+    if not isinstance(folder, str) or wrong or len(sockets) != 2 or len(taps) > (verb != STAND):
         raise UsageError("birth", "it needs a folder, a process whose streams it takes, and two sockets", "send all of them")
     if os.fork():
         return
@@ -77,7 +80,8 @@ def _bear(connection: socket.socket, packet: bytes, handed: list[Handed]) -> Non
         connection.close()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         link, told = sockets
-        code = stood(Path(folder), link, told.detach()) if verb == STAND else born(Path(folder), streams, link, told.detach())
+        tap = os.dup(taps[0].fileno()) if taps else -1
+        code = stood(Path(folder), link, told.detach()) if verb == STAND else born(Path(folder), streams, link, told.detach(), tap)
     except BaseException:
         traceback.print_exc()  # nobody above could tell of it: this process has no caller
     finally:

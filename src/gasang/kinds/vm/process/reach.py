@@ -28,7 +28,7 @@ KVM_NODE: Final = Place(Path("/dev/kvm"), writable=True, device=True)
 def prepare(folder: Path, settings: MachineSettings) -> list[Place]:
     """Have everything made that its start would make outside its folder; what it must reach. Raises GasangError, OSError.
 
-    The folders of the other machines are among it: twins come to be there, and share layers of disks as hard links.
+    The folder that its own is in is among it: its twins come to be there, and share layers of disks with it as hard links.
     """
     boot_id()  # a machine asks it of its host once
     if settings.snapshot:
@@ -37,7 +37,7 @@ def prepare(folder: Path, settings: MachineSettings) -> list[Place]:
         found = _image(folder, settings)
     else:
         found = _kernel(settings)
-    # What is among the machines' folders already stays in their mount: a hard link does not lead from one mount to another.
+    # What is among its family's folders already stays in their mount: a hard link does not lead from one mount to another.
     own = [place for place in found if not place.path.is_relative_to(folder.parent)]
     disks = [_disk(Path(path), read_only=read_only) for path, read_only in settings.disks]
     folders = [Place(Path(source), writable=not read_only) for source, _, read_only in settings.folders]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Final
 from gasang.core.errors import BadInputError, UsageError
 from gasang.kinds.vm.folders import SharedFolder
 from gasang.kinds.vm.launch import MINIMUM_MEMORY
+from gasang.kinds.vm.network import Card
 from gasang.kinds.vm.platforms import ACCELERATORS, ARCHITECTURES
 
 NAME: Final = "machine.json"
@@ -27,6 +29,7 @@ class MachineSettings:
     `disks` are the user's own, as (path, read-only), `folders` the host's that an image's guest mounts, as (source, target, read-only).
     `snapshot` is the folder of the snapshot that it goes on from, "" to boot it. Without `architecture` and `accelerator` kernel
     and host decide (platforms.choose). With `jail` REQUIRED it does not start where a part of its jail does not hold (jail.py).
+    `network` is its card for this start, None for none; `stop_signal` is what its programs get when it is to end.
     """
 
     cpus: int = 1
@@ -47,6 +50,8 @@ class MachineSettings:
     accelerator: str = ""
     huge_pages: bool = False
     jail: str = ""
+    network: Card | None = None
+    stop_signal: int = int(signal.SIGTERM)
 
     @classmethod
     def of_document(cls, document: Mapping[str, Any]) -> MachineSettings:
@@ -62,11 +67,14 @@ class MachineSettings:
         folders = tuple((str(source), str(target), bool(read_only)) for source, target, read_only in document.get("folders", ()))
         for source, target, read_only in folders:
             SharedFolder(Path(source), target, read_only)
-        made = cls(**{**document, **words, "disks": disks, "folders": folders})
+        card = card_of(document.get("network"))
+        made = cls(**{**document, **words, "disks": disks, "folders": folders, "network": card})
         if bool(made.image) == bool(made.kernel):
             raise UsageError("machine", "it needs an image or a kernel, one of the two", "name one")
         if made.kernel and made.folders:
             raise UsageError("machine setting folders", "only an image mounts folders", "leave them out, or the kernel")
+        if made.kernel and card is not None:
+            raise UsageError("machine setting network", "only an image has a network card", "leave it out, or the kernel")
         return made
 
     def write(self, folder: Path) -> None:
@@ -86,6 +94,17 @@ class MachineSettings:
         if not isinstance(document, dict):
             raise BadInputError(f"settings {path}", "they are damaged", "remove the machine and make it anew")
         return cls.of_document(document)
+
+
+def card_of(document: object) -> Card | None:
+    """The network card of such a document; None for none. Raises UsageError."""
+    if document is None:
+        return None
+    if not isinstance(document, Mapping) or not _is_card(document):
+        known = ", ".join(entry.name for entry in fields(Card))
+        raise UsageError("network of a machine", "it is no network card's document", f"give {known}")
+    given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in document.items()}
+    return Card(**given)
 
 
 def _text(value: object) -> bool:
@@ -127,6 +146,21 @@ def _one_of(*names: str) -> Callable[[object], bool]:
     return lambda value: value in ("", *names)
 
 
+def _is_card(value: object) -> bool:
+    """Whether it is None, or a document of a Card's fields; what stands in them, the Card itself looks at."""
+    if value is None:
+        return True
+    texts = ("mac", "resolv_conf", "resolver")
+    return (
+        isinstance(value, Mapping)
+        and "mac" in value
+        and value.keys() <= {entry.name for entry in fields(Card)}
+        and all(_text(value.get(name, "")) for name in texts)
+        and all(_texts(value.get(name, [])) for name in ("addresses", "gateways"))
+        and type(value.get("mtu", 0)) is int
+    )
+
+
 _TESTS: Final[dict[str, Callable[[Any], bool]]] = {
     "cpus": lambda value: type(value) is int and 1 <= value <= MOST_CPUS,
     "memory": lambda value: type(value) is int and MINIMUM_MEMORY <= value <= MOST_MEMORY,
@@ -144,6 +178,8 @@ _TESTS: Final[dict[str, Callable[[Any], bool]]] = {
     "snapshot": _path,
     "huge_pages": _truth,
     "jail": _one_of(REQUIRED),
+    "network": _is_card,
+    "stop_signal": lambda value: type(value) is int and value in signal.valid_signals(),
     "architecture": _one_of(*ARCHITECTURES),
     "accelerator": _one_of(*ACCELERATORS),
 }

@@ -19,7 +19,6 @@ from gasang.kinds.vm.agent.guest.calls import (
     PROC,
     ROOT,
     SIGKILL,
-    SIGTERM,
     Given,
     clock,
     close,
@@ -53,6 +52,7 @@ _MOST: Final = 2048
 """Processes that are awaited; those beyond are killed without."""
 ROOM: Final = _LIST + _STATUS + _MOST * 8
 _MILLISECOND: Final = 1_000_000
+MOST_SIGNAL: Final = 64
 _INIT_SECONDS: Final = 10
 _MAGIC_1, _MAGIC_2, _POWER_OFF = 0xFEE1_DEAD, 0x2812_1969, 0x4321_FEDC
 _INODES: Final = 0x100  # STATX_INO
@@ -148,13 +148,13 @@ def wait_for_all(s: ptr[State], polled: ptr[Polled], count: u64, grace: u64) -> 
 
 
 @native(inline=False)
-def end_machine(s: ptr[State], grace: u64) -> None:
+def end_machine(s: ptr[State], grace: u64, number: u64) -> None:
     """The whole of it."""
     g = s.given
     memory = map_memory(g, ROOM)
     if memory != 0:
         polled = cast(ptr[Polled], memory + _LIST + _STATUS)
-        wait_for_all(s, polled, signal_all(s, SIGTERM, memory, polled), grace * _MILLISECOND)
+        wait_for_all(s, polled, signal_all(s, number, memory, polled), grace * _MILLISECOND)
         wait_for_all(s, polled, signal_all(s, SIGKILL, memory, polled), _INIT_SECONDS * NANOSECONDS)
     syscall(g.calls.sync)
     s.words[0] = _INIT_SECONDS
@@ -165,13 +165,16 @@ def end_machine(s: ptr[State], grace: u64) -> None:
 
 
 @native
-def shut_down(s: ptr[State], grace: u64) -> i64:
-    """Begin the machine's end, beside everything else; 0 or an error. Processes have `grace` milliseconds; who asks again begins anew."""
+def shut_down(s: ptr[State], grace: u64, number: u64) -> i64:
+    """Begin the machine's end, beside everything else; 0 or an error. Who asks again begins anew.
+
+    Processes get the signal of that number, and have `grace` milliseconds.
+    """
     if s.ending > 0:
         syscall(s.given.calls.kill, u64(s.ending), SIGKILL)
     made = fork(s.given)
     if made == 0:
-        end_machine(s, grace)
+        end_machine(s, grace, number)
         syscall(s.given.calls.exit_group, 0)
     s.ending = made
     return made if made < 0 else 0

@@ -13,6 +13,7 @@ from gasang.kinds.vm.agent.guest.calls import (
     MEMINFO,
     O_RDONLY,
     O_WRONLY,
+    SIGTERM,
     URANDOM,
     begins_with,
     clock,
@@ -26,7 +27,8 @@ from gasang.kinds.vm.agent.guest.calls import (
     write,
 )
 from gasang.kinds.vm.agent.guest.messages import answer, say
-from gasang.kinds.vm.agent.guest.power import shut_down
+from gasang.kinds.vm.agent.guest.network import tell_network
+from gasang.kinds.vm.agent.guest.power import MOST_SIGNAL, shut_down
 from gasang.kinds.vm.agent.guest.state import MOST_SESSIONS, Session, State
 from gasang.kinds.vm.agent.protocol import (
     ANSWER,
@@ -38,6 +40,7 @@ from gasang.kinds.vm.agent.protocol import (
     IDENTITY_SIZE,
     MOST_GRACE,
     MOST_NAME,
+    NETWORK,
     SEED_SIZE,
     SET_NAME,
     SET_TIME,
@@ -192,8 +195,13 @@ def change_machine(s: ptr[State], kind: u64, value: i64, content: ptr[u8], size:
         return set_name(s, content, size)
     if kind == IDENTITY:
         return become_another(s, content)
+    if kind == NETWORK:
+        return tell_network(s, content, size)
     if kind == SHUTDOWN and value >= 0 and value <= MOST_GRACE:
-        return shut_down(s, u64(value))
+        number: u64 = SIGTERM
+        if size == 4:
+            number = u64(load_unaligned(cast(ptr[u32], content)))
+        return shut_down(s, u64(value), number) if number >= 1 and number <= MOST_SIGNAL else EINVAL
     return EINVAL
 
 

@@ -1,0 +1,175 @@
+"""Virtual machines in the daemon's networks: beside containers, reached from the host, as twins, restored, and joined while they run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from gasang.core.paths import cache_folder
+from gasang.native.cache import default_directory
+from support.debian_guest import IMAGE
+from support.engines.verbs import IMAGE as BUSYBOX
+from support.engines.verbs import Gasang, archive, served
+from support.supervised import eventually as eventually_within
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.skipif(not shutil.which("busybox"), reason="needs busybox-static"),
+]
+PULL_SECONDS = 1500
+eventually = partial(eventually_within, limit=60.0)
+SERVER = (
+    "use IO::Socket::INET; $| = 1; $s = IO::Socket::INET->new(LocalPort => 80, Listen => 9, ReuseAddr => 1); "
+    "while ($c = $s->accept) { print $c `hostname`; close $c }"
+)
+
+
+@pytest.fixture(scope="module")
+def image() -> Path:
+    """A home with the image in it, kept from one run of the tests to the next. Needs a Debian mirror."""
+    folder = cache_folder(os.environ) / "tests"
+    environment = {**os.environ, "GASANG_HOME": str(folder), "GASANG_NATIVE_CACHE": str(default_directory())}
+    words = [sys.executable, "-m", "gasang", "pull", IMAGE]
+    done = subprocess.run(words, capture_output=True, timeout=PULL_SECONDS, check=False, env=environment)
+    assert done.returncode == 0, done.stderr.decode()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def gasang(image: Path) -> Iterator[Gasang]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GASANG_NATIVE_CACHE", str(default_directory()))
+        with served() as command:
+            shutil.copytree(image / "data" / "images", command.home / "data" / "images", dirs_exist_ok=True)
+            (command.home / "cache").mkdir(exist_ok=True)
+            (command.home / "cache" / "ready").symlink_to(image / "cache" / "ready")
+            command("load", data=archive())
+            yield command
+
+
+@pytest.fixture(autouse=True)
+def cleared(gasang: Gasang) -> Iterator[None]:
+    yield
+    left = gasang("ps", "-aq").split()
+    if left:
+        gasang("rm", "-f", *left)
+    gasang("network", "prune", "-f")
+
+
+def box(gasang: Gasang, network: str = "lan") -> None:
+    """A container that tells whoever calls its port 80 that it is one."""
+    script = "echo box >/text; while :; do nc -l -p 80 </text; done"
+    gasang("run", "-d", "--name", "box", "--network", network, BUSYBOX, "sh", "-c", script)
+
+
+def vm(gasang: Gasang, *options: str) -> None:
+    """A machine called web that tells whoever calls its port 80 how it is called."""
+    gasang("run", "-d", "--name", "web", "--memory", "512M", *options, "--vm", IMAGE, "--", "perl", "-e", SERVER)
+    eventually(lambda: gasang.run("exec", "web", "bash", "-c", ": </dev/tcp/localhost/80").returncode == 0)
+
+
+def told(gasang: Gasang, name: str, host: str) -> str:
+    """What a machine hears that calls port 80 of a host."""
+    done = gasang.run("exec", name, "timeout", "20", "bash", "-c", f"cat </dev/tcp/{host}/80")
+    assert done.returncode == 0, done
+    return done.stdout.decode().strip()
+
+
+def boxed(gasang: Gasang, host: str) -> str:
+    """The same of the container."""
+    return gasang("exec", "box", "sh", "-c", f"nc -w 20 {host} 80 </dev/null").strip()
+
+
+def called(gasang: Gasang, port: str) -> str:
+    """What is heard on the daemon's host that calls a published port."""
+    with gasang.inside(), socket.create_connection(("127.0.0.1", int(port)), 20) as client:
+        return client.makefile().readline().strip()
+
+
+def place(gasang: Gasang, name: str, network: str = "lan") -> tuple[str, str]:
+    """IP and hardware address, as inspect tells."""
+    found = json.loads(gasang("inspect", name))[0]["NetworkSettings"]["Networks"][network]
+    return found["IPAddress"], found["MacAddress"]
+
+
+def card(gasang: Gasang, name: str) -> tuple[str, str]:
+    """What the guest itself says of that."""
+    address = gasang("exec", name, "hostname", "-I").split()
+    return " ".join(address), gasang("exec", name, "cat", "/sys/class/net/eth0/address").strip()
+
+
+def published(gasang: Gasang, name: str) -> str:
+    return str(json.loads(gasang("inspect", name))[0]["NetworkSettings"]["Ports"]["80/tcp"][0]["HostPort"])
+
+
+def test_a_life_in_a_network(gasang: Gasang) -> None:
+    gasang("network", "create", "lan")
+    box(gasang)
+    vm(gasang, "--network", "lan", "-p", "80", "--require-jail")
+    assert place(gasang, "web") == card(gasang, "web")
+    assert (told(gasang, "web", "box"), boxed(gasang, "web")) == ("box", "web")
+    port = published(gasang, "web")
+    assert called(gasang, port) == "web"
+    assert "web" in gasang("network", "inspect", "lan")
+    figures = json.loads(gasang("stats", "--no-stream", "--format", "json", "web"))[0]
+    assert figures["received"] > 0 < figures["sent"]
+
+    daemon = int(gasang("daemon", "status", "--format", "{process}"))
+    os.kill(daemon, signal.SIGKILL)
+    eventually(lambda: gasang.run("daemon", "status").returncode != 0)
+    with gasang.inside():
+        gasang("daemon", "start")
+    assert (told(gasang, "web", "box"), boxed(gasang, "web"), called(gasang, port)) == ("box", "web", "web")
+
+    assert gasang("fork", "web", "--format", "{name}") == "web-1\n"
+    eventually(lambda: boxed(gasang, "web-1") == "web-1")
+    assert place(gasang, "web-1") == card(gasang, "web-1")
+    assert len({*place(gasang, "web"), *place(gasang, "web-1")}) == 4
+    assert (told(gasang, "web-1", "web"), told(gasang, "web", "web-1"), told(gasang, "web-1", "box")) == ("web", "web-1", "box")
+    assert called(gasang, published(gasang, "web-1")) == "web-1"
+    assert boxed(gasang, "web") == "web"
+
+    gasang("snapshot", "create", "web", "base")
+    gasang("stop", "web")
+    gasang("run", "-d", "--name", "squatter", "--network", "lan", BUSYBOX, "sleep", "1000")  # has the address that it had
+    gasang("restore", "web", "base")
+    eventually(lambda: boxed(gasang, "web") == "web")
+    assert place(gasang, "web") == card(gasang, "web") != place(gasang, "squatter")
+    assert told(gasang, "web", "web-1") == "web-1"
+
+
+def test_joining_and_leaving_while_it_runs(gasang: Gasang) -> None:
+    gasang("network", "create", "other")
+    box(gasang, "other")
+    vm(gasang)
+    assert place(gasang, "web", "bridge") == card(gasang, "web")
+    gasang("network", "connect", "--alias", "server", "other", "web")
+    assert (told(gasang, "web", "box"), boxed(gasang, "server")) == ("box", "web")
+    assert card(gasang, "web")[0].split() == [place(gasang, "web", "bridge")[0], place(gasang, "web", "other")[0]]
+    gasang("network", "disconnect", "bridge", "web")
+    assert card(gasang, "web") == place(gasang, "web", "other")
+    assert (told(gasang, "web", "box"), boxed(gasang, "server")) == ("box", "web")
+    gasang("network", "disconnect", "other", "web")
+    assert card(gasang, "web")[0] == ""
+
+
+def test_one_without_a_network(gasang: Gasang) -> None:
+    vm(gasang, "--network", "none")
+    assert gasang("exec", "web", "ls", "/sys/class/net") == "lo\n"
+    gasang("network", "disconnect", "none", "web")
+    assert b"machine web: it was started without a network card" in gasang.run("network", "connect", "bridge", "web").stderr
+    for words, cause in (
+        (("--network", "host"), b"a virtual machine has a network of its own"),
+        (("--network", "nowhere"), b"network nowhere not found"),
+    ):
+        assert cause in gasang.run("run", "-d", "--name", "odd", *words, "--vm", IMAGE).stderr
