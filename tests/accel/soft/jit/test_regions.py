@@ -10,7 +10,9 @@ import pytest
 
 from gasang.accel.soft.jit.regions import HOT_AFTER, MOST_TRIES, stamp_of
 from gasang.accel.soft.machine import ON, SoftMachine
+from gasang.core.errors import PermissionDeniedError
 from gasang.cpus.riscv64 import exits
+from gasang.host.code import CodeMemory
 from support.bare import CODE, Bare, asm
 from support.machines import bare_machine
 from support.regions import Compiling
@@ -101,6 +103,17 @@ def test_code_that_is_in_a_region_is_not_compiled_once_more(bare: Bare) -> None:
     bare.machine.processor.functions["forget_all_blocks"](bare.hart.address)
     compiling.run(10_000)
     assert len(compiling.regions.service.asked) == asked  # type: ignore[attr-defined]
+
+
+def test_a_host_that_forbids_new_code_interprets(bare: Bare, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(memory: CodeMemory, content: bytes, executable: int) -> None:
+        raise PermissionDeniedError("compiled code", "the host forbids to execute it")
+
+    monkeypatch.setattr(CodeMemory, "seal", forbidden)
+    compiling = Compiling(bare)
+    bare.put(CODE, *LOOP)
+    assert compiling.run(10_000) == exits.LIMIT
+    assert (compiling.regions.statistics.placed, bare.hart.instructions) == (0, 10_000)
 
 
 def test_a_fork_keeps_what_is_compiled_and_asks_for_no_more(bare: Bare) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from gasang.accel.soft.jit.messages import Answer, Page, Request
 from gasang.accel.soft.jit.service import CompileService
+from gasang.core.errors import OutOfSpaceError, PermissionDeniedError
 from gasang.cpus.riscv64.region.symbol import SYMBOL
 from gasang.cpus.riscv64.state import HOT_PLACES, PAGE_SIZE, STRETCH_SHIFT
 from gasang.host.code import CodeMemory
@@ -196,9 +197,12 @@ class Regions:
             asked = self._asked.pop(answer.number, None)
         if asked is None or not answer.image:
             return
-        image = unpack(answer.image)
-        memory = CodeMemory(len(image.content))
-        memory.seal(image.at(memory.address, {}), image.executable)
+        try:
+            image = unpack(answer.image)
+            memory = CodeMemory(len(image.content))
+            memory.seal(image.at(memory.address, {}), image.executable)
+        except (OutOfSpaceError, PermissionDeniedError, ValueError):  # interpreted it is as right, only slower
+            return
         region = Placed(memory.address + image.symbols[SYMBOL], answer.entries, dict(answer.stamps), len(answer.places))
         with self._lock:
             for place in region.entries:
