@@ -6,12 +6,13 @@ it can do without.
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, Self
 
 from gasang.core.errors import GasangError, PermissionDeniedError, UnsupportedError
 
@@ -53,6 +54,13 @@ class Tap:
             os.close(self.descriptor)
             raise GasangError(subject, f"it cannot be made ({error.strerror})", "choose a name that no interface has") from error
 
+    @classmethod
+    def taken(cls, descriptor: int, name: str = "tap") -> Self:
+        """One that somebody else has made and set up as this does; its descriptor is ours now."""
+        made = cls.__new__(cls)
+        made.name, made.descriptor = name, descriptor
+        return made
+
     def _ioctl(self, request: int, argument: bytes | int) -> None:
         import fcntl
 
@@ -61,10 +69,14 @@ class Tap:
     def join(self, kinds: int) -> None:
         """Give frames whose checksums are left out, or whose segments are joined: CSUM, and with it TSO4, TSO6 and TSO_ECN.
 
-        Without support in the kernel, none are.
+        Without support in the kernel, none are. Where the descriptor is a socket, the other end is told in a message of four bytes.
         """
-        with suppress(OSError):
+        try:
             self._ioctl(_SET_OFFLOAD, kinds)
+        except OSError as error:
+            if error.errno == errno.ENOTTY:
+                with suppress(OSError):
+                    os.write(self.descriptor, kinds.to_bytes(4, "little"))
 
     def send(self, frame: Sequence[memoryview]) -> None:
         """Send a frame in pieces, its header in front; where the kernel does not take it (now, or such a one at all) it is lost."""

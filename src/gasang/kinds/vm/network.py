@@ -40,6 +40,10 @@ class Network:
                 f"network card {self.interface}", str(error), "write addresses as in 10.1.2.3/24 and 02:00:00:00:00:01"
             ) from error
 
+    def attach(self, cleanup: ExitStack) -> Cable:
+        """As `attach` below."""
+        return attach(self, cleanup)
+
 
 def attach(network: Network, cleanup: ExitStack) -> Cable:
     """The card's cable, its tap up; `cleanup` takes both away. Raises NotFoundError without the bridge, and what Tap and netlink raise."""
