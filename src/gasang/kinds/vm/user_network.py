@@ -39,7 +39,7 @@ class UserNetwork:
         return (self.plan.nameserver,)
 
     def attach(self, cleanup: ExitStack) -> Cable:
-        """The card's cable; `cleanup` takes all away. Raises UnsupportedError, and what `ports.hold` raises for a port that cannot be had."""
+        """The card's cable; `cleanup` takes all away. Raises UnsupportedError, and what `ports.hold` raises."""
         from gasang.network.user.service import UserNetwork as Service
         from gasang.network.user.service import cable
 
