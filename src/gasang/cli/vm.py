@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gasang.cli.console import StreamConsole
+from gasang.cli.containers import places as of
+from gasang.cli.containers.attachments import USER, USER_WITH_HOST, user_network
 from gasang.cli.containers.kinds import ARCH
 from gasang.cli.containers.options import CPUS, ENVIRONMENT, ENVIRONMENT_FILE, INTERACTIVE, MEMORY, TTY, environment_of
 from gasang.cli.files import existing_file, file_to_read
@@ -20,6 +22,7 @@ from gasang.core.errors import UsageError
 if TYPE_CHECKING:  # a start without disks has no time for it
     from gasang.kinds.vm.disks import Disk
     from gasang.kinds.vm.folders import SharedFolder
+    from gasang.kinds.vm.user_network import UserNetwork
 
 READ_ONLY = ",readonly"
 
@@ -39,7 +42,10 @@ ACCEL = value("accel", "HOW", "what runs it: kvm or soft, the software processor
 JIT = value("jit", "HOW", "whether the software processor compiles hot code: off or on", one_of("off", "on"), choices=("off", "on"))
 HUGE_PAGES = switch("huge-pages", "memory in pages of 2 MiB where the host has them: faster, but a twin of it costs more")
 REQUIRE_JAIL = switch("require-jail", "with -d: do not start it where the host does not permit all of its process's jail")
-OPTIONS = (ARCH, ACCEL, JIT, HUGE_PAGES, REQUIRE_JAIL, DISK, KERNEL, INITRD, APPEND)
+NO_ROOT = switch("no-root", "as for a user who is not root: --network user unless another is named")
+NETWORK: tuple[Option[Any], ...] = (of.NETWORKS, of.PUBLISH)
+"""Those of containers that virtual machines in the foreground read in their own way."""
+OPTIONS = (ARCH, ACCEL, JIT, NO_ROOT, HUGE_PAGES, REQUIRE_JAIL, DISK, KERNEL, INITRD, APPEND)
 """Those that virtual machines alone have."""
 
 
@@ -68,6 +74,26 @@ def folders(parsed: Parsed) -> tuple[SharedFolder, ...]:
     from gasang.cli.folders import folders_of
 
     return folders_of(parsed)
+
+
+def network(parsed: Parsed) -> UserNetwork | None:
+    """The card and the ports that are asked for. Who is not root gets a card without being asked. Raises UsageError."""
+    asked, entries = user_network(parsed.get(of.NETWORKS)), [entry for found in parsed.get(of.PUBLISH) for entry in found]
+    if asked is None and (entries or parsed.get(NO_ROOT) or (parsed.arguments and os.geteuid())):
+        asked = USER[0]
+    if asked not in USER:
+        if entries:
+            raise UsageError("option --publish", "a machine without a network offers no ports", "add --network user")
+        return None
+    from gasang.kinds.vm.user_network import UserNetwork
+    from gasang.network.spec import PortSpec
+    from gasang.network.user.plan import Plan
+
+    published = []
+    for entry in entries:
+        first, _, last = entry.host.partition("-")
+        published.append(PortSpec(entry.port, entry.protocol, entry.address, int(first or 0), int(last or 0)))
+    return UserNetwork(Plan(reaches_host=asked in USER_WITH_HOST), tuple(published))
 
 
 def own(parsed: Parsed, option: Option[str | None], convert: Callable[[str, str], int]) -> int | None:
@@ -100,7 +126,7 @@ def run(parsed: Parsed, context: Context) -> int:
         architecture=parsed.get(ARCH),
         accelerator=parsed.get(ACCEL),
         jit=parsed.get(JIT) or "off",
-        extras=extras.Extras(folders(parsed), balloon=True, huge_pages=parsed.get(HUGE_PAGES)),
+        extras=extras.Extras(folders(parsed), network(parsed), balloon=True, huge_pages=parsed.get(HUGE_PAGES)),
     )
     reads_input = parsed.get(INTERACTIVE) or tty or not parsed.command
     with open_progress(context) as progress, StreamConsole(raw=tty, reads_input=reads_input) as console:

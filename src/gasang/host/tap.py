@@ -6,6 +6,7 @@ it can do without.
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import sys
@@ -68,10 +69,14 @@ class Tap:
     def join(self, kinds: int) -> None:
         """Give frames whose checksums are left out, or whose segments are joined: CSUM, and with it TSO4, TSO6 and TSO_ECN.
 
-        Without support in the kernel, none are.
+        Without support in the kernel, none are. Where the descriptor is a socket, the other end is told in a message of four bytes.
         """
-        with suppress(OSError):
+        try:
             self._ioctl(_SET_OFFLOAD, kinds)
+        except OSError as error:
+            if error.errno == errno.ENOTTY:
+                with suppress(OSError):
+                    os.write(self.descriptor, kinds.to_bytes(4, "little"))
 
     def send(self, frame: Sequence[memoryview]) -> None:
         """Send a frame in pieces, its header in front; where the kernel does not take it (now, or such a one at all) it is lost."""

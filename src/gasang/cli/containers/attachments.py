@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from gasang.cli.options import plain_text
 from gasang.core.errors import UsageError
 
 _NAMES: Final = ("name", "alias", "ip", "ip6", "mac-address")
+USER_WITH_HOST: Final = ("user,host=allow",)
+USER: Final = ("user", "user,host=deny", *USER_WITH_HOST)
+"""What a virtual machine in the foreground says for a network in user space; with the host, its gateway leads to the host's loopback."""
 
 
 class Attachment(NamedTuple):
@@ -36,8 +39,11 @@ class Attachment(NamedTuple):
 
 
 def attachment(text: str, subject: str) -> Attachment:
-    """``NETWORK``, or ``name=NETWORK[,alias=NAME][,ip=IP][,ip6=IP][,mac-address=MAC]``. Raises UsageError."""
-    if "=" not in plain_text(text, subject):
+    """``NETWORK``, or ``name=NETWORK[,alias=NAME][,ip=IP][,ip6=IP][,mac-address=MAC]``; of a virtual machine ``user,host=allow``, too.
+
+    Raises UsageError.
+    """
+    if text in USER or "=" not in plain_text(text, subject):
         return Attachment(text)
     found: dict[str, list[str]] = {}
     for part in text.split(","):
@@ -49,6 +55,20 @@ def attachment(text: str, subject: str) -> Attachment:
         raise UsageError(f"{subject} {text!r}", "it names no network", f"write it as in {subject} name=app,alias=db")
     last = {name: words[-1] for name, words in found.items()}
     return Attachment(last["name"], tuple(found.get("alias", ())), last.get("ip", ""), last.get("ip6", ""), last.get("mac-address", ""))
+
+
+def user_network(networks: Sequence[Attachment]) -> str | None:
+    """How a virtual machine in the foreground is joined to the outside: one of USER, "none", or None where nothing was said.
+
+    Raises UsageError for networks that only machines in the background join.
+    """
+    if not networks:
+        return None
+    if len(networks) > 1 or networks[0] != Attachment(networks[0].network) or networks[0].network not in (*USER, "none"):
+        raise UsageError(
+            f"network {networks[-1].network}", "machines in the background alone join it", f"add -d, or use one of {', '.join(USER)}, none"
+        )
+    return networks[0].network
 
 
 def joined(networks: Iterable[Attachment], more: Attachment) -> tuple[str | None, dict[str, dict[str, Any]]]:

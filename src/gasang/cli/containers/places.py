@@ -40,7 +40,7 @@ LABEL_FILE = values("label-file", "FILE", "notes, one a line", pairs_in, files=T
 VOLUMES = values("volume", "[SOURCE:]TARGET[:MODE]", "a folder of the host (./… or /…) or a volume, and where", convert.bind, short="v")
 MOUNTS = values("mount", "WORDS", "as in type=bind,source=./data,target=/data,readonly", mount)
 NETWORKS = values(
-    "network", "NETWORK", "one of gasang network ls, host, none or container:MACHINE; or name=NETWORK,alias=…,ip=…", attachment
+    "network", "NETWORK", "one of gasang network ls, host, none or container:MACHINE; name=NETWORK,alias=…,ip=…; of a VM: user", attachment
 )
 ALIASES = values("network-alias", "NAME", "another name in the first network", plain_text)
 IP = value("ip", "IP", "its address in the first network", plain_text)

@@ -40,6 +40,7 @@ SYNTAX = Syntax(
         Example("gasang run -d --name dev --vm debian:trixie", "the same in the background; gasang attach dev sits down at it"),
         Example("gasang run -d --name web -p 8080:80 --network lan --vm nginx", "a container image as a machine, among containers"),
         Example("gasang run --vm --cpus 2 --memory 1G debian:trixie -- uname -a", "run one command inside and end with its exit code"),
+        Example("gasang run --vm --network user -p 8080:80 debian:trixie", "with a network that needs no root, and a port of it"),
         Example("gasang run --vm -v ./data:/data:ro debian:trixie -- ls /data", "with a folder of the host inside"),
         Example("echo hello | gasang run -i busybox wc -c", "a command that reads standard input"),
         Example('gasang run --vm --kernel Image --initrd initrd.gz --append "console=ttyS0"', "boot any Linux kernel for riscv64 or amd64"),
@@ -58,9 +59,11 @@ def run(parsed: Parsed, context: Context) -> int:
     """Start the machine, connect the console, and return what the command inside returned. Raises GasangError."""
     if parsed.get(VM) or parsed.get(vm.KERNEL) or not parsed.arguments:
         behind = parsed.get(DETACH)
-        others = [option for option in (*FOREGROUND, *OWN) if option not in (*machines.OPTIONS, *FOLDERS)]
+        others = [option for option in (*FOREGROUND, *OWN) if option not in (*machines.OPTIONS, *FOLDERS, *(() if behind else vm.NETWORK))]
         _refuse(given(parsed, others), "it is for containers", "leave it out, or leave --vm out")
-        _refuse([] if behind else given(parsed, machines.OPTIONS), "it is for machines in the background", "add -d")
+        background = [option for option in machines.OPTIONS if option not in vm.NETWORK]
+        _refuse([] if behind else given(parsed, background), "it is for machines in the background", "add -d")
+        _refuse(given(parsed, [vm.NO_ROOT]) if behind else [], "it is for machines in the foreground", "leave it out, or leave -d out")
         return machines.run(parsed, context) if behind else vm.run(parsed, context)
     _refuse(given(parsed, vm.OPTIONS), "it is for virtual machines", "add --vm, or leave it out")
     return _run_container(parsed, context)

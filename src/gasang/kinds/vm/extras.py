@@ -12,6 +12,7 @@ from gasang.devices.worker import Holdable
 if TYPE_CHECKING:  # a start has no time for what it does not need
     from gasang.kinds.vm.folders import SharedFolder
     from gasang.kinds.vm.network import Network
+    from gasang.kinds.vm.user_network import UserNetwork
 
 MODULES = {"balloon": ("virtio_balloon",), "network": ("failover", "net_failover", "virtio_net"), "folders": ("fuse", "virtiofs")}
 """The kernel modules of each; who has it not need not load them."""
@@ -22,7 +23,7 @@ class Extras:
     """What is asked for."""
 
     folders: tuple[SharedFolder, ...] = ()
-    network: Network | None = None
+    network: Network | UserNetwork | None = None
     balloon: bool = False
     huge_pages: bool = False
 
@@ -59,9 +60,7 @@ def attach(extras: Extras, memory: int, cleanup: ExitStack) -> tuple[list[Virtio
         devices += shared
         workers += answering
     if extras.network is not None:
-        from gasang.kinds.vm import network
-
-        cable = network.attach(extras.network, cleanup)
+        cable = extras.network.attach(cleanup)
         devices.append(cable.card)
         workers.append(cable)
     if extras.balloon:

@@ -145,8 +145,9 @@ def _run_kernel(spec: VmSpec, console: Console, progress: Progress) -> int:
     platform.prepare(progress)
     worker = Worker("disk")
     with ExitStack() as cleanup:
-        virtio: list[VirtioDevice] = [*_disks(spec, worker, warn, cleanup), VirtioRng()]
-        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, console.write, virtio, warn, (worker,), spec.jit)
+        extras, more = attach_extras(Extras(network=spec.extras.network), spec.memory, cleanup)
+        virtio: list[VirtioDevice] = [*_disks(spec, worker, warn, cleanup), VirtioRng(), *extras]
+        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, console.write, virtio, warn, (worker, *more), spec.jit)
         vm = cleanup.enter_context(platform.make(parts))
         cleanup.callback(worker.close)
         del data, kernel, initrd, parts  # the guest has its copy

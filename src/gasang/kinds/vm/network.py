@@ -74,6 +74,10 @@ class Network:
     tap: int = _NO_TAP
     plugged: bool = True
 
+    def attach(self, cleanup: ExitStack) -> Cable:
+        """As `attach` below."""
+        return attach(self, cleanup)
+
 
 def packed(mac: str) -> bytes:
     """A hardware address's bytes. Raises ValueError for what is none."""

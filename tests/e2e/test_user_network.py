@@ -1,0 +1,129 @@
+"""Stock Debian behind the network in user space: names, TCP both ways, a published port, and the host's loopback where that is allowed."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gasang.core.paths import cache_folder
+from gasang.core.progress import Silent
+from gasang.kinds.vm.extras import Extras
+from gasang.kinds.vm.machine import VirtualMachine
+from gasang.kinds.vm.pull import boot_files
+from gasang.kinds.vm.user_network import UserNetwork
+from gasang.network.spec import PortSpec
+from gasang.network.user.plan import Plan
+from support.debian_guest import IMAGE, Screen, debian_at_its_prompt
+
+PULL_SECONDS = 1500
+MIB = 1 << 20
+
+
+def pull(*options: str) -> None:
+    program = "import sys; from gasang.cli.main import main; sys.exit(main())"
+    words = [sys.executable, "-c", program, "pull", *options, IMAGE]
+    done = subprocess.run(words, capture_output=True, timeout=PULL_SECONDS, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def guest(port: int) -> Iterator[tuple[VirtualMachine, Screen]]:
+    """A machine at its prompt. Needs a Debian mirror the first time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GASANG_HOME", str(cache_folder(os.environ) / "tests"))
+        pull()
+        if b"modules/virtio_net.ko" not in boot_files(IMAGE, Silent()).initrd.read_bytes():
+            pull("--vm", "--again")
+        network = UserNetwork(Plan(reaches_host=True), (PortSpec(8080, "tcp", "127.0.0.1", port),))
+        with debian_at_its_prompt(memory=256 * MIB, extras=Extras(network=network)) as made:
+            yield made
+    assert "user-network" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_bytes_go_both_ways(guest: tuple[VirtualMachine, Screen]) -> None:
+    _, screen = guest
+    assert screen.ask("cat /etc/resolv.conf") == "nameserver 10.0.2.3"
+    size, received = 8 * MIB, []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(b"x" * size)
+            connection, _ = server.accept()
+            with connection:
+                received.append(sum(iter(lambda: len(connection.recv(1 << 16)), 0)))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        number = server.getsockname()[1]
+        assert screen.ask(f"wc -c </dev/tcp/10.0.2.2/{number}") == str(size)
+        screen.ask(f"dd if=/dev/zero bs=64k count=100 2>/dev/null >/dev/tcp/10.0.2.2/{number}")
+        thread.join()
+    assert received == [6_553_600]
+
+
+def test_nobody_there_is_said_at_once(guest: tuple[VirtualMachine, Screen]) -> None:
+    _, screen = guest
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        assert "Connection refused" in screen.ask(f"echo >/dev/tcp/10.0.2.2/{bound.getsockname()[1]}")
+
+
+def test_ipv6_comes_by_advertisement(guest: tuple[VirtualMachine, Screen]) -> None:
+    _, screen = guest
+    end = time.monotonic() + 60
+    while "fd000a0000020000" not in (shown := screen.ask("cat /proc/net/if_inet6")):
+        assert time.monotonic() < end, shown
+        time.sleep(0.5)
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
+        server.settimeout(60)
+        screen.type(f"echo by six >/dev/tcp/fd00:a00:2::2/{server.getsockname()[1]}\n".encode())
+        connection, _ = server.accept()
+        with connection:
+            connection.settimeout(60)
+            assert connection.recv(100) == b"by six\n"
+
+
+def test_a_published_port_leads_to_the_guest(guest: tuple[VirtualMachine, Screen], port: int) -> None:
+    _, screen = guest
+    listening = (
+        'perl -MIO::Socket::INET -e \'$s = IO::Socket::INET->new(LocalPort => 8080, Listen => 1); $| = 1; print "listens\\n";'
+        " $c = $s->accept; $line = <$c>; print $c uc $line; close $c'"
+    )
+    screen.type(listening.encode() + b"\n")
+    screen.wait_for(b"\rlistens\r\n")
+    with socket.create_connection(("127.0.0.1", port), 60) as client:
+        client.sendall(b"hello\n")
+        assert client.makefile("rb").readline() == b"HELLO\n"
+
+
+def test_the_command_line_gives_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.MonkeyPatch.context() as patch:
+        server.settimeout(120)
+        patch.setenv("GASANG_HOME", str(cache_folder(os.environ) / "tests"))
+        program = "import sys; from gasang.cli.main import main; sys.exit(main())"
+        words = [sys.executable, "-c", program, "run", "--vm", "--memory", "256M", "--network", "user,host=allow", IMAGE, "--"]
+        words += ["bash", "-c", f"echo from the guest >/dev/tcp/10.0.2.2/{server.getsockname()[1]}"]
+        with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as running:
+            connection, _ = server.accept()
+            with connection:
+                assert connection.recv(100) == b"from the guest\n"
+            _, said = running.communicate(timeout=120)
+        assert running.returncode == 0, said
