@@ -10,9 +10,9 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.parsers import expat
 
 from gasang.core.errors import BadInputError, UnsupportedError, UsageError
+from gasang.storage.images import parallels_description as description
 from gasang.storage.images.blocks import ABSENT, Blocks
 from gasang.storage.images.concat import Concat, Part
 from gasang.storage.images.image import SECTOR, SIZE_MAX, Format, Image, Option, Options
@@ -60,7 +60,9 @@ def parse(data: bytes, name: str) -> Header:
     fault = not tracks or cluster > 1 << 30 or entries > _ENTRIES_MAX or not 0 < sectors <= SIZE_MAX // SECTOR or first < table_end
     if fault or entries < -(-sectors // tracks):
         raise BadInputError(subject, "its Parallels header is damaged", "restore it from a copy")
-    return Header(cluster, entries, sectors * SECTOR, first, cluster if magic == NEW else SECTOR, in_use == _IN_USE, cylinders, flags, extension)
+    return Header(
+        cluster, entries, sectors * SECTOR, first, cluster if magic == NEW else SECTOR, in_use == _IN_USE, cylinders, flags, extension
+    )
 
 
 def make(head: Header, *, in_use: bool) -> bytes:
@@ -139,85 +141,10 @@ def open_file(path: Path, *, read_only: bool, trust: Trust) -> Image:
         return load(store)
     text = store.read(0, min(store.size(), 1 << 20))
     store.close()
-    return _open_described(described, parse_description(text, str(path)), read_only=read_only, trust=trust)
+    return _open_described(described, description.parse(text, str(path)), read_only=read_only, trust=trust)
 
 
-@dataclass(frozen=True, slots=True)
-class Described:
-    """A description: the disk's bytes, its block, and (begin, end, type, file) of each part, begin and end in sectors."""
-
-    size: int
-    parts: tuple[tuple[int, int, str, str], ...]
-
-
-def parse_description(text: bytes, name: str) -> Described:
-    """What a DiskDescriptor.xml says. Entities are not expanded. Raises BadInputError, UnsupportedError."""
-    damaged = BadInputError(f"disk {name}", "its DiskDescriptor.xml is damaged", "restore it from a copy")
-    path: list[str] = []
-    size = 0
-    snapshots = 0
-    storages: list[dict[str, str]] = []
-    images: list[dict[str, str]] = []
-    value: list[str] = []
-
-    def start(tag: str, _: dict[str, str]) -> None:
-        nonlocal snapshots
-        path.append(tag)
-        value.clear()
-        if len(path) > 16:
-            raise damaged
-        if tag == "Storage":
-            storages.append({})
-            images.clear()
-        elif tag == "Image":
-            images.append({})
-        elif tag == "Shot":
-            snapshots += 1
-
-    def end(tag: str) -> None:
-        nonlocal size
-        path.pop()
-        text = "".join(value).strip()
-        value.clear()
-        if tag == "Disk_size":
-            size = _number(text, damaged) * SECTOR
-        elif tag == "Encryption" and text:
-            raise UnsupportedError(f"disk {name}", "it is encrypted", "decrypt it with what made it")
-        elif path[-1:] == ["Storage"] and tag in ("Start", "End") and storages:
-            storages[-1][tag] = text
-        elif path[-1:] == ["Image"] and tag in ("Type", "File") and images and storages:
-            images[-1][tag] = text
-            storages[-1][tag] = text
-
-    def refuse(*_: Any) -> None:
-        raise damaged
-
-    parser = expat.ParserCreate()
-    parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, value.append
-    parser.EntityDeclHandler = refuse
-    try:
-        parser.Parse(text.rstrip(b"\0"), True)
-    except (expat.ExpatError, ValueError) as error:
-        raise damaged from error
-    if snapshots > 1:
-        raise UnsupportedError(f"disk {name}", f"it has {snapshots} snapshots", "merge them with what made it")
-    parts = []
-    for part in storages:
-        if not {"Start", "End", "Type", "File"} <= part.keys():
-            raise damaged
-        parts.append((_number(part["Start"], damaged), _number(part["End"], damaged), part["Type"], part["File"]))
-    if not parts or not 0 < size <= SIZE_MAX or len(parts) > 1024:
-        raise damaged
-    return Described(size, tuple(parts))
-
-
-def _number(text: str, error: BadInputError) -> int:
-    if not text.isascii() or not text.isdecimal() or len(text) > 18:
-        raise error
-    return int(text)
-
-
-def _open_described(path: Path, described: Described, *, read_only: bool, trust: Trust) -> Image:
+def _open_described(path: Path, described: description.Described, *, read_only: bool, trust: Trust) -> Image:
     parts: list[Part] = []
     try:
         for begin, end, kind, name in described.parts:

@@ -1,7 +1,8 @@
-"""Files that an image names: a backing file, an extent. Whoever made the image chose the name, so it is followed only where the user lets it.
+"""Files that an image names: a backing file, an extent. Whoever made it chose the name, so it is followed only where the user lets it.
 
 Followed are files that lie, once links are resolved, in the folder of the image that names them, and what the user named as well. A
-disk that a guest has written may pretend to be an image: where the format was guessed rather than named, nothing is followed.
+disk that a guest has written may pretend to be an image: where the format was guessed, and the file's suffix is not that format's,
+nothing beside it is followed.
 """
 
 from __future__ import annotations
@@ -53,7 +54,3 @@ class Trust:
         if len(self.chain) >= DEPTH_MAX:
             raise BadInputError(f"disk {image}", f"more than {DEPTH_MAX} images stand on one another", "convert some of them into one")
         return Trust(self.beside, self.also, (*self.chain, here))
-
-
-NOTHING = Trust(beside=False)
-"""No file is followed."""

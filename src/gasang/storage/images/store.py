@@ -64,6 +64,7 @@ class File:
         self._descriptor = descriptor
         self._end = os.lseek(descriptor, 0, os.SEEK_END)
         self._regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        self._durable = True
         self.name = name
         self.read_only = read_only
 
@@ -94,18 +95,24 @@ class File:
 
     @classmethod
     def made_new(cls, path: Path) -> File:
-        """A new empty file, or an old one emptied; raises StateError if somebody has it open, PermissionDeniedError, BadInputError."""
+        """A new empty file, or an old one emptied; not synced, as nobody relies on it until it is opened again.
+
+        Raises StateError if somebody has it open, PermissionDeniedError, BadInputError.
+        """
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0), 0o666)
         except PermissionError as error:
             raise PermissionDeniedError(f"disk {path}", "it cannot be made", "choose another folder") from error
         except (OSError, ValueError) as error:
-            raise BadInputError(f"disk {path}", f"it cannot be made ({getattr(error, 'strerror', None) or error})", "choose another name") from error
+            raise BadInputError(
+                f"disk {path}", f"it cannot be made ({getattr(error, 'strerror', None) or error})", "choose another name"
+            ) from error
         if not lock_file(descriptor, shared=False):
             os.close(descriptor)
             raise StateError(f"disk {path}", "another machine has it open", "stop that machine first")
         made = cls(descriptor, str(path), read_only=False)
         made.truncate(0)
+        made._durable = False
         return made
 
     def size(self) -> int:
@@ -148,7 +155,7 @@ class File:
 
     def flush(self) -> None:
         """Return once all that was written is on stable storage."""
-        if not self.read_only:
+        if self._durable and not self.read_only:
             sync(self._descriptor)
 
     def close(self) -> None:

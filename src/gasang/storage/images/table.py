@@ -5,16 +5,20 @@ Adding a format is a file and a line here.
 
 from __future__ import annotations
 
+import contextlib
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from gasang.core.errors import BadInputError, UnsupportedError, UsageError
+from gasang.core.errors import BadInputError, GasangError, NotFoundError, PermissionDeniedError, UnsupportedError, UsageError
 from gasang.host.files import open_file
 from gasang.storage.images import parallels, raw, vdi, vhd, vhdx, vmdk
+from gasang.storage.images.concat import Concat
 from gasang.storage.images.image import Format, Image, Options
 from gasang.storage.images.qcow2 import files as qcow2
-from gasang.storage.images.references import NOTHING, Trust
+from gasang.storage.images.references import Trust
+from gasang.storage.images.store import File
 
 HEAD: Final = 4096
 TAIL: Final = 512
@@ -55,13 +59,19 @@ FORMATS: Final[dict[str, Format]] = {
 def open_image(path: Path, *, read_only: bool, form: str = "", trust: Trust | None = None) -> Image:
     """Open an image of the named format, or of the first one that takes the file for its own.
 
-    Without `trust`, files that the image names are followed beside it if its format is named, and not at all if it is guessed: what a guest
-    writes into a raw disk may look like any image. Raises UsageError for a name that is no format, UnsupportedError for a foreign file, and
+    What the image names is followed as `trust` says, beside it if nothing is said. Where its format is guessed and its suffix is another's,
+    nothing beside it is followed: what a guest writes into a raw disk may look like any image.
+
+    Raises UsageError for a name that is no format, UnsupportedError for a foreign file, and
     what the format's `open` raises.
     """
     found = named(form) if form else probed(path)
-    believed = trust if trust is not None else Trust() if form else NOTHING
-    return found.open(path, read_only=read_only, trust=believed)
+    return found.open(path, read_only=read_only, trust=_believed(path, form, found, trust))
+
+
+def _believed(path: Path, form: str, found: Format, trust: Trust | None) -> Trust:
+    given = trust or Trust()
+    return given if form or by_suffix(path) is found or path.is_dir() else replace(given, beside=False)
 
 
 def named(form: str) -> Format:
@@ -73,7 +83,7 @@ def named(form: str) -> Format:
 
 def probed(path: Path) -> Format:
     """The format that a file is of. Raises UnsupportedError for a foreign one, BadInputError for one that cannot be read."""
-    head, tail = _ends(path)
+    head, tail = _ends(path / parallels.DESCRIPTOR if path.is_dir() else path)
     for form in FORMATS.values():
         if form.probe(head, tail):
             return form
@@ -115,4 +125,34 @@ def _ends(path: Path) -> tuple[bytes, bytes]:
     except (FileNotFoundError, PermissionError, IsADirectoryError):
         return b"", b""  # the opener says it better
     except (OSError, ValueError) as error:
-        raise BadInputError(f"disk {path}", f"it cannot be read ({getattr(error, 'strerror', None) or error})", "name a disk image") from error
+        raise BadInputError(
+            f"disk {path}", f"it cannot be read ({getattr(error, 'strerror', None) or error})", "name a disk image"
+        ) from error
+
+
+def describe(path: Path, form: str, trust: Trust | None) -> dict[str, Any]:
+    """What is told of an image: plain values. Raises what opening it raises; a backing file that is not allowed is only named."""
+    found = named(form) if form else probed(path)
+    try:
+        image = found.open(path, read_only=True, trust=_believed(path, form, found, trust))
+    except (PermissionDeniedError, NotFoundError):
+        if found.name != "qcow2" or not path.is_file():
+            raise
+        image = qcow2.load(File.open(path, read_only=True))
+    used = sum(file.stat().st_blocks * 512 for file in (path.iterdir() if path.is_dir() else [path]) if file.is_file())
+    facts = {"file": str(path), "format": found.name, "size": image.size, "used": used, **image.about()}
+    image.close()
+    return facts
+
+
+def remove_image(path: Path, image: Image) -> None:
+    """Take an unfinished image away, with the files of its extents. Errors of the host are not told: another is under way."""
+    names = {path}
+    for part in image.parts if isinstance(image, Concat) else ():
+        store = getattr(part.image, "store", None)
+        names |= {Path(store.name)} if isinstance(store, File) else set()
+    with contextlib.suppress(OSError, GasangError):
+        image.close()
+    for name in names:
+        with contextlib.suppress(OSError):
+            name.unlink(missing_ok=True)

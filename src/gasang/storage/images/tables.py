@@ -19,7 +19,9 @@ class Table:
     `places` tells where in the file the entries of a page are; nowhere: they are zero. All places are written.
     """
 
-    def __init__(self, store: Store, code: str, order: str, count: int, places: Callable[[int], tuple[int, ...]], per_page: int = PAGE) -> None:
+    def __init__(
+        self, store: Store, code: str, order: str, count: int, places: Callable[[int], tuple[int, ...]], per_page: int = PAGE
+    ) -> None:
         self._store = store
         self._code = code
         self._swap = order != sys.byteorder

@@ -46,11 +46,37 @@ def parse(data: bytes, name: str) -> Header:
     if len(data) < _HEAD.size:
         raise BadInputError(subject, "its VDI header is cut short", "restore it from a copy")
     fields = _HEAD.unpack_from(data)
-    _, signature, version, _, kind, _, _, map_at, data_at, _, _, _, sector, _, size, block, extra, blocks, allocated, identity, _, link, parent = fields
+    (
+        _,
+        signature,
+        version,
+        _,
+        kind,
+        _,
+        _,
+        map_at,
+        data_at,
+        _,
+        _,
+        _,
+        sector,
+        _,
+        size,
+        block,
+        extra,
+        blocks,
+        allocated,
+        identity,
+        _,
+        link,
+        parent,
+    ) = fields
     if signature != SIGNATURE:
         raise BadInputError(subject, "it is no VDI image", "name a VDI image")
     if version >> 16 != 1 or kind not in (DYNAMIC, STATIC) or any(link) or any(parent):
-        raise UnsupportedError(subject, f"it is a VDI of version {version:#x} and kind {kind}, perhaps a child", "convert it with what made it")
+        raise UnsupportedError(
+            subject, f"it is a VDI of version {version:#x} and kind {kind}, perhaps a child", "convert it with what made it"
+        )
     fault = (
         not 0 < size <= SIZE_MAX
         or block < _SECTOR
@@ -73,7 +99,18 @@ def make(head: Header) -> bytes:
     cylinders = min(head.size // _SECTOR // (16 * 63), 16383)
     kind = (head.kind, 0, b"", head.map_offset, head.data_offset, cylinders, 16, 63, _SECTOR, 0, head.size, head.block)
     return _HEAD.pack(
-        _TEXT, SIGNATURE, 0x00010001, 0x190, *kind, head.extra, head.blocks, head.allocated, head.identity, uuid.uuid4().bytes_le, bytes(16), bytes(16)
+        _TEXT,
+        SIGNATURE,
+        0x00010001,
+        0x190,
+        *kind,
+        head.extra,
+        head.blocks,
+        head.allocated,
+        head.identity,
+        uuid.uuid4().bytes_le,
+        bytes(16),
+        bytes(16),
     )
 
 

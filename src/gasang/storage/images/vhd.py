@@ -1,4 +1,4 @@
-"""VHD, Virtual PC's and Xen's images: fixed, dynamic, and differencing ones over a parent (Virtual Hard Disk Image Format Specification 1.0).
+"""VHD, Virtual PC's and Xen's images: fixed, dynamic, and differencing ones (Virtual Hard Disk Image Format Specification 1.0).
 
 The footer ends the file, and dynamic images begin with a copy of it, so that a new block may lie where the footer was.
 """

@@ -83,7 +83,7 @@ def make_header(head: Header) -> bytes:
 
 
 def parse_regions(data: bytes, name: str) -> dict[bytes, tuple[int, int]]:
-    """Where the regions are, (offset, length) by their names. Raises BadInputError, UnsupportedError for one that must be known and is not."""
+    """Where the regions are, (offset, length) by their names. Raises BadInputError, UnsupportedError for a foreign one."""
     if data[:4] != b"regi" or not sound(data):
         raise damaged(name, "region table")
     count = int.from_bytes(data[8:12], "little")
@@ -225,7 +225,8 @@ def pending(log: bytes, identity: bytes, name: str) -> list[LogEntry]:
     entries = dict(_entries(log, identity, name))
     best: list[LogEntry] = []
     for start in entries:
-        chain, at = [], start
+        chain: list[tuple[int, LogEntry]] = []
+        at = start
         while at in entries and len(chain) <= len(entries) and (not chain or entries[at].sequence == chain[-1][1].sequence + 1):
             chain.append((at, entries[at]))
             at = (at + entries[at].length) % len(log)

@@ -104,9 +104,9 @@ def create_file(path: Path, size: int, options: Options) -> Image:
         made: Image = RawImage(store) if flat else sparse.make_extent(store, end - begin, b"", compressed=False)
         parts.append(Part(begin, end, made))
         extents.append(Extent("RW", (end - begin) // SECTOR, "FLAT" if flat else "SPARSE", name))
-    text = File.made_new(path)
-    text.write(0, descriptors.make(kind, extents, size // SECTOR))
-    text.close()
+    described = File.made_new(path)
+    described.write(0, descriptors.make(kind, extents, size // SECTOR))
+    described.close()
     return Concat(str(path), size, parts, {"subformat": kind})
 
 

@@ -6,7 +6,7 @@ import struct
 import zlib
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gasang.core.errors import BadInputError, StateError, UnsupportedError
@@ -55,18 +55,22 @@ def parse(data: bytes, name: str) -> Header:
     damaged = BadInputError(subject, "its VMDK header is damaged", "restore it from a copy")
     if len(data) < SECTOR or data[:4] != MAGIC:
         raise damaged
-    (_, version, flags, sectors, grain, text_at, text, per_table, redundant, directory, overhead, _, *_, compression) = _HEAD.unpack(data[:SECTOR])
+    (_, version, flags, sectors, grain, text_at, text, per_table, redundant, directory, overhead, _, *_, compression) = _HEAD.unpack(
+        data[:SECTOR]
+    )
     if version not in (1, 2, 3):
         raise UnsupportedError(subject, f"it is VMDK version {version}", "convert it with what made it")
     if compression > _DEFLATE:
         raise UnsupportedError(subject, f"it has compression {compression}", "convert it with what made it")
     if not 0 < sectors <= SIZE_MAX // SECTOR or not 8 <= grain <= 1 << 16 or grain & (grain - 1) or not 0 < per_table <= 1 << 16:
         raise damaged
-    head = Header(version, flags, sectors * SECTOR, grain * SECTOR, text_at * SECTOR, text * SECTOR, per_table, 0, 0, overhead * SECTOR, compression)
+    head = Header(
+        version, flags, sectors * SECTOR, grain * SECTOR, text_at * SECTOR, text * SECTOR, per_table, 0, 0, overhead * SECTOR, compression
+    )
     if head.tables > _DIRECTORY_MAX * 16 or text > 1 << 12:
         raise damaged
     place = _AT_END if directory == _AT_END else directory * SECTOR
-    return Header(*(getattr(head, name) for name in Header.__slots__[:7]), redundant * SECTOR, place, head.overhead, compression)
+    return replace(head, redundant_at=redundant * SECTOR, directory_at=place)
 
 
 def make(head: Header) -> bytes:
@@ -171,7 +175,9 @@ class Compressed(Sparse):
         self.head = head
         self._directory, self._second = array("I", bytes(4 * head.tables)), array("I")
         empty = Volatile(name=store.name)
-        Blocks.__init__(self, store, head.size, head.grain, Table(empty, "I", "little", -(-head.size // head.grain), lambda page: (), head.per_table))
+        Blocks.__init__(
+            self, store, head.size, head.grain, Table(empty, "I", "little", -(-head.size // head.grain), lambda page: (), head.per_table)
+        )
         self._entries: dict[int, array[int]] = {}
         self._next = store.size()
 
@@ -276,7 +282,7 @@ class Compressed(Sparse):
         self._append(_marker(-(-len(self._directory) * 4 // SECTOR), 2))
         directory_at = self._append(_bytes(self._directory))
         self._append(_marker(1, 3))
-        footer = Header(*(getattr(self.head, name) for name in Header.__slots__[:8]), directory_at, self.head.overhead, self.head.compression)
+        footer = replace(self.head, directory_at=directory_at)
         self._append(make(footer))
         self._append(bytes(SECTOR))
         self.store.flush()

@@ -31,7 +31,7 @@ class _Uses:
 
     def add(self, what: str, offset: int, length: int, times: int = 1) -> bool:
         """Count a range; False, with an error noted, where it is not wholly inside or not aligned."""
-        if length and offset >> self._bits >= self.count or -(-(offset + length) >> self._bits) > self.count + 1:
+        if (length and offset >> self._bits >= self.count) or -(-(offset + length) >> self._bits) > self.count + 1:
             self._report.error(f"{what} at {offset:#x} lies outside the file")
             return False
         for cluster in range(offset >> self._bits, min(self.count, ((offset + length - 1) >> self._bits) + 1)):

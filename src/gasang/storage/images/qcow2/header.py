@@ -89,7 +89,9 @@ def parse(data: bytes, name: str, file_size: int) -> Header:
 
     if len(data) < 104 or data[:4] != MAGIC:
         raise damaged("it is too short or of another format")
-    (_, version, backing_at, backing_length, bits, size, crypt, l1_size, l1_at, table_at, clusters, count, snapshots_at) = _V2.unpack_from(data)
+    (_, version, backing_at, backing_length, bits, size, crypt, l1_size, l1_at, table_at, clusters, count, snapshots_at) = _V2.unpack_from(
+        data
+    )
     if version not in (2, 3):
         raise UnsupportedError(subject, f"it is qcow2 version {version}", "convert it to version 3")
     if crypt:

@@ -92,7 +92,9 @@ class Refcounts:
         if found is None:
             offset = self.table[index] & ~511
             if offset % self._header.cluster or offset >= self._store.size():
-                raise BadInputError(f"disk {self._store.name}", "a refcount block lies outside the file", "repair it with gasang image check")
+                raise BadInputError(
+                    f"disk {self._store.name}", "a refcount block lies outside the file", "repair it with gasang image check"
+                )
             if len(self._blocks) >= _KEPT:
                 self._forget()
             found = self._blocks[index] = unpack(self._store.read(offset, self._header.cluster), self._header.refcount_order)
@@ -109,7 +111,9 @@ class Refcounts:
         block = self._block(index)
         count = block[cluster % self.per_block] + amount
         if count < 0:
-            raise BadInputError(f"disk {self._store.name}", f"cluster {cluster} is used but counted as free", "repair it with gasang image check")
+            raise BadInputError(
+                f"disk {self._store.name}", f"cluster {cluster} is used but counted as free", "repair it with gasang image check"
+            )
         if count > self.most:
             width = 1 << self._header.refcount_order
             raise StateError(f"disk {self._store.name}", f"a cluster is shared more often than {width} bits can count", "convert it")

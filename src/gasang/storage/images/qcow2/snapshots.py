@@ -1,6 +1,7 @@
 """Internal snapshots: states of the disk that share clusters with it (docs/interop/qcow2.txt, "Snapshots").
 
-While counts are being changed the image carries the mark that says so (version 3), so that what a power cut leaves is mended when it is opened.
+While counts are being changed the image carries the mark that says so (version 3), so that what a power cut leaves is mended when
+it is opened.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ import contextlib
 import struct
 import time
 from array import array
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gasang.core.errors import BadInputError, NotFoundError, StateError
+from gasang.storage.images.image import SIZE_MAX
 from gasang.storage.images.qcow2 import entries, header
 from gasang.storage.images.qcow2.disk import Qcow2
 
@@ -69,7 +72,9 @@ def make(snapshots: list[Snapshot]) -> bytes:
         identity, name = kept.identity.encode(), kept.name.encode()
         extra = struct.pack(">QQ", kept.vm_state, kept.size) + kept.extra
         small = min(kept.vm_state, 0xFFFFFFFF)
-        fixed = _FIXED.pack(kept.l1_offset, kept.l1_size, len(identity), len(name), kept.seconds, kept.nanoseconds, kept.vm_clock, small, len(extra))
+        fixed = _FIXED.pack(
+            kept.l1_offset, kept.l1_size, len(identity), len(name), kept.seconds, kept.nanoseconds, kept.vm_clock, small, len(extra)
+        )
         body = fixed + extra + identity + name
         parts.append(body + bytes(-len(body) % 8))
     return b"".join(parts)
@@ -115,7 +120,11 @@ def create(disk: Qcow2, name: str) -> Snapshot:
     if not name or len(name.encode()) > 1000:
         raise BadInputError("snapshot", "its name is empty or too long", "name it with a few letters")
     if disk.refcounts.most < 2:
-        raise StateError(f"disk {disk.store.name}", "its use counts have one bit and allow no snapshots", "convert it with refcount_bits=16")
+        raise StateError(
+            f"disk {disk.store.name}", "its use counts have one bit and allow no snapshots", "convert it with refcount_bits=16"
+        )
+    disk.flush()
+    _check_counts(disk)
     with marked(disk):
         l1 = disk.l1
         count_tree(disk, l1, 1)
@@ -167,7 +176,7 @@ def delete(disk: Qcow2, name: str) -> None:
 
 
 def _check_l1(disk: Qcow2, kept: Snapshot) -> None:
-    if kept.size > header.SIZE_MAX or kept.l1_size < disk.l1_for(kept.size):
+    if kept.size > SIZE_MAX or kept.l1_size < disk.l1_for(kept.size):
         raise BadInputError(f"disk {disk.store.name}", f"the tables of snapshot {kept.name!r} are too small", "check the image")
 
 
@@ -205,6 +214,21 @@ def count_tree(disk: Qcow2, l1: array[int], amount: int) -> None:
             counts.add(offset >> disk.header.cluster_bits)
         else:
             counts.free(offset >> disk.header.cluster_bits)
+
+
+def _check_counts(disk: Qcow2) -> None:
+    """Raise StateError where one more use of what the present state uses is more than the counts can say."""
+    if disk.refcounts.most > 1 << 30:
+        return
+    bits = disk.header.cluster_bits
+    tables = [place & entries.OFFSET for place in disk.l1 if place & entries.OFFSET]
+    more = Counter(offset >> bits for offset in tables)
+    for offset in tables:
+        more.update(clusters_of(disk, offset))
+    for cluster, times in more.items():
+        if disk.refcounts.get(cluster) + times > disk.refcounts.most:
+            width = 1 << disk.header.refcount_order
+            raise StateError(f"disk {disk.store.name}", f"{width} bits do not count so many uses", "remove a snapshot, or convert it")
 
 
 def clusters_of(disk: Qcow2, offset: int) -> Iterator[int]:
