@@ -20,6 +20,13 @@ class Command(NamedTuple):
     run: Callable[[Parsed, Client], int]
 
 
+class Local(NamedTuple):
+    """A command that needs no daemon. `run` returns the exit code."""
+
+    syntax: Syntax
+    run: Callable[[Parsed, Context], int]
+
+
 class Same(NamedTuple):
     """A command that is a verb as well: ``gasang container ls`` is ``gasang ps``. `words` are said before those of the command line."""
 
@@ -27,7 +34,7 @@ class Same(NamedTuple):
     words: tuple[str, ...] = ()
 
 
-Commands = Mapping[str, Command | Same]
+Commands = Mapping[str, Command | Local | Same]
 
 
 Run = Callable[[Parsed, Context], int]
@@ -63,12 +70,14 @@ def dispatch(parsed: Parsed, context: Context, commands: Commands) -> int:
     return run(inner, Context.of_process(inner) if inner.get(PROGRESS) or inner.get(DEBUG) else context)
 
 
-def resolved(command: Command | Same) -> tuple[Syntax, Run]:
+def resolved(command: Command | Local | Same) -> tuple[Syntax, Run]:
     """What a command accepts and what does it; the module of a verb is imported for that."""
     from importlib import import_module
 
     from gasang.cli.containers.daemon import connect
 
+    if isinstance(command, Local):
+        return command
     if isinstance(command, Command):
         return command.syntax, lambda parsed, context: command.run(parsed, connect(context))
     module = import_module(module_of(command.verb))

@@ -1,0 +1,133 @@
+"""Copying a disk from one image to another, and comparing two: only what may be other than zero is looked at, in large pieces.
+
+Where pieces are compressed, as many threads as there are processors do that.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final
+
+from gasang.core.errors import UnsupportedError
+from gasang.storage.images.image import Compressing, Image
+from gasang.storage.images.pieces import GRAIN, filled, is_zero, joined
+
+PIECE: Final = 2 << 20
+
+Told = Callable[[int], None]
+"""Told how many bytes more of the disk are done."""
+
+
+def _nobody(done: int) -> None:
+    """Nobody wants to know."""
+
+
+def aligned(runs: Iterable[tuple[int, int]], grain: int, size: int) -> Iterator[tuple[int, int]]:
+    """Runs made larger to whole grains, those that touch as one; the last ends with the disk."""
+
+    def larger() -> Iterator[tuple[int, int]]:
+        last = 0
+        for offset, length in runs:
+            begin = max(offset // grain * grain, last)
+            last = min(-(-(offset + length) // grain) * grain, size)
+            if last > begin:
+                yield begin, last - begin
+
+    return joined(larger())
+
+
+def pieces(runs: Iterable[tuple[int, int]], most: int) -> Iterator[tuple[int, int]]:
+    """Runs cut where multiples of `most` are."""
+    for offset, length in runs:
+        end = offset + length
+        while offset < end:
+            step = min(most - offset % most, end - offset)
+            yield offset, step
+            offset += step
+
+
+def read_all(image: Image, wanted: Iterable[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
+    """The pieces `wanted`, in order: one at a time, so that their memory, used again and again, stays in the processor's cache."""
+    for offset, length in wanted:
+        yield offset, image.read(offset, length)
+
+
+def convert(source: Image, target: Image, *, compress: bool = False, told: Told = _nobody) -> None:
+    """Copy the disk `source` into the new image `target`, at least as large. Zeroes are not written.
+
+    Raises UnsupportedError if `target` cannot compress and should, GasangError and OSError as the images do.
+    """
+    if compress and not isinstance(target, Compressing):
+        raise UnsupportedError("this format", "it has no compressed pieces", "take qcow2, or vmdk with subformat=streamOptimized")
+    grain = target.compressed_piece if isinstance(target, Compressing) else GRAIN
+    runs = aligned(source.data(), max(grain, GRAIN), source.size)
+    found = read_all(source, _reporting(pieces(runs, PIECE), source.size, told))
+    if compress and isinstance(target, Compressing):
+        _compressed(found, target, target)
+        return
+    small = max(grain, 4096) if isinstance(target, Compressing) else GRAIN
+    for offset, data in found:
+        for begin, length in filled(data, small):
+            whole = length == len(data)
+            target.write(offset + begin, data if whole else memoryview(data)[begin : begin + length])
+
+
+def _reporting(wanted: Iterable[tuple[int, int]], size: int, told: Told) -> Iterator[tuple[int, int]]:
+    last = 0
+    for offset, length in wanted:
+        yield offset, length
+        told(offset + length - last)
+        last = offset + length
+    told(size - last)
+
+
+def _compressed(found: Iterable[tuple[int, bytes]], image: Image, target: Compressing) -> None:
+    step = target.compressed_piece
+    with ThreadPoolExecutor(os.cpu_count() or 1, "compress") as workers:
+        under_way: deque[tuple[int, bytes, Future[bytes | None]]] = deque()
+
+        def finish() -> None:
+            offset, data, packed = under_way.popleft()
+            small = packed.result()
+            if small is None:
+                image.write(offset, data)
+            else:
+                target.write_compressed(offset, small)
+
+        for offset, data in found:
+            for at in range(0, len(data), step):
+                part = data[at : at + step]
+                if not is_zero(part):
+                    under_way.append((offset + at, part, workers.submit(target.compress, part)))
+                    if len(under_way) > 4 * (os.cpu_count() or 1) + PIECE // step:
+                        finish()
+        while under_way:
+            finish()
+
+
+def difference(one: Image, other: Image, *, told: Told = _nobody) -> int | None:
+    """Where two disks begin to differ, None if they do not; what only one has counts as zeroes in the other."""
+    larger, smaller = (one, other) if one.size >= other.size else (other, one)
+    runs = joined(_merged(aligned(larger.data(), 512, larger.size), aligned(smaller.data(), 512, smaller.size)))
+    for offset, length in _reporting(pieces(runs, PIECE), larger.size, told):
+        have = max(0, min(length, smaller.size - offset))
+        data = larger.read(offset, length)
+        against = smaller.read(offset, have).ljust(length, b"\0") if have else bytes(length)
+        if data != against:
+            return offset + next(at for at, (here, there) in enumerate(zip(data, against, strict=True)) if here != there)
+    return None
+
+
+def _merged(one: Iterator[tuple[int, int]], other: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The union of runs, in order and without overlaps."""
+    from heapq import merge
+
+    last = 0
+    for offset, length in merge(one, other):
+        begin, end = max(offset, last), offset + length
+        if end > begin:
+            yield begin, end - begin
+            last = end

@@ -1,0 +1,209 @@
+"""The file under an image: bytes at offsets, which grows, and can be cut by its writer.
+
+What a format reads past the end are zeroes, as if the file went on as a hole; that is how sparse images are cut short by their makers.
+Lengths are bounded by the formats, which check what a header says before they ask for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from gasang.core.errors import BadInputError, NotFoundError, PermissionDeniedError, StateError
+from gasang.host.files import lock_file, open_file, sync, write_at
+from gasang.host.holes import data_runs, punch_hole
+
+
+class Store(Protocol):
+    """A file that an image lies in. Everything may raise OSError if the host fails."""
+
+    name: str
+    read_only: bool
+
+    def size(self) -> int:
+        """Bytes up to its end."""
+        ...
+
+    def read(self, offset: int, length: int) -> bytes:
+        """`length` bytes; zeroes behind the end."""
+        ...
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Store all of `data`, behind the end too."""
+        ...
+
+    def truncate(self, size: int) -> None:
+        """Have the file end at `size`."""
+        ...
+
+    def punch(self, offset: int, length: int) -> bool:
+        """Whether a range that lies inside is a hole now."""
+        ...
+
+    def data(self) -> Iterator[tuple[int, int]]:
+        """(offset, length) of what may be other than zero, in order."""
+        ...
+
+    def flush(self) -> None:
+        """Return once all that was written is on stable storage."""
+        ...
+
+    def close(self) -> None:
+        """Give it back; a second time does nothing."""
+        ...
+
+
+class File:
+    """A file or block device of the host."""
+
+    def __init__(self, descriptor: int, name: str, *, read_only: bool) -> None:
+        self._descriptor = descriptor
+        self._end = os.lseek(descriptor, 0, os.SEEK_END)
+        self._regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        self._durable = True
+        self.name = name
+        self.read_only = read_only
+
+    @classmethod
+    def open(cls, path: Path, *, read_only: bool) -> File:
+        """Open and lock it: a writer has it alone. Raises NotFoundError, PermissionDeniedError, BadInputError, StateError."""
+        try:
+            descriptor = open_file(path, read_only=read_only)
+        except FileNotFoundError as error:
+            raise NotFoundError(f"disk {path}", "there is no such file", "check its path") from error
+        except PermissionError as error:
+            raise PermissionDeniedError(f"disk {path}", "it cannot be opened", "change its permissions") from error
+        except (OSError, ValueError) as error:
+            cause = getattr(error, "strerror", None) or str(error)
+            raise BadInputError(f"disk {path}", f"it cannot be opened ({cause})", "name a disk image") from error
+        try:
+            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                raise BadInputError(f"disk {path}", "it is a folder", "name a disk image")
+            if not lock_file(descriptor, shared=read_only):
+                raise StateError(f"disk {path}", "another machine has it open for writing", "stop that machine first")
+            return cls(descriptor, str(path), read_only=read_only)
+        except OSError as error:
+            os.close(descriptor)
+            raise BadInputError(f"disk {path}", f"it is no file with a size ({error.strerror})", "name a disk image") from error
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    @classmethod
+    def made_new(cls, path: Path) -> File:
+        """A new empty file, or an old one emptied; not synced, as nobody relies on it until it is opened again.
+
+        Raises StateError if somebody has it open, PermissionDeniedError, BadInputError.
+        """
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0), 0o666)
+        except PermissionError as error:
+            raise PermissionDeniedError(f"disk {path}", "it cannot be made", "choose another folder") from error
+        except (OSError, ValueError) as error:
+            raise BadInputError(
+                f"disk {path}", f"it cannot be made ({getattr(error, 'strerror', None) or error})", "choose another name"
+            ) from error
+        if not lock_file(descriptor, shared=False):
+            os.close(descriptor)
+            raise StateError(f"disk {path}", "another machine has it open", "stop that machine first")
+        made = cls(descriptor, str(path), read_only=False)
+        made.truncate(0)
+        made._durable = False
+        return made
+
+    def size(self) -> int:
+        """Bytes up to its end."""
+        return self._end
+
+    def read(self, offset: int, length: int) -> bytes:
+        """`length` bytes; zeroes behind the end."""
+        data = os.pread(self._descriptor, length, offset)
+        if len(data) == length:
+            return data
+        parts = [data]
+        have = len(data)
+        while have < length and parts[-1]:
+            parts.append(os.pread(self._descriptor, length - have, offset + have))
+            have += len(parts[-1])
+        return b"".join(parts).ljust(length, b"\0")
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Store all of `data`, behind the end too."""
+        write_at(self._descriptor, data if isinstance(data, bytes) else memoryview(data), offset)
+        self._end = max(self._end, offset + len(data))
+
+    def truncate(self, size: int) -> None:
+        """Have the file end at `size`."""
+        if self._regular:
+            os.ftruncate(self._descriptor, size)
+            self._end = size
+
+    def punch(self, offset: int, length: int) -> bool:
+        """Whether a range that lies inside is a hole now."""
+        with contextlib.suppress(OSError):
+            punch_hole(self._descriptor, offset, length)
+            return True
+        return False
+
+    def data(self) -> Iterator[tuple[int, int]]:
+        """(offset, length) of what may be other than zero, in order."""
+        return data_runs(self._descriptor, self._end)
+
+    def flush(self) -> None:
+        """Return once all that was written is on stable storage."""
+        if self._durable and not self.read_only:
+            sync(self._descriptor)
+
+    def close(self) -> None:
+        """Give the file and its lock back."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+class Volatile:
+    """A file in memory: for tests and for judging pieces of an image without the host."""
+
+    def __init__(self, content: bytes = b"", name: str = "memory", *, read_only: bool = False) -> None:
+        self.content = bytearray(content)
+        self.name = name
+        self.read_only = read_only
+
+    def size(self) -> int:
+        """Bytes up to its end."""
+        return len(self.content)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """`length` bytes; zeroes behind the end."""
+        return bytes(self.content[offset : offset + length]).ljust(length, b"\0")
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Store all of `data`, behind the end too."""
+        if offset > len(self.content):
+            self.content.extend(bytes(offset - len(self.content)))
+        self.content[offset : offset + len(data)] = data
+
+    def truncate(self, size: int) -> None:
+        """Have the file end at `size`."""
+        del self.content[size:]
+        self.content.extend(bytes(size - len(self.content)))
+
+    def punch(self, offset: int, length: int) -> bool:
+        """Zeroes, and that is all a hole is here."""
+        self.content[offset : offset + length] = bytes(max(0, min(length, len(self.content) - offset)))
+        return True
+
+    def data(self) -> Iterator[tuple[int, int]]:
+        """All of it."""
+        if self.content:
+            yield 0, len(self.content)
+
+    def flush(self) -> None:
+        """Memory is as stable as it gets."""
+
+    def close(self) -> None:
+        """Nothing is held."""

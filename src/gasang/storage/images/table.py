@@ -1,0 +1,158 @@
+"""The table of disk formats: opening an image by what it is, and making one.
+
+Adding a format is a file and a line here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from gasang.core.errors import BadInputError, GasangError, NotFoundError, PermissionDeniedError, UnsupportedError, UsageError
+from gasang.host.files import open_file
+from gasang.storage.images import parallels, raw, vdi, vhd, vhdx, vmdk
+from gasang.storage.images.concat import Concat
+from gasang.storage.images.image import Format, Image, Options
+from gasang.storage.images.qcow2 import files as qcow2
+from gasang.storage.images.references import Trust
+from gasang.storage.images.store import File
+
+HEAD: Final = 4096
+TAIL: Final = 512
+"""Bytes at the begin and the end of a file that a probe is shown."""
+
+FOREIGN: Final = (
+    (b"\x1f\x8b", "compressed with gzip"),
+    (b"\xfd7zXZ\0", "compressed with xz"),
+    (b"\x28\xb5\x2f\xfd", "compressed with Zstandard"),
+    (b"BZh", "compressed with bzip2"),
+    (b"PK\3\4", "a ZIP archive"),
+    (b"COWD", "a VMDK image of version 3"),
+    (b"QED\0", "a QED image"),
+    (b"LUKS\xba\xbe", "encrypted with LUKS"),
+)
+"""What a raw disk does not start with, and people have at hand."""
+
+
+def _is_raw(head: bytes, tail: bytes) -> bool:
+    return not any(head.startswith(magic) for magic, _ in FOREIGN)
+
+
+FORMATS: Final[dict[str, Format]] = {
+    form.name: form
+    for form in (
+        Format("qcow2", "QEMU's copy-on-write images", (".qcow2", ".qcow"), qcow2.probe, qcow2.open_file, qcow2.create_file, qcow2.OPTIONS),
+        vmdk.FORMAT,
+        vdi.FORMAT,
+        vhdx.FORMAT,
+        vhd.FORMAT,
+        parallels.FORMAT,
+        Format("raw", "the disk byte for byte", (".img", ".raw"), _is_raw, raw.open_file, raw.create_file),
+    )
+}
+"""Every format, probed in this order."""
+
+
+def open_image(path: Path, *, read_only: bool, form: str = "", trust: Trust | None = None) -> Image:
+    """Open an image of the named format, or of the first one that takes the file for its own.
+
+    What the image names is followed as `trust` says, beside it if nothing is said. Where its format is guessed and its suffix is another's,
+    nothing beside it is followed: what a guest writes into a raw disk may look like any image.
+
+    Raises UsageError for a name that is no format, UnsupportedError for a foreign file, and
+    what the format's `open` raises.
+    """
+    found = named(form) if form else probed(path)
+    return found.open(path, read_only=read_only, trust=_believed(path, form, found, trust))
+
+
+def _believed(path: Path, form: str, found: Format, trust: Trust | None) -> Trust:
+    given = trust or Trust()
+    return given if form or by_suffix(path) is found or path.is_dir() else replace(given, beside=False)
+
+
+def named(form: str) -> Format:
+    """The format of that name. Raises UsageError."""
+    if form not in FORMATS:
+        raise UsageError(f"disk format {form}", "it is not known", f"known are: {', '.join(FORMATS)}")
+    return FORMATS[form]
+
+
+def probed(path: Path) -> Format:
+    """The format that a file is of. Raises UnsupportedError for a foreign one, BadInputError for one that cannot be read."""
+    head, tail = _ends(path / parallels.DESCRIPTOR if path.is_dir() else path)
+    for form in FORMATS.values():
+        if form.probe(head, tail):
+            return form
+    what = next(what for magic, what in FOREIGN if head.startswith(magic))
+    raise UnsupportedError(f"disk {path}", f"it is {what}, no disk image that is known here", "unpack or convert it first")
+
+
+def by_suffix(path: Path) -> Format | None:
+    """The format that files of such a name usually have."""
+    suffix = path.suffix.lower()
+    return next((form for form in FORMATS.values() if suffix in form.suffixes), None)
+
+
+def create_image(path: Path, form: str, size: int, options: Options | None = None) -> Image:
+    """A new image of `size` bytes of zeroes. Raises UsageError for options that the format has not, and what its `create` raises."""
+    found = named(form)
+    known = {option.name: option for option in found.options}
+    chosen = {option.name: option.default for option in found.options if option.default}
+    for name, value in (options or {}).items():
+        if name not in known:
+            raise UsageError(f"option {name}", f"format {form} has none of that name", f"known are: {', '.join(known) or 'none'}")
+        if known[name].choices and value not in known[name].choices:
+            raise UsageError(f"option {name}", f"{value!r} is none of its values", f"use one of {', '.join(known[name].choices)}")
+        chosen[name] = value
+    if size < 0 or (not size and "backing_file" not in chosen):
+        raise UsageError("size", f"a disk of {size} bytes is none", "give it at least a sector")
+    return found.create(path, size, chosen)
+
+
+def _ends(path: Path) -> tuple[bytes, bytes]:
+    try:
+        with os.fdopen(open_file(path, read_only=True), "rb", buffering=0) as file:
+            head = file.read(HEAD) or b""
+            if not file.seekable():
+                return head, b""
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - TAIL))
+            return head, file.read(TAIL) or b""
+    except (FileNotFoundError, PermissionError, IsADirectoryError):
+        return b"", b""  # the opener says it better
+    except (OSError, ValueError) as error:
+        raise BadInputError(
+            f"disk {path}", f"it cannot be read ({getattr(error, 'strerror', None) or error})", "name a disk image"
+        ) from error
+
+
+def describe(path: Path, form: str, trust: Trust | None) -> dict[str, Any]:
+    """What is told of an image: plain values. Raises what opening it raises; a backing file that is not allowed is only named."""
+    found = named(form) if form else probed(path)
+    try:
+        image = found.open(path, read_only=True, trust=_believed(path, form, found, trust))
+    except (PermissionDeniedError, NotFoundError):
+        if found.name != "qcow2" or not path.is_file():
+            raise
+        image = qcow2.load(File.open(path, read_only=True))
+    used = sum(file.stat().st_blocks * 512 for file in (path.iterdir() if path.is_dir() else [path]) if file.is_file())
+    facts = {"file": str(path), "format": found.name, "size": image.size, "used": used, **image.about()}
+    image.close()
+    return facts
+
+
+def remove_image(path: Path, image: Image) -> None:
+    """Take an unfinished image away, with the files of its extents. Errors of the host are not told: another is under way."""
+    names = {path}
+    for part in image.parts if isinstance(image, Concat) else ():
+        store = getattr(part.image, "store", None)
+        names |= {Path(store.name)} if isinstance(store, File) else set()
+    with contextlib.suppress(OSError, GasangError):
+        image.close()
+    for name in names:
+        with contextlib.suppress(OSError):
+            name.unlink(missing_ok=True)
