@@ -82,7 +82,8 @@ class GuestSettings:
     `tty`: the command has the terminal instead of the ports; `device` names the terminal under /dev ("hvc0"), empty for the kernel's
     console. `ports`: the host offers PORTS and has them open; without them the guest speaks through its console. `mounts`: tag, options and
     target of each folder of the host. `addresses`, with prefixes, are the network card's; `resolver`, an IPv4 and a hardware address, is
-    not asked for on the cable; `resolv_conf` is a whole file, "" to leave the root's. `unwanted` are modules that need not be loaded.
+    not asked for on the cable; with `listens` routers there are trusted with its addresses of IPv6. `resolv_conf` is a whole file, "" to
+    leave the root's. `unwanted` are modules that need not be loaded.
     """
 
     mode: Mode = "shell"
@@ -98,6 +99,7 @@ class GuestSettings:
     gateways: tuple[str, ...] = ()
     resolv_conf: str = ""
     resolver: str = ""
+    listens: bool = False
     process: ImageProcess | None = None
     unwanted: tuple[str, ...] = ()
 
@@ -174,6 +176,7 @@ def _assignments(settings: GuestSettings) -> list[str]:
         f"addresses={_quoted(' '.join(settings.addresses))}",
         f"gateways={_quoted(' '.join(settings.gateways))}",
         f"resolver={_quoted(settings.resolver)}",
+        f"listens={'1' if settings.listens else ''}",
         f"resolv_conf={_quoted(settings.resolv_conf)}",
         f"alone={'1' if settings.process else ''}",
         f"unwanted={_quoted(' '.join(settings.unwanted))}",

@@ -37,7 +37,7 @@ class Extras:
         if self.network is not None:
             card = self.network.card
             told |= {"addresses": card.addresses, "gateways": card.gateways}
-            told |= {"resolv_conf": card.resolv_conf, "resolver": card.resolver}
+            told |= {"resolv_conf": card.resolv_conf, "resolver": card.resolver, "listens": card.listens}
         has = {"balloon": self.balloon, "network": self.network is not None, "folders": bool(self.folders)}
         told["unwanted"] = tuple(module for name, modules in MODULES.items() if not has[name] for module in modules)
         return told

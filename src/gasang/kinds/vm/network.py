@@ -32,7 +32,7 @@ class Card:
 
     `resolv_conf` is a whole /etc/resolv.conf, "" to leave the guest's as it is. `resolver` is an address that is not asked for on the
     cable but known to be at a hardware address: "169.254.0.53 02:00:00:00:00:01", or "". Nothing else needs to be there: no addresses, no
-    gateway.
+    gateway. With `listens` routers on the cable are trusted with its addresses of IPv6.
     """
 
     mac: str
@@ -41,6 +41,7 @@ class Card:
     resolv_conf: str = ""
     resolver: str = ""
     mtu: int = 1500
+    listens: bool = False
 
     def __post_init__(self) -> None:
         """Raises UsageError for addresses that are none."""

@@ -28,7 +28,7 @@ class UserNetwork:
     def card(self) -> Card:
         """What the guest is to be."""
         address = f"{self.plan.guest}/{ip_network(self.plan.subnet).prefixlen}"
-        return Card(MAC, (address,), (self.plan.gateway,), f"nameserver {self.plan.nameserver}\n", mtu=self.plan.mtu)
+        return Card(MAC, (address,), (self.plan.gateway,), f"nameserver {self.plan.nameserver}\n", mtu=self.plan.mtu, listens=True)
 
     def attach(self, cleanup: ExitStack) -> Cable:
         """The card's cable; `cleanup` takes all away. Raises UnsupportedError, and what `ports.hold` raises."""
