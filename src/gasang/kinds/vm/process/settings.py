@@ -158,6 +158,7 @@ def _is_card(value: object) -> bool:
         and all(_text(value.get(name, "")) for name in texts)
         and all(_texts(value.get(name, [])) for name in ("addresses", "gateways"))
         and type(value.get("mtu", 0)) is int
+        and type(value.get("listens", False)) is bool
     )
 
 
