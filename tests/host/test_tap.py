@@ -98,3 +98,19 @@ def test_names_that_cannot_be(tap: Tap, name: str) -> None:
     with pytest.raises(GasangError, match="network interface"):
         Tap(name)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_socket_stands_in_for_a_tap() -> None:
+    one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    one.setblocking(False)
+    tap = Tap.taken(one.detach())
+    tap.join(CSUM | TSO4)
+    tap.send([memoryview(bytes(HEADER)), memoryview(PING)])
+    assert other.recv(100) == b"\3\0\0\0"
+    assert other.recv(100) == bytes(HEADER) + PING
+    other.send(bytes(HEADER) + PING)
+    assert tap.receive(4) == [bytes(HEADER) + PING]
+    other.close()
+    tap.join(CSUM)
+    tap.send([memoryview(PING)])
+    tap.close()

@@ -99,6 +99,25 @@ def test_folders_of_the_host_arrive_at_the_machine(tmp_path: Path) -> None:
     assert f"folders=({', '.join(folders)})" in shown
 
 
+@pytest.mark.parametrize(
+    ("words", "has"),
+    [
+        (["--network", "user"], "reaches_host=False"),
+        (["--network", "user,host=deny"], "reaches_host=False"),
+        (["--network", "user,host=allow"], "reaches_host=True"),
+        (["--no-root"], "published=()"),
+        (["-p", "8080:80"], "PortSpec(machine_port=80, protocol='tcp', host_address='', host_port=8080, last_host_port=0)"),
+        (["-p", "127.0.0.1:8000-8010:53/udp"], "protocol='udp', host_address='127.0.0.1', host_port=8000, last_host_port=8010)"),
+        (["--network", "none"], "network=None"),
+        (["--no-root", "--network", "none"], "network=None"),
+    ],
+)
+def test_a_network_that_needs_no_root(words: list[str], has: str) -> None:
+    shown = run("run", "--vm", *words, "debian:trixie", "true").stdout.decode()
+    assert has in shown
+    assert ("UserNetwork(plan=Plan(" in shown) == ("none" not in words)
+
+
 def test_a_kernel_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "Image").touch()
     (tmp_path / "initrd").touch()
@@ -171,6 +190,12 @@ def test_a_command_on_a_terminal_is_not_given_the_keys(in_terminal: Callable[...
         (["--vm", "--mount", "type=tmpfs,target=/t", "img"], 2, "--mount of /t: a virtual machine mounts folders alone"),
         (["--vm", "--mount", "type=bind,source=/,target=/t,bind-propagation=shared", "img"], 2, "BindOptions is for containers"),
         (["--kernel", "/etc/passwd", "-v", "/etc:/data"], 2, "only an IMAGE mounts folders"),
+        (["--vm", "--network", "lan", "img"], 2, "network lan: machines in the background alone join it; add -d"),
+        (["--vm", "--network", "user", "--network", "lan", "img"], 2, "network lan: machines in the background alone"),
+        (["--vm", "--network", "user,host=maybe", "img"], 2, "--network 'user': a network takes no such word"),
+        (["--vm", "--network", "none", "-p", "80", "img"], 2, "option --publish: a machine without a network offers no ports"),
+        (["--vm", "-d", "--no-root", "img"], 2, "option --no-root: it is for machines in the foreground"),
+        (["--no-root", "img"], 2, "option --no-root: it is for virtual machines"),
         (["--vm", "--disk", "/nope", "img"], 3, "--disk /nope: there is no such file"),
     ],
 )

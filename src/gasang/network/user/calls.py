@@ -20,7 +20,7 @@ from gasang.network.ports import Held
 from gasang.network.user.packets import Packet
 from gasang.network.user.stack import HOST_UNREACHABLE, NET_UNREACHABLE, Stack
 from gasang.network.user.stream import Stream, connecting
-from gasang.network.user.tcp.connection import Connection, Ends, Phase
+from gasang.network.user.tcp.connection import Connection, Ends
 from gasang.network.user.tcp.segment import ACK, FIN, RST, SYN, WRAP, Segment
 
 MOST: Final = 512
@@ -74,7 +74,7 @@ class Calls:
         key = packet.source, segment.source, packet.target, segment.target
         stream = self._streams.get(key)
         opens = segment.flags & (SYN | ACK | RST) == SYN
-        if stream is not None and opens and stream.connection.phase is Phase.LINGERS:
+        if stream is not None and opens and stream.is_settled:
             stream.end(breaks=False)
             stream = None
         if stream is not None:
@@ -112,7 +112,7 @@ class Calls:
                 return False
             waiting[0].give_up()
         if len(self._keys) >= MOST:
-            over = next((stream for stream in self._keys if stream.connection.phase is Phase.LINGERS), None)
+            over = next((stream for stream in self._keys if stream.is_settled), None)
             if over is None:
                 return False
             over.end(breaks=False)

@@ -56,6 +56,11 @@ class Stream:
         with contextlib.suppress(OSError):  # one end of a pair has no such option
             outside.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether all has been said, both ways, and it is only remembered."""
+        return self.connection.phase is Phase.LINGERS and not self._pending
+
     def begin(self, packet: Packet, syn: Segment) -> None:
         """The guest has called; it is answered when the outside has."""
         self._asked = packet, syn
@@ -79,7 +84,7 @@ class Stream:
         if self._is_over or self.is_connecting:
             return
         connection = self.connection
-        if connection.phase is Phase.GONE:
+        if connection.phase is Phase.GONE and (connection.was_reset or not self._pending):
             self.end(breaks=connection.was_reset)
             return
         if connection.guest_has_finished and not self._pending and not self._told_outside:
