@@ -42,6 +42,7 @@ TEST = (
     "qemu-system-misc",
     "qemu-system-x86",
     "qemu-user-static",
+    "qemu-utils",
     "skopeo",
     "sqv",
     "systemd",

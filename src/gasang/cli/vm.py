@@ -24,20 +24,22 @@ if TYPE_CHECKING:  # a start without disks has no time for it
     from gasang.kinds.vm.folders import SharedFolder
     from gasang.kinds.vm.user_network import UserNetwork
 
-READ_ONLY = ",readonly"
+READ_ONLY, FORMAT = ",readonly", ",format="
 
 
 def _disk(text: str, subject: str) -> Disk:
-    """A file, and whether the machine may write to it. Raises what `existing_file` raises."""
+    """A file, its format if it is named, and whether the machine may write to it. Raises what `existing_file` raises."""
     from gasang.kinds.vm.disks import Disk
 
-    return Disk(existing_file(text.removesuffix(READ_ONLY), subject), read_only=text.endswith(READ_ONLY))
+    read_only = text.endswith(READ_ONLY)
+    name, marked, form = text.removesuffix(READ_ONLY).rpartition(FORMAT)
+    return Disk(existing_file(name if marked else form, subject), read_only=read_only, form=form if marked else "")
 
 
 KERNEL = value("kernel", "FILE", "boot this Linux kernel: Image, Image.gz, bzImage or ELF", file_to_read, files=True)
 INITRD = value("initrd", "FILE", "initial RAM disk for --kernel", file_to_read, files=True)
 APPEND = value("append", "TEXT", "more for the kernel's command line", plain_text)
-DISK = values("disk", "FILE[,readonly]", "another disk, a raw image file; may be given many times", _disk, files=True)
+DISK = values("disk", "FILE[,format=NAME][,readonly]", "another disk, an image of any format; may be given many times", _disk, files=True)
 ACCEL = value("accel", "HOW", "what runs it: kvm or soft, the software processor", one_of("kvm", "soft"), choices=("kvm", "soft"))
 JIT = value("jit", "HOW", "whether the software processor compiles hot code: off or on", one_of("off", "on"), choices=("off", "on"))
 HUGE_PAGES = switch("huge-pages", "memory in pages of 2 MiB where the host has them: faster, but a twin of it costs more")

@@ -204,13 +204,13 @@ _XML = """<?xml version='1.0' encoding='UTF-8'?>
 def create_file(path: Path, size: int, options: Options) -> Image:
     """A new image `path`; with layout=folder a folder, in it the file and its description."""
     if options.get("layout") != "folder":
-        return make_image(File.made_new(path), size, options)
+        return File.filled(path, lambda store: make_image(store, size, options))
     path.mkdir()
     inner = "disk.hds"
     sectors = -(-size // SECTOR)
     text = _XML.format(sectors=sectors, cylinders=sectors // 1008, identity=uuid.uuid4(), name="disk", file=inner)
     (path / DESCRIPTOR).write_text(text)
-    image = make_image(File.made_new(path / inner), size, options)
+    image = File.filled(path / inner, lambda store: make_image(store, size, options))
     return Concat(str(path), image.size, [Part(0, image.size, image)], {"subformat": "described"})
 
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from gasang.core.errors import BadInputError, NotFoundError, PermissionDeniedError, StateError
 from gasang.host.files import lock_file, open_file, sync, write_at
 from gasang.host.holes import data_runs, punch_hole
+
+T = TypeVar("T")
 
 
 class Store(Protocol):
@@ -114,6 +116,17 @@ class File:
         made.truncate(0)
         made._durable = False
         return made
+
+    @classmethod
+    def filled(cls, path: Path, fill: Callable[[Store], T]) -> T:
+        """What `fill` makes in a new file, which is gone again if it raises. Raises what `made_new` and `fill` raise."""
+        store = cls.made_new(path)
+        try:
+            return fill(store)
+        except BaseException:
+            store.close()
+            path.unlink(missing_ok=True)
+            raise
 
     def size(self) -> int:
         """Bytes up to its end."""

@@ -194,7 +194,7 @@ def make_image(store: Store, size: int, options: Options) -> Vdi:
 
 def create_file(path: Path, size: int, options: Options) -> Vdi:
     """A new image `path`."""
-    return make_image(File.made_new(path), size, options)
+    return File.filled(path, lambda store: make_image(store, size, options))
 
 
 FORMAT = Format(

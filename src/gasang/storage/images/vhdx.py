@@ -232,7 +232,7 @@ def make_image(store: Store, size: int, options: Options) -> Vhdx:
 
 def create_file(path: Path, size: int, options: Options) -> Vhdx:
     """A new image `path`."""
-    return make_image(File.made_new(path), size, options)
+    return File.filled(path, lambda store: make_image(store, size, options))
 
 
 FORMAT = Format(

@@ -25,7 +25,7 @@ from gasang.storage.images.store import Store
 HOLE, ZERO, DATA, PACKED = range(4)
 """What a part of the disk is: the backing file's, zeroes, bytes at an offset of the file, a compressed cluster's entry."""
 _TABLES_MEMORY = 32 << 20
-_REGION = 4 << 20
+_REGION = 1 << 20
 """Bytes of a file that compressed clusters are packed into, at a time."""
 _DIRTY_MAX = 8 << 20
 """Bytes of level 2 tables that wait to be written, at most."""
@@ -399,7 +399,7 @@ class Qcow2:
 
     def _settle(self) -> None:
         """Everything in the file, what is free counted as such."""
-        self._freed.extend(self._unused)
+        self._freed.extend(self.refcounts.give_up_end(self._unused))
         self._unused, self._region_end = set(), 0
         self._commit()
         if self.refcounts.dirty:

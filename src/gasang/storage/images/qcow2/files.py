@@ -146,8 +146,8 @@ def create_file(path: Path, size: int, options: Options) -> Qcow2:
         trust = Trust(also=(where.parent,), chain=(path.resolve(),))
         backing = open_image(where, read_only=True, form=options["backing_fmt"], trust=trust)
     try:
-        store = File.made_new(path)
-        return make(store, size or (backing.size if backing else 0), options, backing)
+        length = size or (backing.size if backing else 0)
+        return File.filled(path, lambda store: make(store, length, options, backing))
     except BaseException:
         if backing is not None:
             backing.close()

@@ -17,6 +17,8 @@ from gasang.storage.images.qcow2.header import TABLE_MAX, Header
 from gasang.storage.images.store import Store
 
 _WIDE = {3: "B", 4: "H", 5: "I", 6: "Q"}
+_PER_SECTOR = 64
+"""Entries of the table that a sector of the host's disk holds."""
 _KEPT = 64
 """Blocks of refcounts that are held in memory unchanged."""
 
@@ -249,6 +251,22 @@ class Refcounts:
         if self.add(cluster, -1) == 0:
             self._free.append(cluster)
 
+    def give_up_end(self, unused: set[int]) -> set[int]:
+        """Have the file end before those of `unused` that are its last clusters, which nothing refers to; the others."""
+        while self.end - 1 in unused:
+            self.end -= 1
+            self.add(self.end, -1)
+        return {cluster for cluster in unused if cluster < self.end}
+
+    def _write_entries(self) -> None:
+        """A block may be counted in one that is new as well, an earlier one: so sector by sector, each of which is written whole or not."""
+        sectors = sorted({index // _PER_SECTOR for index in self._new_entries})
+        for number, sector in enumerate(sectors):
+            if number:
+                self._store.flush()
+            first = sector * _PER_SECTOR
+            self._store.write(self._header.table_offset + first * 8, entries.dump(self.table[first : first + _PER_SECTOR]))
+
     @property
     def dirty(self) -> bool:
         """Whether there is something to write."""
@@ -267,8 +285,7 @@ class Refcounts:
             self._store_header()
             self._moved = False
         else:
-            for index in sorted(self._new_entries):
-                self._store.write(self._header.table_offset + index * 8, self.table[index].to_bytes(8, "big"))
+            self._write_entries()
         self._new_entries.clear()
         if len(self._blocks) > _KEPT:
             self._forget()

@@ -1,0 +1,139 @@
+"""The power goes: after any prefix of the writes, in any order between two flushes, an image is sound and has what was flushed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gasang.storage.images import parallels, vdi, vhd, vhdx, vmdk_sparse
+from gasang.storage.images.image import Image
+from gasang.storage.images.qcow2 import files as qcow2
+from gasang.storage.images.qcow2 import snapshots
+from gasang.storage.images.references import Trust
+from gasang.storage.images.store import Store, Volatile
+
+SIZE = 3 << 20
+SECTOR = 512
+Act = tuple[str, int, bytes]
+
+
+class Recording(Volatile):
+    """Keeps what was done to it, and the marks put between."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self.acts: list[Act] = []
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        self.acts.append(("write", offset, bytes(data)))
+        super().write(offset, data)
+
+    def truncate(self, size: int) -> None:
+        self.acts.append(("size", size, b""))
+        super().truncate(size)
+
+    def punch(self, offset: int, length: int) -> bool:
+        self.acts.append(("write", offset, bytes(length)))
+        return super().punch(offset, length)
+
+    def flush(self) -> None:
+        self.acts.append(("flush", 0, b""))
+
+
+def survivors(start: bytes, acts: list[Act], cut: int, rng: random.Random) -> Volatile:
+    """What a disk may hold when the power goes after `cut` acts: all before the last flush, of the rest some sectors, in any order."""
+    store = Volatile(start)
+    last = max((number for number, act in enumerate(acts[:cut]) if act[0] == "flush"), default=0)
+    for number, (kind, at, data) in enumerate(acts[:cut]):
+        if kind == "size":
+            store.truncate(at)
+        elif kind == "write" and (number < last or rng.random() < 0.5):
+            if number < last:
+                store.write(at, data)
+                continue
+            for begin in range(0, len(data), SECTOR):
+                if rng.random() < 0.7:
+                    store.write(at + begin, data[begin : begin + SECTOR])
+    return store
+
+
+KINDS: dict[str, tuple[Callable[[Store], Image], Callable[[Store], Image]]] = {
+    "qcow2": (lambda store: qcow2.make(store, SIZE, {"cluster_size": "4K"}), qcow2.load),
+    "qcow2 small": (lambda store: qcow2.make(store, SIZE, {"cluster_size": "512", "refcount_bits": "64"}), qcow2.load),
+    "qcow2 extended": (lambda store: qcow2.make(store, SIZE, {"cluster_size": "16K", "extended_l2": "on"}), qcow2.load),
+    "vdi": (lambda store: vdi.make_image(store, SIZE, {}), vdi.load),
+    "vhd": (lambda store: vhd.make_image(store, SIZE, {}), lambda store: vhd.load(store, Path("/x"), Trust())),
+    "vhdx": (lambda store: vhdx.make_image(store, SIZE, {"block_size": "1M"}), vhdx.load),
+    "parallels": (lambda store: parallels.make_image(store, SIZE, {}), parallels.load),
+    "vmdk": (lambda store: vmdk_sparse.make_extent(store, SIZE, b"", compressed=False), vmdk_sparse.load),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_that_was_flushed_is_lost(kind: str) -> None:
+    make, load = KINDS[kind]
+    first = Volatile()
+    make(first).close()
+    rng = random.Random(kind)
+    store = Recording(bytes(first.content))
+    start = bytes(store.content)
+    disk = load(store)
+    model = bytearray(SIZE)
+    flushed: list[tuple[int, bytes, set[int]]] = [(0, bytes(SIZE), set())]
+    since: set[int] = set()
+    for _ in range(60):
+        at = rng.randrange(SIZE)
+        length = min(SIZE - at, rng.choice((100, 5000, 40_000)))
+        what = rng.random()
+        if what < 0.7:
+            data = rng.randbytes(length)
+            disk.write(at, data)
+            model[at : at + length] = data
+        elif what < 0.8:
+            disk.discard(at, length)
+            model[at : at + length] = bytes(length)
+        else:
+            disk.flush()
+            flushed[-1] = (*flushed[-1][:2], since)
+            since = set()
+            flushed.append((len(store.acts), bytes(model), since))
+            continue
+        since.update(range(at // SECTOR, (at + length - 1) // SECTOR + 1))
+    disk.close()
+    flushed[-1] = (*flushed[-1][:2], since)
+    for _ in range(40):
+        cut = rng.randrange(len(store.acts) + 1)
+        _, content, touched = max((state for state in flushed if state[0] <= cut), key=lambda state: state[0])
+        left = load(survivors(start, store.acts, cut, rng))
+        report = left.check()
+        assert not report.error_count, (kind, cut, report.errors)
+        data = left.read(0, SIZE)
+        for sector in range(SIZE // SECTOR):
+            if sector not in touched:
+                begin = sector * SECTOR
+                assert data[begin : begin + SECTOR] == content[begin : begin + SECTOR], (kind, cut, sector)
+
+
+def test_snapshots_are_mended_when_the_image_is_opened() -> None:
+    first = Volatile()
+    disk = qcow2.make(first, SIZE, {"cluster_size": "4K"})
+    rng = random.Random(3)
+    content = rng.randbytes(SIZE)
+    disk.write(0, content)
+    disk.close()
+    store = Recording(bytes(first.content))
+    start = bytes(store.content)
+    disk = qcow2.load(store)
+    snapshots.create(disk, "one")
+    snapshots.create(disk, "two")
+    snapshots.delete(disk, "one")
+    snapshots.apply(disk, "two")
+    disk.close()
+    for _ in range(60):
+        left = qcow2.load(survivors(start, store.acts, rng.randrange(len(store.acts) + 1), rng))
+        report = left.check()
+        assert not report.error_count, report.errors
+        assert left.read(0, SIZE) == content
