@@ -182,8 +182,9 @@ def test_snapshots_and_restore(gasang: Gasang, room: Room) -> None:
 def standing(gasang: Gasang, key: str) -> list[int]:
     """The process that stands ready for the next restore of a machine, if there is one."""
     try:
-        return [ask(gasang.home / "data" / "containers" / f"{key}.standing", "status")["pid"]]
-    except StateError:
+        (folder,) = (gasang.home / "data" / "containers").glob(f"family-*/{key}.standing")
+        return [ask(folder, "status")["pid"]]
+    except (StateError, ValueError):
         return []
 
 
@@ -208,7 +209,7 @@ def test_restores_are_forks_of_one_that_stands_ready(gasang: Gasang, room: Room)
     (again,) = eventually(lambda: [pid for pid in standing(gasang, key) if pid != ready])
     gasang("snapshot", "rm", "web", "base")
     eventually(lambda: not os.path.exists(f"/proc/{again}"))
-    assert not (gasang.home / "data" / "containers" / f"{key}.standing").exists()
+    assert not list((gasang.home / "data" / "containers").glob("family-*/*.standing"))
 
 
 def test_a_machine_killed_in_the_middle_of_a_snapshot_or_a_restore(gasang: Gasang, room: Room) -> None:
