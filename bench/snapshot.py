@@ -117,7 +117,7 @@ def restores(command: Gasang, vm: Machine, runs: int) -> list[Figure]:
 def wait_until_one_stands(command: Gasang) -> None:
     """Return when a process stands ready for the next restore; raise TimeoutError."""
     end = time.monotonic() + STANDING_SECONDS
-    while not list((command.home / "data" / "containers").glob("*.standing/machine")):
+    while not list((command.home / "data" / "containers").glob("family-*/*.standing/machine")):
         if time.monotonic() > end:
             raise TimeoutError("nothing stands ready for the next restore")
         time.sleep(0.1)

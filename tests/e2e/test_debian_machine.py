@@ -69,7 +69,7 @@ def test_a_life(gasang: Gasang) -> None:
     gasang("restore", "web", "base")
     [again] = seats(gasang, "web")
     assert again.ask("echo $word; cat /root/file; echo restored > /root/file; sync") == "kept\nbefore"
-    eventually(lambda: list((gasang.home / "data" / "containers").glob("*.standing/machine")), 60)
+    eventually(lambda: list((gasang.home / "data" / "containers").glob("family-*/*.standing/machine")), 60)
     assert again.ask("rm /root/file; sync; echo gone") == "gone"
     gasang("restore", "web", "base")  # by one that stands ready
     again.close()

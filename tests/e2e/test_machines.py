@@ -217,7 +217,7 @@ def test_a_machine_killed_in_the_middle_of_a_snapshot_or_a_restore(gasang: Gasan
     room.seat().type(b"a")
     gasang("snapshot", "create", "web", "base")
     gasang("fork", "web")
-    store = gasang.home / "data" / "containers" / key / "snapshots"
+    [store] = (gasang.home / "data" / "containers").glob(f"family-*/{key}/snapshots")
     command = [sys.executable, "-m", "gasang"]
     with subprocess.Popen([*command, "snapshot", "create", "web", "second"], env=gasang.environment, stderr=subprocess.PIPE) as making:
         eventually(lambda: list(store.glob(".new-*")) or making.poll() is not None)

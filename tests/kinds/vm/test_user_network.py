@@ -14,6 +14,7 @@ from gasang.core.errors import StateError
 from gasang.devices.virtio.net import CSUM, GUEST_CSUM, GUEST_TSO4, RECEIVE, TRANSMIT
 from gasang.host.tap import HEADER
 from gasang.kinds.vm.extras import Extras, attach
+from gasang.kinds.vm.network import packed
 from gasang.kinds.vm.user_network import MAC, UserNetwork
 from gasang.network.spec import PortSpec
 from gasang.network.user.plan import Places, Plan
@@ -24,12 +25,13 @@ PLACES = Places(Plan())
 
 def test_the_guest_is_told_where_it_is() -> None:
     told = Extras(network=UserNetwork()).settings()
-    assert (told["address"], told["gateway"], told["nameservers"]) == ("10.0.2.15/24", "10.0.2.2", ("10.0.2.3",))
+    assert (told["addresses"], told["gateways"]) == (("10.0.2.15/24",), ("10.0.2.2",))
+    assert (told["resolv_conf"], told["listens"]) == ("nameserver 10.0.2.3\n", True)
 
 
 def test_frames_go_both_ways_and_all_is_gone_after() -> None:
     before = len(os.listdir("/proc/self/fd"))
-    request = b"\xff" * 6 + MAC + b"\x08\x06\0\1\x08\0\6\4\0\1" + MAC + PLACES.guest + bytes(6) + PLACES.gateway
+    request = b"\xff" * 6 + packed(MAC) + b"\x08\x06\0\1\x08\0\6\4\0\1" + packed(MAC) + PLACES.guest + bytes(6) + PLACES.gateway
     with ExitStack() as cleanup:
         (card,), (cable,) = attach(Extras(network=UserNetwork()), 1 << 30, cleanup)
         driver = Driver(card).start(size=64, features=card.features & (CSUM | GUEST_CSUM | GUEST_TSO4))
@@ -39,7 +41,7 @@ def test_frames_go_both_ways_and_all_is_gone_after() -> None:
             driver.notify(RECEIVE)
             driver.rings[TRANSMIT].add(readable=[bytes(HEADER) + request])
             driver.notify(TRANSMIT)
-        answer = PLACES.mac + PLACES.gateway + MAC + PLACES.guest
+        answer = PLACES.mac + PLACES.gateway + packed(MAC) + PLACES.guest
         end = time.monotonic() + 20
         seen: list[bytes] = []
         while not any(answer in frame for frame in seen):
