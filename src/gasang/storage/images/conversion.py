@@ -1,6 +1,6 @@
 """Copying a disk from one image to another, and comparing two: only what may be other than zero is looked at, in large pieces.
 
-One thread reads ahead while another writes; where pieces are compressed, as many as there are processors do that.
+Where pieces are compressed, as many threads as there are processors do that.
 """
 
 from __future__ import annotations
@@ -16,9 +16,6 @@ from gasang.storage.images.image import Compressing, Image
 from gasang.storage.images.pieces import GRAIN, filled, is_zero, joined
 
 PIECE: Final = 1 << 20
-
-_AHEAD: Final = 1
-"""Pieces that are read and not yet written, but for the one being read: few, so that they stay in the processor's cache."""
 
 Told = Callable[[int], None]
 """Told how many bytes more of the disk are done."""
@@ -52,18 +49,10 @@ def pieces(runs: Iterable[tuple[int, int]], most: int) -> Iterator[tuple[int, in
             offset += step
 
 
-def read_ahead(image: Image, wanted: Iterable[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
-    """The pieces `wanted`, in order, read by another thread."""
-    with ThreadPoolExecutor(1, "read-ahead") as reader:
-        under_way: deque[tuple[int, Future[bytes]]] = deque()
-        for offset, length in wanted:
-            under_way.append((offset, reader.submit(image.read, offset, length)))
-            if len(under_way) > _AHEAD:
-                begin, data = under_way.popleft()
-                yield begin, data.result()
-        while under_way:
-            begin, data = under_way.popleft()
-            yield begin, data.result()
+def read_all(image: Image, wanted: Iterable[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
+    """The pieces `wanted`, in order, by one thread: the same memory is used again and again, and stays in the processor's cache."""
+    for offset, length in wanted:
+        yield offset, image.read(offset, length)
 
 
 def convert(source: Image, target: Image, *, compress: bool = False, told: Told = _nobody) -> None:
@@ -74,9 +63,8 @@ def convert(source: Image, target: Image, *, compress: bool = False, told: Told 
     if compress and not isinstance(target, Compressing):
         raise UnsupportedError("this format", "it has no compressed pieces", "take qcow2, or vmdk with subformat=streamOptimized")
     grain = target.compressed_piece if isinstance(target, Compressing) else GRAIN
-    # Whoever reads may not be asked by two threads at once: what there is must be known before the first piece is read.
-    runs = list(aligned(source.data(), max(grain, GRAIN), source.size))
-    found = read_ahead(source, _reporting(pieces(runs, PIECE), source.size, told))
+    runs = aligned(source.data(), max(grain, GRAIN), source.size)
+    found = read_all(source, _reporting(pieces(runs, PIECE), source.size, told))
     if compress and isinstance(target, Compressing):
         _compressed(found, target, target)
         return
