@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gasang.api.client import path_of
 from gasang.cli import vm
@@ -17,6 +17,12 @@ from gasang.cli.progress import open_progress
 from gasang.cli.settings import Context
 from gasang.core.config import parse_cpus, parse_memory
 from gasang.core.errors import UsageError
+<<<<<<< HEAD
+=======
+
+if TYPE_CHECKING:
+    from gasang.kinds.vm.disks import Disk
+>>>>>>> disks
 
 _PATHS: Final = frozenset({
     "HostConfig.AutoRemove", "HostConfig.RestartPolicy", "HostConfig.LogConfig.Type", "HostConfig.LogConfig.Config", "Hostname",
@@ -81,7 +87,14 @@ def document(parsed: Parsed, context: Context, *, sits: bool) -> dict[str, Any]:
         "huge_pages": parsed.get(vm.HUGE_PAGES),
         "jail": REQUIRED if parsed.get(vm.REQUIRE_JAIL) else "",
         "folders": [[os.path.abspath(folder.source), folder.target, folder.read_only] for folder in vm.folders(parsed)],
-        "disks": [[os.path.abspath(disk.path), disk.read_only] for disk in parsed.get(vm.DISK)],
+        "disks": [_disk(disk) for disk in parsed.get(vm.DISK)],
     }
     made["Labels"] = dict([*(pair for pairs in parsed.get(of.LABEL_FILE) for pair in pairs), *parsed.get(of.LABELS)])
     return made
+
+
+def _disk(disk: Disk) -> list[str | bool]:
+    """What the daemon is told of a disk. Raises UsageError where its format is named."""
+    if disk.form:
+        raise UsageError(f"disk {disk.path}", "a format is only named in the foreground", "leave ,format= out, or do without -d")
+    return [os.path.abspath(disk.path), disk.read_only]

@@ -9,14 +9,15 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from gasang.core.errors import GasangError
 from gasang.core.protocols import Block
-from gasang.storage.images.image import Image
-from gasang.storage.images.references import Trust
-from gasang.storage.images.table import named, open_image, probed
 from gasang.storage.raw import Raw
+
+if TYPE_CHECKING:
+    from gasang.storage.images.image import Image
+    from gasang.storage.images.references import Trust
 
 T = TypeVar("T")
 
@@ -26,6 +27,8 @@ def open_disk(path: Path, *, read_only: bool = False, form: str = "", trust: Tru
 
     Raises UsageError for a name that is no format, UnsupportedError for a file of a foreign format, and what the opener raises.
     """
+    from gasang.storage.images.table import named, open_image, probed  # a machine without such disks has no time for it
+
     found = named(form) if form else probed(path)
     if found.name == "raw":
         return Raw.open(path, read_only=read_only)

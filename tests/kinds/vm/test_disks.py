@@ -61,7 +61,7 @@ def test_a_file_that_may_not_be_written_can_be_read(path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "kind", "words"),
     [
-        (b"QFI\xfb" + bytes(508), UnsupportedError, "it is a qcow2 image"),
+        (b"QFI\xfb" + bytes(508), UnsupportedError, "it is qcow2 version 0"),
         (gzip.compress(bytes(9999)), UnsupportedError, "compressed with gzip"),
         (b"", BadInputError, "0 bytes are no whole number of sectors"),
         (b"x" * 513, BadInputError, "513 bytes"),
@@ -84,7 +84,7 @@ def test_a_format_can_be_named(path: Path) -> None:
     path.write_bytes(b"QFI\xfb" + bytes(508))
     with ExitStack() as cleanup:
         assert attach([Disk(path, form="raw")], now, refuse, cleanup)
-        with pytest.raises(UsageError, match="known are: raw"):
+        with pytest.raises(UsageError, match="known are: qcow2"):
             attach([Disk(path, form="floppy")], now, refuse, cleanup)
 
 

@@ -15,7 +15,7 @@ from gasang.core.errors import UnsupportedError
 from gasang.storage.images.image import Compressing, Image
 from gasang.storage.images.pieces import GRAIN, filled, is_zero, joined
 
-PIECE: Final = 2 << 20
+PIECE: Final = 1 << 20
 
 Told = Callable[[int], None]
 """Told how many bytes more of the disk are done."""
@@ -50,7 +50,7 @@ def pieces(runs: Iterable[tuple[int, int]], most: int) -> Iterator[tuple[int, in
 
 
 def read_all(image: Image, wanted: Iterable[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
-    """The pieces `wanted`, in order: one at a time, so that their memory, used again and again, stays in the processor's cache."""
+    """The pieces `wanted`, in order, by one thread: the same memory is used again and again, and stays in the processor's cache."""
     for offset, length in wanted:
         yield offset, image.read(offset, length)
 

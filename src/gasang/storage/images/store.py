@@ -113,7 +113,8 @@ class File:
             os.close(descriptor)
             raise StateError(f"disk {path}", "another machine has it open", "stop that machine first")
         made = cls(descriptor, str(path), read_only=False)
-        made.truncate(0)
+        if made.size():
+            made.truncate(0)  # of a file that was empty, ext4 would write everything out when it is closed
         made._durable = False
         return made
 
