@@ -17,12 +17,9 @@ from gasang.cli.progress import open_progress
 from gasang.cli.settings import Context
 from gasang.core.config import parse_cpus, parse_memory
 from gasang.core.errors import UsageError
-<<<<<<< HEAD
-=======
 
 if TYPE_CHECKING:
     from gasang.kinds.vm.disks import Disk
->>>>>>> disks
 
 _PATHS: Final = frozenset({
     "HostConfig.AutoRemove", "HostConfig.RestartPolicy", "HostConfig.LogConfig.Type", "HostConfig.LogConfig.Config", "Hostname",
