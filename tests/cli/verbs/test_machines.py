@@ -55,7 +55,6 @@ def test_a_machine_in_the_background(daemon: FakeDaemon, capsys: pytest.CaptureF
     ("words", "sentence"),
     [
         (["-d", "--vm", "--privileged", "debian:trixie"], "option --privileged: it is for containers; leave it out"),
-        (["--vm", "-p", "80:80", "debian:trixie"], "option --publish: it is for machines in the background; add -d"),
         (["--vm", "--name", "web", "debian:trixie"], "option --name: it is for machines in the background; add -d"),
         (["-d", "--vm"], "it needs an IMAGE or a --kernel"),
     ],

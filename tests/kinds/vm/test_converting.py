@@ -70,7 +70,8 @@ def test_an_image_of_this_host_is_made_once_and_again_when_it_is_another(source:
     key = have(source, b"first", Cmd=["app"], User="web")
     image = ensure(source)
     assert image.config[pull.CONTAINER] == key
-    assert image.config["process"] == {"entrypoint": [], "command": ["app"], "environment": [], "user": "web", "directory": ""}
+    process = {"entrypoint": [], "command": ["app"], "environment": [], "user": "web", "directory": ""}
+    assert image.config["process"] == {**process, "ports": [], "health": None, "stop_signal": ""}
     store = pull.open_store()
     assert store.path(image.layer(parts.KERNEL)).read_bytes() == b"trixie riscv64"
     assert ensure(source).digest == image.digest

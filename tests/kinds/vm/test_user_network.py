@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import threading
@@ -30,6 +31,7 @@ def test_the_guest_is_told_where_it_is() -> None:
 
 
 def test_frames_go_both_ways_and_all_is_gone_after() -> None:
+    gc.collect()  # others may have left something
     before = len(os.listdir("/proc/self/fd"))
     request = b"\xff" * 6 + packed(MAC) + b"\x08\x06\0\1\x08\0\6\4\0\1" + packed(MAC) + PLACES.guest + bytes(6) + PLACES.gateway
     with ExitStack() as cleanup:
@@ -56,6 +58,7 @@ def test_frames_go_both_ways_and_all_is_gone_after() -> None:
 
 def test_a_port_that_is_taken_leaves_nothing_behind() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, ExitStack() as cleanup:
+        gc.collect()
         before = len(os.listdir("/proc/self/fd"))
         wanted = UserNetwork(Plan(), (PortSpec(80, "tcp", "127.0.0.1"), PortSpec(81, "tcp", "127.0.0.1", taken.getsockname()[1])))
         with pytest.raises(StateError, match="already allocated"):
