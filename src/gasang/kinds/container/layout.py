@@ -107,7 +107,7 @@ class Header:
     version: u32
     size: u64
     flags: u64  # namespaces to make: CLONE_NEW…
-    cgroup: i32  # descriptor for CLONE_INTO_CGROUP; -1: none
+    cgroup: i32  # descriptor for CLONE_INTO_CGROUP, as whoever spawns numbers it; -1: none
     launcher: i32  # descriptor of the program that does the plan after a cheap clone; -1: the clone does it itself
     plan: i32  # descriptor of a file with this plan, for the launcher
     status: i32  # the status pipe's number in the child

@@ -279,8 +279,8 @@ def clone_for(plan: ptr[u8]) -> i64:
     flags: u64 = CLONE_PIDFD
     if header.joined == 0:
         flags |= header.flags
-        if header.cgroup >= 0:
-            flags |= CLONE_INTO_CGROUP
+    if header.cgroup >= 0:  # a helper is there for its child: what shares the container's processes must not have the descriptor
+        flags |= CLONE_INTO_CGROUP
     if header.launcher >= 0:
         flags |= CLONE_VM | CLONE_VFORK
     header.cells[MASK] = EVERY_SIGNAL

@@ -8,7 +8,6 @@ import struct
 from typing import Final
 
 from gasang.host.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS
-from gasang.host.namespaces import CLONE_INTO_CGROUP
 from gasang.host.processes import TIOCGPTPEER, TIOCSPTLCK, TIOCSWINSZ
 from gasang.kinds.container.config.process import Process
 from gasang.kinds.container.layout import SIGNALS, WRITE
@@ -31,12 +30,11 @@ class EnteringPlanner(PlanBase):
 
     def build(self) -> Built:
         """The plan."""
-        plan, order, flags = self.plan, self.order, 0
+        plan, order = self.plan, self.order
         zero = plan.bytes_of(b"0")
         for path in order.cgroup.join_files:
             plan.before.do(WRITE, AT_FDCWD, plan.text(path), os.O_WRONLY, *zero, what=f"join the control group {path}")
-        if order.cgroup.descriptor >= 0:
-            plan.cgroup, flags = self.hand(order.cgroup.descriptor), CLONE_INTO_CGROUP
+        plan.cgroup = order.cgroup.descriptor
         # Priorities are inherited: they are set while /proc is still the host's.
         add_priorities(plan, plan.before, self.process)
         prepare_to_join(plan, order)
@@ -53,7 +51,7 @@ class EnteringPlanner(PlanBase):
             self._terminal()
         rootless = any(use.kind == "user" for use in self.config.linux.namespaces) and not order.privileged_limits
         self.add_end(may_set_groups=not rootless)
-        return plan.build(flags)
+        return plan.build(0)
 
     def _terminal(self) -> None:
         """A terminal of the container's devpts; no link may lead to another."""

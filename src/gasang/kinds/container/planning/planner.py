@@ -8,7 +8,7 @@ from typing import Final
 
 from gasang.core.errors import BadInputError, UnsupportedError
 from gasang.host.mounts import AT_FDCWD
-from gasang.host.namespaces import CLONE_INTO_CGROUP, CLONE_NEWCGROUP, CLONE_NEWTIME, NAMESPACES
+from gasang.host.namespaces import CLONE_NEWCGROUP, CLONE_NEWTIME, NAMESPACES
 from gasang.host.processes import SIOCSIFFLAGS
 from gasang.kinds.container import target
 from gasang.kinds.container.config.config import Mount
@@ -97,12 +97,7 @@ class Planner(PlanBase):
             plan.before.call("getpid", what="start the helper")
         joins = plan.before if plan.before.phrases else plan.child
         self._join_cgroup(joins)
-        if self.order.cgroup.descriptor >= 0:
-            if plan.before.phrases:
-                plan.cgroup = plan.hand(self.order.cgroup.descriptor, len(plan.descriptors))
-                flags |= CLONE_INTO_CGROUP
-            else:
-                plan.cgroup = self.order.cgroup.descriptor
+        plan.cgroup = self.order.cgroup.descriptor
         return flags
 
     def _as_host_root(self) -> None:

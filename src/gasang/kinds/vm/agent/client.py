@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple, Self
 
 from gasang.core.console import WindowSize
-from gasang.core.errors import BadInputError, OutOfSpaceError, UsageError
+from gasang.core.errors import BadInputError, OutOfSpaceError, StateError, UsageError
 from gasang.kinds.vm.agent import errors, protocol
 from gasang.kinds.vm.agent.dialing import Dial, dial
 from gasang.kinds.vm.agent.running import STDERR, STDOUT, Outcome, Running
@@ -249,13 +249,23 @@ class Agent:
         return Running(wire, said.value)
 
     def _ask(self, kind: int, content: bytes = b"", value: int = 0, *, what: str = "", patience: float = REACH) -> Said:
-        with self._wire(packed(kind, content, value), patience) as wire:
-            said = wire.receive()
+        said = self._answer(packed(kind, content, value), patience)
         if said.kind != protocol.ANSWER or said.value > 0:
             raise errors.odd(self.subject, f"a message of kind {said.kind} instead of an answer")
         if said.value < 0:
             raise errors.refused(self.subject, what or "it refuses", -said.value)
         return said
+
+    def _answer(self, question: bytes, patience: float) -> Said:
+        """Asked twice changes nothing: a guest that has just been restored may forget the first connection with those it had before."""
+        try:
+            with self._wire(question, patience) as wire:
+                return wire.receive()
+        except errors.NoAgentError:
+            raise
+        except StateError:
+            with self._wire(question, patience) as wire:
+                return wire.receive()
 
     @contextmanager
     def _wire(self, first: bytes, patience: float) -> Iterator[Wire]:
