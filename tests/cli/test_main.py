@@ -192,3 +192,9 @@ def test_a_verb_loads_only_what_it_needs(words: list[str], unwanted: set[str]) -
     script = LOADED.format(path=sys.path, words=words)
     answer = subprocess.run([sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=True)
     assert not unwanted & set(answer.stdout.splitlines()[-1].split())
+
+
+def test_what_asks_the_daemon_loads_nothing_that_the_daemon_needs() -> None:
+    script = f"import sys; sys.path[:0] = {sys.path!r}; import gasang.cli.containers.daemon; print(*sys.modules)"
+    answer = subprocess.run([sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=True)
+    assert not {"gasang.images", "gasang.native", "llvmlite", "asyncio"} & set(answer.stdout.split())

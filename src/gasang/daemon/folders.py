@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gasang.core.paths import data_folder
-from gasang.kinds.vm.process.bases import FAMILY
+from gasang.kinds.vm.process.family import FAMILY
 
 
 class Folders(NamedTuple):

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Final
 
 from gasang.images.ready import BootFiles
+from gasang.kinds.vm.process.family import FAMILY
 
 FOLDER: Final = "bases"
 """Beside the folder of machines' folders."""
-FAMILY: Final = "family-"
-"""What the name of a folder among these begins with that holds the folders of a machine and its twins."""
 _LOCK: Final = "lock"
 _FILES: Final = ("kernel", "initrd", "disk")
 
