@@ -61,9 +61,9 @@ def behind_a_daemon() -> Iterator[Gasang]:
 
 
 @contextmanager
-def debian(command: Gasang) -> Iterator[Machine]:
+def debian(command: Gasang, network: str) -> Iterator[Machine]:
     """At its prompt."""
-    command("run", "-d", "--name", "web", "--memory", "512M", "--arch", "riscv64", "--vm", IMAGE)
+    command("run", "-d", "--name", "web", "--network", network, "--memory", "512M", "--arch", "riscv64", "--vm", IMAGE)
     seat = Seat(command.home, "web")
     seat.until(PROMPT)
     with gasang.machine("web") as vm:
@@ -186,12 +186,12 @@ def private_of(pid: int) -> float:
     return sum(int(amount) for amount in re.findall(r"Private_(?:Clean|Dirty):\s+(\d+)", text)) / 1024
 
 
-def measured(runs: int, count: int) -> list[Figure]:
+def measured(runs: int, count: int, network: str) -> list[Figure]:
     """All of it."""
     with behind_a_daemon() as command:
-        with debian(command) as vm:
+        with debian(command, network) as vm:
             found = [*restores(command, vm, runs), *execs(command, vm, runs)]
-        with debian(command) as vm:
+        with debian(command, network) as vm:
             found += forks(command, vm, count)
             for twin in gasang.machines():
                 if twin.id != vm.id:
@@ -204,11 +204,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench/snapshot.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--forks", type=int, default=50)
+    parser.add_argument("--network", default="none", help="what the machine is joined to: none, or bridge as when nothing is said")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--write-readme", action="store_true", help="put the table into bench/README.md")
     options = parser.parse_args()
     facts = peers.host()
-    found = measured(options.runs, options.forks)
+    found = measured(options.runs, options.forks, options.network)
     facts["load after"] = peers.load()
     print(figures.as_json(found, facts) if options.json else figures.as_text(found, "–"))
     if options.write_readme:
