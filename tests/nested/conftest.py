@@ -38,7 +38,7 @@ class Verdicts:
             pytest.skip(f"the machine inside has no parts: {error}")
 
     def losses(self) -> list[str]:
-        """The cases in which a machine was lost."""
+        """How machines were lost."""
         return [] if self.lane is None else self.lane.losses
 
     def close(self) -> None:
@@ -93,7 +93,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say which cases cost a machine."""
+    """Say what cost a machine."""
     verdicts = config.stash.get(VERDICTS, None)
-    for case in verdicts.losses() if verdicts is not None else []:
-        terminalreporter.write_line(f"the machine fell silent in {case}, and the rest ran in a new one")
+    for loss in verdicts.losses() if verdicts is not None else []:
+        terminalreporter.write_line(f"{loss}; the rest ran in a new one")

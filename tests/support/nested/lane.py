@@ -36,7 +36,8 @@ class Verdict:
 class Lane:
     """One machine for all `cases`, ids of pytest. Raises GasangError where its parts cannot be had, FileNotFoundError without QEMU.
 
-    A machine that falls silent is given up, and a new one has the cases that are left: LOSSES times at most, and never twice for one case.
+    A machine that falls silent or dies is given up, and a new one has the cases that are left: LOSSES times at most, never twice for one
+    case.
     """
 
     def __init__(self, cases: Sequence[str], environment: Mapping[str, str], progress: Progress) -> None:
@@ -94,7 +95,7 @@ class Lane:
     def _lose(self, fault: LostError) -> None:
         """Go on in a new machine, if what was lost may be tried again."""
         last = self._begun[-1] if self._begun else "the boot"
-        self.losses.append(last)
+        self.losses.append(f"in {last}: {fault}")
         if self._begun.count(last) > 1 or len(self.losses) > LOSSES:
             self._fault = fault
             return

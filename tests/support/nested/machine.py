@@ -25,7 +25,9 @@ PROGRAM: Final = "qemu-system-x86_64"
 PACKAGE: Final = "qemu-system-x86"
 HOME: Final = "gasang"
 """Where this tree's files lie in the machine."""
-_APPEND: Final = "console=ttyS0 quiet panic=-1 mitigations=off"
+_APPEND: Final = "console=ttyS0 loglevel=5 panic=-1 mitigations=off"
+_LAST_WORDS: Final = 10.0
+"""Seconds that QEMU may take to end once its output has."""
 _INIT: Final = """\
 #!/usr/bin/busybox sh
 export PATH=/usr/bin:/bin PYTHONPATH=/{home}/src:/{home}/tests PYTHONDONTWRITEBYTECODE=1
@@ -35,6 +37,7 @@ busybox mount -t devtmpfs dev /dev
 while read -r module; do busybox insmod /modules/$module.ko; done < /modules/order
 cd /{home}
 {command}
+echo "<2>the program has ended with code $?" >/dev/kmsg
 busybox poweroff -f
 """
 
@@ -66,7 +69,7 @@ def initramfs(command: str, files: Iterable[Entry]) -> bytes:
 
 
 class LostError(NestedError):
-    """The machine has fallen silent."""
+    """The machine has fallen silent, or has ended before its program had."""
 
 
 class Nested:
@@ -101,7 +104,7 @@ class Nested:
         self.close()
 
     def event(self, limit: float) -> dict[str, Any]:
-        """What the program says next. Raises LostError where that takes over `limit` seconds, NestedError where the machine has ended."""
+        """What the program says next. Raises LostError where that takes over `limit` seconds, or the machine has ended."""
         end = time.monotonic() + limit
         while b"\n" not in self._waiting:
             if not self._selector.select(end - time.monotonic()):
@@ -109,11 +112,18 @@ class Nested:
             assert self._process.stdout is not None
             data = os.read(self._process.stdout.fileno(), 1 << 16)
             if not data:
-                raise NestedError(self._told("the machine has ended"))
+                raise LostError(self._told(f"the machine has ended: QEMU {self._ending()}"))
             self._waiting += data
         line, _, self._waiting = self._waiting.partition(b"\n")
         found: dict[str, Any] = json.loads(line)
         return found
+
+    def _ending(self) -> str:
+        try:
+            code = self._process.wait(_LAST_WORDS)
+        except subprocess.TimeoutExpired:
+            return "goes on"
+        return f"ended with {f'code {code}' if code >= 0 else f'signal {-code}'}"
 
     def _told(self, what: str) -> str:
         said = self._log.read_text(errors="replace")[-3000:] if self._log.exists() else ""
