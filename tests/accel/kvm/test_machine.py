@@ -141,6 +141,14 @@ def test_a_kick_before_the_run_is_not_lost() -> None:
         assert results == [None]
 
 
+def test_one_that_is_closed_may_be_stopped_by_whoever_does_not_know_it() -> None:
+    with machine() as made:
+        real_mode(made, END)
+        finish(made)
+    made.stop()
+    made.vcpus[0].kick()
+
+
 def test_a_paused_machine_stands_still_and_goes_on() -> None:
     with machine(Shape(ram=((0, SIZE),), vcpus=2, irqchip=False)) as made:
         port, halted = Recorder(1), Recorder(1)

@@ -40,6 +40,7 @@ class Vcpu:
         """The page in parts of four and of eight bytes."""
         self._thread: int | None = None
         self._lock = threading.Lock()
+        self._closed = False
 
     def get(self, ioctl: Ioctl) -> Any:
         """The structure that the ioctl fills in."""
@@ -72,8 +73,10 @@ class Vcpu:
 
     def kick(self) -> None:
         """Have KVM_RUN return soon: now, or as soon as it is called next. From any thread."""
-        self.run_page.immediate_exit = 1
         with self._lock:
+            if self._closed:
+                return
+            self.run_page.immediate_exit = 1
             if self._thread is not None:
                 signal.pthread_kill(self._thread, KICK)
 
@@ -109,9 +112,11 @@ class Vcpu:
             pass
 
     def close(self) -> None:
-        """Let go of it; no thread runs it."""
-        del self.run_page
-        for view in (self.words, self.quads, self._bytes):
-            view.release()
-        self.page.close()
+        """Let go of it; no thread runs it. A kick may still come: whoever wants a machine to end need not know that it has."""
+        with self._lock:
+            self._closed = True
+            del self.run_page
+            for view in (self.words, self.quads, self._bytes):
+                view.release()
+            self.page.close()
         os.close(self.descriptor)
