@@ -21,7 +21,8 @@ CASES: Final = "cases"
 BOOT_LIMIT: Final = 180.0
 SILENCE: Final = 60.0
 """Seconds without a sign of life after which a machine is lost: one comes every BEAT seconds of its own time."""
-LOSSES: Final = 2
+LOSSES: Final = 4
+"""Machines that may be lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,8 @@ class Verdict:
 class Lane:
     """One machine for all `cases`, ids of pytest. Raises GasangError where its parts cannot be had, FileNotFoundError without QEMU.
 
-    A machine that falls silent or dies is given up, and a new one has the cases that are left: LOSSES times at most, never twice for one
-    case.
+    A machine that falls silent or dies is given up, and a new one has the cases that are left, LOSSES times at most. A case that loses its
+    second machine has failed.
     """
 
     def __init__(self, cases: Sequence[str], environment: Mapping[str, str], progress: Progress) -> None:
@@ -96,9 +97,11 @@ class Lane:
         """Go on in a new machine, if what was lost may be tried again."""
         last = self._begun[-1] if self._begun else "the boot"
         self.losses.append(f"in {last}: {fault}")
-        if self._begun.count(last) > 1 or len(self.losses) > LOSSES:
+        if len(self.losses) > LOSSES:
             self._fault = fault
             return
+        if self._begun.count(last) > 1:
+            self._verdicts.setdefault(last, Verdict("failed", 0.0, str(fault)))
         self._machine.close()
         self._machine = self._boot()
 
