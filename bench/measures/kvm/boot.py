@@ -17,6 +17,7 @@ from support.nested.machine import Nested, initramfs, tree
 WISH = Wish(("busybox-static", "python3", "qemu-system-x86"))
 SHIPPED = ("src/gasang", "tests/support/nested", "bench/measures/kvm")
 MEMORY = 4096
+CPUS = 2
 LIMIT = 300.0
 
 
@@ -24,7 +25,7 @@ def kernel_boot(runs: int) -> list[Figure]:
     """Command to userspace."""
     taken: dict[str, list[float]] = {"qemu": [], "gasang": []}
     ours = initramfs(f"python3 -m bench.measures.kvm.peers {runs}", tree(*SHIPPED))
-    with tempfile.TemporaryDirectory() as folder, Nested(_parts(), ours, Path(folder), MEMORY) as nested:
+    with tempfile.TemporaryDirectory() as folder, Nested(_parts(), ours, Path(folder), MEMORY, CPUS) as nested:
         while (event := nested.event(LIMIT))["event"] != "end":
             if event["seconds"] < 0:
                 raise MachineError(f"{event['peer']} never reached userspace; it said:\n{event['said']}")

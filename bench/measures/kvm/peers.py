@@ -13,8 +13,9 @@ import sys
 import time
 from pathlib import Path
 
+from bench.measures.kvm.patching import patched_once
+
 from support.nested.line import Line
-from support.nested.patching import patched_once
 
 KERNEL, GUEST = "/lane/vmlinuz", "/tmp/guest.cpio"
 APPEND = "console=ttyS0 quiet panic=-1"

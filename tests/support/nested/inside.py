@@ -19,7 +19,6 @@ from typing import Any, Final
 import pytest
 
 from support.nested.line import Line
-from support.nested.patching import patched_once
 
 INSIDE: Final = "GASANG_INSIDE"
 """Set in the environment of a process that is inside."""
@@ -78,8 +77,7 @@ def main(cases: Path) -> int:
     options = ["-q", "-s", "--color=no", "-p", "no:cacheprovider", "-o", f"faulthandler_timeout={LIMIT - 20}"]
     options += ["--rootdir", ".", "-c", "pyproject.toml", "--confcutdir", "tests/nested"]
     try:
-        with patched_once():
-            code = pytest.main([*options, *cases.read_text().splitlines()], plugins=[Reporter(line)])
+        code = pytest.main([*options, *cases.read_text().splitlines()], plugins=[Reporter(line)])
     finally:
         over.set()
         heart.join()

@@ -73,9 +73,13 @@ class LostError(NestedError):
 
 
 class Nested:
-    """A running machine; use it as a context manager. Its files are in `folder`, which the caller takes away."""
+    """A running machine; use it as a context manager. Its files are in `folder`, which the caller takes away.
 
-    def __init__(self, inputs: Inputs, ours: bytes, folder: Path, memory: int = 3072, cpus: int = 2) -> None:
+    With one processor nothing in it can race: with more, QEMU 7.2's TCG loses stores of one to code that another translates, and a kernel
+    that patches itself stands still or dies of it, once in a few hours of processor time.
+    """
+
+    def __init__(self, inputs: Inputs, ours: bytes, folder: Path, memory: int = 3072, cpus: int = 1) -> None:
         program = shutil.which(PROGRAM)
         if program is None:
             raise FileNotFoundError(f"{PROGRAM} is not installed (Debian: {PACKAGE})")
