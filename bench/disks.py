@@ -29,7 +29,10 @@ FORMATS = {"raw": "raw", "vmdk": "vmdk", "vdi": "vdi", "vhdx": "vhdx", "vhd": "v
 """Our names and theirs."""
 AT_MOST = Target("≤", 1.2)
 GASANG = [sys.executable, "-m", "gasang"]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent / "src")}
+ENVIRONMENT = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | {
+    "PYTHONPATH": str(Path(__file__).resolve().parent.parent / "src")
+}
+"""With compiled modules kept, as an installed gasang has them."""
 
 
 def make_disk(path: Path, mebibytes: int) -> None:

@@ -53,7 +53,7 @@ class Blocks:
         return block
 
     def allot(self, most: int) -> tuple[int, int]:
-        """The place of at most `most` new blocks in a row, which read as zeroes there, and how many."""
+        """The place of at most `most` new blocks in a row, at the file's end, and how many."""
         raise NotImplementedError
 
     def begin(self) -> None:
@@ -145,6 +145,7 @@ class Blocks:
                 body = b"".join((self.below(start, inside), body, self.below(offset + done, end - offset - done)))
                 inside = 0
             self.store.write(place + inside, body)
+            self.extend(place + count * self.block)
             for step in range(count):
                 self.table[self.index(start // self.block + step)] = self.encode(place + step * self.block)
             offset += done

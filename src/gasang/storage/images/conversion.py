@@ -8,14 +8,17 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gasang.core.errors import UnsupportedError
 from gasang.storage.images.image import Compressing, Image
 from gasang.storage.images.pieces import GRAIN, filled, is_zero, joined
 
-PIECE: Final = 1 << 20
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+PIECE: Final = 1 << 19
+"""What is read and written at a time: it stays in the processor's cache in between."""
 
 Told = Callable[[int], None]
 """Told how many bytes more of the disk are done."""
@@ -85,6 +88,8 @@ def _reporting(wanted: Iterable[tuple[int, int]], size: int, told: Told) -> Iter
 
 
 def _compressed(found: Iterable[tuple[int, bytes]], image: Image, target: Compressing) -> None:
+    from concurrent.futures import ThreadPoolExecutor  # most copies have no time for it
+
     step = target.compressed_piece
     with ThreadPoolExecutor(os.cpu_count() or 1, "compress") as workers:
         under_way: deque[tuple[int, bytes, Future[bytes | None]]] = deque()

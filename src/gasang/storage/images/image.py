@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from gasang.storage.bounds import check_range
 from gasang.storage.images.references import Trust
+from gasang.storage.images.store import Store
 
 SECTOR = 512
 ZERO, DATA = "zero", "data"
@@ -119,6 +120,14 @@ class Opener(Protocol):
         ...
 
 
+class Loader(Protocol):
+    """Opens an image that lies in one store."""
+
+    def __call__(self, store: Store) -> Image:
+        """The store is closed on an error. Raises GasangError for what is damaged, foreign, hostile or not in one file."""
+        ...
+
+
 class Creator(Protocol):
     """Makes an empty image of one format in files that are new."""
 
@@ -137,6 +146,7 @@ class Format:
     probe: Callable[[bytes, bytes], bool]
     open: Opener
     create: Creator
+    load: Loader
     options: tuple[Option, ...] = ()
 
 

@@ -96,7 +96,6 @@ class Parallels(Blocks):
         self._next += most * self.block
         if self._next // self.header.unit > 0xFFFFFFFF:
             raise UnsupportedError(f"disk {self.store.name}", "it cannot become larger", "convert it to another format")
-        self.extend(self._next)
         return place, most
 
     def begin(self) -> None:
@@ -221,5 +220,6 @@ FORMAT = Format(
     probe,
     open_file,
     create_file,
+    load,
     (Option("layout", "one file, or a folder with its description", ("file", "folder"), "file"),),
 )

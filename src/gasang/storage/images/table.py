@@ -18,7 +18,7 @@ from gasang.storage.images.concat import Concat
 from gasang.storage.images.image import Format, Image, Options
 from gasang.storage.images.qcow2 import files as qcow2
 from gasang.storage.images.references import Trust
-from gasang.storage.images.store import File
+from gasang.storage.images.store import File, Store
 
 HEAD: Final = 4096
 TAIL: Final = 512
@@ -44,13 +44,22 @@ def _is_raw(head: bytes, tail: bytes) -> bool:
 FORMATS: Final[dict[str, Format]] = {
     form.name: form
     for form in (
-        Format("qcow2", "QEMU's copy-on-write images", (".qcow2", ".qcow"), qcow2.probe, qcow2.open_file, qcow2.create_file, qcow2.OPTIONS),
+        Format(
+            "qcow2",
+            "QEMU's copy-on-write images",
+            (".qcow2", ".qcow"),
+            qcow2.probe,
+            qcow2.open_file,
+            qcow2.create_file,
+            qcow2.load_alone,
+            qcow2.OPTIONS,
+        ),
         vmdk.FORMAT,
         vdi.FORMAT,
         vhdx.FORMAT,
         vhd.FORMAT,
         parallels.FORMAT,
-        Format("raw", "the disk byte for byte", (".img", ".raw"), _is_raw, raw.open_file, raw.create_file),
+        Format("raw", "the disk byte for byte", (".img", ".raw"), _is_raw, raw.open_file, raw.create_file, raw.load),
     )
 }
 """Every format, probed in this order."""
@@ -74,6 +83,19 @@ def _believed(path: Path, form: str, found: Format, trust: Trust | None) -> Trus
     return given if form or by_suffix(path) is found or path.is_dir() else replace(given, beside=False)
 
 
+def load_image(store: Store, path: Path, form: str, head: bytes, tail: bytes) -> Image:
+    """The image in `store`, of the named format or of the first one that takes `head` and `tail` for its own; closed on an error.
+
+    Raises UsageError for a name that is no format, UnsupportedError for a foreign file, and what the format's `load` raises.
+    """
+    try:
+        found = named(form) if form else _recognized(path, head, tail)
+    except BaseException:
+        store.close()
+        raise
+    return found.load(store)
+
+
 def named(form: str) -> Format:
     """The format of that name. Raises UsageError."""
     if form not in FORMATS:
@@ -83,12 +105,15 @@ def named(form: str) -> Format:
 
 def probed(path: Path) -> Format:
     """The format that a file is of. Raises UnsupportedError for a foreign one, BadInputError for one that cannot be read."""
-    head, tail = _ends(path / parallels.DESCRIPTOR if path.is_dir() else path)
+    return _recognized(path, *_ends(path / parallels.DESCRIPTOR if path.is_dir() else path))
+
+
+def _recognized(path: Path, head: bytes, tail: bytes) -> Format:
     for form in FORMATS.values():
         if form.probe(head, tail):
             return form
     what = next(what for magic, what in FOREIGN if head.startswith(magic))
-    raise UnsupportedError(f"disk {path}", f"it is {what}, no disk image that is known here", "unpack or convert it first")
+    raise UnsupportedError(f"disk {path}", f"it is {what}, no disk image that is known here", "unpack it, or give its key-file")
 
 
 def by_suffix(path: Path) -> Format | None:

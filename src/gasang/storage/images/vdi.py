@@ -141,7 +141,6 @@ class Vdi(Blocks):
         self._next += count
         self._allocated += count
         place = self.header.data_offset + first * self._stride + self.header.extra
-        self.extend(place + count * self.block)
         return place, count
 
     def keep(self) -> None:
@@ -204,5 +203,6 @@ FORMAT = Format(
     probe,
     open_file,
     create_file,
+    load,
     (Option("subformat", "blocks come when they are written, or are there from the start", ("dynamic", "static"), "dynamic"),),
 )

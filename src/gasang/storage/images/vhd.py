@@ -184,7 +184,6 @@ class Vhd(Blocks):
         self._next = first + self._map + self.block
         bits = self.block // SECTOR // 8 or 1
         self.store.write(first, (b"\xff" * bits).ljust(self._map, b"\0"))
-        self.extend(self._next)
         return first + self._map, 1
 
     def keep(self) -> None:
@@ -239,6 +238,11 @@ def probe(head: bytes, tail: bytes) -> bool:
 def open_file(path: Path, *, read_only: bool, trust: Trust) -> Image:
     """The image `path`; a differencing one for reading only, over its parent where `trust` lets it. Raises a GasangError."""
     return load(File.open(path, read_only=read_only), path, trust)
+
+
+def load_alone(store: Store) -> Image:
+    """The image in `store`, whose parent is not followed."""
+    return load(store, Path(store.name), Trust(beside=False))
 
 
 def load(store: Store, path: Path, trust: Trust) -> Image:
@@ -312,5 +316,6 @@ FORMAT = Format(
     probe,
     open_file,
     create_file,
+    load_alone,
     (Option("subformat", "blocks come when they are written, or are there from the start", ("dynamic", "fixed"), "dynamic"),),
 )

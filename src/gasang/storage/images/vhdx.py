@@ -56,7 +56,6 @@ class Vhdx(Blocks):
         """At the file's end."""
         place = self._next
         self._next += most * self.block
-        self.extend(self._next)
         return place, most
 
     def fits(self, place: int) -> bool:
@@ -224,6 +223,7 @@ def make_image(store: Store, size: int, options: Options) -> Vhdx:
     image = Vhdx(store, head, meta, bat[0])
     if fixed:
         place, _ = image.allot(blocks)
+        image.extend(place + blocks * block)
         for number in range(blocks):
             image.table[image.index(number)] = image.encode(place + number * block)
         image.table.write()
@@ -242,6 +242,7 @@ FORMAT = Format(
     probe,
     open_file,
     create_file,
+    load,
     (
         Option("subformat", "blocks come when they are written, or are there from the start", ("dynamic", "fixed"), "dynamic"),
         Option("block_size", "bytes of a block, 1M to 256M", ()),

@@ -11,7 +11,7 @@ from gasang.storage.images.concat import Concat, Part
 from gasang.storage.images.image import SECTOR, SIZE_MAX, Format, Image, Option, Options
 from gasang.storage.images.raw import RawImage
 from gasang.storage.images.references import Trust
-from gasang.storage.images.store import File, Volatile
+from gasang.storage.images.store import File, Store, Volatile
 from gasang.storage.images.vmdk_descriptor import Extent
 
 KINDS = ("monolithicSparse", "monolithicFlat", "twoGbMaxExtentSparse", "twoGbMaxExtentFlat", "streamOptimized")
@@ -32,15 +32,29 @@ def probe(head: bytes, tail: bytes) -> bool:
     return head.startswith(sparse.MAGIC) or descriptors.TEXT in head[:512]
 
 
+def load(store: Store) -> Image:
+    """The one sparse extent in `store`. Raises UnsupportedError for a descriptor, whose extents lie elsewhere."""
+    try:
+        if store.read(0, 4) != sparse.MAGIC:
+            raise UnsupportedError(f"disk {store.name}", "its extents are files of their own", "name it where all its files lie")
+        return _single(store, sparse.load(store))
+    except BaseException:
+        store.close()
+        raise
+
+
+def _single(store: Store, extent: sparse.Sparse) -> Image:
+    text = store.read(extent.head.descriptor_at, extent.head.descriptor) if extent.head.descriptor_at else b""
+    kind = descriptors.parse(text, store.name).kind if text.strip(b"\0") else ""
+    return Concat(store.name, extent.size, [Part(0, extent.size, extent)], {"subformat": kind, **extent.about()})
+
+
 def open_file(path: Path, *, read_only: bool, trust: Trust) -> Image:
     """The image `path`; its extents are followed as `trust` lets it. Raises a GasangError."""
     store = File.open(path, read_only=read_only)
     try:
         if store.read(0, 4) == sparse.MAGIC:
-            extent = sparse.load(store)
-            text = store.read(extent.head.descriptor_at, extent.head.descriptor) if extent.head.descriptor_at else b""
-            kind = descriptors.parse(text, store.name).kind if text.strip(b"\0") else ""
-            return Concat(str(path), extent.size, [Part(0, extent.size, extent)], {"subformat": kind, **extent.about()})
+            return _single(store, sparse.load(store))
         text = store.read(0, min(store.size(), descriptors.LENGTH_MAX))
     except BaseException:
         store.close()
@@ -77,6 +91,16 @@ def _open_extent(path: Path, extent: Extent, *, read_only: bool, trust: Trust) -
     except BaseException:
         store.close()
         raise
+
+
+def make_stream(store: Store, size: int) -> sparse.Sparse:
+    """A new streamOptimized image in the empty `store`, which is written once. Raises UsageError for a disk that is too large."""
+    size = -(-size // SECTOR) * SECTOR
+    if size > (1 << 32) * SECTOR:
+        raise UsageError(f"size {size}", "a VMDK file has 2 TiB at most", "take another format")
+    kind = "streamOptimized"
+    text = descriptors.make(kind, [Extent("RW", size // SECTOR, "SPARSE", store.name)], size // SECTOR)
+    return sparse.make_extent(store, size, text, compressed=True)
 
 
 def create_file(path: Path, size: int, options: Options) -> Image:
@@ -117,5 +141,6 @@ FORMAT = Format(
     probe,
     open_file,
     create_file,
+    load,
     (Option("subformat", "one file or several, sparse, flat or compressed", KINDS, KINDS[0]),),
 )

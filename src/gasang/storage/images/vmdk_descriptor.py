@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from dataclasses import dataclass
 
 from gasang.core.errors import BadInputError, UnsupportedError
@@ -60,7 +60,7 @@ def make(kind: str, extents: list[Extent], sectors: int) -> bytes:
     lines = [
         "# Disk DescriptorFile",
         "version=1",
-        f"CID={secrets.randbelow(0xFFFFFFFE):08x}",
+        f"CID={_identity():08x}",
         f"parentCID={NO_PARENT}",
         f'createType="{kind}"',
         "",
@@ -82,3 +82,8 @@ def make(kind: str, extents: list[Extent], sectors: int) -> bytes:
         "",
     ]
     return "\n".join(lines).encode("utf-8", "surrogateescape")
+
+
+def _identity() -> int:
+    """A content's number; the largest two mean none and unknown."""
+    return int.from_bytes(os.urandom(4), "big") % 0xFFFFFFFE

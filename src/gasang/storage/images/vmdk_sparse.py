@@ -122,7 +122,6 @@ class Sparse(Blocks):
         self._next += most * self.block
         if self._next // SECTOR > 0xFFFFFFFF:
             raise UnsupportedError(f"disk {self.store.name}", "an extent cannot become larger", "convert it to another format")
-        self.extend(self._next)
         return place, most
 
     def fits(self, place: int) -> bool:

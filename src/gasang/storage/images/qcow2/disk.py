@@ -24,6 +24,8 @@ from gasang.storage.images.store import Store
 
 HOLE, ZERO, DATA, PACKED = range(4)
 """What a part of the disk is: the backing file's, zeroes, bytes at an offset of the file, a compressed cluster's entry."""
+_PLAIN = entries.OFFSET | entries.COPIED
+"""What an entry of a cluster with bytes of its own consists of."""
 _TABLES_MEMORY = 32 << 20
 _REGION = 1 << 20
 """Bytes of a file that compressed clusters are packed into, at a time."""
@@ -45,6 +47,9 @@ class Qcow2:
         self.read_only = store.read_only
         self.compressed_piece = head.cluster
         self._bits = head.cluster_bits
+        self._cluster = head.cluster
+        self._span = head.l2_entries << head.cluster_bits
+        """Bytes of the disk that a level 2 table speaks of."""
         self._wide = 2 if head.extended else 1
         self.l1 = entries.load(store.read(head.l1_offset, head.l1_size * 8))
         self.refcounts = Refcounts(store, head, self.store_header)
@@ -62,6 +67,12 @@ class Qcow2:
     def read(self, offset: int, length: int) -> bytes:
         """Exactly `length` bytes. Raises OSError outside the disk or if the host fails, BadInputError where the image is damaged."""
         check_range(self.size, offset, length)
+        cluster = self._cluster
+        if self._wide == 1 and offset % cluster + length <= cluster:  # most reads of machines lie in one cluster, with bytes in the file
+            table = self._tables.get(offset // self._span)
+            entry = table[(offset % self._span) >> self._bits] if table is not None else 0
+            if entry & _PLAIN == entry and entry & entries.OFFSET and not entry & cluster - 1:
+                return self.store.read((entry & entries.OFFSET) + offset % cluster, length)
         parts = []
         at = offset
         for kind, where, span in self.places(offset, length):
@@ -103,7 +114,6 @@ class Qcow2:
             yield kind, where, span
 
     def _pieces(self, offset: int, length: int) -> Iterator[Place]:
-        cluster = self.header.cluster
         end = offset + length
         while offset < end:
             table = self._table(offset)
@@ -113,20 +123,31 @@ class Qcow2:
                 offset += step
                 continue
             last = min(end, (offset // self._span + 1) * self._span)
-            while offset < last:
-                inside = offset % cluster
-                step = min(cluster - inside, last - offset)
-                index = (offset >> self._bits) % self.header.l2_entries
-                if self._wide == 2:
-                    yield from self._subclusters(table[index * 2], table[index * 2 + 1], inside, step)
-                else:
-                    yield self._standard(table[index], inside, step)
-                offset += step
+            yield from self._wide_pieces(table, offset, last) if self._wide == 2 else self._runs(table, offset, last)
+            offset = last
 
-    @property
-    def _span(self) -> int:
-        """Bytes of the disk that a level 2 table speaks of."""
-        return self.header.l2_entries << self._bits
+    def _wide_pieces(self, table: array[int], offset: int, last: int) -> Iterator[Place]:
+        """Cluster by cluster: the parts from `offset` to `last`, which one table of entries with subclusters speaks of."""
+        while offset < last:
+            inside = offset % self.header.cluster
+            step = min(self.header.cluster - inside, last - offset)
+            index = (offset >> self._bits) % self.header.l2_entries
+            yield from self._subclusters(table[index * 2], table[index * 2 + 1], inside, step)
+            offset += step
+
+    def _runs(self, table: array[int], offset: int, last: int) -> Iterator[Place]:
+        """Run by run: the parts from `offset` to `last`, which one table speaks of."""
+        cluster = self.header.cluster
+        while offset < last:
+            inside = offset % cluster
+            index = (offset >> self._bits) % self.header.l2_entries
+            kind, where, step = self._standard(table[index], inside, min(cluster - inside, last - offset))
+            if kind != PACKED:
+                end = index + (inside + last - offset + cluster - 1 >> self._bits)
+                count = entries.run(table, index, end, cluster if kind == DATA else 0)
+                step = min((count << self._bits) - inside, last - offset)
+            yield kind, where, step
+            offset += step
 
     def _standard(self, entry: int, inside: int, step: int) -> Place:
         if entry & entries.COMPRESSED:

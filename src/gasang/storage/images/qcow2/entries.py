@@ -32,6 +32,16 @@ def dump(words: array[int]) -> bytes:
     return copy.tobytes()
 
 
+def run(table: array[int], first: int, end: int, step: int) -> int:
+    """How many entries from `first` on, before `end`, are each `step` more than the one before."""
+    value = table[first]
+    for index in range(first + 1, end):
+        value += step
+        if table[index] != value:
+            return index - first
+    return end - first
+
+
 def compressed_place(entry: int, cluster_bits: int) -> tuple[int, int]:
     """Where a compressed cluster's bytes begin, and how many at most they are."""
     shift = 62 - (cluster_bits - 8)

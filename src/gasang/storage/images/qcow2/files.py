@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from gasang.core.errors import StateError, UsageError
+from gasang.core.errors import StateError, UnsupportedError, UsageError
 from gasang.core.protocols import Block
 from gasang.core.units import parse_size
 from gasang.storage.images.image import Option, Options
@@ -62,6 +62,17 @@ def _ready_to_write(disk: Qcow2) -> None:
     elif head.autoclear:
         head.autoclear = 0  # what those features keep up to date goes stale with the first write
         disk.store_header()
+
+
+def load_alone(store: Store) -> Qcow2:
+    """The image in `store`. Raises as `load` does, UnsupportedError for one with a backing file, which is not followed."""
+
+    def backing(head: Header) -> Block | None:
+        if head.backing:
+            raise UnsupportedError(f"disk {store.name}", f"it stands on {head.backing!r}", "name it where both files lie")
+        return None
+
+    return load(store, backing)
 
 
 def open_file(path: Path, *, read_only: bool, trust: Trust, corrupt: bool = False) -> Qcow2:
