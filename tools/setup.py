@@ -26,6 +26,7 @@ TEST = (
     *DEMO,
     "acpica-tools",
     "cpio",
+    "cryptsetup-bin",
     "device-tree-compiler",
     "docker-registry",
     "e2fsprogs",

@@ -1,0 +1,1 @@
+"""Disks encrypted with LUKS, versions 1 and 2."""
