@@ -1,0 +1,1 @@
+"""Appliances: machines of other hypervisors with their disks and settings, as OVF packages."""

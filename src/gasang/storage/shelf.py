@@ -1,0 +1,73 @@
+"""Disks that were imported, under names: a folder each, with qcow2 images and what machine they belonged to.
+
+A folder is made under another name and renamed when all is in it, so what is there is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from gasang.core.errors import BadInputError, NotFoundError, StateError, UsageError
+from gasang.storage.appliance.ovf import Appliance
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_DOCUMENT: Final = "machine.json"
+
+
+class Shelf:
+    """The named disks in the folder `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @contextmanager
+    def adding(self, name: str) -> Iterator[Path]:
+        """A folder that becomes `name` if the block ends well. Raises UsageError for what is no name, StateError for one that is taken."""
+        if not _NAME.fullmatch(name):
+            raise UsageError(f"name {name!r}", "it has signs that names have not", "use letters, digits, dots, dashes and underscores")
+        self._free(name)
+        self.root.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".new-", dir=self.root))
+        try:
+            yield folder
+            self._free(name)
+            folder.rename(self.root / name)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def _free(self, name: str) -> None:
+        if (self.root / name).exists():
+            raise StateError(f"disk {name}", "there is one of that name", f"give another name, or remove {self.root / name}")
+
+    def disk(self, text: str) -> Path | None:
+        """The file of the disk NAME or NAME/NUMBER, None where none is called so."""
+        name, _, number = text.partition("/")
+        if not _NAME.fullmatch(name) or not (number or "0").isdecimal():
+            return None
+        path = self.root / name / f"disk{int(number or '0')}.qcow2"
+        return path if path.is_file() else None
+
+    def machine(self, name: str) -> tuple[Appliance, int]:
+        """What machine the disks of a name belonged to, and how many they are. Raises NotFoundError, BadInputError."""
+        try:
+            found = json.loads((self.root / name / _DOCUMENT).read_text())
+            cards = tuple(str(card) for card in found["cards"])
+            return Appliance(str(found["name"]), int(found["cpus"]), int(found["memory"]), (), cards), int(found["disks"])
+        except FileNotFoundError as error:
+            raise NotFoundError(f"disk {name}", "there is none of that name", "see gasang image import --help") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadInputError(f"disk {name}", "what is known of it is damaged", "import it again") from error
+
+
+def describe(folder: Path, machine: Appliance, disks: int) -> None:
+    """Note what machine the disks in a folder belong to, and how many they are."""
+    told = {"name": machine.name, "cpus": machine.cpus, "memory": machine.memory, "disks": disks, "cards": list(machine.cards)}
+    (folder / _DOCUMENT).write_text(json.dumps(told, indent=2))
