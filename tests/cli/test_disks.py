@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from gasang.cli.main import main
+from gasang.cli.parse import parse
+from gasang.cli.standard import with_standard_options
+from gasang.cli.verbs import run
+from gasang.cli.vm import DISK
+from gasang.core.errors import GasangError
+from gasang.kinds.vm.disks import Disk
+from gasang.storage.formats import open_given
+from gasang.storage.throttle import Limits
+
+SYNTAX = with_standard_options(run.SYNTAX)
 
 
 def image(*words: object) -> int:
@@ -64,3 +78,72 @@ def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert image("convert", "-c", tmp_path / "disk.vdi", tmp_path / "new.vhdx") == 6
     assert not (tmp_path / "new.vhdx").exists()
     assert "compressed pieces" in capsys.readouterr().err
+
+
+def test_disks_are_imported_and_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("GASANG_HOME", str(tmp_path / "home"))
+    (tmp_path / "raw.img").write_bytes(b"there and back" * (1 << 16) + bytes(1 << 17))
+    assert image("convert", tmp_path / "raw.img", tmp_path / "disk.vhdx") == 0
+    assert image("import", tmp_path / "disk.vhdx") == 0
+    assert image("import", tmp_path / "disk.vhdx") == 4
+    assert image("export", "--cpus", "3", "--memory", "1G", "disk", tmp_path / "web.ova") == 0
+    assert image("export", "disk", tmp_path / "web.ova") == 4
+    capsys.readouterr()
+    assert image("import", "--json", tmp_path / "web.ova", "web") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["name"], told["cpus"], told["memory"]) == ("web", 3, 1 << 30)
+    assert image("export", "web/0", tmp_path / "again.img") == 0
+    assert (tmp_path / "again.img").read_bytes() == (tmp_path / "raw.img").read_bytes()
+    assert image("export", "web", tmp_path / "odd.ovf") == 2
+    assert image("export", "nothing", tmp_path / "odd.img") == 3
+    assert image("import", tmp_path / "disk.vhdx", "../out") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("", {}),
+        (",readonly", {"read_only": True}),
+        (",format=raw,readonly", {"read_only": True, "form": "raw"}),
+        (",readonly,format=raw", {"read_only": True, "form": "raw"}),
+        (",iops=500,bps=20M", {"limits": Limits(500, 20 << 20)}),
+        (",bps=1M,bps-burst=4M,key-file=KEY", {"limits": Limits(0, 1 << 20, 0, 4 << 20), "key_file": "KEY"}),
+    ],
+)
+def test_what_is_said_behind_a_disk(words: str, expected: dict[str, object], tmp_path: Path) -> None:
+    path, key = tmp_path / "a,readonly=b,.img", tmp_path / "key"
+    path.write_bytes(bytes(512))
+    key.write_bytes(b"secret")
+    for name, more in ((str(path), {"path": path}), ("nbd://host/disk", {"path": Path("nbd://host/disk"), "address": "nbd://host/disk"})):
+        (disk,) = parse("run", SYNTAX, ["--vm", "--disk", name + words.replace("KEY", str(key)), "--kernel", str(path)]).get(DISK)
+        assert disk == Disk(**{**more, **expected, **({"key_file": key} if "key_file" in expected else {})})
+        assert disk.name == name
+
+
+@pytest.mark.parametrize("text", ["absent.img", "nbd://host/a,iops=x", "nbd://host/a,key-file=absent"])
+def test_disks_that_are_none(text: str) -> None:
+    with pytest.raises(GasangError):
+        parse("run", SYNTAX, ["--vm", "--disk", text])
+
+
+def test_a_disk_is_served_until_that_is_ended(tmp_path: Path) -> None:
+    assert image("create", tmp_path / "disk.qcow2", "8M") == 0
+    words = [sys.executable, "-m", "gasang", "nbd", "serve", "--json", "--unix", str(tmp_path / "nbd.sock"), "--name", "web"]
+    with subprocess.Popen([*words, str(tmp_path / "disk.qcow2")], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        told = json.loads(server.stdout.readline())
+        assert image("convert", tmp_path / "disk.qcow2", tmp_path / "two.img") == 4  # it is in use
+        with closing(open_given(told["uri"])) as disk:
+            disk.write(4096, b"over the wire" * 100)
+        assert image("convert", told["uri"], tmp_path / "disk.img") == 0
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(20) == 0
+    assert (tmp_path / "disk.img").read_bytes()[4096 : 4096 + 1300] == b"over the wire" * 100
+    assert not (tmp_path / "nbd.sock").exists()
+    assert image("check", tmp_path / "disk.qcow2") == 0
+
+
+def test_addresses_that_cannot_be_served_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert image("create", tmp_path / "disk.qcow2", "8M") == 0
+    for words in (("--unix", str(tmp_path)), ("--tcp", "a:b"), ("--unix", "x", "--tcp", "127.0.0.1"), ("--tcp", "203.0.113.1:1")):
+        assert main(["nbd", "serve", *words, str(tmp_path / "disk.qcow2")]) in (2, 4)

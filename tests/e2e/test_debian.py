@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from gasang.core.paths import cache_folder
+from gasang.storage.formats import open_given
+from storage.nbd.served import served
 
 IMAGE = "debian:trixie"
 PULL_SECONDS = 1500
@@ -45,12 +48,26 @@ def test_every_package_is_configured_and_apt_runs(home):
     assert done.stdout.split() == [b"ii", b"fine"]
 
 
-def test_two_processors_and_memory_as_asked(home):
-    script = "nproc; awk '/MemTotal/ {print $2}' /proc/meminfo"
-    done = gasang(home, "run", "--vm", "--cpus", "2", "--memory", "1G", IMAGE, "--", "sh", "-c", script)
+def test_processors_memory_and_disks_as_asked(home, tmp_path):
+    """One disk comes over NBD, one is encrypted, one is slow."""
+    (tmp_path / "key").write_bytes(b"secret")
+    for name, size in (("luks.img", 20 << 20), ("slow.img", 1 << 20)):
+        (tmp_path / name).touch()
+        os.truncate(tmp_path / name, size)
+    locked = ["cryptsetup", "-q", "luksFormat", "--type", "luks2", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"]
+    subprocess.run([*locked, tmp_path / "luks.img", tmp_path / "key"], check=True)
+    script = "nproc; awk '/MemTotal/ {print $2}' /proc/meminfo; for at in b c d; do echo written to $at | dd of=/dev/vd$at conv=fsync; done"
+    options = ["--cpus", "2", "--memory", "1G", "--disk", f"{tmp_path}/luks.img,key-file={tmp_path}/key"]
+    with served(tmp_path, form="raw", name="nbd") as address:
+        options += ["--disk", str(address), "--disk", f"{tmp_path}/slow.img,format=raw,iops=20"]
+        done = gasang(home, "run", "--vm", *options, IMAGE, "--", "sh", "-c", script)
     processors, kilobytes = (int(word) for word in done.stdout.split())
     assert processors == 2
     assert 850_000 < kilobytes < 1024 * 1024
+    assert (tmp_path / "disk.raw").read_bytes().startswith(b"written to c\n")
+    assert (tmp_path / "slow.img").read_bytes().startswith(b"written to d\n")
+    with closing(open_given(str(tmp_path / "luks.img"), key=b"secret")) as disk:
+        assert disk.read(0, 13) == b"written to b\n"
 
 
 def test_input_reaches_the_command(home):

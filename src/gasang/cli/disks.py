@@ -37,6 +37,7 @@ COMPRESS = switch("compress", "write compressed pieces: qcow2, and vmdk with sub
 FORCE = switch("force", "write over a file that is there", short="f")
 REPAIR = switch("repair", "mend what can be mended; only then the image is written")
 JSON = switch("json", "an object, for programs")
+KEY_FILE = value("key-file", "FILE", "the passphrase of a LUKS disk, all that is in this file", plain_text, files=True)
 ALLOW = values(
     "allow", "PATH", "a file or folder outside the image's own that it may name as backing file or extent", plain_text, files=True
 )
@@ -64,9 +65,20 @@ def _trust(parsed: Parsed) -> Trust | None:
     return Trust(also=tuple(Path(path) for path in parsed.get(ALLOW)))
 
 
-def _open(parsed: Parsed, name: str, *, read_only: bool = True, form: str | None = None) -> Image:
+def open_named(parsed: Parsed, name: str, *, read_only: bool = True, form: str | None = None, key_file: str | None = None) -> Image:
+    """The image of a path or an address. Raises what opening it raises."""
+    from gasang.storage.formats import REMOTE
     from gasang.storage.images.table import open_image
 
+    if key_file:
+        from gasang.storage.encrypted import open_encrypted
+        from gasang.storage.formats import read_key
+
+        return open_encrypted(name, read_key(Path(key_file)), read_only=read_only, form=form or "")
+    if name.startswith(REMOTE):
+        from gasang.storage.remote import open_remote
+
+        return open_remote(name, read_only=read_only, form=form or "")
     return open_image(Path(name), read_only=read_only, form=form or "", trust=_trust(parsed))
 
 
@@ -79,7 +91,8 @@ def _qcow2(image: Image, name: str) -> Qcow2:
     raise UnsupportedError(f"disk {name}", "only qcow2 images have snapshots", f"convert it: gasang image convert {name} new.qcow2")
 
 
-def _options(parsed: Parsed) -> dict[str, str]:
+def options_of(parsed: Parsed) -> dict[str, str]:
+    """The options of a new image. Raises UsageError."""
     chosen = {}
     for text in parsed.get(OPTION):
         name, equals, what = text.partition("=")
@@ -89,7 +102,8 @@ def _options(parsed: Parsed) -> dict[str, str]:
     return chosen
 
 
-def _form_for(parsed: Parsed, path: Path) -> str:
+def form_for(parsed: Parsed, path: Path) -> str:
+    """The format of a new image. Raises UsageError."""
     from gasang.storage.images.table import FORMATS, by_suffix, named
 
     if wanted := parsed.get(TO):
@@ -106,7 +120,7 @@ def _make(parsed: Parsed, path: Path, size: int) -> Image:
 
     if path.exists() and not parsed.get(FORCE):
         raise StateError(f"disk {path}", "it is there already", "remove it, or say --force")
-    return create_image(path, _form_for(parsed, path), size, _options(parsed))
+    return create_image(path, form_for(parsed, path), size, options_of(parsed))
 
 
 def _create(parsed: Parsed, context: Context) -> int:
@@ -117,16 +131,17 @@ def _create(parsed: Parsed, context: Context) -> int:
 
 def _convert(parsed: Parsed, context: Context) -> int:
     from gasang.storage.images.conversion import convert
-    from gasang.storage.images.qcow2 import snapshots
     from gasang.storage.images.table import remove_image
 
     name, new = parsed.arguments
     path = Path(new)
-    source = _open(parsed, name, form=parsed.get(FORM))
+    source = open_named(parsed, name, form=parsed.get(FORM), key_file=parsed.get(KEY_FILE))
     with closing(source):
         if kept := parsed.get(SNAPSHOT):
+            from gasang.storage.images.qcow2 import snapshots
+
             snapshots.view(_qcow2(source, name), kept)
-        if path.exists() and path.samefile(name):
+        if path.exists() and Path(name).exists() and path.samefile(name):
             raise UsageError(f"disk {new}", "it is the one to convert", "name another file")
         target = _make(parsed, path, source.size)
         try:
@@ -140,10 +155,16 @@ def _convert(parsed: Parsed, context: Context) -> int:
 
 
 def _info(parsed: Parsed, context: Context) -> int:
+    from gasang.storage.formats import REMOTE
     from gasang.storage.images.table import describe
 
     name = parsed.arguments[0]
-    facts = describe(Path(name), parsed.get(FORM) or "", _trust(parsed))
+    if name.startswith(REMOTE):
+        from gasang.storage.remote import describe_remote
+
+        facts = describe_remote(name, parsed.get(FORM) or "")
+    else:
+        facts = describe(Path(name), parsed.get(FORM) or "", _trust(parsed))
     if parsed.get(JSON):
         print(json.dumps(facts, indent=2, ensure_ascii=False))
         return 0
@@ -185,14 +206,14 @@ def _open_for_check(parsed: Parsed, name: str, *, repair: bool) -> Image:
         trust = _trust(parsed)
         assert trust is not None
         return open_file(Path(name), read_only=False, trust=trust, corrupt=True)
-    return _open(parsed, name, read_only=not repair, form=parsed.get(FORM))
+    return open_named(parsed, name, read_only=not repair, form=parsed.get(FORM))
 
 
 def _compare(parsed: Parsed, context: Context) -> int:
     from gasang.storage.images.conversion import difference
 
     one, other = parsed.arguments
-    with closing(_open(parsed, one)) as first, closing(_open(parsed, other)) as second:
+    with closing(open_named(parsed, one)) as first, closing(open_named(parsed, other)) as second:
         with open_progress(context) as progress, progress.step("comparing", max(first.size, second.size), "bytes") as step:
             where = difference(first, second, told=step.advance)
         sizes = [first.size, second.size]
@@ -207,7 +228,7 @@ def _resize(parsed: Parsed, context: Context) -> int:
     from gasang.storage.images.image import Resizable
 
     name, text = parsed.arguments
-    with closing(_open(parsed, name, read_only=False, form=parsed.get(FORM))) as image:
+    with closing(open_named(parsed, name, read_only=False, form=parsed.get(FORM))) as image:
         if not isinstance(image, Resizable):
             raise UnsupportedError(f"disk {name}", "images of its format do not change their size", "convert it to qcow2 or raw")
         size = image.size + parse_size(text[1:]) if text.startswith("+") else parse_size(text)
@@ -230,7 +251,7 @@ def _snapshot(parsed: Parsed, context: Context) -> int:
     wanted = [(act, given) for option, act in acts if (given := parsed.get(option))]
     if len(wanted) > 1:
         raise UsageError("gasang image snapshot", "it does one thing at a time", "give one of --create, --apply and --delete")
-    with closing(_qcow2(_open(parsed, name, read_only=not wanted, form="qcow2"), name)) as disk:
+    with closing(_qcow2(open_named(parsed, name, read_only=not wanted, form="qcow2"), name)) as disk:
         if wanted:
             act, given = wanted[0]
             act(disk, given)
@@ -254,7 +275,7 @@ COMMANDS: Final[Commands] = {
     "convert": Local(
         Syntax(
             "Copy a disk image into one of another format.",
-            (FORM, TO, OPTION, COMPRESS, SNAPSHOT, FORCE, ALLOW),
+            (FORM, TO, OPTION, COMPRESS, SNAPSHOT, KEY_FILE, FORCE, ALLOW),
             (FILE, Argument("NEW", "the file to make; its suffix names the format", completes="files")),
             examples=(
                 Example("gasang image convert windows.vmdk windows.qcow2", "from VMware"),

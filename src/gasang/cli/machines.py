@@ -91,7 +91,7 @@ def document(parsed: Parsed, context: Context, *, sits: bool) -> dict[str, Any]:
 
 
 def _disk(disk: Disk) -> list[str | bool]:
-    """What the daemon is told of a disk. Raises UsageError where its format is named."""
-    if disk.form:
-        raise UsageError(f"disk {disk.path}", "a format is only named in the foreground", "leave ,format= out, or do without -d")
+    """What the daemon is told of a disk. Raises UsageError where more than a file is named."""
+    if not disk.plain:
+        raise UsageError(f"disk {disk.name}", "addresses, formats, keys and limits are only for the foreground", "do without -d")
     return [os.path.abspath(disk.path), disk.read_only]

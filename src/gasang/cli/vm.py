@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gasang.cli.console import StreamConsole
@@ -18,28 +19,65 @@ from gasang.cli.progress import open_progress
 from gasang.cli.settings import Context
 from gasang.core.config import one_of, parse_cpus, parse_memory
 from gasang.core.errors import UsageError
+from gasang.core.units import parse_size
 
 if TYPE_CHECKING:  # a start without disks has no time for it
     from gasang.kinds.vm.disks import Disk
     from gasang.kinds.vm.folders import SharedFolder
     from gasang.kinds.vm.user_network import UserNetwork
 
-READ_ONLY, FORMAT = ",readonly", ",format="
+DISK_WORDS = ("readonly", "format", "iops", "iops-burst", "bps", "bps-burst", "key-file")
+"""What may stand behind a disk, each after a comma."""
 
 
 def _disk(text: str, subject: str) -> Disk:
-    """A file, its format if it is named, and whether the machine may write to it. Raises what `existing_file` raises."""
+    """A file or an address, and what is said of it. Raises what `existing_file` raises, UsageError for a number that is none."""
     from gasang.kinds.vm.disks import Disk
+    from gasang.storage.formats import REMOTE
+    from gasang.storage.throttle import Limits
 
-    read_only = text.endswith(READ_ONLY)
-    name, marked, form = text.removesuffix(READ_ONLY).rpartition(FORMAT)
-    return Disk(existing_file(name if marked else form, subject), read_only=read_only, form=form if marked else "")
+    said: dict[str, str] = {}
+    while (comma := text.rfind(",")) > 0:
+        word, _, what = text[comma + 1 :].partition("=")
+        if word not in DISK_WORDS or (word == "readonly") != (text[comma + 1 :] == "readonly"):
+            break
+        said[word] = what
+        text = text[:comma]
+    rates = [_rate(said.get(word, "0"), f"{subject}: {word}") for word in ("iops", "bps", "iops-burst", "bps-burst")]
+    remote = text.startswith(REMOTE)
+    named = None if remote or os.path.exists(text) else _imported(text)
+    return Disk(
+        Path(text) if remote else named or existing_file(text, subject),
+        read_only="readonly" in said,
+        form=said.get("format", ""),
+        address=text if remote else "",
+        limits=Limits(*rates) if any(rates[:2]) else None,
+        key_file=existing_file(said["key-file"], subject) if "key-file" in said else None,
+    )
+
+
+def _imported(text: str) -> Path | None:
+    """The file of a disk that was imported under a name."""
+    from gasang.cli.appliances import shelf
+
+    return shelf().disk(text)
+
+
+def _rate(text: str, subject: str) -> int:
+    """So many a second, a whole number with K, M or G behind it. Raises UsageError."""
+    return 0 if text == "0" else parse_size(text, subject)
 
 
 KERNEL = value("kernel", "FILE", "boot this Linux kernel: Image, Image.gz, bzImage or ELF", file_to_read, files=True)
 INITRD = value("initrd", "FILE", "initial RAM disk for --kernel", file_to_read, files=True)
 APPEND = value("append", "TEXT", "more for the kernel's command line", plain_text)
-DISK = values("disk", "FILE[,format=NAME][,readonly]", "another disk, an image of any format; may be given many times", _disk, files=True)
+DISK = values(
+    "disk",
+    "FILE|URL[,WORD…]",
+    "another disk: an image of any format, or nbd:// or http:// and where it lies; may be given many times",
+    _disk,
+    files=True,
+)
 ACCEL = value("accel", "HOW", "what runs it: kvm or soft, the software processor", one_of("kvm", "soft"), choices=("kvm", "soft"))
 JIT = value("jit", "HOW", "whether the software processor compiles hot code: off or on", one_of("off", "on"), choices=("off", "on"))
 HUGE_PAGES = switch("huge-pages", "memory in pages of 2 MiB where the host has them: faster, but a twin of it costs more")

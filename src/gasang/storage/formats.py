@@ -9,15 +9,16 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from gasang.core.errors import GasangError
+from gasang.core.errors import GasangError, NotFoundError, PermissionDeniedError, UsageError
 from gasang.core.protocols import Block
 from gasang.storage.raw import Raw
 
 if TYPE_CHECKING:
     from gasang.storage.images.image import Image
     from gasang.storage.images.references import Trust
+    from gasang.storage.throttle import Limits
 
 T = TypeVar("T")
 
@@ -33,6 +34,53 @@ def open_disk(path: Path, *, read_only: bool = False, form: str = "", trust: Tru
     if found.name == "raw":
         return Raw.open(path, read_only=read_only)
     return Told(open_image(path, read_only=read_only, form=form, trust=trust))
+
+
+REMOTE: Final = ("http://", "https://", "nbd://", "nbds://", "nbd+unix://", "nbds+unix://")
+"""What begins like that is no file here, but an address (storage/remote.py)."""
+
+
+def open_given(where: str, *, read_only: bool = False, form: str = "", key: bytes | None = None, limits: Limits | None = None) -> Block:
+    """Open a disk by its path or address, encrypted with LUKS if a key (its passphrase) is given, and hold it to `limits`.
+
+    Raises what `open_disk`, `open_remote` and `unlock` raise.
+    """
+    if key is not None:
+        from gasang.storage.encrypted import open_encrypted
+
+        block: Block = Told(open_encrypted(where, key, read_only=read_only, form=form))
+    elif where.startswith(REMOTE):
+        from gasang.storage.remote import open_remote
+
+        block = Told(open_remote(where, read_only=read_only, form=form))
+    else:
+        block = open_disk(Path(where), read_only=read_only, form=form)
+    if limits is None:
+        return block
+    from gasang.storage.throttle import throttled
+
+    return throttled(block, limits)
+
+
+KEY_MAX: Final = 8 << 20
+"""Bytes of a passphrase, cryptsetup's own limit."""
+
+
+def read_key(path: Path) -> bytes:
+    """A passphrase: all that a file holds, an end of line too, as cryptsetup's --key-file has it.
+
+    Raises NotFoundError, PermissionDeniedError, UsageError for one that is empty or too long.
+    """
+    try:
+        with path.open("rb") as file:
+            key = file.read(KEY_MAX + 1)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"key {path}", "there is no such file", "check its path") from error
+    except OSError as error:
+        raise PermissionDeniedError(f"key {path}", f"it cannot be read ({error.strerror})", "check its path and permissions") from error
+    if not key or len(key) > KEY_MAX:
+        raise UsageError(f"key {path}", "it is empty" if not key else "it is too long", "name a file with the disk's passphrase")
+    return key
 
 
 class Told:

@@ -79,7 +79,8 @@ def test_everything_arrives_at_the_machine(tmp_path: Path) -> None:
     for part in (
         "cpus=2, memory=536870912",
         "append='quiet', image='debian:trixie', command=('ls', '-l'), environment=('A=1', 'HOST=here'), tty=False",
-        f"disks=(Disk(path={tmp_path / 'disk'!r}, read_only=False, form=''), Disk(path={tmp_path / 'disk'!r}, read_only=True, form=''))",
+        f"disks=(Disk(path={tmp_path / 'disk'!r}, read_only=False, form='', address='', limits=None, key_file=None), ",
+        f"Disk(path={tmp_path / 'disk'!r}, read_only=True, form='', address='', limits=None, key_file=None))",
         "architecture='amd64', accelerator='kvm', jit='on'",
         "origin=Origin(mirror='http://deb.debian.org/debian', keyring=None",
         "<>",

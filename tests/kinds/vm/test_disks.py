@@ -13,6 +13,7 @@ from gasang.core.errors import BadInputError, GasangError, NotFoundError, StateE
 from gasang.devices.virtio.block import FLUSH, READ_ONLY
 from gasang.kinds.vm.disks import Disk, attach, throw_away
 from gasang.storage.raw import Raw
+from gasang.storage.throttle import Limits
 from support.virtio_driver import Driver
 
 SECTOR = 512
@@ -42,7 +43,7 @@ def request(kind: int, sector: int) -> bytes:
 @pytest.mark.parametrize("read_only", [False, True])
 def test_a_disk_is_read_and_written(path: Path, read_only: bool) -> None:
     with ExitStack() as cleanup:
-        (device,) = attach([Disk(path, read_only)], now, refuse, cleanup)
+        (device,), _ = attach([Disk(path, read_only)], now, refuse, cleanup)
         driver = Driver(device)
         assert bool(driver.offered() & READ_ONLY) == read_only
         assert driver.offered() & FLUSH
@@ -55,7 +56,7 @@ def test_a_disk_is_read_and_written(path: Path, read_only: bool) -> None:
 def test_a_file_that_may_not_be_written_can_be_read(path: Path) -> None:
     path.chmod(0o400)
     with ExitStack() as cleanup:
-        assert attach([Disk(path, read_only=True)] * 2, now, refuse, cleanup)
+        assert len(attach([Disk(path, read_only=True)] * 2, now, refuse, cleanup)[0]) == 2
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_what_is_no_disk_is_refused(path: Path, content: bytes | None, kind: typ
 def test_a_format_can_be_named(path: Path) -> None:
     path.write_bytes(b"QFI\xfb" + bytes(508))
     with ExitStack() as cleanup:
-        assert attach([Disk(path, form="raw")], now, refuse, cleanup)
+        assert attach([Disk(path, form="raw")], now, refuse, cleanup)[0]
         with pytest.raises(UsageError, match="known are: qcow2"):
             attach([Disk(path, form="floppy")], now, refuse, cleanup)
 
@@ -98,7 +99,7 @@ def test_two_machines_do_not_write_to_one_disk(path: Path) -> None:
 def test_what_fails_on_the_host_is_told_with_the_disks_name(path: Path) -> None:
     told: list[str] = []
     with ExitStack() as cleanup:
-        (device,) = attach([Disk(path)], now, told.append, cleanup)
+        (device,), _ = attach([Disk(path)], now, told.append, cleanup)
         driver = Driver(device).start()
         os.truncate(path, 0)
         assert driver.request(0, [request(READ, 1)], [SECTOR, 1])[-1:] in (b"", b"\1")
@@ -126,3 +127,16 @@ def test_a_cache_folder_that_cannot_be_made_is_told(path: Path, monkeypatch: pyt
     with pytest.raises(GasangError, match="layers: writing failed"):
         throw_away(path)
     Raw.open(path).close()
+
+
+def test_a_slow_disk_has_a_worker_of_its_own(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(bytes(SECTOR))
+    limits = Limits(data=1, data_burst=1)
+    with ExitStack() as cleanup:
+        (slow, _), (worker,) = attach([Disk(path, limits=limits), Disk(tmp_path / "other")], now, refuse, cleanup)
+        driver = Driver(slow)
+        driver.start()
+        head = driver.rings[0].add([request(READ, 1)], [SECTOR, 1])
+        driver.notify(0)
+        worker.close()  # what was given is done then, without waiting for the limit of a byte a second
+        assert driver.rings[0].take_used() == [(head, b"d" * SECTOR + b"\0")]

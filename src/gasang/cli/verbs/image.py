@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from gasang.cli.appliances import COMMANDS as APPLIANCES
 from gasang.cli.containers.family import Commands, Same, family
 from gasang.cli.containers.pruning import command
 from gasang.cli.disks import COMMANDS as DISKS
 from gasang.cli.options import Example
 
-_VERBS: Final = ("build", "history", "import", "load", "pull", "push", "save", "tag")
+_VERBS: Final = ("build", "history", "load", "pull", "push", "save", "tag")
 COMMANDS: Final[Commands] = {
     "ls": Same("images"),
     "rm": Same("rmi"),
@@ -17,6 +18,7 @@ COMMANDS: Final[Commands] = {
     "prune": command("image", Example("gasang image prune", "those without a name"), Example("gasang image prune -a", "all unused ones")),
     **{verb: Same(verb) for verb in _VERBS},
     **DISKS,
+    **APPLIANCES,
 }
 SYNTAX, run = family(
     "image",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from gasang.cli.containers.context import check_tag
 from gasang.cli.containers.daemon import connect
 from gasang.cli.containers.options import PLATFORM
-from gasang.cli.containers.saving import read_from
 from gasang.cli.options import Argument, Example, Parsed, Syntax, plain_text, value, values
 from gasang.cli.settings import Context
 from gasang.core.errors import GasangError, UsageError
@@ -29,6 +27,9 @@ SYNTAX = Syntax(
 
 def run(parsed: Parsed, context: Context) -> int:
     """Make it and print its id. Raises GasangError, OSError."""
+    from gasang.cli.containers.context import check_tag  # the family of images has no time for it
+    from gasang.cli.containers.saving import read_from
+
     source, *name = parsed.arguments
     if "://" in source:
         raise UsageError(f"archive {source}", "addresses are not fetched", "download it and name the file")

@@ -100,6 +100,7 @@ class Request:
 class VirtioBlock:
     """A disk. `serial` is what the guest reads as its id; `on_error` hears what failed on the host, in words that do not name the disk.
 
+    What is short is done at once, unless the disk is `slow`, what is long by `later`, which does not hold up the guest's processors.
     With several `queues` (one a processor is best) the guest's processors need not wait for each other to ask; what they ask for is
     served in the order in which it is found.
     """
@@ -114,6 +115,7 @@ class VirtioBlock:
         read_only: bool = False,
         serial: str = "",
         queues: int = 1,
+        slow: bool = False,
         on_error: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         if not 1 <= queues <= MOST_QUEUES:
@@ -123,6 +125,7 @@ class VirtioBlock:
         self.features |= MULTI_QUEUE if queues > 1 else 0
         self._block = block
         self._later = later
+        self._slow = slow
         self._read_only = read_only
         self._serial = serial.encode("ascii", "replace")[:20]
         self._on_error = on_error
@@ -197,7 +200,7 @@ class VirtioBlock:
     def _take(self, index: int, chain: Chain) -> None:
         """Serve a request now, or have it served later if it is long or the worker has the disk."""
         request = self._parse(index, chain)
-        if self._later is None or not (self._jobs or _is_long(request)):
+        if self._later is None or not (self._slow or self._jobs or _is_long(request)):
             self._answer(request, self._perform(request))
             return
         if (index, chain.head) in self._in_flight:

@@ -7,35 +7,84 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from gasang.core.paths import cache_folder
+from gasang.core.protocols import Block
 from gasang.devices.virtio.block import Later, VirtioBlock
+from gasang.devices.worker import Worker
 from gasang.images.spool import out_of_space
-from gasang.storage.formats import open_disk
+from gasang.storage.formats import open_given, read_key
 from gasang.storage.overlay import Overlay
 from gasang.storage.raw import Raw
+
+if TYPE_CHECKING:  # most disks have none
+    from gasang.storage.throttle import Limits
 
 
 @dataclass(frozen=True)
 class Disk:
-    """A disk of the user's. `form` names its format (storage.formats.FORMATS); without it the file's content decides."""
+    """A disk of the user's: a file, or an address instead. `form` names its format; without it the file's content decides."""
 
     path: Path
     read_only: bool = False
     form: str = ""
+    address: str = ""
+    limits: Limits | None = None
+    key_file: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """What its user calls it."""
+        return self.address or str(self.path)
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a file and nothing more is to be said of it."""
+        return not (self.form or self.address or self.limits or self.key_file)
 
 
-def attach(disks: Sequence[Disk], later: Later, warn: Callable[[str], None], cleanup: ExitStack) -> list[VirtioBlock]:
+@runtime_checkable
+class Limited(Protocol):
+    """A disk with limits."""
+
+    def let_go(self) -> None:
+        """Hold nothing to the limits any more."""
+        ...
+
+
+class _Own(Worker):
+    """The worker of one slow disk: when it is to end, what waits for the disk's limits waits no more."""
+
+    def __init__(self, block: Block) -> None:
+        super().__init__("disk")
+        self._block = block
+
+    def close(self) -> None:
+        """As Worker."""
+        if isinstance(self._block, Limited):
+            self._block.let_go()
+        super().close()
+
+
+def attach(disks: Sequence[Disk], later: Later, warn: Callable[[str], None], cleanup: ExitStack) -> tuple[list[VirtioBlock], list[Worker]]:
     """Open `disks`, in this order; `cleanup` closes them, after `later` has done its work. `warn` hears of the host's errors.
 
-    Raises what `open_disk` raises.
+    Those that may have one wait for long do not hold up the others: each has a worker of its own, which the caller holds and closes.
+    Raises what `open_given` and `read_key` raise.
     """
     made = []
+    workers: list[Worker] = []
     for disk in disks:
-        block = open_disk(disk.path, read_only=disk.read_only, form=disk.form)
+        key = read_key(disk.key_file) if disk.key_file is not None else None
+        block = open_given(disk.name, read_only=disk.read_only, form=disk.form, key=key, limits=disk.limits)
         cleanup.callback(block.close)
-        made.append(VirtioBlock(block, later, read_only=disk.read_only, on_error=about(f"disk {disk.path}", warn)))
-    return made
+        slow = bool(disk.address or disk.limits)
+        if slow:
+            workers.append(_Own(block))
+        own = workers[-1] if slow else later
+        made.append(VirtioBlock(block, own, read_only=disk.read_only, slow=slow, on_error=about(f"disk {disk.name}", warn)))
+    return made, workers
 
 
 def throw_away(path: Path) -> Overlay:

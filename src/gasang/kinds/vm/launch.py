@@ -116,10 +116,10 @@ def _warnings(spec: VmSpec, console: Console) -> Warnings:
     return Warnings(console.write_error, "\r\n" if spec.tty else "\n")
 
 
-def _disks(spec: VmSpec, worker: Worker, warn: Warnings, cleanup: ExitStack) -> list[VirtioBlock]:
-    """The user's own; `cleanup` closes them."""
+def _disks(spec: VmSpec, worker: Worker, warn: Warnings, cleanup: ExitStack) -> tuple[list[VirtioBlock], list[Worker]]:
+    """The user's own, and who serves the slow ones; `cleanup` closes the disks."""
     if not spec.disks:
-        return []
+        return [], []
     from gasang.kinds.vm.disks import attach
 
     return attach(spec.disks, worker, warn, cleanup)
@@ -146,10 +146,12 @@ def _run_kernel(spec: VmSpec, console: Console, progress: Progress) -> int:
     worker = Worker("disk")
     with ExitStack() as cleanup:
         extras, more = attach_extras(Extras(network=spec.extras.network), spec.memory, cleanup)
-        virtio: list[VirtioDevice] = [*_disks(spec, worker, warn, cleanup), VirtioRng(), *extras]
-        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, console.write, virtio, warn, (worker, *more), spec.jit)
+        disks, slow = _disks(spec, worker, warn, cleanup)
+        virtio: list[VirtioDevice] = [*disks, VirtioRng(), *extras]
+        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, console.write, virtio, warn, (worker, *slow, *more), spec.jit)
         vm = cleanup.enter_context(platform.make(parts))
-        cleanup.callback(worker.close)
+        for each in (worker, *slow):
+            cleanup.callback(each.close)
         del data, kernel, initrd, parts  # the guest has its copy
         vm.machine.ram.memory.advise(huge=spec.extras.huge_pages)
         spec.watch(vm)
@@ -218,12 +220,14 @@ def boot_guest(
     with ExitStack() as cleanup:
         root = VirtioBlock(disk, worker, on_error=about(f"disk of image {spec.image}", warn))
         extras, more = attach_extras(spec.extras, spec.memory, cleanup)
-        virtio: list[VirtioDevice] = [ports.device, root, VirtioRng(), *_disks(spec, worker, warn, cleanup), *extras]
+        disks, slow = _disks(spec, worker, warn, cleanup)
+        virtio: list[VirtioDevice] = [ports.device, root, VirtioRng(), *disks, *extras]
         virtio += offered(spec.sockets, f"image {spec.image}", cleanup)
         control.on_no_agent = partial(warn, NO_AGENT)
-        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, ports.chatter.take, virtio, warn, (worker, *more), spec.jit)
+        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, ports.chatter.take, virtio, warn, (worker, *slow, *more), spec.jit)
         vm = cleanup.enter_context(platform.make(parts))
-        cleanup.callback(worker.close)
+        for each in (worker, *slow):
+            cleanup.callback(each.close)
         del kernel, initrd, stored, parts  # the guest has its copy
         vm.machine.ram.memory.advise(huge=spec.extras.huge_pages)
         spec.watch(vm)
