@@ -33,7 +33,8 @@ def test_a_page_without_the_place_is_left_alone(tmp_path: Path) -> None:
     assert page.read_text() == "# Words\n"
 
 
-PROGRAMS = [f"bench/{name}.py" for name in ("vm", "containers", "oci", "pull", "supervisor", "network", "kvm", "snapshot")]
+NAMES = ("vm", "containers", "oci", "pull", "supervisor", "network", "kvm", "snapshot", "disks", "volumes")
+PROGRAMS = [f"bench/{name}.py" for name in NAMES]
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -12,6 +12,7 @@ import pytest
 
 from gasang.cli import main as command
 from gasang.cli import table
+from gasang.cli.containers.family import resolved
 from gasang.cli.options import Syntax
 
 VERBS = list(table.VERBS)
@@ -39,12 +40,15 @@ def test_every_verb_has_help_with_examples(verb: str, capsys: pytest.CaptureFixt
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_example_fits_its_verb(verb: str) -> None:
-    syntax: Syntax = import_module(table.module_of(verb)).SYNTAX
+    module = import_module(table.module_of(verb))
+    syntax: Syntax = module.SYNTAX
     assert syntax.examples
     assert syntax.summary.endswith(".")
-    flags = {option.flag for option in syntax.options}
     for example in syntax.examples:
         own = example.command.split(" -- ")[0].split("|")[-1]
+        name = own.split()[2] if syntax.commands else ""
+        accepts = resolved(module.COMMANDS[name])[0] if name in getattr(module, "COMMANDS", ()) else syntax
+        flags = {option.flag for option in accepts.options}
         assert {word.split("=")[0] for word in own.split() if word.startswith("--")} <= flags
 
 

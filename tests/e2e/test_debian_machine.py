@@ -148,3 +148,32 @@ def test_commands_and_files_by_its_agent(gasang: Gasang, tmp_path: Path) -> None
     assert gasang("exec", "web", "nproc") == "2\n"
     gasang("rm", "-f", "web", "web-1")
     assert [path.name for path in (gasang.home / "data" / "bases").iterdir()] == ["lock"]
+
+
+def test_a_volume_and_its_backups(gasang: Gasang) -> None:
+    gasang("volume", "create", "data", "--size", "1G")
+    gasang("run", "-d", "--name", "web", "--memory", "256M", "--network", "none", "-v", "data:/data", "--vm", IMAGE)
+    inside = ("exec", "web", "sh", "-c")
+    gasang(*inside, "echo first >/data/file; echo root >/root/kept")
+    folder, backups = gasang.home / "data" / "volumes" / "data", str(gasang.home / "backups")
+    refused = gasang.run("run", "--vm", "--memory", "256M", "--network", "none", "-v", "data:/data", IMAGE, "--", "true")
+    assert b"in use by another machine" in refused.stderr
+    gasang("volume", "snapshot", "--create", "before", "data")
+    gasang("backup", "create", "web", "--to", backups)
+    gasang("volume", "resize", "data", "+1G")
+    assert int(gasang(*inside, "df -m /data | tail -1").split()[1]) > 1800
+    gasang(*inside, "head -c 3000000 /dev/urandom >/data/noise; md5sum </data/noise >/data/sum; echo second >/data/file")
+    told = json.loads(gasang("backup", "create", "web", "--to", backups, "--incremental", "--json"))
+    assert told["base"]
+    assert told["read"] < 60 << 20
+    gasang("volume", "clone", "--snapshot", "before", "data", "old")
+    gasang("stop", "web")
+    gasang("volume", "snapshot", "--apply", "before", "data")
+    gasang("backup", "restore", told["backup"], "--from", backups, "--name", "again")
+    assert "sound" in gasang("backup", "verify", "--from", backups)
+    gasang("start", "again")
+    assert gasang("exec", "again", "sh", "-c", "cat /data/file /root/kept; md5sum </data/noise | cmp - /data/sum") == "second\nroot\n"
+    gasang("rm", "-f", "again", "web")
+    found = json.loads((folder / "volume.json").read_text())
+    assert subprocess.run(["qemu-img", "check", folder / f"{found['top']}.qcow2"], capture_output=True, check=False).returncode == 0
+    gasang("volume", "rm", "data", "again-data", "old")

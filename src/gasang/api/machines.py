@@ -8,6 +8,9 @@
 | DELETE …/ID/snapshots/NAME | | 204 |
 | POST …/ID/restore?name= | | 204 |
 | POST …/ID/fork?count= | | 201 and a list of Id, Name |
+| POST …/ID/freeze | | Folder, Files, Machine, HostConfig, Labels, Name: for a backup |
+| DELETE …/ID/freeze | | 204: the backup is done |
+| POST …/ID/adopt | Append, Process, Disks | 201 and Folder, for kernel, initrd and disk, and Disks, which it also has |
 
 ID is a name, an id or the beginning of one. Errors are those of the Docker API.
 """
@@ -27,6 +30,7 @@ class Machines:
 
     def __init__(self, engine: Engine) -> None:
         self._machines = engine.machines
+        self._keeping = engine.keeping
 
     def routes(self) -> list[Route]:
         """The table."""
@@ -37,6 +41,9 @@ class Machines:
             Route("DELETE", "/gasang/vms/{id}/snapshots/{name}", self.forget),
             Route("POST", "/gasang/vms/{id}/restore", self.restore),
             Route("POST", "/gasang/vms/{id}/fork", self.fork),
+            Route("POST", "/gasang/vms/{id}/freeze", self.freeze),
+            Route("DELETE", "/gasang/vms/{id}/freeze", self.thaw),
+            Route("POST", "/gasang/vms/{id}/adopt", self.adopt),
         ]
 
     def _named(self, request: Request) -> Container:
@@ -72,3 +79,16 @@ class Machines:
             raise UsageError("fork", "it does not say how many twins", "give count")
         twins = await self._machines.fork(self._named(request), count)
         await reply.json([{"Id": twin.id, "Name": twin.name} for twin in twins], 201)
+
+    async def freeze(self, request: Request, reply: Reply) -> None:
+        """POST freeze."""
+        await reply.json(await self._keeping.freeze(self._named(request)))
+
+    async def thaw(self, request: Request, reply: Reply) -> None:
+        """DELETE freeze."""
+        await self._keeping.thaw(self._named(request))
+        await reply.empty()
+
+    async def adopt(self, request: Request, reply: Reply) -> None:
+        """POST adopt."""
+        await reply.json(await self._keeping.adopt(self._named(request), await request.json()), 201)

@@ -59,6 +59,7 @@ def run(parsed: Parsed, context: Context) -> int:
 
 def document(parsed: Parsed, context: Context, *, sits: bool) -> dict[str, Any]:
     """The body of POST /gasang/vms/create; of a machine that one `sits` down at, which has no command to run. Raises UsageError."""
+    from gasang.kinds.vm.folders import SharedFolder
     from gasang.kinds.vm.process.settings import REQUIRED
 
     if parsed.get(vm.JIT) not in (None, "off"):
@@ -67,6 +68,10 @@ def document(parsed: Parsed, context: Context, *, sits: bool) -> dict[str, Any]:
     made: dict[str, Any] = {"HostConfig": {}}
     fill(made, parsed, PLACES)
     networking(parsed, made, made["HostConfig"])
+    wanted = vm.mounts(parsed)
+    made["Volumes"] = [
+        {"Name": each.name, "Target": each.target, "ReadOnly": each.read_only} for each in wanted if not isinstance(each, SharedFolder)
+    ]
     made["Machine"] = {
         "cpus": vm.own(parsed, CPUS, parse_cpus) or context.config.value("cpus"),
         "memory": vm.own(parsed, MEMORY, parse_memory) or context.config.value("memory"),
@@ -83,7 +88,7 @@ def document(parsed: Parsed, context: Context, *, sits: bool) -> dict[str, Any]:
         "accelerator": parsed.get(vm.ACCEL) or "",
         "huge_pages": parsed.get(vm.HUGE_PAGES),
         "jail": REQUIRED if parsed.get(vm.REQUIRE_JAIL) else "",
-        "folders": [[os.path.abspath(folder.source), folder.target, folder.read_only] for folder in vm.folders(parsed)],
+        "folders": [[os.path.abspath(each.source), each.target, each.read_only] for each in wanted if isinstance(each, SharedFolder)],
         "disks": [_disk(disk) for disk in parsed.get(vm.DISK)],
     }
     made["Labels"] = dict([*(pair for pairs in parsed.get(of.LABEL_FILE) for pair in pairs), *parsed.get(of.LABELS)])

@@ -48,6 +48,7 @@ VERBS = {
     "search": "search a registry for images",
     "network": "make, list and remove networks",
     "volume": "make, list and remove volumes",
+    "backup": "keep machines and volumes, check what is kept, make them anew",
     "nbd": "offer disk images over the network",
     "container": "the verbs about containers as a family, and prune",
     "image": "the verbs about images as a family, and prune",

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gasang.api.client import path_of
 from gasang.cli.console import StreamConsole
 from gasang.cli.containers import places as of
 from gasang.cli.containers.attachments import USER, USER_WITH_HOST, user_network
@@ -18,13 +19,15 @@ from gasang.cli.options import Option, Parsed, plain_text, switch, value, values
 from gasang.cli.progress import open_progress
 from gasang.cli.settings import Context
 from gasang.core.config import one_of, parse_cpus, parse_memory
-from gasang.core.errors import UsageError
+from gasang.core.errors import NotFoundError, UsageError
 from gasang.core.units import parse_size
 
 if TYPE_CHECKING:  # a start without disks has no time for it
+    from gasang.cli.folders import NamedVolume
     from gasang.kinds.vm.disks import Disk
     from gasang.kinds.vm.folders import SharedFolder
     from gasang.kinds.vm.user_network import UserNetwork
+    from gasang.kinds.vm.volumes import AttachedVolume
 
 DISK_WORDS = ("readonly", "format", "iops", "iops-burst", "bps", "bps-burst", "key-file")
 """What may stand behind a disk, each after a comma."""
@@ -102,18 +105,43 @@ def check(parsed: Parsed) -> None:
         raise UsageError("command", "only an IMAGE can run one", 'tell a kernel what to run with --append "init=…"')
 
 
-def folders(parsed: Parsed) -> tuple[SharedFolder, ...]:
-    """Folders of the host to mount. Raises UsageError."""
+def mounts(parsed: Parsed) -> list[SharedFolder | NamedVolume]:
+    """Folders of the host and volumes to mount. Raises UsageError."""
     from gasang.cli.containers.places import MOUNTS, VOLUMES
 
     given = bool(parsed.get(VOLUMES)) or bool(parsed.get(MOUNTS))
     if given and parsed.get(KERNEL) is not None:
         raise UsageError("options --volume and --mount", "only an IMAGE mounts folders", "leave them out, or --kernel")
     if not given:
-        return ()
-    from gasang.cli.folders import folders_of
+        return []
+    from gasang.cli.folders import mounts_of
 
-    return folders_of(parsed)
+    return mounts_of(parsed)
+
+
+def attached(parsed: Parsed, context: Context) -> tuple[tuple[SharedFolder, ...], tuple[AttachedVolume, ...]]:
+    """What a machine in the foreground mounts: folders, and disk volumes; the daemon knows where a volume is. Raises GasangError."""
+    from gasang.kinds.vm.folders import SharedFolder
+
+    wanted = mounts(parsed)
+    folders, volumes = [each for each in wanted if isinstance(each, SharedFolder)], []
+    for each in wanted:
+        if isinstance(each, SharedFolder):
+            continue
+        from gasang.cli.containers.daemon import connect
+        from gasang.kinds.vm.volumes import AttachedVolume
+
+        client = connect(context)
+        try:
+            found = client.call("GET", path_of("volumes", each.name))
+        except NotFoundError:
+            found = client.call("POST", "/volumes/create", body={"Name": each.name})
+        place = Path(found["Mountpoint"])
+        if found["Driver"] == "disk":
+            volumes.append(AttachedVolume(place, each.target, each.read_only))
+        else:
+            folders.append(SharedFolder(place, each.target, each.read_only))
+    return tuple(folders), tuple(volumes)
 
 
 def network(parsed: Parsed) -> UserNetwork | None:
@@ -151,6 +179,7 @@ def run(parsed: Parsed, context: Context) -> int:
     tty = parsed.get(TTY) or on_terminal
     from gasang.kinds.vm import extras, launch
 
+    folders, volumes = attached(parsed, context)
     spec = launch.VmSpec(
         cpus=own(parsed, CPUS, parse_cpus) or context.config.value("cpus"),
         memory=own(parsed, MEMORY, parse_memory) or context.config.value("memory"),
@@ -166,7 +195,7 @@ def run(parsed: Parsed, context: Context) -> int:
         architecture=parsed.get(ARCH),
         accelerator=parsed.get(ACCEL),
         jit=parsed.get(JIT) or "off",
-        extras=extras.Extras(folders(parsed), network(parsed), balloon=True, huge_pages=parsed.get(HUGE_PAGES)),
+        extras=extras.Extras(folders, network(parsed), balloon=True, huge_pages=parsed.get(HUGE_PAGES), volumes=volumes),
     )
     reads_input = parsed.get(INTERACTIVE) or tty or not parsed.command
     with open_progress(context) as progress, StreamConsole(raw=tty, reads_input=reads_input) as console:

@@ -16,6 +16,7 @@ from gasang.daemon.containers.names import new_id
 from gasang.daemon.containers.record import CONTAINER, VM, Container
 from gasang.daemon.containers.supervised import SupervisedRuntime
 from gasang.daemon.containers.users import Users
+from gasang.daemon.disk_volumes import DiskVolumes
 from gasang.daemon.events import Events
 from gasang.daemon.folders import Folders
 from gasang.daemon.images import DaemonImages
@@ -24,6 +25,7 @@ from gasang.daemon.records import Database, Table
 from gasang.daemon.recovery import Recovery
 from gasang.daemon.remap import Remap
 from gasang.daemon.services import Services
+from gasang.daemon.vms.keeping import Keeping
 from gasang.daemon.vms.machines import Machines
 from gasang.daemon.volumes import Volumes
 from gasang.images.origin import Origin
@@ -79,6 +81,8 @@ class Engine:
         self.services = services
         self.containers = Lives(services)
         self.machines = Machines(services, self.containers)
+        self.keeping = Keeping(self.containers, self.machines.ways)
+        self.disk_volumes = DiskVolumes(services, self.containers, self.machines.ways)
         services.ways.update({CONTAINER: ContainerWays(services), VM: self.machines.ways})
         self.execs = Execs(services, self.containers)
         self.files = ContainerFiles(services)

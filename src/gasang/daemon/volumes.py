@@ -1,4 +1,7 @@
-"""Named volumes of the local driver: a folder each, kept until removed."""
+"""Named volumes, kept until removed: folders, of the driver "local", and disks for virtual machines, of the driver "disk".
+
+A disk's size and format are driver options, so that any client of the Docker API makes one: docker volume create -d disk -o size=20G.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from gasang.core.errors import NotFoundError, StateError, UnsupportedError, UsageError
+from gasang.core.errors import BadInputError, GasangError, NotFoundError, StateError, UnsupportedError, UsageError
+from gasang.core.units import parse_size
 from gasang.daemon.containers.binds import VOLUME as NAME
 from gasang.daemon.containers.names import new_id, now
 from gasang.daemon.events import Events
 from gasang.daemon.folders import Folders
 from gasang.daemon.records import Database, Table
+from gasang.storage.volumes import folder as disks
+from gasang.storage.volumes.volume import Volume
 
 ANONYMOUS = "com.docker.volume.anonymous"
+LOCAL, DISK = "local", "disk"
+DRIVERS = (LOCAL, DISK)
+_DISK_OPTIONS = {"size", "format"}
 
 
 class Volumes:
@@ -27,21 +36,32 @@ class Volumes:
 
     def all(self) -> list[dict[str, Any]]:
         """Every volume's record, by name."""
-        return [self._table[name] for name in sorted(self._table)]
+        return [self._shown(self._table[name]) for name in sorted(self._table)]
 
     def find(self, name: str) -> dict[str, Any]:
         """A volume's record. Raises NotFoundError."""
         found = self._table.get(name)
         if found is None:
             raise NotFoundError("no such volume", name[:80], "gasang volume ls lists what is here")
-        return found
+        return self._shown(found)
+
+    @staticmethod
+    def _shown(record: dict[str, Any]) -> dict[str, Any]:
+        """With what there is to tell of a disk now."""
+        if record["Driver"] != DISK:
+            return record
+        try:
+            return {**record, "Status": disks.describe(Path(record["Mountpoint"]))}
+        except GasangError as error:
+            return {**record, "Status": {"Error": str(error)}}
 
     def create(
         self, name: str, labels: dict[str, str], driver: str = "local", options: dict[str, str] | None = None, *, anonymous: bool = False
     ) -> dict[str, Any]:
         """The volume of a name, made if it is not there; an empty name gets a new one. Raises UsageError, UnsupportedError."""
-        if driver not in ("", "local"):
-            raise UnsupportedError(f"volume driver {driver[:40]!r}", "there is only 'local'", "leave the driver out")
+        driver = driver or LOCAL
+        if driver not in DRIVERS:
+            raise UnsupportedError(f"volume driver {driver[:40]!r}", f"there are only {' and '.join(DRIVERS)}", "leave the driver out")
         if name and not NAME.fullmatch(name):
             raise UsageError(
                 f"{name[:80]!r} includes invalid characters for a local volume name",
@@ -49,24 +69,51 @@ class Volumes:
                 "choose another",
             )
         if name in self._table:
-            return self._table[name]
+            return self._existing(name, driver)
         made = name or new_id()
         if anonymous or not name:
             labels = {**labels, ANONYMOUS: ""}
-        data = self._folders.volume(made) / "_data"
+        place = self._folders.volume(made)
+        if driver == DISK:
+            size, form = _disk_options(options or {})
+            shutil.rmtree(place, ignore_errors=True)  # of a volume whose making was broken off
+            disks.create(place, size, form)
+            return self._enter(made, driver, place, labels, {"size": str(size), "format": form})
+        data = place / "_data"
         data.mkdir(parents=True, exist_ok=True)
+        return self._enter(made, driver, data, labels, options or {})
+
+    def _existing(self, name: str, driver: str) -> dict[str, Any]:
+        found = self.find(name)
+        if DISK in (driver, found["Driver"]) and driver != found["Driver"]:
+            cause = f"it is there, {'a disk' if found['Driver'] == DISK else 'a folder'}"
+            raise StateError(f"volume {name}", cause, "choose another name; only virtual machines have volumes that are disks")
+        return found
+
+    def clone_disk(self, source: Path, layer: str, size: int, name: str) -> dict[str, Any]:
+        """A new disk volume that shares a layer of another (storage/volumes). Raises UsageError, StateError for a name that is taken."""
+        if not NAME.fullmatch(name):
+            raise UsageError(f"volume name {name[:80]!r}", "only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", "choose another")
+        if name in self._table:
+            raise StateError(f"volume {name}", "there is one of that name", "choose another name")
+        place = self._folders.volume(name)
+        shutil.rmtree(place, ignore_errors=True)
+        disks.clone(source, layer, size, place)
+        return self._enter(name, DISK, place, {}, {"size": str(size), "format": disks.read_record(place).form, "clone": source.name})
+
+    def _enter(self, made: str, driver: str, place: Path, labels: dict[str, str], options: dict[str, str]) -> dict[str, Any]:
         record = {
             "Name": made,
-            "Driver": "local",
-            "Mountpoint": str(data),
+            "Driver": driver,
+            "Mountpoint": str(place),
             "CreatedAt": now(),
             "Labels": labels or None,
             "Options": options or None,
             "Scope": "local",
         }
         self._table.put(made, record)
-        self._events.tell("volume", "create", made, {"driver": "local"})
-        return record
+        self._events.tell("volume", "create", made, {"driver": driver})
+        return self._shown(record)
 
     def recover(self) -> None:
         """Forget volumes whose removal was broken off."""
@@ -78,6 +125,22 @@ class Volumes:
         """Where a volume's files are."""
         return Path(self.find(name)["Mountpoint"])
 
+    def driver_of(self, name: str) -> str:
+        """That of a volume; of one that is not there, the one it would be made with."""
+        found = self._table.get(name)
+        return str(found["Driver"]) if found else LOCAL
+
+    def disk(self, name: str) -> Path | None:
+        """Where a disk volume lies; None for one that is a folder. Raises NotFoundError."""
+        found = self.find(name)
+        return Path(found["Mountpoint"]) if found["Driver"] == DISK else None
+
+    def used(self, record: dict[str, Any]) -> int:
+        """Bytes that a volume takes on the host."""
+        if record["Driver"] == DISK:
+            return int(record.get("Status", {}).get("Used", 0))
+        return size_of(Path(record["Mountpoint"]))
+
     def is_anonymous(self, name: str) -> bool:
         """Whether nobody named it."""
         found = self._table.get(name)
@@ -87,15 +150,27 @@ class Volumes:
         """Remove a volume and its files. Raises StateError where containers use it, NotFoundError unless `force`."""
         if force and name not in self._table:
             return
-        self.find(name)
+        driver = self.find(name)["Driver"]
         if users:
             raise StateError(f"remove {name}", f"volume is in use - [{', '.join(users)}]", "remove these containers first")
+        if driver == DISK:
+            with suppress(NotFoundError, BadInputError):  # what is damaged can be removed
+                Volume.open(self._folders.volume(name)).close()
         gone = self._folders.scratch() / f"volume-{new_id()}"  # emptied by the next daemon, should this one be killed
         with suppress(FileNotFoundError):
             self._folders.volume(name).rename(gone)
         self._table.drop(name)
         shutil.rmtree(gone, ignore_errors=True)
-        self._events.tell("volume", "destroy", name, {"driver": "local"})
+        self._events.tell("volume", "destroy", name, {"driver": driver})
+
+
+def _disk_options(options: dict[str, str]) -> tuple[int, str]:
+    """Bytes and format of a new disk. Raises UsageError."""
+    for option in options.keys() - _DISK_OPTIONS:
+        raise UsageError(f"volume option {option[:40]!r}", "a disk has none of this name", f"use {', '.join(sorted(_DISK_OPTIONS))}")
+    if "size" not in options:
+        raise UsageError("volume option size", "a disk needs one", "give size=20G")
+    return disks.check_size(parse_size(options["size"], "volume option size")), options.get("format") or "qcow2"
 
 
 def size_of(folder: Path) -> int:

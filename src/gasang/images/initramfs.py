@@ -81,7 +81,8 @@ class GuestSettings:
     `command` is an argument vector, searched for in the guest's PATH; without it, a login shell. `environment` holds "NAME=VALUE" words.
     `tty`: the command has the terminal instead of the ports; `device` names the terminal under /dev ("hvc0"), empty for the kernel's
     console. `ports`: the host offers PORTS and has them open; without them the guest speaks through its console. `mounts`: tag, options and
-    target of each folder of the host. `addresses`, with prefixes, are the network card's; `resolver`, an IPv4 and a hardware address, is
+    target of each folder of the host; `volumes`: serial number, options and target of each disk to mount.
+    `addresses`, with prefixes, are the network card's; `resolver`, an IPv4 and a hardware address, is
     not asked for on the cable; with `listens` routers there are trusted with its addresses of IPv6. `resolv_conf` is a whole file, "" to
     leave the root's. `unwanted` are modules that need not be loaded.
     """
@@ -95,6 +96,7 @@ class GuestSettings:
     device: str = ""
     root: str = "/dev/vda"
     mounts: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
     resolv_conf: str = ""
@@ -173,6 +175,7 @@ def _assignments(settings: GuestSettings) -> list[str]:
         f"terminal={'1' if settings.tty else ''}",
         f"root={settings.root}",
         f"mounts={_quoted(chr(10).join(settings.mounts))}",
+        f"volumes={_quoted(chr(10).join(settings.volumes))}",
         f"addresses={_quoted(' '.join(settings.addresses))}",
         f"gateways={_quoted(' '.join(settings.gateways))}",
         f"resolver={_quoted(settings.resolver)}",

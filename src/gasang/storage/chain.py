@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from gasang.core.errors import BadInputError, StateError
 from gasang.core.protocols import Block
 from gasang.host.files import lock_file, open_file, sync, write_at
-from gasang.storage.overlay import LAYERS_MAX, Overlay
+from gasang.storage.overlay import CLUSTER, LAYERS_MAX, Overlay
 
 _PAGE = 4096
 _HOLE, _OWN = b"\0", b"\1"
@@ -137,6 +139,18 @@ class Chain(Overlay):
         self._files, self._numbers = [whole], [next_one]
         self._begin_layer()
 
+    def layers(self) -> list[list[int]]:
+        """Which files the layers are that are not written any more, the lowest first: inode, size and time of each."""
+        found = (os.fstat(file.fileno()) for file in self._files[:-1])
+        return [[info.st_ino, info.st_size, info.st_mtime_ns] for info in found]
+
+    def written(self, above: int = 0) -> Iterator[tuple[int, int]]:
+        """(offset, length) of what layers above so many of the lowest ones have, in order."""
+        changed = re.compile(b"[\\x%02x-\\xff]+" % (above + 1))
+        for run in changed.finditer(self._map):
+            offset = run.start() * CLUSTER
+            yield offset, min(run.end() * CLUSTER, self.size) - offset
+
     def renew(self) -> None:
         """In a process forked after `split`: the folder is `heir` from now on. Raises OSError if the host fails."""
         assert self._unwritten
@@ -144,6 +158,12 @@ class Chain(Overlay):
         self._files.pop().close()
         self.folder, self.heir, self._numbers = self.heir, None, list(range(1, len(self._files) + 1))
         self._begin_layer()
+
+
+def frozen(base: Block, folder: Path, identity: bytes) -> Chain:
+    """The disk of layers that a `split` has linked in a folder (`heir`); nothing is written to them. Raises as `open_folder` does."""
+    (folder / str(max(_numbers(folder), default=0) + 1)).touch(mode=0o600)
+    return Chain.open_folder(base, folder, identity)
 
 
 def adopt(saved: Path, folder: Path) -> None:

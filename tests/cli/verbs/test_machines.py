@@ -39,6 +39,7 @@ def test_a_machine_in_the_background(daemon: FakeDaemon, capsys: pytest.CaptureF
             "environment": [], "hostname": "h", "folders": [], "tty": True, "stdin": True, "disks": [[path, True]],
             "architecture": "", "accelerator": "", "huge_pages": False, "jail": "",
         },
+        "Volumes": [],
         "HostConfig": {
             "RestartPolicy": {"Name": "always", "MaximumRetryCount": 0}, "LogConfig": {"Config": {"max-size": "1m"}},
             "NetworkMode": "lan", "Dns": ["1.1.1.1"], "PortBindings": {"80/tcp": [{"HostIp": "", "HostPort": "8080"}]},

@@ -75,6 +75,19 @@ def test_writes_and_reads_back(disk: Disk, indirect: bool) -> None:
     assert disk.driver.acknowledge() == 1
 
 
+def test_a_driver_hears_of_another_size(disk: Disk) -> None:
+    assert disk.request(TYPE_OUT, SECTORS, (bytes(512),)) == IO_ERROR
+    disk.block.content.extend(bytes(512 * SECTORS))
+    disk.block.size += 512 * SECTORS
+    disk.driver.acknowledge()
+    disk.device.resized()
+    assert disk.driver.read(CONFIG) == SECTORS * 2
+    assert disk.driver.acknowledge() & 2
+    assert disk.request(TYPE_OUT, SECTORS * 2 - 1, (b"x" * 512,)) == OK
+    disk.device.reset()
+    disk.device.resized()  # nobody is there to be told
+
+
 @given(st.lists(st.integers(1, 700), min_size=1, max_size=6), st.integers(0, SECTORS - 1), st.booleans())
 def test_any_layout_of_a_request_reads_the_same(cuts: list[int], sector: int, joined: bool) -> None:
     """Header, data and status may share descriptors (2.7.4): no layout is assumed."""

@@ -17,6 +17,7 @@ from gasang.images.initramfs import GuestSettings
 from gasang.kinds.vm.extras import MODULES, NOTHING, Extras, attach
 from gasang.kinds.vm.folders import SharedFolder
 from gasang.kinds.vm.network import Card, Network
+from gasang.kinds.vm.volumes import AttachedVolume
 
 CARD = Card("02:00:00:00:00:07", ("10.0.0.2/24", "fd00::2/64"), ("10.0.0.1",), "nameserver 10.0.0.1\n", "169.254.0.1 02:00:00:00:00:01")
 NETWORK = Network(CARD, "vm0")
@@ -32,6 +33,8 @@ def test_who_asks_for_nothing_gets_nothing() -> None:
 def test_the_guest_loads_what_it_has_and_is_told_the_rest() -> None:
     settings = GuestSettings(**Extras((SharedFolder(Path("/x"), "/data"),), NETWORK, balloon=True).settings())
     assert settings.unwanted == ()
+    told = GuestSettings(**Extras(volumes=(AttachedVolume(Path("/v/a"), "/data"), AttachedVolume(Path("/v/b"), "/b c", True))).settings())
+    assert told.volumes == ("gasang-volume0 rw,noatime,nodev /data", "gasang-volume1 ro,noatime,nodev /b c")
     assert settings.mounts == ("gasang0 rw,nodev /data",)
     assert (settings.addresses, settings.gateways) == (CARD.addresses, CARD.gateways)
     assert (settings.resolv_conf, settings.resolver) == (CARD.resolv_conf, CARD.resolver)

@@ -14,6 +14,7 @@ from gasang.storage.images.qcow2 import files as qcow2
 from gasang.storage.images.qcow2 import snapshots
 from gasang.storage.images.references import Trust
 from gasang.storage.images.store import Store, Volatile
+from gasang.storage.memory import Memory
 
 SIZE = 3 << 20
 SECTOR = 512
@@ -60,10 +61,19 @@ def survivors(start: bytes, acts: list[Act], cut: int, rng: random.Random) -> Vo
     return store
 
 
+BELOW = {"cluster_size": "4K", "backing_file": "below", "backing_fmt": "raw"}
+
+
+def below() -> Memory:
+    """What a layer stands on."""
+    return Memory(content=bytes(SIZE))
+
+
 KINDS: dict[str, tuple[Callable[[Store], Image], Callable[[Store], Image]]] = {
     "qcow2": (lambda store: qcow2.make(store, SIZE, {"cluster_size": "4K"}), qcow2.load),
     "qcow2 small": (lambda store: qcow2.make(store, SIZE, {"cluster_size": "512", "refcount_bits": "64"}), qcow2.load),
     "qcow2 extended": (lambda store: qcow2.make(store, SIZE, {"cluster_size": "16K", "extended_l2": "on"}), qcow2.load),
+    "qcow2 layer": (lambda store: qcow2.make(store, SIZE, BELOW, below()), lambda store: qcow2.load(store, lambda head: below())),
     "vdi": (lambda store: vdi.make_image(store, SIZE, {}), vdi.load),
     "vhd": (lambda store: vhd.make_image(store, SIZE, {}), lambda store: vhd.load(store, Path("/x"), Trust())),
     "vhdx": (lambda store: vhdx.make_image(store, SIZE, {"block_size": "1M"}), vhdx.load),
@@ -137,3 +147,25 @@ def test_snapshots_are_mended_when_the_image_is_opened() -> None:
         report = left.check()
         assert not report.error_count, report.errors
         assert left.read(0, SIZE) == content
+
+
+def test_another_size_has_been_given_or_not() -> None:
+    first = Volatile()
+    disk = qcow2.make(first, SIZE, {"cluster_size": "512"})  # its level 1 table grows too
+    rng = random.Random(5)
+    content = rng.randbytes(SIZE)
+    disk.write(0, content)
+    disk.close()
+    store = Recording(bytes(first.content))
+    start = bytes(store.content)
+    disk = qcow2.load(store)
+    disk.resize(SIZE * 4)
+    disk.write(SIZE * 3, b"behind")
+    disk.close()
+    sizes = set()
+    for cut in range(len(store.acts) + 1):
+        left = qcow2.load(survivors(start, store.acts, cut, rng))
+        assert not left.check().error_count
+        assert left.read(0, SIZE) == content
+        sizes.add(left.size)
+    assert sizes == {SIZE, SIZE * 4}

@@ -19,9 +19,10 @@ from gasang.api.http.connection import Reply
 from gasang.api.http.request import Request
 from gasang.api.http.router import Router
 from gasang.api.machines import Machines
+from gasang.api.volumes import DiskVolumes
 from gasang.daemon.engine import Engine
 
-PARTS: Final = (System, Containers, Streams, Files, Images, Search, Networks, Volumes, Build, Machines)
+PARTS: Final = (System, Containers, Streams, Files, Images, Search, Networks, Volumes, Build, Machines, DiskVolumes)
 HEADERS: Final = (
     ("Api-Version", versions.shown(versions.NEWEST)),
     ("Docker-Experimental", "false"),

@@ -22,7 +22,6 @@ from gasang.daemon.containers.moments import moment
 from gasang.daemon.containers.names import now
 from gasang.daemon.engine import Engine
 from gasang.daemon.events import Event
-from gasang.daemon.volumes import size_of
 from gasang.images.reference import DOCKER_HUB
 from gasang.images.registry.settings import Registries
 
@@ -216,7 +215,7 @@ class System:
         sizes = await asyncio.gather(*(engine.containers.sizes(entry) for entry in containers))
         volumes = []
         for entry in engine.volumes.all():
-            size = await asyncio.to_thread(size_of, engine.volumes.folder(entry["Name"]))
+            size = await asyncio.to_thread(engine.volumes.used, entry)
             users = engine.containers.users_of_volume(entry["Name"])
             volumes.append({**entry, "UsageData": {"Size": size, "RefCount": len(users)}})
         await reply.json(

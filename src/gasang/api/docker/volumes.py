@@ -11,7 +11,6 @@ from gasang.api.http.request import Request
 from gasang.api.http.router import Route
 from gasang.daemon.containers.fields import read, text, text_map
 from gasang.daemon.engine import Engine
-from gasang.daemon.volumes import size_of
 
 VOLUME = {"Name": text(), "Driver": text("local"), "DriverOpts": text_map(), "Labels": text_map()}
 
@@ -41,7 +40,7 @@ class Volumes:
             unused = not self._engine.containers.users_of_volume(entry["Name"])
             fits = filters.labels(entry["Labels"]) and ("dangling" not in filters or filters.flag("dangling", False) == unused)
             named = "name" not in filters or any(value in entry["Name"] for value in filters.get("name"))
-            if fits and named and ("driver" not in filters or "local" in filters.get("driver")):
+            if fits and named and ("driver" not in filters or entry["Driver"] in filters.get("driver")):
                 shown.append(entry)
         await reply.json({"Volumes": shown, "Warnings": None})
 
@@ -76,7 +75,7 @@ class Volumes:
                 or not filters.labels(entry["Labels"])
             ):
                 continue
-            freed += await asyncio.to_thread(size_of, self._volumes.folder(name))
+            freed += await asyncio.to_thread(self._volumes.used, entry)
             await asyncio.to_thread(self._volumes.remove, name, [])
             removed.append(name)
         await reply.json({"VolumesDeleted": removed or None, "SpaceReclaimed": freed})

@@ -42,6 +42,7 @@ SYNTAX = Syntax(
         Example("gasang run --vm --cpus 2 --memory 1G debian:trixie -- uname -a", "run one command inside and end with its exit code"),
         Example("gasang run --vm --network user -p 8080:80 debian:trixie", "with a network that needs no root, and a port of it"),
         Example("gasang run --vm -v ./data:/data:ro debian:trixie -- ls /data", "with a folder of the host inside"),
+        Example("gasang run --vm -v data:/data debian:trixie", "with a volume, such as a disk of gasang volume create data --size 20G"),
         Example("echo hello | gasang run -i busybox wc -c", "a command that reads standard input"),
         Example('gasang run --vm --kernel Image --initrd initrd.gz --append "console=ttyS0"', "boot any Linux kernel for riscv64 or amd64"),
     ),

@@ -1,4 +1,4 @@
-"""``gasang volume``: volumes of containers."""
+"""``gasang volume``: volumes of containers and virtual machines."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from gasang.cli.options import Example
 
 SYNTAX, run = family(
     "volume",
-    "Make, list, show and remove volumes of containers.",
+    "Make, list, show and remove volumes; keep, clone and enlarge those that are disks.",
     COMMANDS,
     Example("gasang volume create data", "files that outlive machines"),
+    Example("gasang volume create data --size 20G", "a disk for virtual machines"),
     Example("gasang volume ls", "list them"),
 )

@@ -35,6 +35,10 @@ def _is_text_map(value: Any) -> bool:
     return isinstance(value, dict) and all(_is_text(key) and _is_text(entry) for key, entry in value.items())
 
 
+def _is_truths(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(entry, bool) for entry in value)
+
+
 def _is_set(value: Any) -> bool:
     return isinstance(value, dict) and all(map(_is_text, value)) and all(entry is None or entry == {} for entry in value.values())
 
@@ -56,6 +60,11 @@ def whole(default: int | None = 0) -> Field:
 def truth(default: bool | None = False) -> Field:
     """True or false."""
     return Field("true or false", lambda value: isinstance(value, bool), default)
+
+
+def truths(default: list[bool] | None = None) -> Field:
+    """A list of them."""
+    return Field("a list of true and false", _is_truths, default)
 
 
 def texts(default: list[str] | None = None) -> Field:

@@ -136,8 +136,15 @@ class Lives:
         life.tell_removed()
 
     def users_of_volume(self, name: str) -> list[str]:
-        """The ids of containers that mount a volume."""
-        return [entry.id for entry in self.all() if any(mount.kind == "volume" and mount.name == name for mount in entry.mounts)]
+        """The ids of containers and machines that mount a volume."""
+        place = self._services.folders.volume(name)
+
+        def uses(entry: Container) -> bool:
+            own = (source for group in ("folders", "volumes") for source, *_ in entry.machine.get(group, ()))
+            mounted = any(mount.kind == "volume" and mount.name == name for mount in entry.mounts)
+            return mounted or any(Path(source).is_relative_to(place) for source in own)
+
+        return [entry.id for entry in self.all() if uses(entry)]
 
     async def prune(self, fits: Callable[[Container], bool], until: list[str]) -> tuple[list[str], int]:
         """Remove every container that has ended and fits, no virtual machine; their ids and the bytes that are free now."""

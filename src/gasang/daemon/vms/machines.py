@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from gasang.core.errors import GasangError, NotFoundError, StateError, UnsupportedError, UsageError
 from gasang.daemon.containers import settings, signals
-from gasang.daemon.containers.fields import Field, mapping, read, text, text_map, truth, whole
+from gasang.daemon.containers.fields import Field, mapping, maps, read, text, text_map, truth, whole
 from gasang.daemon.containers.lives import Lives
 from gasang.daemon.containers.names import new_id, now
 from gasang.daemon.containers.record import VM, Container
@@ -19,6 +19,7 @@ from gasang.daemon.networks.endpoints import asked_of_all
 from gasang.daemon.services import Services
 from gasang.daemon.vms.files import GuestFiles
 from gasang.daemon.vms.ways import Forked, Restored, VmWays
+from gasang.daemon.volumes import DISK
 from gasang.images.image_process import PROCESS, read_process
 from gasang.images.initramfs import ImageProcess
 from gasang.images.reference import parse_reference
@@ -33,10 +34,13 @@ from gasang.kinds.vm.snapshot.snapshot import Snapshot
 from gasang.network.mode import HOST, MACHINE, NONE, mode_of
 
 WISH: Final[dict[str, Field]] = {
-    "Machine": mapping({}), "HostConfig": mapping({}), "Labels": text_map({}), "StdinOnce": truth(), "ExposedPorts": mapping(),
+    "Machine": mapping({}), "Volumes": maps(), "HostConfig": mapping({}), "Labels": text_map({}), "StdinOnce": truth(),
+    "ExposedPorts": mapping(),
     "NetworkingConfig": mapping(), "MacAddress": text(), "StopSignal": text(), "StopTimeout": whole(None), "Healthcheck": mapping(),
 }  # fmt: skip
 """What a client says of a new machine: MachineSettings, of HostConfig what is not the kernel's, and what any machine has."""
+VOLUME: Final[dict[str, Field]] = {"Name": text(), "Target": text(), "ReadOnly": truth()}
+"""A volume that a machine is to have."""
 CHANGES: Final[dict[str, Field]] = {"Memory": whole(), "NanoCpus": whole(), "RestartPolicy": mapping({})}
 """What can be changed of a machine."""
 OF_ANY: Final = frozenset({
@@ -73,7 +77,8 @@ class Machines:
         host = _host(wish["HostConfig"], made)
         image = await asyncio.to_thread(_image, made) if made.image else None
         with self._lives.naming(name) as chosen:
-            machine = {**wish["Machine"], "hostname": made.hostname or _hostname(chosen)}
+            machine = {**wish["Machine"], **self._volumes(wish["Volumes"] or [], made), "hostname": made.hostname or _hostname(chosen)}
+            MachineSettings.of_document(machine)
             config = _config(made, {**wish, "Hostname": machine["hostname"]}, image)
             machine["stop_signal"] = signals.number_of(config["StopSignal"] or "TERM")
             container = Container(
@@ -87,6 +92,20 @@ class Machines:
             self.ways.folder(container).mkdir(parents=True, mode=0o710)
             self._lives.add(container)
         return container
+
+    def _volumes(self, asked: list[dict[str, Any]], made: MachineSettings) -> dict[str, Any]:
+        """What a machine's settings say of volumes by name: those that are disks, and the host's folders with those that are not.
+
+        One that is not there is made, as a folder, as for containers. Raises UsageError.
+        """
+        folders: list[list[Any]] = [list(each) for each in made.folders]
+        volumes: list[list[Any]] = []
+        for each in asked:
+            wish = read(each, VOLUME, "volume of a machine")
+            found = self._services.volumes.create(wish["Name"], {}, driver=self._services.volumes.driver_of(wish["Name"]))
+            place = found["Mountpoint"]
+            (volumes if found["Driver"] == DISK else folders).append([place, wish["Target"], wish["ReadOnly"]])
+        return {"folders": folders, "volumes": volumes} if asked else {}
 
     def jail(self, container: Container) -> dict[str, str]:
         """What holds of the jail of its process, as it was last started: part → "", or why not."""

@@ -113,7 +113,7 @@ class VmWays:
 
     def prepare(self, container: Container, birth: Restored) -> None:
         """Have the next restore of a machine from this snapshot made ready; but what it has of the host may be another by then."""
-        if not container.machine.get("folders") and not container.machine.get("disks"):
+        if not container.machine.get("folders") and not container.machine.get("disks") and not container.machine.get("volumes"):
             settings = MachineSettings.of_document({**container.machine, "snapshot": str(birth.snapshot)})
             self.standing.prepare(self.folder(container), settings, birth.digest)
 

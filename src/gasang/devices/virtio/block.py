@@ -146,6 +146,14 @@ class VirtioBlock:
         """Whether the guest cannot write to it."""
         return self._read_only
 
+    def resized(self) -> None:
+        """The disk behind it has another size now: the guest hears of it (5.2.4). From any thread."""
+        self._sectors = self._block.size // SECTOR
+        link = self._link
+        if link is not None:
+            with link.lock:
+                link.serve(link.config_changed)
+
     def config(self) -> bytes:
         """The structure virtio_blk_config up to write_zeroes_may_unmap (5.2.4)."""
         ranges = 0 if self._read_only else RANGES

@@ -1,7 +1,8 @@
-"""What a machine from an image has beside disk, console and random numbers, where it is asked for: a balloon, folders, a network card."""
+"""What a machine from an image has where it is asked for: a balloon, folders, volumes, a network card."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ if TYPE_CHECKING:  # a start has no time for what it does not need
     from gasang.kinds.vm.folders import SharedFolder
     from gasang.kinds.vm.network import Network
     from gasang.kinds.vm.user_network import UserNetwork
+    from gasang.kinds.vm.volumes import AttachedVolume
 
 MODULES = {"balloon": ("virtio_balloon",), "network": ("failover", "net_failover", "virtio_net"), "folders": ("fuse", "virtiofs")}
 """The kernel modules of each; who has it not need not load them."""
@@ -26,6 +28,7 @@ class Extras:
     network: Network | UserNetwork | None = None
     balloon: bool = False
     huge_pages: bool = False
+    volumes: tuple[AttachedVolume, ...] = ()
 
     def settings(self) -> dict[str, Any]:
         """What guest/init is told of them (images.initramfs.GuestSettings)."""
@@ -34,6 +37,10 @@ class Extras:
             from gasang.kinds.vm.folders import mounts
 
             told["mounts"] = mounts(self.folders)
+        if self.volumes:
+            from gasang.kinds.vm.volumes import mounts as volumes_of
+
+            told["volumes"] = volumes_of(self.volumes)
         if self.network is not None:
             card = self.network.card
             told |= {"addresses": card.addresses, "gateways": card.gateways}
@@ -46,10 +53,13 @@ class Extras:
 NOTHING = Extras()
 
 
-def attach(extras: Extras, memory: int, cleanup: ExitStack) -> tuple[list[VirtioDevice], list[Holdable]]:
+def attach(
+    extras: Extras, memory: int, cleanup: ExitStack, warn: Callable[[str], None] = lambda sentence: None
+) -> tuple[list[VirtioDevice], list[Holdable]]:
     """The devices of a machine of `memory` bytes, always in the same order, and what stands still while the machine does.
 
-    The latter belong to its `Parts.workers`. `cleanup` ends them after the machine. Raises what each part raises.
+    The latter belong to its `Parts.workers`. `cleanup` ends them after the machine, `warn` hears of the host's errors.
+    Raises what each part raises.
     """
     devices: list[VirtioDevice] = []
     workers: list[Holdable] = []
@@ -59,6 +69,12 @@ def attach(extras: Extras, memory: int, cleanup: ExitStack) -> tuple[list[Virtio
         shared, answering = folders.attach(extras.folders, cleanup)
         devices += shared
         workers += answering
+    if extras.volumes:
+        from gasang.kinds.vm import volumes
+
+        disks, writing = volumes.attach(extras.volumes, warn, cleanup)
+        devices += disks
+        workers += writing
     if extras.network is not None:
         cable = extras.network.attach(cleanup)
         devices.append(cable.card)

@@ -22,12 +22,16 @@ class SharedFolder:
 
     def __post_init__(self) -> None:
         """Raises UsageError for a target no guest could mount it at."""
-        target = self.target
-        subject = f"mount target {target!r}"
-        if not target.startswith("/") or not target.strip("/"):
-            raise UsageError(subject, "it is no absolute path below /", "write it as in --mount type=bind,source=./data,target=/data")
-        if ".." in target.split("/") or not target.isprintable() or target != target.strip():
-            raise UsageError(subject, "it has '..', blanks at its end or signs that cannot be printed", "choose another")
+        check_target(self.target)
+
+
+def check_target(target: str) -> None:
+    """Raise UsageError for a target no guest could mount anything at."""
+    subject = f"mount target {target!r}"
+    if not target.startswith("/") or not target.strip("/"):
+        raise UsageError(subject, "it is no absolute path below /", "write it as in --mount type=bind,source=./data,target=/data")
+    if ".." in target.split("/") or not target.isprintable() or target != target.strip():
+        raise UsageError(subject, "it has '..', blanks at its end or signs that cannot be printed", "choose another")
 
 
 def attach(folders: Sequence[SharedFolder], cleanup: ExitStack) -> tuple[list[VirtioFs], list[Worker]]:

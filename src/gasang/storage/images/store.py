@@ -67,6 +67,7 @@ class File:
         self._end = os.lseek(descriptor, 0, os.SEEK_END)
         self._regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
         self._durable = True
+        self._changed = False  # since it was last synced: a sync of what did not change costs as much as any
         self.name = name
         self.read_only = read_only
 
@@ -147,17 +148,20 @@ class File:
 
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Store all of `data`, behind the end too."""
+        self._changed = True
         write_at(self._descriptor, data if isinstance(data, bytes) else memoryview(data), offset)
         self._end = max(self._end, offset + len(data))
 
     def truncate(self, size: int) -> None:
         """Have the file end at `size`."""
         if self._regular:
+            self._changed = True
             os.ftruncate(self._descriptor, size)
             self._end = size
 
     def punch(self, offset: int, length: int) -> bool:
         """Whether a range that lies inside is a hole now."""
+        self._changed = True
         with contextlib.suppress(OSError):
             punch_hole(self._descriptor, offset, length)
             return True
@@ -169,8 +173,13 @@ class File:
 
     def flush(self) -> None:
         """Return once all that was written is on stable storage."""
-        if self._durable and not self.read_only:
-            sync(self._descriptor)
+        if self._durable and self._changed:
+            self._changed = False
+            try:
+                sync(self._descriptor)
+            except OSError:
+                self._changed = True
+                raise
 
     def close(self) -> None:
         """Give the file and its lock back."""

@@ -67,10 +67,11 @@ def test_it_is_small(served: HostAgent) -> None:
     assert served.resident() < 1 << 20
 
 
-@pytest.mark.parametrize("what", ["set_time", "set_name", "new_identity", "shutdown", "tell_network"])
+@pytest.mark.parametrize("what", ["set_time", "set_name", "new_identity", "shutdown", "tell_network", "grow"])
 def test_the_machine_is_not_its_own_here(served: HostAgent, what: str) -> None:
     name = socket.gethostname()
-    given = [bytes(16)] if what == "tell_network" else ["other"] if "name" in what or "identity" in what else []
+    words: dict[str, list[object]] = {"grow": ["/", 1], "tell_network": [bytes(16)], "set_name": ["other"], "new_identity": ["other"]}
+    given = words.get(what, [])
     with pytest.raises(GasangError, match="Operation not permitted"):
         getattr(served.client(), what)(*given)
     assert socket.gethostname() == name

@@ -41,6 +41,7 @@ _EXEC: Final = struct.Struct("<IHHII")
 _HELLO: Final = struct.Struct("<IIiI")
 _HEALTH: Final = struct.Struct("<QQ3QQQQQQII")
 _TIME: Final = struct.Struct("<Q")
+_BLOCKS: Final = struct.Struct("<Q")
 _SIGNAL: Final = struct.Struct("<I")
 _IDENTITY: Final = struct.Struct("<Q32sII64s")
 _END: Final = struct.Struct("<iiii")
@@ -148,6 +149,13 @@ class Agent:
     def tell_network(self, messages: bytes) -> None:
         """Have the guest's kernel carry out messages about its network (host/rtnetlink.py). Raises GasangError for one it refuses."""
         self._ask(protocol.NETWORK, messages, what="its network cannot be set up")
+
+    def grow(self, path: str, blocks: int) -> None:
+        """Have the ext4 file system mounted at `path` be `blocks` of its blocks, which its disk has. Raises GasangError where it cannot."""
+        content = _BLOCKS.pack(blocks) + os.fsencode(path) + b"\0"
+        if "\0" in path or len(content) > 8 + protocol.MOST_PATH:
+            raise UsageError(f"path {path[:80]!r}", "it is too long, or has a zero byte", "name the folder that it is mounted at")
+        self._ask(protocol.GROW, content, what=f"the file system at {path} does not grow")
 
     def shutdown(self, grace: float = GRACE, number: int = signal.SIGTERM) -> None:
         """Have the guest end: that signal to its processes, SIGKILL after `grace` seconds, its disk written back, power off.

@@ -55,6 +55,8 @@ ENDED: Final = 16
 # And from the host again.
 NETWORK: Final = 17
 """Messages for the guest's rtnetlink(7)."""
+GROW: Final = 18
+"""Have the ext4 file system at a path fill more blocks: how many it is to have as u64, the path with a zero byte behind it."""
 
 WINDOW: Final = 64 * 1024
 PIECE: Final = 32 * 1024
@@ -64,6 +66,7 @@ MOST_NAME: Final = 64
 MOST_WORDS: Final = 4096
 """Arguments and variables of one command."""
 MOST_NETWORK: Final = 16 * 1024
+MOST_PATH: Final = 4096
 MOST_GRACE: Final = 24 * 3600 * 1000
 SEED_SIZE: Final = 32
 
@@ -194,6 +197,7 @@ MESSAGES: Final = (
     Message(CREDIT, "CREDIT", False, 0, 0),
     Message(ENDED, "ENDED", False, END_SIZE, END_SIZE),
     Message(NETWORK, "NETWORK", True, 16, MOST_NETWORK),
+    Message(GROW, "GROW", True, 10, 8 + MOST_PATH),
 )
 """The table both sides check lengths by; the agent gets it as data."""
 MOST_KIND: Final = 31

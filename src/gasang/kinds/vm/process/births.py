@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gasang.core.errors import BadInputError, NotFoundError
 from gasang.core.progress import Silent
@@ -39,6 +39,9 @@ from gasang.kinds.vm.snapshot.guest import restored_guest, restored_kernel
 from gasang.kinds.vm.snapshot.snapshot import Snapshot
 from gasang.storage.chain import Chain, adopt
 from gasang.storage.raw import Raw
+
+if TYPE_CHECKING:  # a machine without volumes has no time for it
+    from gasang.kinds.vm.volumes import AttachedVolume
 
 LAYERS: Final = "disk"
 """The folder of a machine's own layers, in the machine's."""
@@ -104,7 +107,15 @@ def _extras(birth: Birth, *, balloon: bool = True, network: Network | None = Non
     if settings.network is not None and not settings.snapshot:
         network = Network(settings.network, tap=birth.tap)
     folders = tuple(SharedFolder(Path(source), target, read_only) for source, target, read_only in settings.folders)
-    return Extras(folders, network, balloon=balloon and bool(settings.image), huge_pages=settings.huge_pages)
+    return Extras(folders, network, balloon=balloon and bool(settings.image), huge_pages=settings.huge_pages, volumes=_volumes(settings))
+
+
+def _volumes(settings: MachineSettings) -> tuple[AttachedVolume, ...]:
+    if not settings.volumes:
+        return ()
+    from gasang.kinds.vm.volumes import AttachedVolume
+
+    return tuple(AttachedVolume(Path(folder), target, read_only) for folder, target, read_only in settings.volumes)
 
 
 def _image(birth: Birth) -> int:
@@ -122,7 +133,7 @@ def _image(birth: Birth) -> int:
         process=files.process,
         **_extras(birth).settings(),
     )
-    with closing(_disk(files.disk, birth.folder)) as disk:
+    with closing(own_disk(files.disk, birth.folder)) as disk:
         code = boot_guest(_spec(birth), files, disk, guest, birth.console, birth.control, platform)
     if birth.control.error:
         raise BadInputError(f"image {settings.image}", birth.control.error, "pull it again")
@@ -133,7 +144,7 @@ def boot_files_of(folder: Path, settings: MachineSettings, platform: Platform) -
     """Those that a machine has booted from before, or those of its image. Raises what `boot_files` raises."""
     note = folder / FILES
     if note.exists():
-        kept = _noted(note)
+        kept = noted_files(note)
         if all(path.exists() for path in (kept.kernel, kept.initrd, kept.disk)):
             return kept
         raise NotFoundError(f"image {settings.image}", "the files that the machine was booted from are gone", "make the machine anew")
@@ -142,17 +153,23 @@ def boot_files_of(folder: Path, settings: MachineSettings, platform: Platform) -
     place = bases.folder_of(folder)
     with bases.pinning(place):
         files = bases.pin(boot_files(settings.image, Silent(), architecture=platform.architecture), place)
-        note.write_text(json.dumps([str(files.kernel), str(files.initrd), str(files.disk), files.append, document_of(files.process)]))
+        note_files(note, files)
     return files
+
+
+def note_files(note: Path, files: BootFiles) -> None:
+    """Keep what a machine boots from. Raises OSError."""
+    note.write_text(json.dumps([str(files.kernel), str(files.initrd), str(files.disk), files.append, document_of(files.process)]))
 
 
 def _has_process(birth: Birth) -> bool:
     """Whether a machine that has booted before had something to run but a shell, as its image says."""
     note = birth.folder / FILES
-    return note.exists() and _noted(note).process is not None
+    return note.exists() and noted_files(note).process is not None
 
 
-def _noted(note: Path) -> BootFiles:
+def noted_files(note: Path) -> BootFiles:
+    """What a machine was booted from, as its note says. Raises BadInputError."""
     try:
         kernel, initrd, disk, append, process = json.loads(note.read_text())
         return BootFiles(Path(kernel), Path(initrd), Path(disk), str(append), read_process(process, f"note {note}"))
@@ -160,7 +177,8 @@ def _noted(note: Path) -> BootFiles:
         raise BadInputError(f"note {note}", f"it is damaged ({error})", "make the machine anew") from error
 
 
-def _disk(base: Path, folder: Path) -> Chain:
+def own_disk(base: Path, folder: Path) -> Chain:
+    """The disk of the machine in a folder. Raises StateError while it runs, BadInputError, OSError."""
     raw = Raw.open(base, read_only=True)
     try:
         return Chain.open_folder(raw, folder / LAYERS, IDENTITY)
@@ -212,7 +230,7 @@ def _restored_disks(birth: Birth, snapshot: Snapshot) -> list[Block]:
     if first.path and first.layer:
         blocks[0].close()
         _replace_layers(birth.folder, snapshot.path / f"{DISK}{first.layer}")
-        blocks[0] = _disk(Path(first.path), birth.folder)
+        blocks[0] = own_disk(Path(first.path), birth.folder)
     return blocks
 
 

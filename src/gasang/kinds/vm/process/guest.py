@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -10,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from gasang.core.errors import GasangError, UnsupportedError
+from gasang.core.errors import GasangError, StateError, UnsupportedError
 from gasang.host.tap import Tap
 from gasang.kinds.vm.agent.client import Agent
 from gasang.kinds.vm.agent.dialing import dial
@@ -18,9 +19,13 @@ from gasang.kinds.vm.base import AnyMachine
 from gasang.kinds.vm.network import Card, cable_of, forgetting, learning
 from gasang.kinds.vm.process.births import NO_CARD
 from gasang.kinds.vm.sockets import GUEST_SOCKET, GuestSockets, sockets_of
+from gasang.storage.ext4_layout import BLOCK
 
 GRACE: Final = 2.0
 """Seconds that a guest's programs have to end when it is stopped; then they are killed and its disk is written back."""
+_HEARS: Final = 5.0
+"""Seconds for its driver to see that a disk has another size."""
+_MOMENT: Final = 0.02
 RESOLV_CONF: Final = "/etc/resolv.conf"
 
 
@@ -51,6 +56,28 @@ class Guest:
             agent.shutdown(GRACE, number)
             return True
         return False
+
+    def sync(self) -> None:
+        """Have what its programs wrote on its disks, if it hears."""
+        agent = self._agent()
+        if agent is not None and not self._vm.paused:
+            with suppress(GasangError):
+                agent.run(["sync"], tool=True)
+
+    def grow(self, target: str, size: int) -> None:
+        """Have the file system at `target` fill a disk that has `size` bytes now. Raises GasangError where it cannot."""
+        agent = self._agent()
+        if agent is None or self._vm.paused:
+            raise StateError("guest", "nobody there hears", "let it go on, and run resize2fs there")
+        end = time.monotonic() + _HEARS
+        while True:
+            try:
+                agent.grow(target, size // BLOCK)
+                return
+            except GasangError:
+                if time.monotonic() > end:
+                    raise
+            time.sleep(_MOMENT)  # its driver hears of the new size by an interrupt, and looks at it some time later
 
     def identify(self, name: str, card: Card | None, tap: int) -> None:
         """Tell it, once it goes on, that it is another machine, and the time; then plug it into its networks. Does not wait."""

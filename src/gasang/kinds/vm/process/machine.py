@@ -148,6 +148,8 @@ class MachineProcess:
             "fork": self._fork,
             "memory": self._leave_memory,
             "network": self._change_network,
+            "volume": self._change_volume,
+            "freeze": self._freeze,
         }
 
     def _status(self, words: dict[str, Any], handed: list[Handed]) -> dict[str, Any]:
@@ -183,6 +185,29 @@ class MachineProcess:
         if self._guest is None:
             raise StateError("machine", "it has ended", "start it again")
         self._guest.rename(card_of(words.get("network")))
+
+    def _change_volume(self, words: dict[str, Any], handed: list[Handed]) -> dict[str, Any]:
+        """An act on a volume that the machine writes to (storage/volumes/acts.py)."""
+        from gasang.kinds.vm.volumes import change
+
+        return change(self.vm, self._guest, self.settings.volumes, words)
+
+    def _freeze(self, words: dict[str, Any], handed: list[Handed]) -> dict[str, Any]:
+        """What is on the machine's own disk never changes in the layers that this links in a folder; how many they are."""
+        folder = words.get("folder")
+        if not isinstance(folder, str) or not Path(folder).is_relative_to(self.folder.parent):
+            raise UsageError("freeze of a machine's disk", "it needs a folder beside the machine's", "name one")
+        if self._guest is not None:
+            self._guest.sync()
+        with self._forking, self.vm.standing_still(), self.vm.board.bus.lock:
+            for chain in _chains(self.vm):
+                chain.heir = Path(folder)
+                try:
+                    chain.flush()
+                    chain.split()
+                finally:
+                    chain.heir = None
+        return {}
 
     def _snapshot(self, words: dict[str, Any], handed: list[Handed]) -> dict[str, Any]:
         name = words.get("name")

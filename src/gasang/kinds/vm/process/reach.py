@@ -41,6 +41,7 @@ def prepare(folder: Path, settings: MachineSettings) -> list[Place]:
     own = [place for place in found if not place.path.is_relative_to(folder.parent)]
     disks = [_disk(Path(path), read_only=read_only) for path, read_only in settings.disks]
     folders = [Place(Path(source), writable=not read_only) for source, _, read_only in settings.folders]
+    folders += [Place(Path(volume), writable=True) for volume, _, _ in settings.volumes]  # a new layer comes to be there
     return [*_python(), *own, *disks, *folders, Place(folder.parent, writable=True)]
 
 

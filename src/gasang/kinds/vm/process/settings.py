@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gasang.core.errors import BadInputError, UsageError
-from gasang.kinds.vm.folders import SharedFolder
+from gasang.kinds.vm.folders import check_target
 from gasang.kinds.vm.launch import MINIMUM_MEMORY
 from gasang.kinds.vm.network import Card
 from gasang.kinds.vm.platforms import ACCELERATORS, ARCHITECTURES
@@ -26,7 +26,8 @@ _MOST_BYTES: Final = 1 << 20
 class MachineSettings:
     """A machine. `memory` in bytes; either `image` or `kernel` is given; paths are absolute.
 
-    `disks` are the user's own, as (path, read-only), `folders` the host's that an image's guest mounts, as (source, target, read-only).
+    `disks` are the user's own, as (path, read-only), `folders` the host's that an image's guest mounts, as (source, target, read-only);
+    so are `volumes`, by the folders of disk volumes.
     `snapshot` is the folder of the snapshot that it goes on from, "" to boot it. Without `architecture` and `accelerator` kernel
     and host decide (platforms.choose). With `jail` REQUIRED it does not start where a part of its jail does not hold (jail.py).
     `network` is its card for this start, None for none; `stop_signal` is what its programs get when it is to end.
@@ -45,6 +46,7 @@ class MachineSettings:
     stdin: bool = False
     disks: tuple[tuple[str, bool], ...] = ()
     folders: tuple[tuple[str, str, bool], ...] = ()
+    volumes: tuple[tuple[str, str, bool], ...] = ()
     snapshot: str = ""
     architecture: str = ""
     accelerator: str = ""
@@ -64,15 +66,18 @@ class MachineSettings:
                 raise UsageError(f"machine setting {name}", f"its value {str(value)[:60]!r} cannot be", "correct it")
         words = {name: tuple(document[name]) for name in ("command", "environment") if name in document}
         disks = tuple((str(path), bool(read_only)) for path, read_only in document.get("disks", ()))
-        folders = tuple((str(source), str(target), bool(read_only)) for source, target, read_only in document.get("folders", ()))
-        for source, target, read_only in folders:
-            SharedFolder(Path(source), target, read_only)
+        folders, volumes = (
+            tuple((str(source), str(target), bool(read_only)) for source, target, read_only in document.get(name, ()))
+            for name in ("folders", "volumes")
+        )
+        for _, target, _ in (*folders, *volumes):
+            check_target(target)
         card = card_of(document.get("network"))
-        made = cls(**{**document, **words, "disks": disks, "folders": folders, "network": card})
+        made = cls(**{**document, **words, "disks": disks, "folders": folders, "volumes": volumes, "network": card})
         if bool(made.image) == bool(made.kernel):
             raise UsageError("machine", "it needs an image or a kernel, one of the two", "name one")
-        if made.kernel and made.folders:
-            raise UsageError("machine setting folders", "only an image mounts folders", "leave them out, or the kernel")
+        if made.kernel and (made.folders or made.volumes):
+            raise UsageError("machine setting folders", "only an image mounts folders and volumes", "leave them out, or the kernel")
         if made.kernel and card is not None:
             raise UsageError("machine setting network", "only an image has a network card", "leave it out, or the kernel")
         return made
@@ -176,6 +181,7 @@ _TESTS: Final[dict[str, Callable[[Any], bool]]] = {
     "stdin": _truth,
     "disks": _disks,
     "folders": _folders,
+    "volumes": _folders,
     "snapshot": _path,
     "huge_pages": _truth,
     "jail": _one_of(REQUIRED),

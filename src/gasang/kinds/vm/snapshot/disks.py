@@ -51,6 +51,11 @@ def _capture(block: Block, read_only: bool, folder: Path, number: str) -> DiskRe
         with _new(folder / f"{_BASE}{number}") as file:
             _copy(block, file.fileno())
         return DiskRecord("", block.size, 0, "", "", read_only)
+    from gasang.storage.volumes.volume import Volume  # nothing that has no volume has time for it
+
+    if isinstance(block, Volume):
+        hint = f"keep it by itself: gasang volume snapshot --create NAME {block.folder.name}"
+        raise UnsupportedError(f"volume {block.folder.name}", "a machine's snapshot does not keep volumes", hint)
     raise UnsupportedError(f"disk of {type(block).__name__}", "a snapshot cannot keep a disk of this form", "use a raw one")
 
 

@@ -93,7 +93,7 @@ def _overlays(vm: AnyMachine) -> list[Overlay]:
         if isinstance(device.block, Overlay):
             found.append(device.block)
         elif not (isinstance(device.block, Raw) and device.read_only):
-            raise UnsupportedError("fork of a machine", "two cannot write to one disk", "give it the disk read-only, or a throw-away layer")
+            raise UnsupportedError("fork of a machine", "two cannot write to one disk or volume", "give it the disk read-only, or a layer")
     return found
 
 

@@ -11,6 +11,7 @@ from gasang.kinds.vm.agent.guest.calls import (
     EINVAL,
     EPERM,
     MEMINFO,
+    O_DIRECTORY,
     O_RDONLY,
     O_WRONLY,
     SIGTERM,
@@ -32,6 +33,7 @@ from gasang.kinds.vm.agent.guest.power import MOST_SIGNAL, shut_down
 from gasang.kinds.vm.agent.guest.state import MOST_SESSIONS, Session, State
 from gasang.kinds.vm.agent.protocol import (
     ANSWER,
+    GROW,
     HEALTH,
     HEALTH_SIZE,
     HELLO,
@@ -54,6 +56,7 @@ from gasang.kinds.vm.agent.protocol import (
 from gasang.native import array, cast, copy, i32, i64, length, load_unaligned, native, ptr, ref, struct, syscall, u8, u16, u32, u64
 
 _RESEED: Final = 0x5207  # RNDRESEEDCRNG
+_RESIZE: Final = 0x40086610  # EXT4_IOC_RESIZE_FS: _IOW('f', 16, __u64)
 _MEMINFO_SIZE: Final = 4096
 _ZERO: Final = 0x30
 
@@ -185,6 +188,21 @@ def become_another(s: ptr[State], content: ptr[u8]) -> i64:
 
 
 @native(inline=False)
+def grow(s: ptr[State], content: ptr[u8], size: u64) -> i64:
+    """Have a file system that is mounted use as many blocks as a GROW says; 0 or an error."""
+    g = s.given
+    if content[size - 1] != 0:
+        return EINVAL
+    fd = open_path(g, content + 8, O_RDONLY | O_DIRECTORY)
+    if fd < 0:
+        return fd
+    s.words[0] = load_unaligned(cast(ptr[u64], content))
+    result = syscall(g.calls.ioctl, u64(fd), _RESIZE, u64(ref(s.words)))
+    close(g, fd)
+    return result
+
+
+@native(inline=False)
 def change_machine(s: ptr[State], kind: u64, value: i64, content: ptr[u8], size: u64) -> i64:
     """Serve a request about the whole machine; 0 or an error."""
     if s.whole_machine == 0:
@@ -197,6 +215,8 @@ def change_machine(s: ptr[State], kind: u64, value: i64, content: ptr[u8], size:
         return become_another(s, content)
     if kind == NETWORK:
         return tell_network(s, content, size)
+    if kind == GROW:
+        return grow(s, content, size)
     if kind == SHUTDOWN and value >= 0 and value <= MOST_GRACE:
         number: u64 = SIGTERM
         if size == 4:
