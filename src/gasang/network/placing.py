@@ -7,6 +7,8 @@ from itertools import count
 
 from gasang.network import cables, names
 from gasang.network.dns.upstream import checked_resolver
+from gasang.network.guarding import Guarded
+from gasang.network.limits import limits_of
 from gasang.network.registry import Registry
 from gasang.network.spec import Endpoint, EndpointSpec, Network
 
@@ -44,6 +46,7 @@ def place(registry: Registry, tag: str, network: Network, spec: EndpointSpec, ot
 
 def plug(network: Network, endpoint: Endpoint, bridge: int) -> cables.Plug:
     """The cable of a place; `bridge` is the number of the network's bridge."""
+    limits = limits_of(network.spec.options)
     return cables.Plug(
         endpoint.host_interface,
         bridge,
@@ -54,7 +57,15 @@ def plug(network: Network, endpoint: Endpoint, bridge: int) -> cables.Plug:
         tuple(text for text in (endpoint.ipv4, endpoint.ipv6) if text),
         tuple(text for text in (endpoint.gateway4, endpoint.gateway6) if text and endpoint.default_route),
         endpoint.guest,
+        limits.bandwidth,
+        limits.latency,
     )
+
+
+def guarded(network: Network, endpoint: Endpoint) -> Guarded:
+    """What rules hold at the port of a place."""
+    limits = limits_of(network.spec.options)
+    return Guarded(endpoint.host_interface, endpoint.mac, endpoint.address(4), endpoint.address(6), limits)
 
 
 def _free_interface(others: Sequence[Endpoint]) -> str:

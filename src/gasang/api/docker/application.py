@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from gasang import __version__
+from gasang.api.captures import Captures
 from gasang.api.docker import unsupported, versions
 from gasang.api.docker.build import Build
 from gasang.api.docker.containers import Containers
@@ -21,7 +22,7 @@ from gasang.api.http.router import Router
 from gasang.api.machines import Machines
 from gasang.daemon.engine import Engine
 
-PARTS: Final = (System, Containers, Streams, Files, Images, Search, Networks, Volumes, Build, Machines)
+PARTS: Final = (System, Containers, Streams, Files, Images, Search, Networks, Volumes, Build, Machines, Captures)
 HEADERS: Final = (
     ("Api-Version", versions.shown(versions.NEWEST)),
     ("Docker-Experimental", "false"),
