@@ -12,6 +12,7 @@ from gasang.devices.worker import Holdable
 if TYPE_CHECKING:  # a start has no time for what it does not need
     from gasang.kinds.vm.folders import SharedFolder
     from gasang.kinds.vm.network import Network
+    from gasang.kinds.vm.switch_network import SwitchNetwork
     from gasang.kinds.vm.user_network import UserNetwork
 
 MODULES = {"balloon": ("virtio_balloon",), "network": ("failover", "net_failover", "virtio_net"), "folders": ("fuse", "virtiofs")}
@@ -23,7 +24,7 @@ class Extras:
     """What is asked for."""
 
     folders: tuple[SharedFolder, ...] = ()
-    network: Network | UserNetwork | None = None
+    network: Network | UserNetwork | SwitchNetwork | None = None
     balloon: bool = False
     huge_pages: bool = False
 
@@ -46,8 +47,10 @@ class Extras:
 NOTHING = Extras()
 
 
-def attach(extras: Extras, memory: int, cleanup: ExitStack) -> tuple[list[VirtioDevice], list[Holdable]]:
+def attach(extras: Extras, memory: int, pairs: int, cleanup: ExitStack) -> tuple[list[VirtioDevice], list[Holdable]]:
     """The devices of a machine of `memory` bytes, always in the same order, and what stands still while the machine does.
+
+    A card has so many `pairs` of queues.
 
     The latter belong to its `Parts.workers`. `cleanup` ends them after the machine. Raises what each part raises.
     """
@@ -60,7 +63,7 @@ def attach(extras: Extras, memory: int, cleanup: ExitStack) -> tuple[list[Virtio
         devices += shared
         workers += answering
     if extras.network is not None:
-        cable = extras.network.attach(cleanup)
+        cable = extras.network.attach(cleanup, pairs)
         devices.append(cable.card)
         workers.append(cable)
     if extras.balloon:
