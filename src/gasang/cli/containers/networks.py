@@ -13,6 +13,7 @@ from gasang.cli.containers.family import Command, Commands
 from gasang.cli.containers.filters import FILTER, query_of
 from gasang.cli.containers.pruning import command
 from gasang.cli.containers.shown import listed, short_id
+from gasang.cli.containers.switches import SWITCH
 from gasang.cli.options import Argument, Example, Parsed, Syntax, plain_text, switch, value, values
 from gasang.cli.output import Column, Row, render
 from gasang.cli.standard import FORMAT
@@ -183,4 +184,5 @@ COMMANDS: Final[Commands] = {
         _disconnect,
     ),
     "capture": CAPTURE,
+    "switch": SWITCH,
 }
