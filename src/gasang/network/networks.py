@@ -20,6 +20,7 @@ from gasang.core.errors import GasangError, NotFoundError, StateError
 from gasang.network import cables, guests, names, placing, ports
 from gasang.network.bridges import Bridges
 from gasang.network.capture.listener import Listener
+from gasang.network.dhcp.inside import Inside
 from gasang.network.dns.upstream import PATH, SERVER
 from gasang.network.forwarding import Before
 from gasang.network.guarding import Guarded
@@ -77,6 +78,7 @@ class Networks:
         self._registry = Registry(state.get("network", {}), tag, self._bridges, store)
         self._naming = Naming(resolv_conf, asks_from_here=self.place.is_apart)
         self._proxy = Proxy()
+        self._addressing = Inside()
         self._unused_since: dict[str, float] = {}
         self._dying_since: dict[str, float] = {}
         self._closed = False
@@ -90,6 +92,7 @@ class Networks:
             return
         self._closed = True
         self._proxy.close()
+        self._addressing.close()
         self._naming.close()
         self._bridges.close()
         self.place.close()
@@ -186,6 +189,7 @@ class Networks:
                 raise
             self._remember(endpoint)
             self._enlist(endpoint)
+            self._answer(endpoint.machine, namespace)
             self._unused_since.pop(network.id, None)
             return endpoint
 
@@ -332,6 +336,7 @@ class Networks:
                 asking = [endpoint for endpoint in self.endpoints(machine=machine) if endpoint.dns == (SERVER,)]
                 if asking:
                     self._naming.listen(asking[0], namespace)
+                self._answer(machine, namespace)
             return lost
 
     # Within
@@ -362,6 +367,14 @@ class Networks:
             self._registry.release(endpoint)
             raise
 
+    def _answer(self, machine: str, namespace: int) -> None:
+        """Tell a guest that asks who it is in the network by which its default route goes, or else in its first."""
+        ends = [end for end in self.endpoints(machine=machine) if end.guest]
+        end = next((end for end in ends if end.default_route), next(iter(ends), None))
+        network = self._registry.get(end.network) if end else None
+        if end and network:
+            self._addressing.serve(machine, namespace, placing.asking(self._tag, network, end))
+
     def _keep_answering(self, gone: Endpoint) -> None:
         """A machine that was told to ask us goes on asking, in networks without names too; so the next daemon must answer it again."""
         others = self.endpoints(machine=gone.machine)
@@ -386,7 +399,10 @@ class Networks:
         if network := self._registry.get(endpoint.network):
             self._bridges.guards.remove(placing.guarded(network, endpoint))
         self._registry.release(endpoint)
-        self._naming.delist(endpoint, last=not self.endpoints(machine=endpoint.machine))
+        last = not self.endpoints(machine=endpoint.machine)
+        self._naming.delist(endpoint, last=last)
+        if last and endpoint.guest:
+            self._addressing.release(endpoint.machine)
         self._store("endpoint", endpoint.id, None)
 
     def _enlist(self, endpoint: Endpoint) -> None:

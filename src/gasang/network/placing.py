@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from itertools import count
 
 from gasang.network import cables, names
+from gasang.network.dhcp.answering import Guest
 from gasang.network.dns.upstream import checked_resolver
 from gasang.network.guarding import Guarded
 from gasang.network.limits import limits_of
 from gasang.network.registry import Registry
 from gasang.network.spec import Endpoint, EndpointSpec, Network
+from gasang.network.user.plan import MTU
 
 
 def place(registry: Registry, tag: str, network: Network, spec: EndpointSpec, others: Sequence[Endpoint]) -> Endpoint:
@@ -66,6 +68,20 @@ def guarded(network: Network, endpoint: Endpoint) -> Guarded:
     """What rules hold at the port of a place."""
     limits = limits_of(network.spec.options)
     return Guarded(endpoint.host_interface, endpoint.mac, endpoint.address(4), endpoint.address(6), limits)
+
+
+def asking(tag: str, network: Network, endpoint: Endpoint) -> Guest:
+    """What a guest is told that asks who it is there."""
+    return Guest(
+        bytes.fromhex(endpoint.mac.replace(":", "")),
+        names.bridge_address(tag, network.id),
+        endpoint.ipv4,
+        endpoint.gateway4,
+        endpoint.ipv6,
+        endpoint.gateway6,
+        endpoint.name,
+        network.spec.mtu or MTU,
+    )
 
 
 def _free_interface(others: Sequence[Endpoint]) -> str:
