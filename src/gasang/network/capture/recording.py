@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from gasang import __version__
 from gasang.core.errors import UsageError
 from gasang.network.capture import pcapng
 from gasang.network.capture.facts import facts
@@ -56,7 +55,7 @@ class Recording:
     def begin(self) -> bytes:
         """The file's beginning."""
         system = f"{platform.system()} {platform.release()}"
-        return pcapng.section(f"gasang {__version__}", system) + pcapng.interface(self._name, self._wanted.kept, self._wanted.filter)
+        return pcapng.section("gasang", system) + pcapng.interface(self._name, self._wanted.kept, self._wanted.filter)
 
     def add(self, frames: Iterable[Seen]) -> bytes:
         """The blocks of those that are wanted."""
