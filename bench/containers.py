@@ -17,6 +17,7 @@ from bench import figures, peers, readme  # noqa: E402
 from bench.figures import Figure  # noqa: E402
 from bench.measures.containers.commands import at_once, client_alone, execute, listing, own_listing, run  # noqa: E402
 from bench.measures.containers.memory import memory  # noqa: E402
+from bench.measures.containers.networks import networks  # noqa: E402
 from bench.measures.containers.pulls import pull  # noqa: E402
 from bench.measures.containers.sides import PEER, Side, sides  # noqa: E402
 from bench.measures.containers.streams import streams  # noqa: E402
@@ -32,6 +33,7 @@ MEASURES: dict[str, Measure] = {
     "ps": listing,
     "own-ps": own_listing,
     "memory": memory,
+    "networks": networks,
     "streams": streams,
     "pull": pull,
 }

@@ -47,10 +47,11 @@ TEST = (
     "skopeo",
     "sqv",
     "systemd",
+    "tcpdump",
     "uidmap",
     "zsh",
 )
-BENCH = (*TEST, "docker.io", "runc")
+BENCH = (*TEST, "docker.io", "iperf3", "runc")
 PACKAGES = {"demo": DEMO, "test": TEST, "bench": BENCH}
 NOT_IN_ALL_SUITES = ("sqv",)
 USUAL_PYTHON_PACKAGES = 28  # what pip names while it installs; the base of its time estimate

@@ -113,10 +113,14 @@ def published(gasang: Gasang, name: str) -> str:
 
 
 def test_a_life_in_a_network(gasang: Gasang) -> None:
-    gasang("network", "create", "lan")
+    gasang("network", "create", "--guard", "--bandwidth", "200M", "lan")
     box(gasang)
-    vm(gasang, "--network", "lan", "-p", "80", "--require-jail")
+    vm(gasang, "--network", "lan", "-p", "80", "--cpus", "2", "--require-jail")
     assert place(gasang, "web") == card(gasang, "web")
+    # Linux uses a pair of queues for each processor, and joined segments; what it says on the control queue is what it then gets
+    assert gasang("exec", "web", "sh", "-c", "ls -d /sys/class/net/eth0/queues/rx-*").split()[-1].endswith("rx-1")
+    features = gasang("exec", "web", "cat", "/sys/class/net/eth0/device/features").strip()
+    assert [number for number, agreed in enumerate(features[:24]) if agreed == "0"] == [4, 6, 10, 14, 20]
     assert (told(gasang, "web", "box"), boxed(gasang, "web")) == ("box", "web")
     port = published(gasang, "web")
     assert called(gasang, port) == "web"

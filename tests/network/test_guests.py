@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import shutil
 import socket
+import subprocess
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -162,3 +165,41 @@ def test_the_next_daemon_answers_it_too(host: Host, networks: Networks) -> None:
     second = host.networks(kept)
     assert second.reconcile({"vm": guest.outer}) == []
     assert asked(host, guest.inner, "vm") == own.address(4)
+
+
+@pytest.mark.skipif(not shutil.which("busybox"), reason="needs busybox")
+def test_a_guest_that_asks_is_told_who_it_is(host: Host, tmp_path: Path) -> None:
+    """By DHCP, and only by its own server; after a daemon was killed, by the next one."""
+    kept: dict[str, dict[str, Any]] = {"network": {}, "endpoint": {}, "host": {}}
+    networks = host.networks(store=lambda kind, key, value: kept[kind].update({key: value}))
+    networks.create(NetworkSpec("lan"))
+    one, two = Guest(host, networks), Guest(host, networks)
+    ends = [
+        networks.connect("lan", guest.outer, EndpointSpec(str(at) * 64, name=f"web{at}", guest=True))
+        for at, guest in enumerate((one, two), 1)
+    ]
+    script = tmp_path / "told"
+    script.write_text('#!/bin/sh\necho "$1 $ip/$mask $hostname $dns $staticroutes"\n')
+    script.chmod(0o755)
+
+    def told(guest: Guest, end: Endpoint) -> str:
+        def ask() -> str:
+            with Socket(ROUTE) as route:
+                index = socket.if_nametoindex("eth0")
+                route.send([rtnetlink.set_down(index), rtnetlink.set_hardware_address(index, bytes.fromhex(end.mac.replace(":", "")))])
+                route.send([rtnetlink.set_up(index)])
+            words = ["busybox", "udhcpc", "-i", "eth0", "-f", "-q", "-n", "-t", "5", "-T", "1", "-O", "staticroutes", "-s", str(script)]
+            return subprocess.run(words, capture_output=True, text=True, check=True, timeout=30).stdout
+
+        return host.inside(guest.inner, ask)
+
+    def wanted(end: Endpoint) -> str:
+        return f"bound {end.ipv4} {end.name} {guests.SERVER} {guests.SERVER}/32 0.0.0.0 0.0.0.0/0 {end.gateway4}"
+
+    for guest, end in zip((one, two), ends, strict=True):
+        assert wanted(end) in told(guest, end)
+    state = {kind: {key: value for key, value in items.items() if value is not None} for kind, items in kept.items()}
+    networks.close()
+    again = host.networks(state)
+    again.reconcile({end.machine: guest.outer for guest, end in zip((one, two), ends, strict=True)})
+    assert wanted(ends[1]) in told(two, ends[1])

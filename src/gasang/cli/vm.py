@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gasang.api.client import path_of
 from gasang.cli.console import StreamConsole
 from gasang.cli.containers import places as of
-from gasang.cli.containers.attachments import USER, USER_WITH_HOST, user_network
+from gasang.cli.containers.attachments import USER, USER_WITH_HOST, Attachment, switch_of, user_network
 from gasang.cli.containers.kinds import ARCH
 from gasang.cli.containers.options import CPUS, ENVIRONMENT, ENVIRONMENT_FILE, INTERACTIVE, MEMORY, TTY, environment_of
 from gasang.cli.files import existing_file, file_to_read
@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # a start without disks has no time for it
     from gasang.cli.folders import NamedVolume
     from gasang.kinds.vm.disks import Disk
     from gasang.kinds.vm.folders import SharedFolder
+    from gasang.kinds.vm.switch_network import SwitchNetwork
     from gasang.kinds.vm.user_network import UserNetwork
     from gasang.kinds.vm.volumes import AttachedVolume
 
@@ -144,9 +145,14 @@ def attached(parsed: Parsed, context: Context) -> tuple[tuple[SharedFolder, ...]
     return tuple(folders), tuple(volumes)
 
 
-def network(parsed: Parsed) -> UserNetwork | None:
+def network(parsed: Parsed) -> UserNetwork | SwitchNetwork | None:
     """The card and the ports that are asked for. Who is not root gets a card without being asked. Raises UsageError."""
-    asked, entries = user_network(parsed.get(of.NETWORKS)), [entry for found in parsed.get(of.PUBLISH) for entry in found]
+    place, entries = switch_of(parsed.get(of.NETWORKS)), [entry for found in parsed.get(of.PUBLISH) for entry in found]
+    if place is not None:
+        if entries:
+            raise UsageError("option --publish", "a switch leads to nobody outside", "use --network user, or leave the ports out")
+        return at_switch(place)
+    asked = user_network(parsed.get(of.NETWORKS))
     if asked is None and (entries or parsed.get(NO_ROOT) or (parsed.arguments and os.geteuid())):
         asked = USER[0]
     if asked not in USER:
@@ -162,6 +168,17 @@ def network(parsed: Parsed) -> UserNetwork | None:
         first, _, last = entry.host.partition("-")
         published.append(PortSpec(entry.port, entry.protocol, entry.address, int(first or 0), int(last or 0)))
     return UserNetwork(Plan(reaches_host=asked in USER_WITH_HOST), tuple(published))
+
+
+def at_switch(place: Attachment) -> SwitchNetwork:
+    """The card at a switch, with a hardware address of its own unless one was named. Raises UsageError."""
+    import secrets
+
+    from gasang.kinds.vm.network import Card
+    from gasang.kinds.vm.switch_network import SwitchNetwork
+
+    mac = place.mac or (b"\x02\x67" + secrets.token_bytes(4)).hex(":")
+    return SwitchNetwork(place.network, Card(mac, tuple(text for text in (place.ip, place.ip6) if text)))
 
 
 def own(parsed: Parsed, option: Option[str | None], convert: Callable[[str, str], int]) -> int | None:

@@ -20,8 +20,10 @@ from gasang.host.netlink import CREATE, EXCL, NETFILTER, Answer, Message, Netlin
 
 INET: Final = 1
 IP: Final = 2
+NETDEV: Final = 5
 IP6: Final = 10
 
+INGRESS: Final = 0
 PREROUTING: Final = 0
 FORWARD: Final = 2
 OUTPUT: Final = 3
@@ -37,6 +39,7 @@ TYPE_PROTOCOL: Final = 12
 TYPE_PORT: Final = 13
 TYPE_INTERFACE: Final = 41
 
+META_ETHERTYPE: Final = 1
 META_INPUT_NAME: Final = 6
 META_OUTPUT_NAME: Final = 7
 META_FAMILY: Final = 15
@@ -47,17 +50,20 @@ CT_STATUS: Final = 2
 ESTABLISHED_OR_RELATED: Final = 6
 DESTINATION_TRANSLATED: Final = 32
 
+LINK_HEADER: Final = 0
 NETWORK_HEADER: Final = 1
 TRANSPORT_HEADER: Final = 2
 
 EQUAL: Final = 0
 NOT_EQUAL: Final = 1
+LESS: Final = 2
 
 _SUBSYSTEM = 10 << 8
-_NEW_TABLE, _GET_TABLE, _DELETE_TABLE, _NEW_CHAIN, _GET_CHAIN = 0, 1, 2, 3, 4
+_NEW_TABLE, _GET_TABLE, _DELETE_TABLE, _NEW_CHAIN, _GET_CHAIN, _DELETE_CHAIN = 0, 1, 2, 3, 4, 5
 _NEW_RULE, _GET_RULE, _NEW_SET, _NEW_ELEMENT, _DELETE_ELEMENT, _GET_GENERATION = 6, 7, 9, 12, 14, 16
 _BATCH_BEGIN, _BATCH_END = 16, 17
 _MAP_FLAG = 8
+_RANDOM, _TO_NETWORK = 1, 1
 _ADDRESS_TYPE = 3
 _OF_DESTINATION = 2
 _LOCAL_ADDRESS = 2
@@ -100,9 +106,19 @@ def add_chain(family: int, table: str, name: str) -> Message:
     return _message(_NEW_CHAIN, CREATE, family, text(1, table) + text(3, name), f"chain {name}")
 
 
-def add_base_chain(family: int, table: str, name: str, kind: str, hook: int, priority: int, *, policy: int = ACCEPT) -> Message:
-    """A chain that packets enter at a hook; the policy is for what it does not decide. `kind` is filter or nat."""
-    where = nested(4, _be32(1, hook), _be32(2, priority))
+def delete_chain(family: int, table: str, name: str) -> Message:
+    """Delete a chain and its rules."""
+    return _message(_DELETE_CHAIN, 0, family, text(1, table) + text(3, name), f"chain {name}")
+
+
+def add_base_chain(
+    family: int, table: str, name: str, kind: str, hook: int, priority: int, *, policy: int = ACCEPT, device: str = ""
+) -> Message:
+    """A chain that packets enter at a hook, of the family NETDEV those of one `device`; the policy is for what it does not decide.
+
+    `kind` is filter or nat.
+    """
+    where = nested(4, _be32(1, hook), _be32(2, priority), text(3, device) if device else b"")
     body = text(1, table) + text(3, name) + where + _be32(5, policy) + text(7, kind)
     return _message(_NEW_CHAIN, CREATE, family, body, f"chain {name}")
 
@@ -178,6 +194,12 @@ def masked(mask: bytes, register: int = 1) -> bytes:
 def compare(value: bytes, operator: int = EQUAL, register: int = 1) -> bytes:
     """Go on only if the register holds (NOT_EQUAL: does not hold) the value."""
     return _expression("cmp", _be32(1, register), _be32(2, operator), nested(3, attribute(1, value)))
+
+
+def random_below(limit: int, register: int = 1) -> list[bytes]:
+    """Load a random number below `limit`, its high byte first, to be compared."""
+    number = _expression("numgen", _be32(1, register), _be32(2, limit), _be32(3, _RANDOM))
+    return [number, _expression("byteorder", _be32(1, register), _be32(2, register), _be32(3, _TO_NETWORK), _be32(4, 4), _be32(5, 4))]
 
 
 def lookup(name: str, register: int = 1, into: int | None = None) -> bytes:
@@ -275,13 +297,8 @@ class Netfilter:
 
     def has_table(self, family: int, table: str) -> bool:
         """Whether there is a table of that name."""
-        try:
-            self._socket.send([_message(_GET_TABLE, family, 0, text(1, table), f"table {table}")])
-        except NetlinkError as error:
-            if error.number != errno.ENOENT:
-                raise
-            return False
-        return True
+        # Asked for by name, some kernels (6.18) know none of the tables that they list.
+        return (family, table) in self.tables()
 
     def counted(self, what: str) -> int:
         """How many chains or rules there are in all."""

@@ -18,6 +18,7 @@ from gasang.host.netlink import ROUTE, NetlinkError, Socket
 from gasang.network import cables, forwarding, names, rules
 from gasang.network.firewall import choose
 from gasang.network.forwarding import Before
+from gasang.network.guarding import Guards
 from gasang.network.spec import Network, Published
 
 _MISSING: Final = frozenset({errno.ENODEV})
@@ -29,6 +30,7 @@ class Bridges:
     def __init__(self, tag: str, before: Before, store: Callable[[Before], None]) -> None:
         self.route = Socket(ROUTE)
         self._firewall = choose(tag)
+        self.guards = Guards(tag)
         self._tag = tag
         self._before = before
         self._store = store
@@ -41,6 +43,7 @@ class Bridges:
         """Close the sockets; everything on the host stays."""
         self.route.close()
         self._slow.close()
+        self.guards.close()
         self._firewall.close()
 
     def links(self) -> list[rtnetlink.Link]:
@@ -106,6 +109,7 @@ class Bridges:
     def clear(self) -> None:
         """No rules, and the host's parameters as they were before us."""
         self._firewall.clear()
+        self.guards.clear()
         if self._before.parameters:
             self._before = forwarding.put_back(self._before, self.links())
             self._store(self._before)

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gasang.core.errors import GasangError
-from gasang.host import netlink, rtnetlink, sysctls
+from gasang.core.errors import GasangError, UnsupportedError
+from gasang.host import netlink, rtnetlink, sysctls, traffic
 from gasang.host.netns import entered
 from gasang.network import guests
 
@@ -36,6 +36,10 @@ class Plug:
     gateways: tuple[str, ...]
     guest: bool = False
     """The addresses are those of a guest behind the inner end, which is a port of its namespace's bridge."""
+    bandwidth: int = 0
+    """Bits a second, each way; 0: any."""
+    latency: int = 0
+    """Microseconds that a frame waits on its way to the machine."""
 
 
 def plug(route: netlink.Socket, wanted: Plug, namespace: int) -> None:
@@ -52,6 +56,8 @@ def plug(route: netlink.Socket, wanted: Plug, namespace: int) -> None:
         batch.insert(1, rtnetlink.isolate_port(wanted.host_interface))
     here, there = rtnetlink.ends_of(route.send(batch)[0])
     try:
+        if wanted.bandwidth or wanted.latency:
+            _shape(route, here, wanted.bandwidth, wanted.latency)
         _configure(wanted, there, namespace)
         # Else the kernel notices only later, when its worker has time, that the port and with it the bridge are connected, and drops what
         # comes before: the sender tries again after a second.
@@ -68,7 +74,24 @@ def _configure(wanted: Plug, index: int, namespace: int) -> None:
             # A neighbour must not make itself this machine's router.
             sysctls.write(f"net/ipv6/conf/{wanted.interface}/accept_ra", "0")
     with inside:
+        if wanted.bandwidth:
+            _shape(inside, index, wanted.bandwidth, 0)
         inside.send(guest_messages(wanted, index) if wanted.guest else inner_messages(wanted, index))
+
+
+def _shape(route: netlink.Socket, index: int, bandwidth: int, latency: int) -> None:
+    """Each end of the cable keeps back what it sends: who sends too much waits, and nothing has to be lost.
+
+    Raises UnsupportedError where the kernel cannot, NetlinkError, PermissionDeniedError.
+    """
+    try:
+        route.send([traffic.shaped(index, bandwidth, latency)])
+    except netlink.NetlinkError as error:
+        if error.number != errno.ENOENT:
+            raise
+        what, module = ("latency", "sch_netem") if latency else ("bandwidth", "sch_tbf")
+        hint = f"load {module}, or make the network without its {what}"
+        raise UnsupportedError(f"{what} of a network", f"this kernel has no {module}", hint) from error
 
 
 def guest_messages(wanted: Plug, index: int) -> list[netlink.Message]:

@@ -19,8 +19,12 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 from gasang.core.errors import GasangError, NotFoundError, StateError
 from gasang.network import cables, guests, names, placing, ports
 from gasang.network.bridges import Bridges
+from gasang.network.capture.listener import Listener
+from gasang.network.dhcp.inside import Inside
 from gasang.network.dns.upstream import PATH, SERVER
 from gasang.network.forwarding import Before
+from gasang.network.guarding import Guarded
+from gasang.network.limits import limits_of
 from gasang.network.naming import Naming
 from gasang.network.place import Here, Place
 from gasang.network.proxy import Proxy
@@ -74,6 +78,7 @@ class Networks:
         self._registry = Registry(state.get("network", {}), tag, self._bridges, store)
         self._naming = Naming(resolv_conf, asks_from_here=self.place.is_apart)
         self._proxy = Proxy()
+        self._addressing = Inside()
         self._unused_since: dict[str, float] = {}
         self._dying_since: dict[str, float] = {}
         self._closed = False
@@ -87,6 +92,7 @@ class Networks:
             return
         self._closed = True
         self._proxy.close()
+        self._addressing.close()
         self._naming.close()
         self._bridges.close()
         self.place.close()
@@ -183,6 +189,7 @@ class Networks:
                 raise
             self._remember(endpoint)
             self._enlist(endpoint)
+            self._answer(endpoint.machine, namespace)
             self._unused_since.pop(network.id, None)
             return endpoint
 
@@ -263,6 +270,18 @@ class Networks:
             self._withdraw(current)
             self._remember(replace(current, published=()))
 
+    @_there
+    def listen(self, name: str) -> Listener:
+        """Hear every frame of a network; the caller's to close.
+
+        Raises NotFoundError, StateError while nobody is in it, PermissionDeniedError, GasangError.
+        """
+        with self._lock:
+            network = self._registry.find(name)
+            if self._bridges.number(network.id) is None:
+                raise StateError(f"network {network.name}", "no machine is in it, so nothing passes there", "start one in it first")
+            return Listener(network.bridge)
+
     def resolv_conf(self, endpoint: Endpoint, search: Sequence[str] = (), options: Sequence[str] = ()) -> str:
         """The text of /etc/resolv.conf for a machine whose first endpoint this is; what is not given is the host's."""
         return self._naming.resolv_conf(endpoint, search, options)
@@ -309,6 +328,7 @@ class Networks:
                 self._bridges.raise_up(network, ())
             if kept:
                 self._bridges.write_rules(self._published())
+                self._bridges.guards.write(self._guarded())
             else:
                 self._bridges.clear()
             self._hold_again()
@@ -316,6 +336,7 @@ class Networks:
                 asking = [endpoint for endpoint in self.endpoints(machine=machine) if endpoint.dns == (SERVER,)]
                 if asking:
                     self._naming.listen(asking[0], namespace)
+                self._answer(machine, namespace)
             return lost
 
     # Within
@@ -324,6 +345,8 @@ class Networks:
         number = self._bridges.number(network.id)
         if number is not None:
             self._bridges.mend(self._published())
+            if limits_of(network.spec.options).rules and self._bridges.guards.lost():
+                self._bridges.guards.write(self._guarded())
             return network, number
         if not self.endpoints(network.id):
             network = self._registry.refreshed(network)
@@ -334,13 +357,23 @@ class Networks:
         try:
             cables.plug(self._bridges.route, placing.plug(network, endpoint, bridge), namespace)
             try:
+                self._bridges.guards.add(placing.guarded(network, endpoint))
                 return replace(endpoint, dns=self._naming.asked_by(network, endpoint, namespace))
             except (GasangError, OSError):
                 self._bridges.unplug([endpoint.host_interface])
+                self._bridges.guards.remove(placing.guarded(network, endpoint))
                 raise
         except (GasangError, OSError):
             self._registry.release(endpoint)
             raise
+
+    def _answer(self, machine: str, namespace: int) -> None:
+        """Tell a guest that asks who it is in the network by which its default route goes, or else in its first."""
+        ends = [end for end in self.endpoints(machine=machine) if end.guest]
+        end = next((end for end in ends if end.default_route), next(iter(ends), None))
+        network = self._registry.get(end.network) if end else None
+        if end and network:
+            self._addressing.serve(machine, namespace, placing.asking(self._tag, network, end))
 
     def _keep_answering(self, gone: Endpoint) -> None:
         """A machine that was told to ask us goes on asking, in networks without names too; so the next daemon must answer it again."""
@@ -363,8 +396,13 @@ class Networks:
     def _forgotten(self, endpoint: Endpoint) -> None:
         """What an endpoint had, besides its cable, is given back."""
         self._withdraw(endpoint)
+        if network := self._registry.get(endpoint.network):
+            self._bridges.guards.remove(placing.guarded(network, endpoint))
         self._registry.release(endpoint)
-        self._naming.delist(endpoint, last=not self.endpoints(machine=endpoint.machine))
+        last = not self.endpoints(machine=endpoint.machine)
+        self._naming.delist(endpoint, last=last)
+        if last and endpoint.guest:
+            self._addressing.release(endpoint.machine)
         self._store("endpoint", endpoint.id, None)
 
     def _enlist(self, endpoint: Endpoint) -> None:
@@ -381,6 +419,9 @@ class Networks:
 
     def _published(self) -> Sequence[Published]:
         return [port for endpoint in self._endpoints.values() for port in endpoint.published]
+
+    def _guarded(self) -> Sequence[Guarded]:
+        return [placing.guarded(network, end) for end in self._endpoints.values() if (network := self._registry.get(end.network))]
 
     def _hold_again(self) -> None:
         """Hold the ports that are published; one that another program took while we were away stays published by its rule alone."""

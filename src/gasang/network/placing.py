@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from itertools import count
 
 from gasang.network import cables, names
+from gasang.network.dhcp.answering import Guest
 from gasang.network.dns.upstream import checked_resolver
+from gasang.network.guarding import Guarded
+from gasang.network.limits import limits_of
 from gasang.network.registry import Registry
 from gasang.network.spec import Endpoint, EndpointSpec, Network
+from gasang.network.user.plan import MTU
 
 
 def place(registry: Registry, tag: str, network: Network, spec: EndpointSpec, others: Sequence[Endpoint]) -> Endpoint:
@@ -44,6 +48,7 @@ def place(registry: Registry, tag: str, network: Network, spec: EndpointSpec, ot
 
 def plug(network: Network, endpoint: Endpoint, bridge: int) -> cables.Plug:
     """The cable of a place; `bridge` is the number of the network's bridge."""
+    limits = limits_of(network.spec.options)
     return cables.Plug(
         endpoint.host_interface,
         bridge,
@@ -54,6 +59,28 @@ def plug(network: Network, endpoint: Endpoint, bridge: int) -> cables.Plug:
         tuple(text for text in (endpoint.ipv4, endpoint.ipv6) if text),
         tuple(text for text in (endpoint.gateway4, endpoint.gateway6) if text and endpoint.default_route),
         endpoint.guest,
+        limits.bandwidth,
+        limits.latency,
+    )
+
+
+def guarded(network: Network, endpoint: Endpoint) -> Guarded:
+    """What rules hold at the port of a place."""
+    limits = limits_of(network.spec.options)
+    return Guarded(endpoint.host_interface, endpoint.mac, endpoint.address(4), endpoint.address(6), limits)
+
+
+def asking(tag: str, network: Network, endpoint: Endpoint) -> Guest:
+    """What a guest is told that asks who it is there."""
+    return Guest(
+        bytes.fromhex(endpoint.mac.replace(":", "")),
+        names.bridge_address(tag, network.id),
+        endpoint.ipv4,
+        endpoint.gateway4,
+        endpoint.ipv6,
+        endpoint.gateway6,
+        endpoint.name,
+        network.spec.mtu or MTU,
     )
 
 

@@ -25,7 +25,7 @@ NETWORK = Network(CARD, "vm0")
 
 def test_who_asks_for_nothing_gets_nothing() -> None:
     with ExitStack() as cleanup:
-        assert attach(NOTHING, 1 << 30, cleanup) == ([], [])
+        assert attach(NOTHING, 1 << 30, 2, cleanup) == ([], [])
     settings = GuestSettings(**NOTHING.settings())
     assert set(settings.unwanted) == {module for modules in MODULES.values() for module in modules}
 
@@ -50,7 +50,7 @@ def test_devices_workers_and_their_end(tmp_path: Path) -> None:
     descriptors = len(os.listdir("/proc/self/fd"))
     with netns.entered(namespace):
         with ExitStack() as cleanup:
-            devices, workers = attach(Extras((SharedFolder(tmp_path, "/data"),), NETWORK, balloon=True), 1 << 30, cleanup)
+            devices, workers = attach(Extras((SharedFolder(tmp_path, "/data"),), NETWORK, balloon=True), 1 << 30, 2, cleanup)
             assert [device.device_id for device in devices] == [26, 1, 5]
             assert "vm0" in [name for _, name in socket.if_nameindex()]
             for worker in workers:
@@ -59,6 +59,6 @@ def test_devices_workers_and_their_end(tmp_path: Path) -> None:
         assert "vm0" not in [name for _, name in socket.if_nameindex()]
         assert threading.active_count() == 1
         with ExitStack() as cleanup, pytest.raises(NotFoundError, match="bridge none0"):
-            attach(Extras(network=Network(CARD, "vm0", "none0")), 1 << 30, cleanup)
+            attach(Extras(network=Network(CARD, "vm0", "none0")), 1 << 30, 2, cleanup)
     assert len(os.listdir("/proc/self/fd")) == descriptors
     os.close(namespace)

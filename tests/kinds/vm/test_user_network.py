@@ -35,7 +35,7 @@ def test_frames_go_both_ways_and_all_is_gone_after() -> None:
     before = len(os.listdir("/proc/self/fd"))
     request = b"\xff" * 6 + packed(MAC) + b"\x08\x06\0\1\x08\0\6\4\0\1" + packed(MAC) + PLACES.guest + bytes(6) + PLACES.gateway
     with ExitStack() as cleanup:
-        (card,), (cable,) = attach(Extras(network=UserNetwork()), 1 << 30, cleanup)
+        (card,), (cable,) = attach(Extras(network=UserNetwork()), 1 << 30, 2, cleanup)
         driver = Driver(card).start(size=64, features=card.features & (CSUM | GUEST_CSUM | GUEST_TSO4))
         with driver.transport.lock:
             for _ in range(8):

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gasang.network.dhcp import leases
 from gasang.network.user import dhcp, packets
 from gasang.network.user.checksum import checksum, is_right, pseudo, total
 from gasang.network.user.packets import ARP, HEADER, ICMP, ICMPV6, IPV4, IPV6, TCP, UDP, Packet
@@ -219,7 +220,7 @@ def test_addresses_run_out_for_newcomers_alone() -> None:
     assert sum(got) == dhcp.LEASES - 1
     (offer,) = cable.take(asked(1))
     assert bytes(said(offer).payload[24:28]) == GUEST
-    assert cable.take(asked(1, b"\x02\0\0\2\0\0"), now=dhcp.SECONDS + 1.0)
+    assert cable.take(asked(1, b"\x02\0\0\2\0\0"), now=leases.SECONDS + 1.0)
 
 
 def test_ipv6_hosts_hear_of_the_resolver() -> None:
@@ -230,7 +231,7 @@ def test_ipv6_hosts_hear_of_the_resolver() -> None:
     told = bytes(said(answer).payload[8:])
     assert told.startswith(b"\7\1\2\3")
     assert PLACES.nameserver6 in told
-    assert told.endswith(b"\0\1\0\2ab")
+    assert b"\0\1\0\2ab" in told
 
 
 def test_segments_are_joined_only_for_who_takes_that() -> None:
@@ -300,9 +301,9 @@ def test_any_bytes_do_no_harm(data: bytes, kind: int) -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=300), st.binary(max_size=100))
 def test_any_bytes_are_a_question_for_addresses_or_none(data: bytes, options: bytes) -> None:
-    server = dhcp.Dhcp(PLACES)
+    server, server6 = dhcp.server4(PLACES), dhcp.server6(PLACES)
     real = struct.pack(">BBBBIHH4s4s4s4s16s64s128s4s", 1, 1, 6, 0, 99, 0, 0, b"", b"", b"", b"", MAC, b"", b"", b"\x63\x82\x53\x63")
     for message in (data, real + options):
         answer = server.answer(message, MAC, 0.0)
         assert answer is None or len(answer) < 400
-    assert server.answer6(data, MAC) is None or data[:1] == b"\x0b"
+    assert server6.answer(data, MAC, 0.0) is None or data[:1] == b"\x0b"

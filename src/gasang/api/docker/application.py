@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from gasang import __version__
+from gasang.api.captures import Captures
 from gasang.api.docker import unsupported, versions
 from gasang.api.docker.build import Build
 from gasang.api.docker.containers import Containers
@@ -22,7 +23,7 @@ from gasang.api.machines import Machines
 from gasang.api.volumes import DiskVolumes
 from gasang.daemon.engine import Engine
 
-PARTS: Final = (System, Containers, Streams, Files, Images, Search, Networks, Volumes, Build, Machines, DiskVolumes)
+PARTS: Final = (System, Containers, Streams, Files, Images, Search, Networks, Volumes, Build, Machines, DiskVolumes, Captures)
 HEADERS: Final = (
     ("Api-Version", versions.shown(versions.NEWEST)),
     ("Docker-Experimental", "false"),

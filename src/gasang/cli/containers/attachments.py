@@ -14,6 +14,10 @@ USER: Final = ("user", "user,host=deny", *USER_WITH_HOST)
 """What a virtual machine in the foreground says for a network in user space; with the host, its gateway leads to the host's loopback."""
 
 
+SWITCH: Final = "switch:"
+"""What it says in front of the path of a switch in user space."""
+
+
 class Attachment(NamedTuple):
     """A network and what is asked of it."""
 
@@ -55,6 +59,19 @@ def attachment(text: str, subject: str) -> Attachment:
         raise UsageError(f"{subject} {text!r}", "it names no network", f"write it as in {subject} name=app,alias=db")
     last = {name: words[-1] for name, words in found.items()}
     return Attachment(last["name"], tuple(found.get("alias", ())), last.get("ip", ""), last.get("ip6", ""), last.get("mac-address", ""))
+
+
+def switch_of(networks: Sequence[Attachment]) -> Attachment | None:
+    """The place at a switch in user space, if it is that; the path is what the network is called. Raises UsageError."""
+    found = next((one for one in networks if one.network.startswith(SWITCH)), None)
+    if found is None:
+        return None
+    path = found.network.removeprefix(SWITCH)
+    if len(networks) > 1 or found.aliases or not path:
+        raise UsageError(
+            f"network {found.network}", "a machine is at one switch alone, without aliases", f"write name={SWITCH}PATH,ip=10.9.0.2/24"
+        )
+    return found._replace(network=path)
 
 
 def user_network(networks: Sequence[Attachment]) -> str | None:

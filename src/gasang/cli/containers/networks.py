@@ -6,12 +6,14 @@ from typing import Any, Final
 
 from gasang.api.client import Client, path_of
 from gasang.cli.containers import values as convert
+from gasang.cli.containers.captures import CAPTURE
 from gasang.cli.containers.documents import show
 from gasang.cli.containers.each import MACHINE, for_each
 from gasang.cli.containers.family import Command, Commands
 from gasang.cli.containers.filters import FILTER, query_of
 from gasang.cli.containers.pruning import command
 from gasang.cli.containers.shown import listed, short_id
+from gasang.cli.containers.switches import SWITCH
 from gasang.cli.options import Argument, Example, Parsed, Syntax, plain_text, switch, value, values
 from gasang.cli.output import Column, Row, render
 from gasang.cli.standard import FORMAT
@@ -26,6 +28,12 @@ DRIVER = value("driver", "DRIVER", "bridge (default)", plain_text, short="d")
 IPV6 = switch("ipv6", "with IPv6 addresses as well")
 DRIVER_OPTIONS = values("opt", "NAME=VALUE", "of the driver", convert.pair, short="o")
 INTERNAL = switch("internal", "without a way out")
+BANDWIDTH = value("bandwidth", "RATE", "bits a second of each machine in it, each way, such as 100M", plain_text)
+LATENCY = value("latency", "TIME", "how long a frame is on its way to a machine, such as 20ms", plain_text)
+LOSS = value("loss", "SHARE", "how many of the frames that a machine sends are lost, such as 0.5%", plain_text)
+VLAN = value("vlan", "NUMBER", "the only VLAN whose tag machines may use", plain_text)
+GUARD = switch("guard", "machines send with their own addresses alone, and are no routers and DHCP servers")
+ISOLATED = switch("isolated", "machines do not reach each other, only the way out")
 LABELS = values("label", "NAME=VALUE", "a note on it", convert.pair)
 ALIASES = values("alias", "NAME", "another name of the machine in it", plain_text)
 ADDRESS = value("ip", "IP", "the machine's address in it", plain_text)
@@ -67,13 +75,22 @@ def _pools(parsed: Parsed) -> list[dict[str, str]]:
     return [pool for pool in pools if pool]
 
 
+def _limits(parsed: Parsed) -> dict[str, str]:
+    """The options of the network that those of the command line are."""
+    said = {"bandwidth": BANDWIDTH, "latency": LATENCY, "loss": LOSS, "vlan": VLAN}
+    limits = {f"gasang.{name}": str(parsed.get(option)) for name, option in said.items() if parsed.get(option)}
+    if parsed.get(GUARD):
+        limits["gasang.guard"] = "true"
+    return limits | ({"com.docker.network.bridge.enable_icc": "false"} if parsed.get(ISOLATED) else {})
+
+
 def _create(parsed: Parsed, client: Client) -> int:
     pools = _pools(parsed)
     body = {
         "Name": parsed.arguments[0],
         "Driver": parsed.get(DRIVER) or "bridge",
         "EnableIPv6": parsed.get(IPV6),
-        "Options": dict(parsed.get(DRIVER_OPTIONS)),
+        "Options": dict(parsed.get(DRIVER_OPTIONS)) | _limits(parsed),
         "Internal": parsed.get(INTERNAL),
         "Labels": dict(parsed.get(LABELS)),
         **({"IPAM": {"Config": pools}} if pools else {}),
@@ -110,11 +127,27 @@ COMMANDS: Final[Commands] = {
     "create": Command(
         Syntax(
             "Make a network, in which machines find each other by name.",
-            options=(SUBNETS, RANGES, GATEWAYS, INTERNAL, IPV6, DRIVER, DRIVER_OPTIONS, LABELS),
+            options=(
+                SUBNETS,
+                RANGES,
+                GATEWAYS,
+                INTERNAL,
+                IPV6,
+                ISOLATED,
+                GUARD,
+                VLAN,
+                BANDWIDTH,
+                LATENCY,
+                LOSS,
+                DRIVER,
+                DRIVER_OPTIONS,
+                LABELS,
+            ),
             arguments=(Argument("NAME", "what to call it"),),
             examples=(
                 Example("gasang network create app", "then: gasang run --network app …"),
                 Example("gasang network create --internal --subnet 10.5.0.0/24 inner", "with these addresses, and no way out"),
+                Example("gasang network create --guard --bandwidth 100M lab", "nobody speaks in another's name, nor all the time"),
             ),
         ),
         _create,
@@ -150,4 +183,6 @@ COMMANDS: Final[Commands] = {
         ),
         _disconnect,
     ),
+    "capture": CAPTURE,
+    "switch": SWITCH,
 }

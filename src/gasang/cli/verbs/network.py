@@ -1,4 +1,4 @@
-"""``gasang network``: networks of containers."""
+"""``gasang network``: networks of containers and machines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gasang.cli.options import Example
 
 SYNTAX, run = family(
     "network",
-    "Make, list, show and remove networks of containers.",
+    "Make, list, show, listen to and remove networks of containers and machines.",
     COMMANDS,
     Example("gasang network create app", "a network of its own"),
     Example("gasang network ls", "list them"),

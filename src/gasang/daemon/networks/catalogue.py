@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from gasang.core.errors import NotFoundError, PermissionDeniedError, StateError, UnsupportedError, UsageError
 from gasang.daemon.containers.names import stamp
+from gasang.network.limits import limits_of
 from gasang.network.mode import HOST, NONE
 from gasang.network.networks import Networks
 from gasang.network.spec import BRIDGE, LOOPBACK, Network, NetworkSpec, SubnetSpec
@@ -59,6 +60,7 @@ class Catalogue:
         if any(network.name == name for network in self._host.list()):
             raise StateError(f"network with name {name} already exists", "names are given once", "choose another")
         options = {str(key): str(value) for key, value in (document.get("Options") or {}).items()}
+        limits_of(options)
         return self._host.create(
             NetworkSpec(
                 name=name,

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gasang.devices.virtio import net
-from gasang.devices.virtio.net import VirtioNet
+from gasang.devices.virtio.net import MOST_PAIRS, VirtioNet
 from gasang.host import tap as host
 from gasang.host.tap import Tap
 
@@ -34,9 +34,9 @@ class Cable:
 
     joins = True
 
-    def __init__(self, tap: Tap | None, mac: bytes, mtu: int = 1500) -> None:
-        """Without a tap the cable is out until there is one (`plug`)."""
-        self.card = VirtioNet(mac, self, mtu, self._wake)
+    def __init__(self, tap: Tap | None, mac: bytes, mtu: int = 1500, pairs: int = 1) -> None:
+        """Without a tap the cable is out until there is one (`plug`). `pairs` of queues, as VirtioNet has them."""
+        self.card = VirtioNet(mac, self, mtu, self._wake, min(pairs, MOST_PAIRS))
         self._tap = tap
         self._joins = 0
         self._kept: list[bytes] = []

@@ -13,6 +13,7 @@ from gasang.devices.worker import Holdable
 if TYPE_CHECKING:  # a start has no time for what it does not need
     from gasang.kinds.vm.folders import SharedFolder
     from gasang.kinds.vm.network import Network
+    from gasang.kinds.vm.switch_network import SwitchNetwork
     from gasang.kinds.vm.user_network import UserNetwork
     from gasang.kinds.vm.volumes import AttachedVolume
 
@@ -25,7 +26,7 @@ class Extras:
     """What is asked for."""
 
     folders: tuple[SharedFolder, ...] = ()
-    network: Network | UserNetwork | None = None
+    network: Network | UserNetwork | SwitchNetwork | None = None
     balloon: bool = False
     huge_pages: bool = False
     volumes: tuple[AttachedVolume, ...] = ()
@@ -54,12 +55,12 @@ NOTHING = Extras()
 
 
 def attach(
-    extras: Extras, memory: int, cleanup: ExitStack, warn: Callable[[str], None] = lambda sentence: None
+    extras: Extras, memory: int, pairs: int, cleanup: ExitStack, warn: Callable[[str], None] = lambda sentence: None
 ) -> tuple[list[VirtioDevice], list[Holdable]]:
     """The devices of a machine of `memory` bytes, always in the same order, and what stands still while the machine does.
 
-    The latter belong to its `Parts.workers`. `cleanup` ends them after the machine, `warn` hears of the host's errors.
-    Raises what each part raises.
+    A card has so many `pairs` of queues. What stands still belongs to the machine's `Parts.workers`. `cleanup` ends it after the machine,
+    `warn` hears of the host's errors. Raises what each part raises.
     """
     devices: list[VirtioDevice] = []
     workers: list[Holdable] = []
@@ -76,7 +77,7 @@ def attach(
         devices += disks
         workers += writing
     if extras.network is not None:
-        cable = extras.network.attach(cleanup)
+        cable = extras.network.attach(cleanup, pairs)
         devices.append(cable.card)
         workers.append(cable)
     if extras.balloon:

@@ -145,7 +145,7 @@ def _run_kernel(spec: VmSpec, console: Console, progress: Progress) -> int:
     platform.prepare(progress)
     worker = Worker("disk")
     with ExitStack() as cleanup:
-        extras, more = attach_extras(Extras(network=spec.extras.network), spec.memory, cleanup, warn)
+        extras, more = attach_extras(Extras(network=spec.extras.network), spec.memory, spec.cpus, cleanup, warn)
         disks, slow = _disks(spec, worker, warn, cleanup)
         virtio: list[VirtioDevice] = [*disks, VirtioRng(), *extras]
         parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, console.write, virtio, warn, (worker, *slow, *more), spec.jit)
@@ -219,7 +219,7 @@ def boot_guest(
     worker = Worker("disk")
     with ExitStack() as cleanup:
         root = VirtioBlock(disk, worker, on_error=about(f"disk of image {spec.image}", warn))
-        extras, more = attach_extras(spec.extras, spec.memory, cleanup, warn)
+        extras, more = attach_extras(spec.extras, spec.memory, spec.cpus, cleanup, warn)
         disks, slow = _disks(spec, worker, warn, cleanup)
         virtio: list[VirtioDevice] = [ports.device, root, VirtioRng(), *disks, *extras]
         virtio += offered(spec.sockets, f"image {spec.image}", cleanup)

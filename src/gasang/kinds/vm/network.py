@@ -75,9 +75,9 @@ class Network:
     tap: int = _NO_TAP
     plugged: bool = True
 
-    def attach(self, cleanup: ExitStack) -> Cable:
+    def attach(self, cleanup: ExitStack, pairs: int = 1) -> Cable:
         """As `attach` below."""
-        return attach(self, cleanup)
+        return attach(self, cleanup, pairs)
 
 
 def packed(mac: str) -> bytes:
@@ -85,8 +85,11 @@ def packed(mac: str) -> bytes:
     return bytes.fromhex(mac.replace(":", ""))
 
 
-def attach(network: Network, cleanup: ExitStack) -> Cable:
-    """The card's cable, its tap up; `cleanup` takes both away. Raises NotFoundError without the bridge, and what Tap and netlink raise."""
+def attach(network: Network, cleanup: ExitStack, pairs: int = 1) -> Cable:
+    """The card's cable, its tap up; `cleanup` takes both away. `pairs` of queues, as VirtioNet has them.
+
+    Raises NotFoundError without the bridge, and what Tap and netlink raise.
+    """
     from gasang.host.tap import Tap
 
     if not network.plugged:
@@ -96,7 +99,7 @@ def attach(network: Network, cleanup: ExitStack) -> Cable:
         cleanup.callback(tap.close)
     else:
         tap = _new_tap(network, cleanup)
-    cable = Cable(tap, packed(network.card.mac), network.card.mtu)
+    cable = Cable(tap, packed(network.card.mac), network.card.mtu, pairs)
     cleanup.callback(cable.close)
     return cable
 

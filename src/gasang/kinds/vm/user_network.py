@@ -30,7 +30,7 @@ class UserNetwork:
         address = f"{self.plan.guest}/{ip_network(self.plan.subnet).prefixlen}"
         return Card(MAC, (address,), (self.plan.gateway,), f"nameserver {self.plan.nameserver}\n", mtu=self.plan.mtu, listens=True)
 
-    def attach(self, cleanup: ExitStack) -> Cable:
+    def attach(self, cleanup: ExitStack, pairs: int = 1) -> Cable:
         """The card's cable; `cleanup` takes all away. Raises UnsupportedError, and what `ports.hold` raises."""
         from gasang.network.user.service import UserNetwork as Service
         from gasang.network.user.service import cable
@@ -44,6 +44,6 @@ class UserNetwork:
         cleanup.callback(Service(self.plan, ours, held).close)
         tap = Tap.taken(guests, "user network")
         cleanup.callback(tap.close)
-        made = Cable(tap, packed(MAC), self.plan.mtu)
+        made = Cable(tap, packed(MAC), self.plan.mtu, pairs)
         cleanup.callback(made.close)
         return made

@@ -142,6 +142,14 @@ def fragments(source: bytes, target: bytes, protocol: int, payload: bytes, mtu: 
     return made
 
 
+def datagram(source: bytes, source_port: int, target: bytes, target_port: int, data: bytes) -> bytes:
+    """UDP (RFC 768)."""
+    length = 8 + len(data)
+    ports = source_port.to_bytes(2, "big") + target_port.to_bytes(2, "big") + length.to_bytes(2, "big")
+    right = checksum(ports + b"\0\0" + data, pseudo(source, target, UDP, length))
+    return ports + right.to_bytes(2, "big") + data
+
+
 def virtio_header(gso: int, header: int, size: int, start: int, offset: int) -> bytes:
     """One that leaves a checksum to the receiver: at `offset` behind `start`; `gso` 0, or the kind of segments of `size` bytes joined."""
     return _VIRTIO.pack(NEEDS_CHECKSUM, gso, header, size, start, offset, 0)

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from gasang.network.dhcp import v4, v6
 from gasang.network.user import packets
 from gasang.network.user.checksum import checksum, pseudo, total
-from gasang.network.user.dhcp import CLIENT, CLIENT6, SERVER, SERVER6, Dhcp
+from gasang.network.user.dhcp import server4, server6
 from gasang.network.user.neighbours import BROADCAST, Neighbours
 from gasang.network.user.packets import ARP, ETHERNET, HEADER, ICMP, ICMPV6, IPV4, IPV6, TCP, UDP, Packet
 from gasang.network.user.plan import Places
@@ -57,7 +58,7 @@ class Stack:
         self.neighbours = Neighbours(places)
         self._handlers = handlers
         self._emit = emit
-        self._dhcp = Dhcp(places)
+        self._dhcp, self._dhcp6 = server4(places), server6(places)
         self._reassembly = Reassembly()
         self._number = 0
 
@@ -109,18 +110,18 @@ class Stack:
         if not 8 <= length <= len(data):
             return
         body = bytes(data[8:length])
-        if (source, target) == (CLIENT, SERVER) and len(packet.source) == 4:
+        if (source, target) == (v4.CLIENT, v4.SERVER) and len(packet.source) == 4:
             self._configure(body, packet.mac, now)
-        elif (source, target) == (CLIENT6, SERVER6) and len(packet.source) == 16:
-            if (answer := self._dhcp.answer6(body, packet.mac)) is not None:
-                self.send_datagram(self.places.link_local, SERVER6, packet.source, CLIENT6, answer)
+        elif (source, target) == (v6.CLIENT, v6.SERVER) and len(packet.source) == 16:
+            if (answer := self._dhcp6.answer(body, packet.mac, now)) is not None:
+                self.send_datagram(self.places.link_local, v6.SERVER, packet.source, v6.CLIENT, answer)
         elif any(packet.source):
             self._handlers.on_datagram(packet, source, target, body)
 
     def _configure(self, message: bytes, mac: bytes, now: float) -> None:
         answer = self._dhcp.answer(message, mac, now)
         if answer is not None:
-            datagram = _udp(self.places.gateway, SERVER, b"\xff" * 4, CLIENT, answer)
+            datagram = packets.datagram(self.places.gateway, v4.SERVER, b"\xff" * 4, v4.CLIENT, answer)
             header = packets.ip_header(self.places.gateway, b"\xff" * 4, UDP, len(datagram))
             self._emit([packets.ethernet(BROADCAST, self.places.mac, IPV4) + header + datagram])
 
@@ -161,7 +162,7 @@ class Stack:
 
     def send_datagram(self, source: bytes, source_port: int, target: bytes, target_port: int, data: bytes) -> None:
         """A UDP datagram of at most 65507 bytes."""
-        self._send(source, target, UDP, _udp(source, source_port, target, target_port, data))
+        self._send(source, target, UDP, packets.datagram(source, source_port, target, target_port, data))
 
     def _send(self, source: bytes, target: bytes, protocol: int, payload: bytes) -> None:
         front = self._front(target)
@@ -206,10 +207,3 @@ class Stack:
             field = checksum(data, total(header) + more)
         header = header[: wire.CHECKSUM_AT] + field.to_bytes(2, "big") + header[wire.CHECKSUM_AT + 2 :]
         self._emit([front + ip + header, data])
-
-
-def _udp(source: bytes, source_port: int, target: bytes, target_port: int, data: bytes) -> bytes:
-    length = 8 + len(data)
-    ports = source_port.to_bytes(2, "big") + target_port.to_bytes(2, "big") + length.to_bytes(2, "big")
-    right = checksum(ports + b"\0\0" + data, pseudo(source, target, UDP, length))
-    return ports + right.to_bytes(2, "big") + data

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from gasang.core.console import Console
 from gasang.core.errors import BadInputError
-from gasang.core.protocols import Block
+from gasang.core.protocols import Block, State
 from gasang.devices.virtio.block import VirtioBlock
 from gasang.devices.virtio.device import VirtioDevice
+from gasang.devices.virtio.net import MOST_PAIRS, VirtioNet
 from gasang.devices.virtio.rng import VirtioRng
 from gasang.devices.worker import Worker
 from gasang.images.control import ControlPort
@@ -50,12 +51,23 @@ def restored_guest(
     with ExitStack() as cleanup:
         disks = _devices(snapshot, snapshot.open_disks() if blocks is None else blocks, worker, warn, cleanup)
         ports = GuestPorts(console, control, speaks=speaks)
-        others, more = attach(extras, snapshot.document.memory.size, cleanup)
+        others, more = attach(extras, snapshot.document.memory.size, _pairs(snapshot.document.state), cleanup)
         virtio: list[VirtioDevice] = [ports.device, disks[0], VirtioRng(), *disks[1:], *others]
         virtio += offered(sockets, f"snapshot {snapshot.path.name}", cleanup)
         vm = cleanup.enter_context(snapshot.restore(Wiring(ports.chatter.take, virtio, (worker, *more), warn, identity)))
         cleanup.callback(worker.close)
         yield vm, ports
+
+
+def _pairs(state: State) -> int:
+    """How many pairs of queues the saved network card has; 0: it is one of before there was a control queue (devices.virtio.net)."""
+    # kinds/vm/board.py and x86/state.py; the file may be damaged, which `restore` finds.
+    board = state.get("board")
+    devices = board.get("devices") if isinstance(board, dict) else state.get("bus")
+    for device in devices.values() if isinstance(devices, dict) else ():
+        if isinstance(device, dict) and device.get("device_id") == VirtioNet.device_id and isinstance(device.get("queues"), list):
+            return min(max(0, len(device["queues"]) - 1) // 2, MOST_PAIRS)
+    return 1
 
 
 @contextmanager

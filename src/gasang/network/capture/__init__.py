@@ -1,0 +1,1 @@
+"""What passes on a network, written down: frames of its bridge as a pcapng file."""
