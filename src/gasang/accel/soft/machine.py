@@ -11,6 +11,8 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from gasang.accel.soft.clock import GuestClock, first_moment, moment
@@ -49,9 +51,12 @@ class Bus(Protocol):
 
 
 class SoftMachine:
-    """Harts and RAM. `bus` and `firmware` (which answers environment calls) are set before `start`."""
+    """Harts and RAM. `bus` and `firmware` (which answers environment calls) are set before `start`.
 
-    def __init__(self, ram_base: int, ram_size: int, harts: int, jit: str = OFF) -> None:
+    `code_cache` is a folder where compiled code outlives the machine.
+    """
+
+    def __init__(self, ram_base: int, ram_size: int, harts: int, jit: str = OFF, code_cache: Path | None = None) -> None:
         assert 1 <= harts <= MAX_HARTS
         self.processor: Processor = load()
         self.ram = GuestRam(ram_base, ram_size)
@@ -76,12 +81,15 @@ class SoftMachine:
         self.gate = Gate(harts)
         self.failure: BaseException | None = None
         self._time = 0
-        self.regions = self._make_regions() if jit == ON else None
+        self.regions = self._make_regions(code_cache) if jit == ON else None
 
-    def _make_regions(self) -> Regions:
+    def _make_regions(self, code_cache: Path | None) -> Regions:
         from gasang.accel.soft.jit.regions import Regions  # a start without has no time for it
+        from gasang.accel.soft.jit.service import CompileService
+        from gasang.accel.soft.jit.store import RegionStore
 
-        regions = Regions(self)
+        store = RegionStore(code_cache) if code_cache is not None else None
+        regions = Regions(self, partial(CompileService, folder=code_cache), store=store)
         regions.start()
         return regions
 

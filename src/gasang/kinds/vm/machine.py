@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar
 
 from gasang.accel.soft.decoded import Marks, decode_again, join, marks_of
-from gasang.accel.soft.machine import SoftMachine
+from gasang.accel.soft.machine import OFF, SoftMachine
 from gasang.core.errors import BadInputError, UsageError
 from gasang.core.protocols import State
 from gasang.devices.state import check_version
@@ -32,7 +33,7 @@ class VirtualMachine(Machine[SoftMachine, VirtBoard]):
     architecture: ClassVar[str] = "riscv64"
 
     def __init__(self, parts: Parts[Kernel]) -> None:
-        super().__init__(SoftMachine(RAM_BASE, parts.memory, parts.cpus, parts.jit), parts)
+        super().__init__(SoftMachine(RAM_BASE, parts.memory, parts.cpus, parts.jit, _code_cache(parts)), parts)
         try:
             self._entry, self._tree = self._assemble(parts)
         except BaseException:
@@ -104,3 +105,12 @@ class VirtualMachine(Machine[SoftMachine, VirtBoard]):
         """Have decoded what was known of a machine in this one's state; the harts stand still."""
         for hart in self.machine.harts:
             decode_again(hart, known.get(hart.number, {}))
+
+
+def _code_cache(parts: Parts[Kernel]) -> Path | None:
+    """Where code that is compiled for one machine lies for the next."""
+    if parts.jit == OFF:
+        return None
+    from gasang.accel.soft.jit.store import default_folder  # a start without has no time for it
+
+    return default_folder()

@@ -2,6 +2,9 @@
 
 The hottest request goes first, one at a time: the machine decides what is next as late as it can. A process that ends is started again
 a few times; then there is no service, and the machine goes on without.
+
+With a code cache on disk, what still waits when the machine ends is not lost: another process compiles it for the next one, a while, when
+the host has nothing else to do.
 """
 
 from __future__ import annotations
@@ -9,23 +12,31 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from pathlib import Path
 
 from gasang.accel.soft.jit.messages import Answer, Request, pack_request, read_answer
 
-MOST_WAITING = 64
+MOST_WAITING = 192
 """Requests that wait. Beyond that the coolest is forgotten: what stays hot asks again."""
 STARTS = 4
-_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from gasang.accel.soft.jit.worker import main; main()"
+_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from gasang.accel.soft.jit.worker import main; main(*sys.argv[2:])"
+_FINISH = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from gasang.accel.soft.jit.finishing import main; main(*sys.argv[2:])"
 
 
 class CompileService:
-    """A process that compiles; `answered` is called by a thread of the service's own, with each answer."""
+    """A process that compiles; `answered` is called by a thread of the service's own, with each answer.
 
-    def __init__(self, answered: Callable[[Answer], None]) -> None:
+    `folder` is where the code cache is kept, if there is one: the process keeps there what it has compiled.
+    """
+
+    def __init__(self, answered: Callable[[Answer], None], folder: Path | None = None) -> None:
         self._answered = answered
+        self._folder = folder
+        self._now: Request | None = None
         self._waiting: list[tuple[int, Request]] = []
         self._changed = threading.Condition()
         self._closed = False
@@ -69,15 +80,18 @@ class CompileService:
         self._waiting.sort(key=lambda entry: (-entry[0], -entry[1].number))
 
     def close(self) -> None:
-        """End the process and the thread; what waits is forgotten."""
+        """End the process and the thread; what waits is forgotten, or kept for the next machine."""
         with self._changed:
             self._closed = True
             process = self._process
             self._changed.notify_all()
+            left = [request for request in (self._now, *(request for _, request in self._waiting)) if request is not None]
         if process is not None:
             process.kill()
         if self._thread is not None:
             self._thread.join()
+        if self._folder is not None and process is not None and left:
+            _finish(left, self._folder)
 
     def forget_parent(self) -> None:
         """In a forked process: the service is the parent's."""
@@ -90,7 +104,7 @@ class CompileService:
 
     def _start_process(self) -> None:
         self.starts += 1
-        command = [sys.executable, "-c", _START, json.dumps(sys.path)]
+        command = _command(_START, self._folder)
         try:
             started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         except OSError:  # a machine in its jail executes nothing any more
@@ -116,8 +130,10 @@ class CompileService:
 
     def _next(self) -> Request | None:
         with self._changed:
+            self._now = None
             self._changed.wait_for(lambda: self._waiting or self._closed)
-            return None if self._closed else self._waiting.pop(0)[1]
+            self._now = None if self._closed else self._waiting.pop(0)[1]
+            return self._now
 
     def _exchange(self, process: subprocess.Popen[bytes], request: Request) -> Answer | None:
         """The answer; None if the process has ended over it, or does not speak as agreed."""
@@ -138,3 +154,17 @@ class CompileService:
         process.stdout.close()
         with suppress(BrokenPipeError):  # what could not be sent to it any more
             process.stdin.close()
+
+
+def _command(start: str, folder: Path | None) -> list[str]:
+    return [sys.executable, "-c", start, json.dumps(sys.path), *([str(folder)] if folder is not None else [])]
+
+
+def _finish(requests: list[Request], folder: Path) -> None:
+    """Have these compiled when nobody waits any more, by a process that goes on by itself; not where none can be started."""
+    with suppress(OSError), tempfile.TemporaryFile() as file:
+        for request in requests:
+            file.write(pack_request(request))
+        file.seek(0)
+        nowhere = subprocess.DEVNULL
+        subprocess.run(_command(_FINISH, folder), stdin=file, stdout=nowhere, stderr=nowhere, check=False)
