@@ -71,12 +71,18 @@ class AtOnce:
 
 
 class Compiling:
-    """Compiles what a bare machine finds hot; `folder` is for the code cache."""
+    """Compiles what a bare machine finds hot: at the second look, when what it goes around in has been decoded.
 
-    def __init__(self, bare: Bare, hot_after: int = 1, folder: Path | None = None) -> None:
+    `folder` is for the code cache.
+    """
+
+    def __init__(
+        self, bare: Bare, hot_after: int = 2, *, folder: Path | None = None, checked: bool = False, service: type[AtOnce] = AtOnce
+    ) -> None:
         self.bare = bare
         store = RegionStore(folder, KEY) if folder is not None else None
-        self.regions = Regions(bare.machine, partial(AtOnce, folder=folder), store=store)
+        made = Regions(bare.machine, partial(service, folder=folder), store=store, checked=checked)
+        self.regions = bare.machine.regions = made
         for hart in bare.machine.harts:
             hart.cpu.hot_after = hot_after
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from gasang.accel.soft.jit.messages import Answer, Page, Request
 from gasang.accel.soft.jit.pack import Entry, stamp_of
+from gasang.accel.soft.jit.report import Report, report_of
 from gasang.accel.soft.jit.service import CompileService
 from gasang.accel.soft.jit.shelf import Placed, Shelf
 from gasang.accel.soft.jit.store import RegionStore
@@ -25,6 +26,7 @@ from gasang.host.code import CodeMemory
 
 if TYPE_CHECKING:
     from gasang.accel.soft.hart import Hart
+    from gasang.accel.soft.jit.check import Checks
     from gasang.accel.soft.machine import SoftMachine
 
 HOT_AFTER = 128
@@ -114,8 +116,10 @@ class Regions:
         make_service: Callable[[Callable[[Answer], None]], Service] = CompileService,
         *,
         store: RegionStore | None = None,
+        checked: bool = False,
     ) -> None:
         self._machine = machine
+        self.checks = _checks(machine) if checked else None
         self.service = make_service(self._answered)
         self.shelf = Shelf(store, multi=machine.hart_count > 1)
         self._asked: dict[int, _Asked] = {}
@@ -245,6 +249,8 @@ class Regions:
     def _make_room(self) -> None:
         """Where code fills its room, see what is still in use; where there is none left, drop what is not."""
         with self._lock:
+            if self.checks is not None:  # which keep what they know of a region for good
+                return
             if self._dropped or not self.shelf.is_filling or (self._is_swept and not self.shelf.is_full):
                 return
             self._is_swept = not self.shelf.is_full
@@ -256,6 +262,10 @@ class Regions:
             with self._arrived[hart.number].lock:
                 self._arrived[hart.number].forget = True
             _call(hart)
+
+    def report(self) -> Report:
+        """What is compiled, and what became of it; from any thread."""
+        return report_of(self.statistics, self.checks, self._machine)
 
     def place(self, hart: Hart) -> None:
         """Place what has arrived for a hart, where its pages are still what they were."""
@@ -306,7 +316,7 @@ class Regions:
         if not numbers:
             return None
         places = self.shelf.begins(region)
-        return self._begin(hart, region, [(numbers[place // PAGE_SIZE], place % PAGE_SIZE) for place in places])
+        return self._begin(hart, region, [(numbers[place // PAGE_SIZE], place % PAGE_SIZE, place // PAGE_SIZE) for place in places])
 
     def _valid(self, hart: Hart, region: Placed, page: int) -> dict[int, int]:
         """The blocks of a region's pages, stamped, if all have the content it was compiled from, page 0 at `page`; else nothing."""
@@ -321,10 +331,13 @@ class Regions:
             functions["stamp_block"](hart.address, number, region.stamps[delta])
         return numbers
 
-    def _begin(self, hart: Hart, region: Placed, places: list[tuple[int, int]]) -> int:
-        """Put a region where records of (block, offset) are; at how many it was not there yet."""
-        begin = self._machine.processor.functions["begin_region"]
-        begun = sum(int(begin(hart.address, number, offset >> 1, region.address)) for number, offset in places)
+    def _begin(self, hart: Hart, region: Placed, places: list[tuple[int, int, int]]) -> int:
+        """Put a region where records of (block, offset, distance of the page) are; at how many it was not there yet."""
+        if self.checks is not None:
+            begun = sum(self.checks.begin(hart, region, *place) for place in places)
+        else:
+            begin = self._machine.processor.functions["begin_region"]
+            begun = sum(int(begin(hart.address, number, offset >> 1, region.address)) for number, offset, _ in places)
         self.statistics.placed += begun
         return begun
 
@@ -333,6 +346,12 @@ def _call(hart: Hart) -> None:
     """Have a hart's thread come to `place`."""
     hart.has_arrived = True
     hart.nudge()
+
+
+def _checks(machine: SoftMachine) -> Checks:
+    from gasang.accel.soft.jit.check import Checks  # a machine that is not checked has no time for it
+
+    return Checks(machine)
 
 
 def _hot_place(hart: Hart, stretch: int) -> Any:

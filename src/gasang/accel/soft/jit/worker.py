@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from gasang.accel.soft.jit.messages import Answer, Request, pack_answer, read_request
@@ -38,7 +39,8 @@ def main(folder: str = "") -> None:
 def limit_worker() -> None:
     """What a process that compiles may take: others come first."""
     limit_memory(MOST_MEMORY)
-    yield_processor()
+    with suppress(PermissionError):  # who is in jail has done it before
+        yield_processor()
 
 
 def limit_request() -> None:
