@@ -45,6 +45,12 @@ def test_every_package_is_configured_and_apt_runs(home):
     assert done.stdout.split() == [b"ii", b"fine"]
 
 
+def test_what_is_compiled_on_the_way_does_what_the_interpreter_does(home):
+    script = "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done; echo $i"
+    done = gasang(home, "run", "--vm", "--jit", "check", IMAGE, "--", "sh", "-c", script)
+    assert (done.returncode, done.stdout) == (0, b"30000\n"), done.stderr.decode()
+
+
 def test_two_processors_and_memory_as_asked(home):
     script = "nproc; awk '/MemTotal/ {print $2}' /proc/meminfo"
     done = gasang(home, "run", "--vm", "--cpus", "2", "--memory", "1G", IMAGE, "--", "sh", "-c", script)

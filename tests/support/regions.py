@@ -65,11 +65,11 @@ class AtOnce:
 
 
 class Compiling:
-    """Compiles what a bare machine finds hot."""
+    """Compiles what a bare machine finds hot: at the second look, when what it goes around in has been decoded."""
 
-    def __init__(self, bare: Bare, hot_after: int = 1) -> None:
+    def __init__(self, bare: Bare, hot_after: int = 2, *, checked: bool = False, service: type[AtOnce] = AtOnce) -> None:
         self.bare = bare
-        self.regions = Regions(bare.machine, AtOnce)
+        self.regions = bare.machine.regions = Regions(bare.machine, service, checked=checked)
         for hart in bare.machine.harts:
             hart.cpu.hot_after = hot_after
 

@@ -94,6 +94,7 @@ def poll_region(cpu: ptr[Cpu], budget: u64, unused: u64) -> u64:
     update_timer(cpu)
     if deliverable(cpu, atomic_load(ref(cpu.sip))) != 0:
         return 0
+    cpu.compiled = cpu.compiled + (cpu.quantum - budget)
     cpu.retired = cpu.retired + i64(cpu.quantum - budget)
     cpu.remaining = rest - QUANTUM
     cpu.quantum = QUANTUM

@@ -16,6 +16,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gasang.accel.soft.jit.messages import Answer, Page, Request
+from gasang.accel.soft.jit.report import Report, report_of
 from gasang.accel.soft.jit.service import CompileService
 from gasang.core.errors import OutOfSpaceError, PermissionDeniedError
 from gasang.cpus.riscv64.region.symbol import SYMBOL
@@ -25,6 +26,7 @@ from gasang.native.image import unpack
 
 if TYPE_CHECKING:
     from gasang.accel.soft.hart import Hart
+    from gasang.accel.soft.jit.check import Checks
     from gasang.accel.soft.machine import SoftMachine
 
 HOT_AFTER = 256
@@ -76,7 +78,13 @@ class Placed:
     address: int
     entries: tuple[int, ...]
     stamps: dict[int, int]
-    steps: int
+    places: tuple[int, ...]
+    """Of its instructions."""
+
+    @property
+    def steps(self) -> int:
+        """How many instructions it has."""
+        return len(self.places)
 
 
 @dataclass
@@ -112,8 +120,11 @@ class _Arrived:
 class Regions:
     """The regions of one machine. `look` and `place` are called by a hart's own thread."""
 
-    def __init__(self, machine: SoftMachine, make_service: Callable[[Callable[[Answer], None]], Service] = CompileService) -> None:
+    def __init__(
+        self, machine: SoftMachine, make_service: Callable[[Callable[[Answer], None]], Service] = CompileService, *, checked: bool = False
+    ) -> None:
         self._machine = machine
+        self.checks = _checks(machine) if checked else None
         self.service = make_service(self._answered)
         self._known: dict[int, dict[int, tuple[Placed, int]]] = {}
         """To a page's stamp where regions begin on it: offset → the region, and the page's distance from the region's page 0."""
@@ -203,7 +214,7 @@ class Regions:
             memory.seal(image.at(memory.address, {}), image.executable)
         except (OutOfSpaceError, PermissionDeniedError, ValueError):  # interpreted it is as right, only slower
             return
-        region = Placed(memory.address + image.symbols[SYMBOL], answer.entries, dict(answer.stamps), len(answer.places))
+        region = Placed(memory.address + image.symbols[SYMBOL], answer.entries, dict(answer.stamps), answer.places)
         with self._lock:
             for place in region.entries:
                 delta = place // PAGE_SIZE
@@ -223,6 +234,10 @@ class Regions:
             arrived.regions.append((region, asked))
         asked.hart.has_arrived = True
         asked.hart.nudge()
+
+    def report(self) -> Report:
+        """What is compiled, and what became of it; from any thread."""
+        return report_of(self.statistics, self.checks, self._machine)
 
     def place(self, hart: Hart) -> None:
         """Place what has arrived for a hart, where its pages are still what they were."""
@@ -244,7 +259,7 @@ class Regions:
             numbers = self._valid(hart, region, page - delta * PAGE_SIZE)
             if numbers:
                 entries = [offset for offset, (its, _) in known if its is region]
-                changed |= self._begin(hart, region, [(numbers[delta], offset) for offset in entries])
+                changed |= self._begin(hart, region, [(numbers[delta], offset, delta) for offset in entries])
         return changed
 
     def _place(self, hart: Hart, region: Placed, page: int) -> bool:
@@ -253,7 +268,7 @@ class Regions:
         with self._lock:
             wanted = [place for place in region.entries if self._known[region.stamps[place // PAGE_SIZE]][place % PAGE_SIZE][0] is region]
         if numbers:
-            self._begin(hart, region, [(numbers[place // PAGE_SIZE], place % PAGE_SIZE) for place in wanted])
+            self._begin(hart, region, [(numbers[place // PAGE_SIZE], place % PAGE_SIZE, place // PAGE_SIZE) for place in wanted])
         return bool(numbers)
 
     def _valid(self, hart: Hart, region: Placed, page: int) -> dict[int, int]:
@@ -269,12 +284,21 @@ class Regions:
             functions["stamp_block"](hart.address, number, region.stamps[delta])
         return numbers
 
-    def _begin(self, hart: Hart, region: Placed, places: list[tuple[int, int]]) -> bool:
-        """Put a region where records of (block, offset) are; whether any was not there yet."""
-        begin = self._machine.processor.functions["begin_region"]
-        begun = sum(int(begin(hart.address, number, offset >> 1, region.address)) for number, offset in places)
+    def _begin(self, hart: Hart, region: Placed, places: list[tuple[int, int, int]]) -> bool:
+        """Put a region where records of (block, offset, distance of the page) are; whether any was not there yet."""
+        if self.checks is not None:
+            begun = sum(self.checks.begin(hart, region, *place) for place in places)
+        else:
+            begin = self._machine.processor.functions["begin_region"]
+            begun = sum(int(begin(hart.address, number, offset >> 1, region.address)) for number, offset, _ in places)
         self.statistics.placed += begun
         return begun > 0
+
+
+def _checks(machine: SoftMachine) -> Checks:
+    from gasang.accel.soft.jit.check import Checks  # a machine that is not checked has no time for it
+
+    return Checks(machine)
 
 
 def _hot_place(hart: Hart, stretch: int) -> Any:

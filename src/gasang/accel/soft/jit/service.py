@@ -7,6 +7,8 @@ a few times; then there is no service, and the machine goes on without.
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 import sys
 import threading
@@ -21,15 +23,53 @@ STARTS = 4
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from gasang.accel.soft.jit.worker import main; main()"
 
 
-class CompileService:
-    """A process that compiles; `answered` is called by a thread of the service's own, with each answer."""
+class Worker(subprocess.Popen[bytes]):
+    """A process that compiles, with requests on its standard input and answers on its standard output."""
 
-    def __init__(self, answered: Callable[[Answer], None]) -> None:
+    def __init__(self, words: list[str], descriptors: Collection[int] = ()) -> None:
+        pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
+        super().__init__(words, stdin=pipe, stdout=pipe, stderr=nowhere, pass_fds=descriptors)
+
+    def forget(self) -> None:
+        """In a forked process: it is the parent's, and no thread is left that reads or writes here."""
+        assert self.stdin is not None
+        assert self.stdout is not None
+        for stream in (self.stdin, self.stdout):
+            let_go(stream.fileno())
+        self.returncode = 0
+
+
+Launch = Callable[[], "Worker | None"]
+
+
+def let_go(descriptor: int) -> None:
+    """Have a descriptor lead nowhere; its number stays taken, for whoever still has it."""
+    ours, theirs = socket.socketpair()  # a jail has no /dev/null
+    with ours, theirs:
+        os.dup2(ours.fileno(), descriptor, inheritable=False)
+
+
+def launch_worker() -> Worker | None:
+    """A process that compiles; None where the host executes nothing."""
+    try:
+        return Worker([sys.executable, "-c", _START, json.dumps(sys.path)])
+    except OSError:
+        return None
+
+
+class CompileService:
+    """A process that compiles; `answered` is called by a thread of the service's own, with each answer.
+
+    `launch` starts it, and gives None where none can be had.
+    """
+
+    def __init__(self, answered: Callable[[Answer], None], launch: Launch | None = None) -> None:
         self._answered = answered
+        self._launch = launch or launch_worker
         self._waiting: list[tuple[int, Request]] = []
         self._changed = threading.Condition()
         self._closed = False
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Worker | None = None
         self._thread: threading.Thread | None = None
         self.starts = 0
         self.lost = 0
@@ -81,6 +121,8 @@ class CompileService:
 
     def forget_parent(self) -> None:
         """In a forked process: the service is the parent's."""
+        if self._process is not None:
+            self._process.forget()
         self._closed, self._process, self._thread = True, None, None
 
     @property
@@ -90,13 +132,7 @@ class CompileService:
 
     def _start_process(self) -> None:
         self.starts += 1
-        command = [sys.executable, "-c", _START, json.dumps(sys.path)]
-        try:
-            started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        except OSError:  # a machine in its jail executes nothing any more
-            self._process = None
-            return
-        self._process = started
+        self._process = self._launch()
 
     def _serve(self) -> None:
         while (process := self._process) is not None and (request := self._next()) is not None:
@@ -119,7 +155,7 @@ class CompileService:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             return None if self._closed else self._waiting.pop(0)[1]
 
-    def _exchange(self, process: subprocess.Popen[bytes], request: Request) -> Answer | None:
+    def _exchange(self, process: Worker, request: Request) -> Answer | None:
         """The answer; None if the process has ended over it, or does not speak as agreed."""
         assert process.stdin is not None
         assert process.stdout is not None
@@ -130,7 +166,7 @@ class CompileService:
         except (OSError, ValueError, KeyError):
             return None
 
-    def _end(self, process: subprocess.Popen[bytes]) -> None:
+    def _end(self, process: Worker) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         process.kill()
