@@ -30,6 +30,7 @@ from gasang.kinds.vm.room import DEBIAN, check_room
 from gasang.kinds.vm.warnings import Warnings
 
 if TYPE_CHECKING:  # a kernel of the user's needs nothing of this, and a start has no time for it
+    from gasang.accel.soft.jit.service import Launch
     from gasang.devices.virtio.block import VirtioBlock
     from gasang.images.control import ControlPort
     from gasang.images.initramfs import GuestSettings, Mode
@@ -69,6 +70,7 @@ class VmSpec:
     architecture: str | None = None
     accelerator: str | None = None
     jit: str = "off"
+    compiler: Launch | None = None
     sockets: Path | None = None
     extras: Extras = NOTHING
 
@@ -147,7 +149,7 @@ def _run_kernel(spec: VmSpec, console: Console, progress: Progress) -> int:
     with ExitStack() as cleanup:
         extras, more = attach_extras(Extras(network=spec.extras.network), spec.memory, cleanup)
         virtio: list[VirtioDevice] = [*_disks(spec, worker, warn, cleanup), VirtioRng(), *extras]
-        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, console.write, virtio, warn, (worker, *more), spec.jit)
+        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, console.write, virtio, warn, (worker, *more), spec.jit, spec.compiler)
         vm = cleanup.enter_context(platform.make(parts))
         cleanup.callback(worker.close)
         del data, kernel, initrd, parts  # the guest has its copy
@@ -221,7 +223,8 @@ def boot_guest(
         virtio: list[VirtioDevice] = [ports.device, root, VirtioRng(), *_disks(spec, worker, warn, cleanup), *extras]
         virtio += offered(spec.sockets, f"image {spec.image}", cleanup)
         control.on_no_agent = partial(warn, NO_AGENT)
-        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, ports.chatter.take, virtio, warn, (worker, *more), spec.jit)
+        workers = (worker, *more)
+        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, ports.chatter.take, virtio, warn, workers, spec.jit, spec.compiler)
         vm = cleanup.enter_context(platform.make(parts))
         cleanup.callback(worker.close)
         del kernel, initrd, stored, parts  # the guest has its copy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from gasang.accel.soft.decoded import Marks, decode_again, join, marks_of
 from gasang.accel.soft.machine import SoftMachine
@@ -32,7 +32,7 @@ class VirtualMachine(Machine[SoftMachine, VirtBoard]):
     architecture: ClassVar[str] = "riscv64"
 
     def __init__(self, parts: Parts[Kernel]) -> None:
-        super().__init__(SoftMachine(RAM_BASE, parts.memory, parts.cpus, parts.jit), parts)
+        super().__init__(SoftMachine(RAM_BASE, parts.memory, parts.cpus, parts.jit, parts.compiler), parts)
         try:
             self._entry, self._tree = self._assemble(parts)
         except BaseException:
@@ -73,6 +73,10 @@ class VirtualMachine(Machine[SoftMachine, VirtBoard]):
 
     def _boot(self) -> None:
         self.machine.start(self._entry, self._tree)
+
+    def compiled(self) -> dict[str, Any] | None:
+        """What is compiled of its hot code (accel/soft/jit/report.py); None where nothing is."""
+        return None if self.machine.regions is None else self.machine.regions.report().totals()
 
     def save(self) -> State:
         """All of a paused machine but its memory and disks, as plain data. Raises StateError for one that runs."""
