@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gasang.core.errors import BadInputError, NotFoundError
 from gasang.core.progress import Silent
@@ -40,6 +40,9 @@ from gasang.kinds.vm.snapshot.snapshot import Snapshot
 from gasang.storage.chain import Chain, adopt
 from gasang.storage.raw import Raw
 
+if TYPE_CHECKING:
+    from gasang.accel.soft.jit.service import Launch
+
 LAYERS: Final = "disk"
 """The folder of a machine's own layers, in the machine's."""
 FILES: Final = "boot.json"
@@ -64,6 +67,8 @@ class Birth:
     tap: int = -1
     stands: bool = False
     """A restored one waits for being forked, and never begins itself."""
+    compiler: Launch | None = None
+    """What compiles hot code, in a jail too."""
 
     def warn(self, sentence: str) -> None:
         """Tell of what goes wrong in the machine without ending it."""
@@ -94,6 +99,8 @@ def _spec(birth: Birth) -> VmSpec:
         sockets=birth.folder if settings.image else None,
         architecture=settings.architecture or None,
         accelerator=settings.accelerator or None,
+        jit=settings.jit or "off",
+        compiler=birth.compiler,
         extras=_extras(birth),
     )
 
