@@ -67,7 +67,7 @@ def test_it_ends_though_it_was_not_ready_yet(compiler: JailedCompiler) -> None:
 def test_a_machine_has_it_once(tmp_path: Path) -> None:
     answers: queue.Queue[Answer] = queue.Queue()
     made = [JailedCompiler(tmp_path, demands_jail=False)]
-    service = CompileService(answers.put, lambda: made.pop() if made else None)
+    service = CompileService(answers.put, launch=lambda: made.pop() if made else None)
     service.start()
     service.ask(1, REQUEST)
     assert answers.get(timeout=PATIENCE).image
