@@ -13,7 +13,7 @@ sys.path[0:1] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "src")]
 from bench import figures, kernel, peers, readme  # noqa: E402
 from bench.assets import programs  # noqa: E402
 from bench.figures import Figure  # noqa: E402
-from bench.measures import boot, idle, start  # noqa: E402
+from bench.measures import boot, cache, idle, start  # noqa: E402
 from bench.measures import programs as speed  # noqa: E402
 from bench.peers import Peer  # noqa: E402
 from bench.processes import MachineError  # noqa: E402
@@ -54,6 +54,10 @@ class Bench:
         """Kernel start to power-off."""
         return boot.kernel_boot(self._peers, self._kernel(), self._options.initrd, self._options.runs)
 
+    def cache(self) -> list[Figure]:
+        """Kernel start to power-off, hot code compiled: first start, and with a code cache."""
+        return cache.cached_boot(self._peers, self._kernel(), self._options.initrd, self._options.runs)
+
     def debian(self) -> list[Figure]:
         """`gasang run --vm debian:trixie -- true`."""
         return [figure for ours in self._ours() for figure in boot.debian_command(ours, self._options.runs)]
@@ -82,6 +86,7 @@ MEASURES: dict[str, Callable[[Bench], list[Figure]]] = {
     "programs": Bench.programs,
     "bare": Bench.bare,
     "boot": Bench.boot,
+    "cache": Bench.cache,
     "debian": Bench.debian,
     "idle": Bench.idle,
     "start": Bench.start,

@@ -48,6 +48,12 @@ def test_every_package_is_configured_and_apt_runs(home):
     assert done.stdout.split() == [b"ii", b"fine"]
 
 
+def test_what_is_compiled_on_the_way_does_what_the_interpreter_does(home):
+    script = "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done; echo $i"
+    done = gasang(home, "run", "--vm", "--jit", "check", IMAGE, "--", "sh", "-c", script)
+    assert (done.returncode, done.stdout) == (0, b"30000\n"), done.stderr.decode()
+
+
 def test_processors_memory_and_disks_as_asked(home, tmp_path):
     """One disk comes over NBD, one is encrypted, one is slow."""
     (tmp_path / "key").write_bytes(b"secret")

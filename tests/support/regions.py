@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection
+from functools import partial
+from pathlib import Path
 
 from gasang.accel.soft.jit.messages import Answer, Request
 from gasang.accel.soft.jit.regions import Regions
-from gasang.accel.soft.jit.worker import answer
+from gasang.accel.soft.jit.store import RegionStore
+from gasang.accel.soft.jit.worker import serve
 from gasang.cpus.riscv64 import exits
 from gasang.cpus.riscv64.isa import rv64
 from support.bare import CODE, HANDLER, Bare, asm
 from support.lockstep.state import RAM_BASE
 
+KEY = b"k" * 32
+"""Of code caches."""
 DATA = RAM_BASE + 0x100000
 DATA_SIZE = 0x4000
 SEPC = 0x141
@@ -35,10 +40,11 @@ BRANCHES = [rv64.by_name[name] for name in ("beq", "bne", "blt", "bge", "bltu", 
 
 
 class AtOnce:
-    """A compile service that answers before `ask` returns."""
+    """A compile service that answers before `ask` returns; with a folder it keeps what it has compiled there."""
 
-    def __init__(self, answered: Callable[[Answer], None]) -> None:
+    def __init__(self, answered: Callable[[Answer], None], folder: Path | None = None) -> None:
         self._answered = answered
+        self._store = RegionStore(folder, KEY) if folder is not None else None
         self.asked: list[Request] = []
 
     def start(self) -> None:
@@ -47,7 +53,7 @@ class AtOnce:
     def ask(self, heat: int, request: Request) -> list[int]:
         """Compile."""
         self.asked.append(request)
-        self._answered(answer(request))
+        self._answered(serve(request, self._store))
         return []
 
     def forget(self, numbers: Collection[int]) -> list[int]:
@@ -65,11 +71,18 @@ class AtOnce:
 
 
 class Compiling:
-    """Compiles what a bare machine finds hot."""
+    """Compiles what a bare machine finds hot: at the second look, when what it goes around in has been decoded.
 
-    def __init__(self, bare: Bare, hot_after: int = 1) -> None:
+    `folder` is for the code cache.
+    """
+
+    def __init__(
+        self, bare: Bare, hot_after: int = 2, *, folder: Path | None = None, checked: bool = False, service: type[AtOnce] = AtOnce
+    ) -> None:
         self.bare = bare
-        self.regions = Regions(bare.machine, AtOnce)
+        store = RegionStore(folder, KEY) if folder is not None else None
+        made = Regions(bare.machine, partial(service, folder=folder), store=store, checked=checked)
+        self.regions = bare.machine.regions = made
         for hart in bare.machine.harts:
             hart.cpu.hot_after = hot_after
 

@@ -62,8 +62,6 @@ def document(parsed: Parsed, context: Context, *, sits: bool) -> dict[str, Any]:
     from gasang.kinds.vm.folders import SharedFolder
     from gasang.kinds.vm.process.settings import REQUIRED
 
-    if parsed.get(vm.JIT) not in (None, "off"):
-        raise UsageError("option --jit", "a machine in the background may start no compiler", "leave -d out, or --jit")
     kernel, initrd = parsed.get(vm.KERNEL), parsed.get(vm.INITRD)
     made: dict[str, Any] = {"HostConfig": {}}
     fill(made, parsed, PLACES)
@@ -86,6 +84,7 @@ def document(parsed: Parsed, context: Context, *, sits: bool) -> dict[str, Any]:
         "stdin": parsed.get(INTERACTIVE) or sits,
         "architecture": parsed.get(ARCH) or "",
         "accelerator": parsed.get(vm.ACCEL) or "",
+        "jit": parsed.get(vm.JIT) or "",
         "huge_pages": parsed.get(vm.HUGE_PAGES),
         "jail": REQUIRED if parsed.get(vm.REQUIRE_JAIL) else "",
         "folders": [[os.path.abspath(each.source), each.target, each.read_only] for each in wanted if isinstance(each, SharedFolder)],

@@ -83,7 +83,8 @@ DISK = values(
     files=True,
 )
 ACCEL = value("accel", "HOW", "what runs it: kvm or soft, the software processor", one_of("kvm", "soft"), choices=("kvm", "soft"))
-JIT = value("jit", "HOW", "whether the software processor compiles hot code: off or on", one_of("off", "on"), choices=("off", "on"))
+_JIT = ("off", "on", "check")
+JIT = value("jit", "HOW", "hot code of the software processor: off, on (compiled), check (and compared)", one_of(*_JIT), choices=_JIT)
 HUGE_PAGES = switch("huge-pages", "memory in pages of 2 MiB where the host has them: faster, but a twin of it costs more")
 REQUIRE_JAIL = switch("require-jail", "with -d: do not start it where the host does not permit all of its process's jail")
 NO_ROOT = switch("no-root", "as for a user who is not root: --network user unless another is named")

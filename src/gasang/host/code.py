@@ -33,11 +33,15 @@ class CodeMemory:
         Raises PermissionDeniedError if the host forbids that.
         """
         assert len(content) == self.size
-        ctypes.memmove(self.address, (ctypes.c_char * self.size).from_buffer_copy(content), self.size)
+        ctypes.memmove(self.address, bytes(content), self.size)
         parts = ((0, executable, mmap.PROT_READ | mmap.PROT_EXEC), (executable, self.size - executable, mmap.PROT_READ))
         if any(_libc().mprotect(self.address + start, size, rights) for start, size, rights in parts if size):
             _libc().munmap(self.address, self.size)
             raise PermissionDeniedError("compiled code", "the host forbids to execute it", "allow this program executable memory")
+
+    def close(self) -> None:
+        """Give it back: nobody executes it, or will."""
+        _libc().munmap(self.address, self.size)
 
 
 @cache

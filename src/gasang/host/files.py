@@ -90,3 +90,17 @@ def lock_file(descriptor: int, *, shared: bool) -> bool:
     except OSError as error:
         return error.errno in (errno.EOPNOTSUPP, errno.ENOLCK, errno.ENOSYS)
     return True
+
+
+def wait_for_lock(descriptor: int) -> None:
+    """Take an advisory lock when nobody else has it, given back on close; at once where the host has none. Raises OSError."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def is_own(descriptor: int) -> bool:
+    """Whether an open file is the user's own, or root's."""
+    return not hasattr(os, "geteuid") or os.fstat(descriptor).st_uid in (0, os.geteuid())

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gasang.cli.containers.documents import flat, show
-from gasang.cli.containers.figures import row
+from gasang.cli.containers.figures import COLUMNS, row
 from gasang.cli.containers.filters import query_of
 from gasang.cli.containers.kinds import ARCH, CONTAINER, VM, is_container
 from gasang.cli.containers.shown import ago, port_texts, short_id, shortened, stamp
 from gasang.cli.options import Parsed
+from gasang.cli.output import render
 from gasang.core.errors import UsageError
 
 
@@ -102,8 +103,12 @@ def test_figures_from_two_samples() -> None:
     found = row(sample(100, 1000), sample(300, 2000))
     assert found == {
         "name": "web", "cpu": 80.0, "memory": 700, "memory_limit": 5000, "shared": None, "received": 6, "sent": 7, "read": 7, "written": 8,
-        "pids": 3, "id": "1",
+        "pids": 3, "jit": None, "id": "1",
     }  # fmt: skip
+    compiled = {"regions": 12, "coverage": 0.871}
+    shown = render(None, COLUMNS, [found, {**found, "jit": compiled}]).splitlines()
+    assert [line.split("   ")[-1] for line in shown] == ["COMPILED", "–", "12 regions, 87%"]
+    assert row({}, {"jit_stats": compiled})["jit"] == compiled
     assert row({}, {"name": "/gone", "id": "2"})["cpu"] == 0.0
 
 

@@ -67,7 +67,7 @@ def test_stats_once(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str], monk
     daemon.tells(f"GET /containers/{LINE['Id']}/stats", {"id": LINE["Id"], "name": "/web", "memory_stats": {"usage": 2048, "limit": 4096}})
     assert command.main(["stats", "--no-stream"]) == 0
     assert capsys.readouterr().out.splitlines()[1].split() == [
-        "web", "0.0", "%", "2", "KiB", "4", "KiB", "–", "0", "B", "0", "B", "0", "B", "0", "B", "0",
+        "web", "0.0", "%", "2", "KiB", "4", "KiB", "–", "0", "B", "0", "B", "0", "B", "0", "B", "0", "–",
     ]  # fmt: skip
     assert command.main(["stats", "--no-stream", "gone"]) == 3
 

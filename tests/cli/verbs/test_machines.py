@@ -37,7 +37,7 @@ def test_a_machine_in_the_background(daemon: FakeDaemon, capsys: pytest.CaptureF
         "Machine": {
             "cpus": 2, "memory": 512 << 20, "image": "", "kernel": path, "initrd": "", "append": "quiet", "command": [],
             "environment": [], "hostname": "h", "folders": [], "tty": True, "stdin": True, "disks": [[path, True]],
-            "architecture": "", "accelerator": "", "huge_pages": False, "jail": "",
+            "architecture": "", "accelerator": "", "huge_pages": False, "jail": "", "jit": "",
         },
         "Volumes": [],
         "HostConfig": {
@@ -65,10 +65,11 @@ def test_what_does_not_go_together(words: list[str], sentence: str, capsys: pyte
     assert sentence in capsys.readouterr().err
 
 
-def test_a_machine_in_the_background_compiles_nothing(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str], kernel: str) -> None:
-    assert command.main(["run", "-d", "--kernel", kernel, "--jit", "on"]) == 2
-    assert "option --jit: a machine in the background may start no compiler; leave -d out, or --jit" in capsys.readouterr().err
-    assert daemon.of("POST /gasang/vms/create") == []
+def test_a_machine_in_the_background_compiles_if_it_is_asked_to(daemon: FakeDaemon, kernel: str) -> None:
+    daemon.tells("POST /gasang/vms/create", {"Id": KEY, "Name": "web"}, status=201)
+    daemon.tells(f"POST /containers/{KEY}/start", status=204)
+    assert command.main(["run", "-d", "--kernel", kernel, "--jit", "on"]) == 0
+    assert daemon.of("POST /gasang/vms/create")[0].document["Machine"]["jit"] == "on"
 
 
 def test_kinds_are_told_apart(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]) -> None:

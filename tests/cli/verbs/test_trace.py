@@ -9,12 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from gasang.accel.soft.jit import regions, service
 from gasang.cli import main as command
 from gasang.core.console import Console
 from gasang.core.progress import Progress
 from gasang.cpus.riscv64.isa import rv64
 from gasang.kinds.vm import launch
+from support.assembler import T0, ZERO, addi, assemble, lui
+from support.computing import OFF
 from support.fake_registry import serving
+from support.kernels import image
+from support.regions import AtOnce
 
 BASE = 0x8020_0000
 LEGACY_PUTCHAR, LEGACY_SHUTDOWN = 1, 8
@@ -59,9 +64,34 @@ def test_enough_ends_the_machine(program: Path, capfd: pytest.CaptureFixture[str
     assert capfd.readouterr().out.split() == ["1", "li", "a7,1", "a7=0x1"]
 
 
+def busy(tmp_path: Path) -> Path:
+    """A kernel that counts a million times and powers off."""
+    count = (lui(T0, 0x10_0000), addi(T0, T0, -1), ("bne", {"rs1": T0, "rs2": ZERO, "imm": -4}))
+    path = tmp_path / "busy"
+    path.write_bytes(image(assemble(*count, *OFF)))
+    return path
+
+
+def test_regions_are_shown_at_the_end(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "CompileService", lambda answered, launch: AtOnce(answered))
+    monkeypatch.setattr(regions, "HOT_AFTER", 8)
+    assert command.main(["trace", "--jit", "--format", "json", "--memory", "64M", str(busy(tmp_path))]) == 0
+    [found] = json.loads(capfd.readouterr().out)
+    assert found["steps"] == 2
+    assert found["executed"] > 1_500_000
+    assert found["entered"] == sum(found["exits"].values())
+    assert found["exits"]["poll"] > 100
+    assert command.main(["trace", "--jit", "--memory", "64M", str(busy(tmp_path))]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0].split() == ["REGION", "PC", "STEPS", "ENTERED", "INSTRUCTIONS", "SHARE", "EXITS"]
+    assert lines[2].startswith("1 regions of 2 instructions, ")
+    assert lines[3].startswith("exits: poll ")
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        (["--jit", "--traps"], "option --jit: regions are a list, events a stream"),
         (["--format", "json"], "--format json: a trace is a stream"),
         (["--format", "{nope}"], "there is no field {nope}"),
         (["--limit", "many"], "--limit: 'many' is no count"),

@@ -16,6 +16,7 @@ from gasang.host.memory import LazyMemory
 from gasang.native.types import instance, size_of
 
 if TYPE_CHECKING:
+    from gasang.accel.soft.jit.check import Turn
     from gasang.accel.soft.lost import Watch
     from gasang.accel.soft.machine import SoftMachine
 
@@ -189,6 +190,19 @@ class Hart:
         """Have the decoded code copied on write by a fork from now on. Raises what LazyMemory.make_private raises."""
         self._blocks.make_private()
         self._code_map.make_private()
+
+    def run_in_turn(self, turn: Turn) -> None:
+        """Execute only while it is this hart's turn."""
+        run = self._run
+
+        def run_alone(address: int) -> None:
+            turn.take(self)
+            try:
+                run(address)
+            finally:
+                turn.give()
+
+        self._run = run_alone
 
     def single(self) -> int:
         """Execute one instruction, or take one trap, and what it asks of devices on the way. exits.LIMIT if nothing else came between."""

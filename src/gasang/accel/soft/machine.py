@@ -11,6 +11,8 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from gasang.accel.soft.clock import GuestClock, first_moment, moment
@@ -27,11 +29,12 @@ from gasang.native.types import instance
 
 if TYPE_CHECKING:
     from gasang.accel.soft.jit.regions import Regions
+    from gasang.accel.soft.jit.service import Launch
 
 VERSION = 1
-OFF, ON = "off", "on"
-JIT = (OFF, ON)
-"""Whether hot code is compiled."""
+OFF, ON, CHECK = "off", "on", "check"
+JIT = (OFF, ON, CHECK)
+"""Whether hot code is compiled; checked, everything it does is repeated by the interpreter."""
 PATIENCE = 10.0
 """Seconds a pause waits for the harts: a device may be in the middle of something."""
 
@@ -49,9 +52,15 @@ class Bus(Protocol):
 
 
 class SoftMachine:
-    """Harts and RAM. `bus` and `firmware` (which answers environment calls) are set before `start`."""
+    """Harts and RAM. `bus` and `firmware` (which answers environment calls) are set before `start`.
 
-    def __init__(self, ram_base: int, ram_size: int, harts: int, jit: str = OFF) -> None:
+    `compiler` starts the process that compiles hot code, where that is not just any process. `code_cache` is a folder where compiled code
+    outlives the machine, for compilers that reach it.
+    """
+
+    def __init__(
+        self, ram_base: int, ram_size: int, harts: int, jit: str = OFF, compiler: Launch | None = None, code_cache: Path | None = None
+    ) -> None:
         assert 1 <= harts <= MAX_HARTS
         self.processor: Processor = load()
         self.ram = GuestRam(ram_base, ram_size)
@@ -76,12 +85,16 @@ class SoftMachine:
         self.gate = Gate(harts)
         self.failure: BaseException | None = None
         self._time = 0
-        self.regions = self._make_regions() if jit == ON else None
+        self.regions = self._make_regions(compiler, code_cache, checked=jit == CHECK) if jit != OFF else None
 
-    def _make_regions(self) -> Regions:
+    def _make_regions(self, compiler: Launch | None, code_cache: Path | None, *, checked: bool) -> Regions:
         from gasang.accel.soft.jit.regions import Regions  # a start without has no time for it
+        from gasang.accel.soft.jit.service import CompileService
+        from gasang.accel.soft.jit.store import RegionStore
 
-        regions = Regions(self)
+        store = RegionStore(code_cache) if code_cache is not None else None
+        make_service = partial(CompileService, folder=code_cache, launch=compiler)
+        regions = Regions(self, make_service, store=store, checked=checked)
         regions.start()
         return regions
 
@@ -201,6 +214,13 @@ class SoftMachine:
         if self.regions is not None:
             self.regions.look(hart)
 
+    def tell_difference(self, hart: Hart) -> None:
+        """A compiled region did not do what the interpreter does. Raises RegionDifferenceError."""
+        from gasang.accel.soft.jit.difference import difference_of
+
+        assert self.regions is not None
+        raise difference_of(self.regions, hart)
+
     def ask_all(self, harts: list[Hart], request: int, caller: Hart) -> None:
         """Have other harts do something and return when all have; the caller goes on serving what they ask of it meanwhile."""
         others = [hart for hart in harts if hart is not caller]
@@ -304,5 +324,6 @@ _AFTER: Mapping[int, Callable[[SoftMachine, Hart], None]] = {
     exits.STOPPED: lambda machine, hart: hart.answer(),
     exits.LOST: lambda machine, hart: hart.judge(),
     exits.HOT: lambda machine, hart: machine.look_at_hot(hart),
+    exits.DIFFERENCE: lambda machine, hart: machine.tell_difference(hart),
 }
 """What follows when a hart leaves its run loop; for the other reasons it just goes on."""

@@ -23,6 +23,22 @@ class GuestRam:
         """`changed(first page, last page)` is called after each store from outside."""
         self._changed = changed
 
+    def guard_writes(self, begin: Callable[[], None], end: Callable[[], None]) -> None:
+        """From now on call `begin` before each change from outside, and `end` behind it."""
+
+        def guarded(change: Callable[..., None]) -> Callable[..., None]:
+            def call(*arguments: object) -> None:
+                begin()
+                try:
+                    change(*arguments)
+                finally:
+                    end()
+
+            return call
+
+        self.write = guarded(self.write)  # type: ignore[method-assign]
+        self.discard = guarded(self.discard)  # type: ignore[method-assign]
+
     def _offset(self, address: int, length: int) -> int:
         offset = address - self.base
         if length < 0 or offset < 0 or offset + length > self.size:

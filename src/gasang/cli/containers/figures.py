@@ -18,6 +18,7 @@ COLUMNS = (
     Column("read", "READ", format_size),
     Column("written", "WRITTEN", format_size),
     Column("pids", "PIDS"),
+    Column("jit", "COMPILED", lambda jit: "–" if jit is None else f"{jit['regions']} regions, {jit['coverage']:.0%}"),
     Column("id", ""),
 )
 
@@ -26,7 +27,7 @@ def row(before: dict[str, Any], now: dict[str, Any]) -> Row:
     """A row of two samples of one machine; `cpu` in percent of one processor, the rest in bytes.
 
     Of a virtual machine `memory` is what is resident, `memory_limit` what its guest has, `shared` what of it others have as well (snapshots
-    and twins).
+    and twins). `jit` is what is compiled of its hot code, and which share of its instructions that executes; None where nothing is.
     """
     memory = now.get("memory_stats") or {}
     detail = memory.get("stats") or {}
@@ -44,6 +45,7 @@ def row(before: dict[str, Any], now: dict[str, Any]) -> Row:
         "read": sum(one["value"] for one in blocks if one["op"].lower() == "read"),
         "written": sum(one["value"] for one in blocks if one["op"].lower() == "write"),
         "pids": (now.get("pids_stats") or {}).get("current", 0),
+        "jit": now.get("jit_stats"),
         "id": now.get("id", ""),
     }
 

@@ -6,17 +6,23 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gasang.cli.console import StreamConsole
 from gasang.cli.files import file_to_read
 from gasang.cli.options import Argument, Example, Option, Parsed, Syntax, plain_text, switch, value
 from gasang.cli.output import Column, Row, render
 from gasang.cli.progress import open_progress
+from gasang.cli.regions import COLUMNS as REGION_COLUMNS
+from gasang.cli.regions import rows, summary
 from gasang.cli.settings import Context
 from gasang.cli.standard import FORMAT
 from gasang.core.config import parse_cpus, parse_memory
 from gasang.core.console import WindowSize
 from gasang.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from gasang.kinds.vm.base import AnyMachine
 
 
 def _count(text: str, subject: str) -> int:
@@ -31,6 +37,7 @@ SORTS: dict[str, Option[bool]] = {
     "trap": switch("traps", "exceptions and interrupts"),
     "exit": switch("exits", "device accesses, firmware calls and waits"),
 }
+REGIONS = switch("jit", "at the end, the regions of hot code that were compiled, each checked against the interpreter")
 SKIP = value("skip", "N", "let each processor run N instructions at full speed before anything is shown", _count)
 LIMIT = value("limit", "N", "end the machine after N lines", _count)
 INITRD = value("initrd", "FILE", "initial RAM disk of a kernel", file_to_read, files=True)
@@ -40,17 +47,23 @@ MEMORY = value("memory", "SIZE", "memory, as in 512M or 2G", parse_memory, short
 
 SYNTAX = Syntax(
     "Show what a machine executes, from its first instruction on.",
-    options=(*SORTS.values(), SKIP, LIMIT, INITRD, APPEND, CPUS, MEMORY, FORMAT),
+    options=(*SORTS.values(), REGIONS, SKIP, LIMIT, INITRD, APPEND, CPUS, MEMORY, FORMAT),
     arguments=(Argument("THING", "an image, or a kernel or other program for S-mode: Image, Image.gz or ELF", completes="files"),),
     command="run this inside; only an image can",
     examples=(
         Example("gasang trace --limit 100 Image", "the first hundred instructions, traps and exits of a kernel"),
         Example("gasang trace --exits debian:trixie -- true", "what Debian asks of devices and firmware"),
+        Example("gasang trace --jit debian:trixie -- true", "which code becomes hot, how much of the run it is, and why it is left"),
         Example("gasang trace --traps --skip 300000000 --limit 20 --format jsonl Image", "twenty traps later on, for a program"),
     ),
     notes="""
 Without --instructions, --traps or --exits all three are shown. To show instructions the machine executes one at a time,
-some ten thousand times slower; the others cost little. What the guest prints goes to standard error.""",
+some ten thousand times slower; the others cost little. What the guest prints goes to standard error.
+
+--jit alone shows nothing but the table of regions: instructions (STEPS), runs, instructions executed in
+them, and runs by the reason for which they ended: "elsewhere" code outside the region, "far" code on another page, "poll"
+the budget between two looks at interrupts, "load", "store", "atomic", "float" and "system" an instruction that the interpreter must see to,
+"passed" it could not begin. Each run is repeated: the machine is up to five times slower.""",
 )
 
 COLUMNS = (
@@ -124,25 +137,43 @@ class _Aside:
         """There is no window."""
 
 
+def _show_regions(form: str | None, machines: list[AnyMachine]) -> None:
+    """What machines that have ended leave behind."""
+    for vm in machines:
+        report = vm.machine.regions.report()
+        sys.stdout.write(render(form, REGION_COLUMNS, rows(report)))
+        if form in (None, "table"):
+            sys.stdout.write(summary(report))
+
+
 def run(parsed: Parsed, context: Context) -> int:
     """Run the machine until it powers off or enough is shown."""
-    form = parsed.get(FORMAT)
-    if form in ("json", "table", "name"):
+    from gasang.accel.soft.tracer import What
+
+    form, shows_regions = parsed.get(FORMAT), parsed.get(REGIONS)
+    asked = [What(sort) for sort, option in SORTS.items() if parsed.get(option)]
+    if shows_regions and asked:
+        raise UsageError("option --jit", "regions are a list, events a stream", "show one of the two")
+    if form in ("json", "table", "name") and not shows_regions:
         raise UsageError(f"--format {form}", "a trace is a stream", "use jsonl or a template")
-    render(form, COLUMNS, [])
+    render(form, REGION_COLUMNS if shows_regions else COLUMNS, [])
     thing, initrd = parsed.arguments[0], parsed.get(INITRD)
     is_kernel = _is_file(thing)
     _check(parsed, is_kernel)
 
-    from gasang.accel.soft.tracer import Event, Tracer, What
-    from gasang.kinds.vm.base import AnyMachine
+    from gasang.accel.soft.tracer import Event, Tracer
     from gasang.kinds.vm.launch import VmSpec, run_vm
     from gasang.kinds.vm.names import BoardNames
 
     printer = Printer(form, parsed.get(LIMIT))
-    wanted = frozenset(What(sort) for sort, option in SORTS.items() if parsed.get(option)) or frozenset(What)
+    wanted = frozenset(asked) or frozenset(What)
+    machines: list[AnyMachine] = []
 
     def watch(vm: AnyMachine) -> None:
+        if shows_regions:
+            machines.append(vm)
+            return
+
         def tell(event: Event) -> None:
             printer.write({**event._asdict(), "what": event.what.value})
             if printer.enough.is_set():
@@ -165,9 +196,13 @@ def run(parsed: Parsed, context: Context) -> int:
         watch=watch,
         architecture="riscv64",
         accelerator="soft",
+        jit="check" if shows_regions else "off",
     )
     with open_progress(context) as progress, StreamConsole(raw=False, reads_input=False) as console:
-        code = run_vm(spec, _Aside(console), progress)
+        try:
+            code = run_vm(spec, _Aside(console), progress)
+        finally:
+            _show_regions(form, machines)
     if printer.failure:
         raise printer.failure
     if console.left is not None:

@@ -20,3 +20,4 @@ class Block:
     host: u64  # host address of the page
     next_free: u64
     stamp: u64  # what compiled regions know the page's content by, 0 while they know nothing of it
+    looked: u64  # whether it was looked for regions of the page since it was decoded

@@ -60,6 +60,7 @@ def clear_block(cpu: ptr[Cpu], block: ptr[Block]) -> None:
     block.records[RECORDS].handler = cpu.dispatch[1]
     block.records[RECORDS + 1].handler = cpu.dispatch[1]
     block.stamp = 0
+    block.looked = 0
 
 
 @native

@@ -20,6 +20,8 @@ LOST = 8
 
 HOT = 9
 """Polls have found the hart at cpu.pc's stretch of code so often that it pays to compile it."""
+DIFFERENCE = 10
+"""A compiled region did not do what the interpreter does (check.py)."""
 
 MMIO_IDLE = 0
 MMIO_ASKED = 1

@@ -7,6 +7,7 @@ a full flush are both "take another number". Only when the numbers run out are t
 from __future__ import annotations
 
 from gasang.cpus.riscv64 import exits
+from gasang.cpus.riscv64.check_state import note_mark, note_store
 from gasang.cpus.riscv64.state import (
     CODE_TLB_ENTRIES,
     NO_TAG,
@@ -28,7 +29,7 @@ from gasang.cpus.riscv64.trap import (
     STORE_PAGE_FAULT,
     raise_exception,
 )
-from gasang.native import Fault, cast, compare_exchange, i64, native, ptr, ref, u64
+from gasang.native import Fault, cast, compare_exchange, i64, native, ptr, ref, u64, unlikely
 
 LOAD, STORE, FETCH = 0, 1, 2
 
@@ -132,6 +133,8 @@ def walk(cpu: ptr[Cpu], address: u64, access: u64) -> u64:
                     if seen != pte:
                         pte = seen
                         again = True
+                    elif unlikely(cpu.check != 0):
+                        note_mark(cpu, slot, wanted)
                 if not again:
                     page = ((pte >> 10) & SATP_PPN) + ((address >> 12) & below)
                     marks: u64 = 1 if pte & PTE_U != 0 else u64(0)
@@ -175,6 +178,10 @@ def fill_tlb(cpu: ptr[Cpu], address: u64, access: u64) -> u64:
     entry.read_tag = tag
     page = (physical - cpu.shared.ram_base) >> 12
     writable = found & 2 != 0 and cpu.shared.page_flags[page] & CODE_PAGE == 0
+    if unlikely(cpu.check != 0):
+        if access == STORE:
+            note_store(cpu, index, host)
+        writable = writable and access == STORE
     entry.write_tag = tag if writable else u64(NO_TAG)
     if found & 4 != 0:
         cpu.superpages = cpu.superpages | (u64(1) << ((address >> 30) & 63))

@@ -29,6 +29,7 @@ ENTRIES: tuple[NativeFunction, ...] = (
     ahead.decode_ahead,
     regions.code_place,
     regions.block_stamp,
+    regions.block_host,
     regions.stamp_block,
     regions.executed_places,
     regions.begin_region,

@@ -12,7 +12,7 @@ from typing import Any
 from gasang.cpus.riscv64.block import RECORDS, Block
 from gasang.cpus.riscv64.clock import update_timer
 from gasang.cpus.riscv64.code import block_at
-from gasang.cpus.riscv64.execute import miss
+from gasang.cpus.riscv64.execute import fill_record, miss
 from gasang.cpus.riscv64.memory import (
     amo_pointer_u32,
     amo_pointer_u64,
@@ -94,6 +94,7 @@ def poll_region(cpu: ptr[Cpu], budget: u64, unused: u64) -> u64:
     update_timer(cpu)
     if deliverable(cpu, atomic_load(ref(cpu.sip))) != 0:
         return 0
+    cpu.compiled = cpu.compiled + (cpu.quantum - budget)
     cpu.retired = cpu.retired + i64(cpu.quantum - budget)
     cpu.remaining = rest - QUANTUM
     cpu.quantum = QUANTUM
@@ -210,6 +211,12 @@ def stamp_block(cpu: ptr[Cpu], number: u64, stamp: u64) -> None:
 
 
 @native
+def block_host(cpu: ptr[Cpu], number: u64) -> u64:
+    """The host address of a block's page."""
+    return block_at(cpu, number - 1).host
+
+
+@native
 def executed_places(cpu: ptr[Cpu], number: u64, out: ptr[u8]) -> u64:
     """Note for each record of a block in `out` (2048 bytes) whether it was decoded; the page's host address."""
     block = block_at(cpu, number - 1)
@@ -221,9 +228,16 @@ def executed_places(cpu: ptr[Cpu], number: u64, out: ptr[u8]) -> u64:
 
 @native
 def begin_region(cpu: ptr[Cpu], number: u64, index: u64, handler: u64) -> u64:
-    """Have a region take the place of a record; 0 if it has already, or the record was never decoded, else 1."""
-    record = ref(block_at(cpu, number - 1).records[index])
-    if record.handler == cpu.dispatch[0] or record.handler == handler:
+    """Have a region take the place of a record, which is decoded for it if it was not; 0 if it has already, else 1."""
+    block = block_at(cpu, number - 1)
+    record = ref(block.records[index])
+    if record.handler == handler:
         return 0
+    if record.handler == cpu.dispatch[0]:  # a region's instructions lie on the page as a whole
+        place = block.host + index * 2
+        word = u32(cast(ptr[u16], place)[0])
+        if word & 3 == 3:
+            word = load_unaligned(cast(ptr[u32], place))
+        fill_record(cpu, record, index, word)
     record.handler = handler
     return 1

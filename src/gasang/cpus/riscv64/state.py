@@ -153,6 +153,10 @@ class Cpu:
     helpers: ptr[u64]  # addresses of what regions call: see regions.HELPERS
     refilled: u64  # what a refill found: a host address
     hot_after: u64  # samples of a place that make it hot, 0 for no samples
+    looks: u64  # whether code that is met for the first time is looked at: compiled regions are known
+    look_rest: u64  # polls before the next of these looks
+    compiled: u64  # instructions between the polls that found the hart inside a region
+    check: u64  # address of the Check that compares regions with the interpreter (check_state.py), 0 for none
     hot: array[HotPlace] = length(1024)
     code_tlb: array[CodeTlbEntry] = length(2048)
     tlb: array[TlbEntry] = length(16384)

@@ -226,6 +226,7 @@ class VmWays:
             },
             "blkio_stats": {},
             "storage_stats": {},
+            **({"jit_stats": found["jit"]} if found.get("jit") else {}),
             **({"networks": networks} if networks else {}),
         }
 

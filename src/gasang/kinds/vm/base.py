@@ -195,6 +195,10 @@ class Machine(ABC, Generic[A, B]):
         """
         return self.machine.ram.memory.written() if self.is_restored else None
 
+    def compiled(self) -> dict[str, Any] | None:
+        """What is compiled of its hot code; None where nothing is."""
+        return None
+
     def note_code(self, known: dict[int, dict[int, int]]) -> None:
         """Add to `known` what its processors have made of the guest's code, by their numbers; nothing where they execute it as it is."""
 

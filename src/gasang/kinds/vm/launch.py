@@ -30,6 +30,7 @@ from gasang.kinds.vm.room import DEBIAN, check_room
 from gasang.kinds.vm.warnings import Warnings
 
 if TYPE_CHECKING:  # a kernel of the user's needs nothing of this, and a start has no time for it
+    from gasang.accel.soft.jit.service import Launch
     from gasang.devices.virtio.block import VirtioBlock
     from gasang.images.control import ControlPort
     from gasang.images.initramfs import GuestSettings, Mode
@@ -69,6 +70,7 @@ class VmSpec:
     architecture: str | None = None
     accelerator: str | None = None
     jit: str = "off"
+    compiler: Launch | None = None
     sockets: Path | None = None
     extras: Extras = NOTHING
 
@@ -148,7 +150,8 @@ def _run_kernel(spec: VmSpec, console: Console, progress: Progress) -> int:
         extras, more = attach_extras(Extras(network=spec.extras.network), spec.memory, spec.cpus, cleanup, warn)
         disks, slow = _disks(spec, worker, warn, cleanup)
         virtio: list[VirtioDevice] = [*disks, VirtioRng(), *extras]
-        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, console.write, virtio, warn, (worker, *slow, *more), spec.jit)
+        workers = (worker, *slow, *more)
+        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, console.write, virtio, warn, workers, spec.jit, spec.compiler)
         vm = cleanup.enter_context(platform.make(parts))
         for each in (worker, *slow):
             cleanup.callback(each.close)
@@ -224,7 +227,8 @@ def boot_guest(
         virtio: list[VirtioDevice] = [ports.device, root, VirtioRng(), *disks, *extras]
         virtio += offered(spec.sockets, f"image {spec.image}", cleanup)
         control.on_no_agent = partial(warn, NO_AGENT)
-        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, ports.chatter.take, virtio, warn, (worker, *slow, *more), spec.jit)
+        workers = (worker, *slow, *more)
+        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, ports.chatter.take, virtio, warn, workers, spec.jit, spec.compiler)
         vm = cleanup.enter_context(platform.make(parts))
         for each in (worker, *slow):
             cleanup.callback(each.close)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 from gasang.accel.soft.decoded import Marks, decode_again, join, marks_of
-from gasang.accel.soft.machine import SoftMachine
+from gasang.accel.soft.machine import OFF, SoftMachine
 from gasang.core.errors import BadInputError, UsageError
 from gasang.core.protocols import State
 from gasang.devices.state import check_version
@@ -32,7 +33,8 @@ class VirtualMachine(Machine[SoftMachine, VirtBoard]):
     architecture: ClassVar[str] = "riscv64"
 
     def __init__(self, parts: Parts[Kernel]) -> None:
-        super().__init__(SoftMachine(RAM_BASE, parts.memory, parts.cpus, parts.jit), parts)
+        software = SoftMachine(RAM_BASE, parts.memory, parts.cpus, parts.jit, parts.compiler, _code_cache(parts))
+        super().__init__(software, parts)
         try:
             self._entry, self._tree = self._assemble(parts)
         except BaseException:
@@ -74,6 +76,10 @@ class VirtualMachine(Machine[SoftMachine, VirtBoard]):
     def _boot(self) -> None:
         self.machine.start(self._entry, self._tree)
 
+    def compiled(self) -> dict[str, Any] | None:
+        """What is compiled of its hot code (accel/soft/jit/report.py); None where nothing is."""
+        return None if self.machine.regions is None else self.machine.regions.report().totals()
+
     def save(self) -> State:
         """All of a paused machine but its memory and disks, as plain data. Raises StateError for one that runs."""
         return {"version": 1, "machine": self.machine.save(), "board": self.board.save()}
@@ -104,3 +110,12 @@ class VirtualMachine(Machine[SoftMachine, VirtBoard]):
         """Have decoded what was known of a machine in this one's state; the harts stand still."""
         for hart in self.machine.harts:
             decode_again(hart, known.get(hart.number, {}))
+
+
+def _code_cache(parts: Parts[Kernel]) -> Path | None:
+    """Where code that is compiled for one machine lies for the next."""
+    if parts.jit == OFF or parts.compiler is not None:  # a compiler in its jail reaches no folder
+        return None
+    from gasang.accel.soft.jit.store import default_folder  # a start without has no time for it
+
+    return default_folder()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from gasang.core.protocols import CharacterSink
 from gasang.devices.virtio.device import VirtioDevice
 from gasang.devices.worker import Holdable
 from gasang.kinds.vm.loader import Kernel
+
+if TYPE_CHECKING:
+    from gasang.accel.soft.jit.service import Launch
 
 K = TypeVar("K", bound=Kernel)
 
@@ -30,3 +33,5 @@ class Parts(Generic[K]):
     workers: Sequence[Holdable] = field(default_factory=tuple)
     jit: str = "off"
     """Whether the software processor compiles hot code (accel.soft.machine.JIT)."""
+    compiler: Launch | None = None
+    """Starts the process that does, where that is not just any process."""

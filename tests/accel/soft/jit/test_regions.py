@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from gasang.accel.soft.jit.regions import HOT_AFTER, MOST_TRIES, stamp_of
+from gasang.accel.soft.jit.pack import stamp_of
+from gasang.accel.soft.jit.regions import HOT_AFTER, MOST_TRIES
+from gasang.accel.soft.jit.shelf import Shelf
+from gasang.accel.soft.jit.store import RegionStore
 from gasang.accel.soft.machine import ON, SoftMachine
 from gasang.core.errors import PermissionDeniedError
 from gasang.cpus.riscv64 import exits
 from gasang.host.code import CodeMemory
 from support.bare import CODE, Bare, asm
 from support.machines import bare_machine
-from support.regions import Compiling
+from support.regions import KEY, Compiling, everything, prepare
 from support.supervised import eventually
 
 PATIENCE = 120
@@ -99,7 +103,7 @@ def test_code_that_is_in_a_region_is_not_compiled_once_more(bare: Bare) -> None:
     bare.put(CODE, *LOOP)
     compiling.run(10_000)
     asked = len(compiling.regions.service.asked)  # type: ignore[attr-defined]
-    compiling.regions._known.clear()  # as if it could not be placed
+    compiling.regions.shelf._near.clear()  # as if it could not be placed
     bare.machine.processor.functions["forget_all_blocks"](bare.hart.address)
     compiling.run(10_000)
     assert len(compiling.regions.service.asked) == asked  # type: ignore[attr-defined]
@@ -135,6 +139,64 @@ def test_nothing_is_hot_before_it_was_met_so_often(bare: Bare) -> None:
     assert len(compiling.regions.service.asked) == 1  # type: ignore[attr-defined]
 
 
-def test_pages_are_known_by_their_content() -> None:
-    assert stamp_of(bytes(4096)) == stamp_of(bytes(4096)) != stamp_of(b"\1" * 4096)
-    assert stamp_of(bytes(4096)) != 0
+def asked(compiling: Compiling) -> int:
+    """How much was to be compiled."""
+    return len(compiling.regions.service.asked)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_another_machine_finds_compiled_code_ready(seed: int, bare: Bare, tmp_path: Path) -> None:
+    """And does with it what the interpreter does, wherever the code lies."""
+    prepare(bare, seed)
+    first = Compiling(bare, folder=tmp_path)
+    first.run(200_000)
+    assert asked(first) > 0
+    other, plain = Bare(), Bare()
+    second = Compiling(other, hot_after=1 << 40, folder=tmp_path)
+    for machine in (other, plain):
+        prepare(machine, seed, code=CODE + 0x3000)
+    second.run(200_000)
+    plain.cpu.remaining = 200_000
+    assert plain.run(200_000) == exits.LIMIT or plain.cpu.exit == exits.SBI
+    assert second.regions.statistics.loaded > 0
+    assert asked(second) == 0
+    assert everything(other) == everything(plain)
+    for compiling in (first, second):
+        compiling.regions.close()
+    other.close()
+    plain.close()
+
+
+def test_damaged_code_is_compiled_anew(bare: Bare, tmp_path: Path) -> None:
+    bare.put(CODE, *LOOP)
+    first = Compiling(bare, folder=tmp_path)
+    first.run(10_000)
+    (file,) = tmp_path.glob("*.regions")
+    raw = bytearray(file.read_bytes())
+    store = RegionStore(tmp_path, KEY)
+    for entry in store.about(stamp_of(bare.machine.ram.read(CODE, 4096))):
+        raw[entry.offset + entry.size - 4096] ^= 1  # of the code
+    file.write_bytes(raw)
+    other = Bare()
+    other.put(CODE, *LOOP)
+    second = Compiling(other, folder=tmp_path)
+    second.run(10_000)
+    assert second.regions.statistics.loaded == 0
+    assert asked(second) > 0
+    assert second.regions.statistics.placed > 0
+    other.close()
+
+
+def test_where_there_is_no_room_old_code_is_dropped_and_the_machine_goes_on(bare: Bare, tmp_path: Path) -> None:
+    compiling = Compiling(bare, folder=tmp_path)
+    compiling.regions.shelf = Shelf(RegionStore(tmp_path, KEY), multi=False, most=6 * 4096)
+    for turn in range(40):
+        base = CODE + 4096 * (turn % 20)
+        bare.put(base, asm("addi", rd=6, rs1=0, imm=turn % 20), *LOOP)
+        bare.cpu.pc, bare.cpu.x[5], bare.cpu.x[10] = base, 0, 0
+        compiling.run(10_000)
+        assert (bare.cpu.x[5], bare.cpu.x[6]) == (3333, turn % 20)
+        assert compiling.regions.shelf.code_bytes <= 6 * 4096
+    done = compiling.regions.statistics
+    assert done.dropped > 0
+    assert done.placed > 6

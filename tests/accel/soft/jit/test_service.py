@@ -6,11 +6,14 @@ import os
 import queue
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from gasang.accel.soft.jit.messages import PLACES, Answer, Page, Request
+from gasang.accel.soft.jit.pack import stamp_of
 from gasang.accel.soft.jit.service import MOST_WAITING, STARTS, CompileService
+from gasang.accel.soft.jit.store import RegionStore
 from gasang.cpus.riscv64.state import PAGE_SIZE
 from support.bare import asm
 from support.supervised import eventually
@@ -66,10 +69,10 @@ def test_the_hottest_goes_first(answers: queue.Queue[Answer]) -> None:
 def test_the_coolest_are_forgotten(answers: queue.Queue[Answer]) -> None:
     made = CompileService(answers.put)
     assert [made.ask(number, request(number)) for number in range(MOST_WAITING)] == [[]] * MOST_WAITING
-    assert made.ask(99, request(99)) == [0]
-    assert made.ask(0, request(100)) == [100]
-    assert made.forget([0, 5, 99]) == [99, 5]
-    assert made.ask(0, request(101)) == []
+    assert made.ask(999, request(999)) == [0]
+    assert made.ask(0, request(1000)) == [1000]
+    assert made.forget([0, 5, 999]) == [999, 5]
+    assert made.ask(0, request(1001)) == []
 
 
 def test_a_process_that_is_killed_is_started_again(service: CompileService, answers: queue.Queue[Answer]) -> None:
@@ -103,3 +106,37 @@ def test_a_host_that_executes_nothing_has_none(answers: queue.Queue[Answer], mon
     made.ask(1, request(1))
     made.close()
     assert made.process is None
+
+
+def test_what_is_compiled_is_kept_for_the_content_that_it_was_compiled_from(tmp_path: Path, answers: queue.Queue[Answer]) -> None:
+    made = CompileService(answers.put, tmp_path)
+    made.start()
+    asked = request(7)
+    content = asked.pages[0].content
+    made.ask(1, asked)
+    first = answers.get(timeout=PATIENCE)
+    assert first.stamps == {0: stamp_of(content)}  # not what the request said
+    made.ask(1, request(8))
+    second = answers.get(timeout=PATIENCE)
+    made.close()
+    assert (second.number, second.image) == (8, first.image)
+    store = RegionStore(tmp_path)
+    assert len(store) == 1
+    store.close()
+
+
+def test_what_waits_at_the_end_is_compiled_for_the_next(tmp_path: Path, answers: queue.Queue[Answer]) -> None:
+    made = CompileService(answers.put, tmp_path)
+    made.start()
+    for number in range(3):
+        page = Page(asm("addi", rd=5, rs1=5, imm=number) + LOOP.ljust(PAGE_SIZE - 4, b"\0"), (b"\1" * 6).ljust(PLACES, b"\0"), 9)
+        made.ask(1, request(number)._replace(pages={0: page}))
+    made.close()
+    store = RegionStore(tmp_path)
+
+    def is_all_there() -> bool:
+        store.refresh()
+        return len(store) == 3
+
+    eventually(is_all_there, PATIENCE)
+    store.close()

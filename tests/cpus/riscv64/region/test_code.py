@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -34,10 +35,19 @@ def make_bare() -> Iterator[Callable[..., Bare]]:
         bare.close()
 
 
+CompileHot = Callable[[Bare], Compiling]
+
+
+@pytest.fixture(params=[False, True], ids=["on", "check"])
+def compile_hot(request: pytest.FixtureRequest) -> CompileHot:
+    """Makes a bare machine compile its hot code, and check it."""
+    return partial(Compiling, checked=request.param)
+
+
 @pytest.mark.parametrize("seed", range(100, 112))
-def test_random_programs(make_bare: Callable[..., Bare], seed: int) -> None:
+def test_random_programs(make_bare: Callable[..., Bare], compile_hot: CompileHot, seed: int) -> None:
     plain, compiled = make_bare(), make_bare()
-    compiling = Compiling(compiled)
+    compiling = compile_hot(compiled)
     for bare in (plain, compiled):
         prepare(bare, seed)
     rng = random.Random(seed)
@@ -69,9 +79,9 @@ def begun(bare: Bare, compiling: Compiling, times: int) -> None:
     assert compiling.regions.statistics.placed > 0
 
 
-def test_execution_ends_at_just_the_instruction_asked_for(make_bare: Callable[..., Bare]) -> None:
+def test_execution_ends_at_just_the_instruction_asked_for(make_bare: Callable[..., Bare], compile_hot: CompileHot) -> None:
     bare = make_bare()
-    compiling = Compiling(bare)
+    compiling = compile_hot(bare)
     begun(bare, compiling, 10_000_000)
     before = bare.hart.instructions
     for count in (1, 2, 899, 901, 4096, 12_345, 100_000):
@@ -81,9 +91,9 @@ def test_execution_ends_at_just_the_instruction_asked_for(make_bare: Callable[..
         assert (bare.cpu.x[5], bare.cpu.pc) == ((before + 1) // 3, CODE + before % 3 * 4)
 
 
-def test_a_program_that_changes_itself(make_bare: Callable[..., Bare]) -> None:
+def test_a_program_that_changes_itself(make_bare: Callable[..., Bare], compile_hot: CompileHot) -> None:
     bare = make_bare()
-    compiling = Compiling(bare)
+    compiling = compile_hot(bare)
     begun(bare, compiling, 100_000)
     changed = int.from_bytes(asm("add", rd=10, rs1=10, rs2=8), "little")
     bare.put(CODE + 0x100, asm("sw", rs1=12, rs2=11, imm=0), asm("fence.i"), asm("jal", rd=0, imm=-0x108))
@@ -94,9 +104,9 @@ def test_a_program_that_changes_itself(make_bare: Callable[..., Bare]) -> None:
     assert bare.cpu.x[10] == sum_before + 1000 * (100_000 - at)
 
 
-def test_a_device_changes_the_code_and_the_guest_says_so(make_bare: Callable[..., Bare]) -> None:
+def test_a_device_changes_the_code_and_the_guest_says_so(make_bare: Callable[..., Bare], compile_hot: CompileHot) -> None:
     bare = make_bare()
-    compiling = Compiling(bare)
+    compiling = compile_hot(bare)
     begun(bare, compiling, 100_000)
     bare.machine.ram.write(CODE, asm("add", rd=10, rs1=10, rs2=8))
     bare.put(CODE + 0x2000, asm("fence.i"), asm("jal", rd=0, imm=-0x2004))
@@ -107,9 +117,9 @@ def test_a_device_changes_the_code_and_the_guest_says_so(make_bare: Callable[...
     assert bare.cpu.x[10] == before + 1000 * (100_000 - at)
 
 
-def test_a_page_is_mapped_elsewhere(make_bare: Callable[..., Bare]) -> None:
+def test_a_page_is_mapped_elsewhere(make_bare: Callable[..., Bare], compile_hot: CompileHot) -> None:
     bare = make_bare()
-    compiling = Compiling(bare)
+    compiling = compile_hot(bare)
     root = bare.new_table()
     slot = bare.map(root, 3, VIRTUAL, CODE, LEAF)
     bare.enter(SUPERVISOR, SV39 | root >> 12)
@@ -127,9 +137,9 @@ def test_a_page_is_mapped_elsewhere(make_bare: Callable[..., Bare]) -> None:
     assert bare.cpu.x[10] == (1 << 64) - 10_000
 
 
-def test_a_loop_on_two_pages_notices_that_the_second_is_another(make_bare: Callable[..., Bare]) -> None:
+def test_a_loop_on_two_pages_notices_that_the_second_is_another(make_bare: Callable[..., Bare], compile_hot: CompileHot) -> None:
     bare = make_bare()
-    compiling = Compiling(bare)
+    compiling = compile_hot(bare)
     root = bare.new_table()
     bare.map(root, 3, VIRTUAL, CODE, LEAF)
     slot = bare.map(root, 3, VIRTUAL + PAGE, CODE + PAGE, LEAF)
@@ -149,9 +159,9 @@ def test_a_loop_on_two_pages_notices_that_the_second_is_another(make_bare: Calla
     assert (bare.cpu.x[5], bare.cpu.x[10]) == (40_000, 30_000)
 
 
-def test_a_store_into_the_page_of_the_region_that_does_it(make_bare: Callable[..., Bare]) -> None:
+def test_a_store_into_the_page_of_the_region_that_does_it(make_bare: Callable[..., Bare], compile_hot: CompileHot) -> None:
     plain, compiled = make_bare(), make_bare()
-    compiling = Compiling(compiled)
+    compiling = compile_hot(compiled)
     program = [
         asm("sd", rs1=12, rs2=5, imm=0),
         asm("ld", rd=11, rs1=12, imm=0),
@@ -168,9 +178,9 @@ def test_a_store_into_the_page_of_the_region_that_does_it(make_bare: Callable[..
     assert everything(compiled) == everything(plain)
 
 
-def test_another_hart_changes_the_code(make_bare: Callable[..., Bare]) -> None:
+def test_another_hart_changes_the_code(make_bare: Callable[..., Bare], compile_hot: CompileHot) -> None:
     bare = make_bare(2)
-    compiling = Compiling(bare)
+    compiling = compile_hot(bare)
     begun(bare, compiling, 1_000_000)
     other = bare.machine.harts[1]
     bare.put(CODE + 0x3000, asm("sw", rs1=12, rs2=11, imm=0), asm("ecall"))
@@ -184,9 +194,9 @@ def test_another_hart_changes_the_code(make_bare: Callable[..., Bare]) -> None:
     assert bare.cpu.x[10] == before + 1000 * (int(bare.cpu.x[5]) - at)
 
 
-def test_a_jump_into_the_middle_of_an_instruction(make_bare: Callable[..., Bare]) -> None:
+def test_a_jump_into_the_middle_of_an_instruction(make_bare: Callable[..., Bare], compile_hot: CompileHot) -> None:
     plain, compiled = make_bare(), make_bare()
-    compiling = Compiling(compiled)
+    compiling = compile_hot(compiled)
     # The immediate of lui is c.addi x10, 1 when it is entered two bytes later.
     odd = int.from_bytes(asm("c.addi", rd=10, imm=1), "little")
     program = [
@@ -206,9 +216,9 @@ def test_a_jump_into_the_middle_of_an_instruction(make_bare: Callable[..., Bare]
     assert everything(compiled) == everything(plain)
 
 
-def test_floating_point_that_is_off_traps_as_ever(make_bare: Callable[..., Bare]) -> None:
+def test_floating_point_that_is_off_traps_as_ever(make_bare: Callable[..., Bare], compile_hot: CompileHot) -> None:
     plain, compiled = make_bare(), make_bare()
-    compiling = Compiling(compiled)
+    compiling = compile_hot(compiled)
     program = [asm("fadd.d", fd=1, fs1=1, fs2=2), asm("addi", rd=5, rs1=5, imm=1), asm("bne", rs1=5, rs2=6, imm=-8), asm("ecall")]
     for bare in (plain, compiled):
         bare.put(CODE, *program)
@@ -222,9 +232,9 @@ def test_floating_point_that_is_off_traps_as_ever(make_bare: Callable[..., Bare]
     assert everything(compiled) == everything(plain)
 
 
-def test_a_load_that_faults_in_the_middle(make_bare: Callable[..., Bare]) -> None:
+def test_a_load_that_faults_in_the_middle(make_bare: Callable[..., Bare], compile_hot: CompileHot) -> None:
     plain, compiled = make_bare(), make_bare()
-    compiling = Compiling(compiled)
+    compiling = compile_hot(compiled)
     program = [
         asm("addi", rd=5, rs1=5, imm=1),
         asm("ld", rd=11, rs1=SP, imm=0),

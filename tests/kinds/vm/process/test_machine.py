@@ -14,9 +14,14 @@ from gasang.core.errors import NotFoundError, StateError, UsageError
 from gasang.kinds.container.supervisor.status import read_exit
 from gasang.kinds.vm.process.client import ask, ask_fork
 from gasang.kinds.vm.process.machine import FAILED, READY, SNAPSHOTS
+from gasang.kinds.vm.process.settings import REQUIRED
 from gasang.kinds.vm.snapshot.snapshot import Snapshot
+from support.assembler import T0, addi, assemble, jump
+from support.kernels import image
 from support.machine_processes import LOG, Machine, Machines, Seat
 from support.supervised import eventually
+
+PATIENCE = 120
 
 
 def log(machine: Machine) -> str:
@@ -54,6 +59,22 @@ def test_its_status_and_figures(machines: Machines) -> None:
     figures = machine.ask("stats")
     assert figures["guest"] == 64 << 20
     assert 0 < figures["private"] <= figures["resident"]
+
+
+def test_its_hot_code_is_compiled_in_jail(machines: Machines) -> None:
+    (machines.home / "busy").write_bytes(image(assemble(addi(T0, T0, 1), jump(-4))))
+    machine, told = machines.launch(kernel=str(machines.home / "busy"), jit="on", jail=REQUIRED)
+    assert told.startswith(READY)
+    eventually(lambda: machine.ask("stats")["jit"]["coverage"] > 0.05, PATIENCE)
+    pid = machine.ask("status")["pid"]
+    [compiler] = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    twin, _ = machines.twin(machine, "two")
+    assert twin.ask("stats")["jit"]["regions"] == machine.ask("stats")["jit"]["regions"]
+    machine.ask("stop")
+    assert machine.end().code == 128 + signal.SIGTERM
+    assert not Path("/proc", compiler).exists()  # the twin does not hold it
+    before = twin.ask("stats")["jit"]["instructions"]
+    eventually(lambda: twin.ask("stats")["jit"]["instructions"] > before + 1_000_000, PATIENCE)
 
 
 def test_it_stands_still_and_goes_on(machines: Machines) -> None:

@@ -15,7 +15,7 @@ from gasang.kinds.vm.process.settings import NAME, MachineSettings
 
 WHOLE: dict[str, Any] = {
     "cpus": 2, "memory": 1 << 30, "image": "debian:trixie", "command": ["a", "b c"], "environment": ["A=ä"], "tty": True,
-    "disks": [["/a/disk", True]], "hostname": "web", "stop_signal": 3,
+    "disks": [["/a/disk", True]], "hostname": "web", "stop_signal": 3, "jit": "on",
     "network": {"mac": "02:00:00:00:00:01", "addresses": ["10.0.0.2/8"], "gateways": ["10.0.0.1"], "mtu": 1400},
 }  # fmt: skip
 
@@ -42,6 +42,7 @@ def test_bytes_that_are_no_text_come_back(tmp_path: Path) -> None:
         ("image", 5), ("image", "a\0b"), ("kernel", "relative"), ("initrd", None), ("command", "word"), ("command", [1]),
         ("environment", {"A": "b"}), ("tty", 1), ("disks", [["/a"]]), ("disks", [["", True]]), ("disks", [["/a", "no"]]),
         ("folders", [["/a", "/b"]]), ("folders", [["a", "/b", True]]), ("folders", [["/a", "/b", 1]]),
+        ("jit", "maybe"), ("jit", True),
         ("snapshot", "base"), ("colour", "red"), ("stop_signal", 0), ("stop_signal", "TERM"), ("network", []), ("network", {}),
         ("network", {"mac": 5}), ("network", {"mac": "02:00:00:00:00:01", "mtu": "1"}), ("network", {"mac": "odd"}),
         ("network", {"mac": "02:00:00:00:00:01", "addresses": "10.0.0.1/8"}), ("network", {"mac": "02:00:00:00:00:01", "colour": "red"}),

@@ -1,6 +1,8 @@
 """The compile service's process: requests on its standard input, answers on its standard output.
 
-It shares nothing with the machine. LLVM may take long, take much memory, or end the process: the machine goes on, and starts another.
+It shares nothing with the machine but the code cache on disk, where it keeps what it has compiled, by what it was compiled from: a machine
+cannot have it keep anything for other code. LLVM may take long, take much memory, or end the process: the machine goes on, and starts
+another.
 """
 
 from __future__ import annotations
@@ -8,11 +10,13 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 
 from gasang.accel.soft.jit.messages import Answer, Request, pack_answer, read_request
-from gasang.cpus.riscv64.region.code import compile_region
-from gasang.cpus.riscv64.region.pages import CodePage
-from gasang.host.limits import limit_memory, limit_time
+from gasang.accel.soft.jit.pack import stamp_of
+from gasang.accel.soft.jit.store import RegionStore
+from gasang.host.limits import limit_memory, limit_time, yield_processor
 
 MOST_MEMORY = 1 << 30
 """Bytes of data: LLVM that wants more ends, and the region stays interpreted."""
@@ -20,19 +24,68 @@ MOST_SECONDS = 60
 """Processor time of one request."""
 
 
-def main() -> None:
-    """Answer until the machine is gone."""
-    limit_memory(MOST_MEMORY)
+def main(folder: str = "") -> None:
+    """Answer until the machine is gone. `folder` is where the code cache is."""
+    limit_worker()
+    store = RegionStore(Path(folder)) if folder else None
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
     while (request := read_request(requests)) is not None:
-        limit_time(MOST_SECONDS)
-        answers.write(pack_answer(answer(request)))
+        limit_request()
+        answers.write(pack_answer(serve(request, store)))
         answers.flush()
+
+
+def limit_worker() -> None:
+    """What a process that compiles may take: others come first."""
+    limit_memory(MOST_MEMORY)
+    with suppress(PermissionError):  # who is in jail has done it before
+        yield_processor()
+
+
+def limit_request() -> None:
+    """And for one region."""
+    limit_time(MOST_SECONDS)
+
+
+def serve(request: Request, store: RegionStore | None) -> Answer:
+    """What somebody has compiled already, or what is compiled now, and kept."""
+    if store is None:
+        return answer(request)
+    sealed = _stamped(request)
+    found = _kept(sealed, store)
+    if found is not None:
+        return found._replace(number=request.number)
+    made = answer(sealed)
+    if made.image:
+        store.add(made, {delta: sealed.pages[delta].content for delta in made.stamps}, multi=request.multi)
+    return made
+
+
+def _stamped(request: Request) -> Request:
+    """The request with stamps that are of the contents, whatever it said."""
+    return request._replace(pages={delta: page._replace(stamp=stamp_of(page.content)) for delta, page in request.pages.items()})
+
+
+def _kept(request: Request, store: RegionStore) -> Answer | None:
+    """A region that has the hot place and lies on just these pages."""
+    store.refresh()
+    pages = request.pages
+    for entry in store.about(pages[0].stamp) if 0 in pages else ():
+        for at in [page.delta for page in entry.pages if page.stamp == pages[0].stamp]:
+            if entry.multi != request.multi or at != 0 or any(page.delta not in pages for page in entry.pages):
+                continue
+            found = store.load(entry, {page.delta: pages[page.delta].content for page in entry.pages})
+            if found is not None and request.hot in found.places:
+                return found
+    return None
 
 
 def answer(request: Request) -> Answer:
     """Compile."""
+    from gasang.cpus.riscv64.region.code import compile_region  # what comes from disk takes no LLVM
+    from gasang.cpus.riscv64.region.pages import CodePage
+
     began = time.monotonic()
     pages = {delta: CodePage(delta, page.content, page.executed) for delta, page in request.pages.items()}
     stamps = {delta: page.stamp for delta, page in request.pages.items()}

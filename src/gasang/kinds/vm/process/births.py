@@ -40,7 +40,8 @@ from gasang.kinds.vm.snapshot.snapshot import Snapshot
 from gasang.storage.chain import Chain, adopt
 from gasang.storage.raw import Raw
 
-if TYPE_CHECKING:  # a machine without volumes has no time for it
+if TYPE_CHECKING:  # a machine has no time for what it does not need
+    from gasang.accel.soft.jit.service import Launch
     from gasang.kinds.vm.volumes import AttachedVolume
 
 LAYERS: Final = "disk"
@@ -67,6 +68,8 @@ class Birth:
     tap: int = -1
     stands: bool = False
     """A restored one waits for being forked, and never begins itself."""
+    compiler: Launch | None = None
+    """What compiles hot code, in a jail too."""
 
     def warn(self, sentence: str) -> None:
         """Tell of what goes wrong in the machine without ending it."""
@@ -97,6 +100,8 @@ def _spec(birth: Birth) -> VmSpec:
         sockets=birth.folder if settings.image else None,
         architecture=settings.architecture or None,
         accelerator=settings.accelerator or None,
+        jit=settings.jit or "off",
+        compiler=birth.compiler,
         extras=_extras(birth),
     )
 

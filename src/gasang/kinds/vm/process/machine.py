@@ -9,7 +9,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from gasang.core.errors import GasangError, StateError, UnsupportedError, UsageError
 from gasang.images.control import ControlPort
@@ -29,6 +29,9 @@ from gasang.kinds.vm.snapshot.fork import BROKEN, Twin
 from gasang.kinds.vm.snapshot.identity import Identity
 from gasang.kinds.vm.sockets import GuestSockets
 from gasang.storage.chain import Chain
+
+if TYPE_CHECKING:
+    from gasang.kinds.vm.process.compiler import JailedCompiler
 
 SNAPSHOTS: Final = "snapshots"
 """The folder of a machine's snapshots, in the machine's."""
@@ -73,11 +76,13 @@ class MachineProcess:
         tap: int = -1,
         *,
         stands: bool = False,
+        compiler: JailedCompiler | None = None,
     ) -> None:
         self.folder = folder
         self._lacking = lacking
         self.settings = settings
         self._stands = stands
+        self._compilers = [] if compiler is None else [compiler]
         self.console = SupervisedConsole(tty=settings.tty, reads_input=settings.stdin, link=link, absent=stands)
         self.console.ask_to_end = self._shut_down
         self.control = ControlPort(self._reached)
@@ -92,7 +97,7 @@ class MachineProcess:
     def run(self) -> int:
         """Live; the exit code. An error is told on standard error, and to who waits for the start."""
         try:
-            code = live(Birth(self.folder, self.settings, self.console, self.control, self._meet, self._tap, self._stands))
+            code = live(Birth(self.folder, self.settings, self.console, self.control, self._meet, self._tap, self._stands, self._compiler))
         except (GasangError, OSError) as error:
             self._tell(FAILED + str(error).encode("utf-8", "backslashreplace")[:2000])
             if self.console.left is None:
@@ -102,6 +107,10 @@ class MachineProcess:
             if self._server is not None:
                 self._server.close()
         return code if self.console.left is None else SIGNALLED + self.console.left
+
+    def _compiler(self) -> JailedCompiler | None:
+        """The compiler, once: another cannot be started in jail."""
+        return self._compilers.pop() if self._compilers else None
 
     def _meet(self, vm: AnyMachine) -> None:
         card = None if self.settings.snapshot else self.settings.network
@@ -156,8 +165,8 @@ class MachineProcess:
         vm = self.vm
         return {"pid": os.getpid(), "paused": vm.paused, "stage": self._stage, "memory": vm.machine.ram.size, "cpus": vm.cpus}
 
-    def _stats(self, words: dict[str, Any], handed: list[Handed]) -> dict[str, int]:
-        return {"guest": self.vm.machine.ram.size, "cpus": self.vm.cpus, **figures()}
+    def _stats(self, words: dict[str, Any], handed: list[Handed]) -> dict[str, Any]:
+        return {"guest": self.vm.machine.ram.size, "cpus": self.vm.cpus, "jit": self.vm.compiled(), **figures()}
 
     def _pause(self, words: dict[str, Any], handed: list[Handed]) -> None:
         self.vm.pause()
@@ -334,12 +343,13 @@ def main(arguments: list[str]) -> int:
             os.set_inheritable(descriptor, False)
     try:
         settings = MachineSettings.read(folder)
+        compiler = _compiler_of(folder, settings)
         lacking = _confine(folder, settings, namespace)
     except (GasangError, OSError) as error:
         _fail(told, error)
         print(f"gasang: {error}", file=sys.stderr)
         return BROKEN
-    return MachineProcess(folder, settings, told, lacking, tap=tap).run()
+    return MachineProcess(folder, settings, told, lacking, tap=tap, compiler=compiler).run()
 
 
 def born(folder: Path, streams: int, link: socket.socket, told: int, tap: int = -1) -> int:
@@ -348,11 +358,12 @@ def born(folder: Path, streams: int, link: socket.socket, told: int, tap: int = 
         settings = MachineSettings.read(folder)
         with opened_streams(streams) as taken:
             take_streams(taken, tty=settings.tty)
+        compiler = _compiler_of(folder, settings)
         lacking = _confine(folder, settings)
     except (GasangError, OSError) as error:
         _fail(told, error)
         return BROKEN
-    code = MachineProcess(folder, settings, told, lacking, link, tap).run()
+    code = MachineProcess(folder, settings, told, lacking, link, tap, compiler=compiler).run()
     _end(link, code)
     return code
 
@@ -366,6 +377,19 @@ def stood(folder: Path, link: socket.socket, told: int) -> int:
         _fail(told, error)
         return BROKEN
     return MachineProcess(folder, settings, told, lacking, link, stands=True).run()
+
+
+def _compiler_of(folder: Path, settings: MachineSettings) -> JailedCompiler | None:
+    """What compiles the hot code of a machine that is booted, if it is to be compiled. Raises OSError."""
+    if settings.jit in ("", "off") or settings.snapshot:
+        return None
+    from gasang.kinds.vm.process.compiler import JailedCompiler  # a machine that is interpreted has no time for it
+
+    if settings.jit == "check":
+        from gasang.accel.soft.jit.check import load_checks
+
+        load_checks()  # in jail it could not be kept
+    return JailedCompiler(folder, demands_jail=settings.jail == REQUIRED)
 
 
 def _confine(folder: Path, settings: MachineSettings, network: int = -1) -> dict[str, str]:

@@ -42,7 +42,7 @@ def prepare(folder: Path, settings: MachineSettings) -> list[Place]:
     disks = [_disk(Path(path), read_only=read_only) for path, read_only in settings.disks]
     folders = [Place(Path(source), writable=not read_only) for source, _, read_only in settings.folders]
     folders += [Place(Path(volume), writable=True) for volume, _, _ in settings.volumes]  # a new layer comes to be there
-    return [*_python(), *own, *disks, *folders, Place(folder.parent, writable=True)]
+    return [*program_places(), *own, *disks, *folders, Place(folder.parent, writable=True)]
 
 
 def _kernel(settings: MachineSettings) -> list[Place]:
@@ -87,7 +87,7 @@ def _disk(path: Path, *, read_only: bool) -> Place:
     return Place(path, not read_only, device=path.exists() and not stat.S_ISREG(path.stat().st_mode))
 
 
-def _python() -> list[Place]:
+def program_places() -> list[Place]:
     """The program, what it is made of, and what it has compiled; all that may be imported later."""
     found = [Path(entry) for entry in sys.path if os.path.isabs(entry) and os.path.realpath(entry) != "/"]
     return [Place(path) for path in (*found, *map(Path, LIBRARIES), default_directory())]

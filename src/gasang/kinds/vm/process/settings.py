@@ -30,6 +30,7 @@ class MachineSettings:
     so are `volumes`, by the folders of disk volumes.
     `snapshot` is the folder of the snapshot that it goes on from, "" to boot it. Without `architecture` and `accelerator` kernel
     and host decide (platforms.choose). With `jail` REQUIRED it does not start where a part of its jail does not hold (jail.py).
+    `jit` is whether the software processor compiles hot code (accel.soft.machine.JIT); one that is restored or forked only interprets it.
     `network` is its card for this start, None for none; `stop_signal` is what its programs get when it is to end.
     """
 
@@ -52,6 +53,7 @@ class MachineSettings:
     accelerator: str = ""
     huge_pages: bool = False
     jail: str = ""
+    jit: str = ""
     network: Card | None = None
     stop_signal: int = int(signal.SIGTERM)
 
@@ -185,6 +187,7 @@ _TESTS: Final[dict[str, Callable[[Any], bool]]] = {
     "snapshot": _path,
     "huge_pages": _truth,
     "jail": _one_of(REQUIRED),
+    "jit": _one_of("off", "on", "check"),
     "network": _is_card,
     "stop_signal": lambda value: type(value) is int and value in signal.valid_signals(),
     "architecture": _one_of(*ARCHITECTURES),
