@@ -37,11 +37,11 @@ def qemu() -> Peer | None:
     return Peer("qemu", (found, "-M", "virt", "-nographic", "-bios", "default"), "-m") if found else None
 
 
-def gasang(command: Sequence[str] = ()) -> Peer:
-    """Ours: this tree's sources run by this Python; `command` replaces how it is called."""
+def gasang(command: Sequence[str] = (), jit: str = "off") -> Peer:
+    """Ours: this tree's sources run by this Python; `command` replaces how it is called, `jit` says what becomes of hot code."""
     if not command:
         command = (sys.executable, "-c", "import sys; from gasang.cli.main import main; sys.exit(main())")
-    return Peer("gasang", (*command, "run", "--vm"), "--memory")
+    return Peer("gasang", (*command, "run", "--vm", "--jit", jit), "--memory")
 
 
 def environment(**changes: str) -> dict[str, str]:

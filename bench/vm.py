@@ -28,7 +28,7 @@ class Bench:
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
         self.failed = False
-        found = {"qemu": peers.qemu(), "gasang": peers.gasang(tuple(options.gasang.split()))}
+        found = {"qemu": peers.qemu(), "gasang": peers.gasang(tuple(options.gasang.split()), options.jit)}
         self._peers = [peer for name, peer in found.items() if peer and name in options.peers]
         if not self._peers:
             raise MachineError("none of the peers asked for is installed: apt install qemu-system-misc, or see --peers")
@@ -42,13 +42,16 @@ class Bench:
     def _ours(self) -> list[Peer]:
         return [peer for peer in self._peers if peer.name == "gasang"]
 
+    def _means(self) -> speed.Means:
+        return speed.MEANS if self._options.jit == "off" else speed.COMPILED
+
     def programs(self) -> list[Figure]:
         """Programs under Linux."""
-        return speed.linux(self._peers, self._kernel(), self._names(), self._options.runs, self._options.scale)
+        return speed.linux(self._peers, self._kernel(), self._names(), self._options.runs, self._options.scale, self._means())
 
     def bare(self) -> list[Figure]:
         """Programs on the bare machine."""
-        return speed.bare(self._peers, self._names(), self._options.runs, self._options.scale, self._options.sv39)
+        return speed.bare(self._peers, self._names(), self._options.runs, self._options.scale, self._options.sv39, self._means())
 
     def boot(self) -> list[Figure]:
         """Kernel start to power-off."""
@@ -104,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sv39", action="store_true", help="bare programs with 4 KiB pages")
     parser.add_argument("--peers", nargs="+", choices=("qemu", "gasang"), default=("qemu", "gasang"), help="only these")
     parser.add_argument("--gasang", default="", metavar="COMMAND", help="how to call gasang (default: this tree's)")
+    parser.add_argument("--jit", choices=("off", "on"), default="off", help="whether gasang compiles hot code (default off)")
     parser.add_argument("--kernel", type=Path, help="a riscv64 kernel (default: Debian's, fetched once)")
     parser.add_argument("--initrd", type=Path, help="for boot and start: an initrd that powers off by itself (default: ours)")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -124,7 +128,7 @@ def main() -> int:
     machine["load after"] = peers.load()
     print(figures.as_json(found, machine) if options.json else figures.as_text(found))
     if options.write_readme:
-        readme.write("bench/vm.py", figures.as_markdown(found), machine)
+        readme.write("bench/vm.py" if options.jit == "off" else "bench/vm.py --jit on", figures.as_markdown(found), machine)
     return int(bench.failed)
 
 

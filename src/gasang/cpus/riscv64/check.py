@@ -29,6 +29,7 @@ from gasang.cpus.riscv64.check_state import (
 )
 from gasang.cpus.riscv64.code import block_at
 from gasang.cpus.riscv64.execute import Handler, enter, pc_of
+from gasang.cpus.riscv64.mmu import forget_windows
 from gasang.cpus.riscv64.state import CODE_TLB_ENTRIES, NO_TAG, PAGE_MASK, PAGE_SIZE, TLB_ENTRIES, Cpu
 from gasang.native import (
     address_of,
@@ -86,6 +87,7 @@ def next_context(check: ptr[Check]) -> None:
             shadow.tlb[index].write_tag = NO_TAG
         for index in range(u64(CODE_TLB_ENTRIES)):
             shadow.code_tlb[index].tag = NO_TAG
+        forget_windows(shadow)
     shadow.context = (check.slot << 5) | (check.cpu.context & 16)
 
 

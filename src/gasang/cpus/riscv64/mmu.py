@@ -1,7 +1,8 @@
 """Address translation: page walk (privileged specification, 12.3 to 12.6: Sv39, Sv48, Sv57) and the soft TLB's slow path.
 
 A translation context is a number handed out for each satp value met; it is part of every TLB tag, so that a switch of address spaces and
-a full flush are both "take another number". Only when the numbers run out are the tags wiped.
+a full flush are both "take another number". Only when the numbers run out are the tags wiped. What compiled regions keep of translations
+(windows.py) ends with every flush and every entry that is taken back.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from gasang.cpus.riscv64 import exits
 from gasang.cpus.riscv64.check_state import note_mark, note_store
 from gasang.cpus.riscv64.state import (
     CODE_TLB_ENTRIES,
+    EXTENT_SHIFT,
+    EXTENTS,
     NO_TAG,
     OFFSET_MASK,
     PAGE_MASK,
     SUPERVISOR,
     TLB_ENTRIES,
     USER,
+    WIDEST,
     Cpu,
 )
 from gasang.cpus.riscv64.trap import (
@@ -183,6 +187,7 @@ def fill_tlb(cpu: ptr[Cpu], address: u64, access: u64) -> u64:
             note_store(cpu, index, host)
         writable = writable and access == STORE
     entry.write_tag = tag if writable else u64(NO_TAG)
+    entry.wide = 1 if found & 4 != 0 or cpu.satp >> 60 == SATP_BARE else u64(0)
     if found & 4 != 0:
         cpu.superpages = cpu.superpages | (u64(1) << ((address >> 30) & 63))
     if found & 1 != 0 and cpu.privilege == SUPERVISOR:
@@ -192,9 +197,37 @@ def fill_tlb(cpu: ptr[Cpu], address: u64, access: u64) -> u64:
     return host
 
 
+@native(inline=True)
+def forget_windows(cpu: ptr[Cpu]) -> None:
+    """Have every window and extent closed before it is used again."""
+    cpu.windows[USER].context = NO_TAG
+    cpu.windows[SUPERVISOR].context = NO_TAG
+
+
+@native
+def close_windows_of(cpu: ptr[Cpu], address: u64) -> None:
+    """Forget what windows and extents know of one page."""
+    page = address & PAGE_MASK
+    chunk = (address >> EXTENT_SHIFT) & (EXTENTS - 1)
+    cpu.extents[chunk].tag = NO_TAG
+    cpu.extents[EXTENTS + chunk].tag = NO_TAG
+    for privilege in range(u64(2)):
+        windows = ref(cpu.windows[privilege])
+        position: u64 = 0
+        while position < windows.count:
+            window = ref(windows.window[windows.opened[position]])
+            if page - (window.first & PAGE_MASK) < window.limit + WIDEST:
+                window.limit = 0
+                windows.count = windows.count - 1
+                windows.opened[position] = windows.opened[windows.count]
+            else:
+                position += 1
+
+
 @native(inline=False)
 def wipe_tlb(cpu: ptr[Cpu]) -> None:
     """Forget every translation and every context number."""
+    forget_windows(cpu)
     for index in range(u64(TLB_ENTRIES)):
         cpu.tlb[index].read_tag = NO_TAG
         cpu.tlb[index].write_tag = NO_TAG
@@ -227,6 +260,7 @@ def enter_context(cpu: ptr[Cpu]) -> None:
 @native
 def flush_all(cpu: ptr[Cpu]) -> None:
     """Forget all translations (sfence.vma x0, x0): their contexts' numbers are never met again."""
+    forget_windows(cpu)
     for slot in range(cpu.tlb_slots):
         cpu.slot_satp[slot] = NO_TAG
     cpu.superpages = 0
@@ -236,6 +270,7 @@ def flush_all(cpu: ptr[Cpu]) -> None:
 @native
 def flush_asid(cpu: ptr[Cpu], asid: u64) -> None:
     """Forget the translations of one address space (global ones may go too)."""
+    forget_windows(cpu)
     for slot in range(cpu.tlb_slots):
         if ((cpu.slot_satp[slot] & SATP_ASID) >> 44) == asid:
             cpu.slot_satp[slot] = NO_TAG
@@ -248,6 +283,7 @@ def flush_page(cpu: ptr[Cpu], address: u64) -> None:
     if cpu.superpages & (u64(1) << ((address >> 30) & 63)) != 0:
         flush_all(cpu)
         return
+    close_windows_of(cpu, address)
     entry = ref(cpu.tlb[tlb_index(address)])
     entry.read_tag = NO_TAG
     entry.write_tag = NO_TAG
@@ -257,6 +293,7 @@ def flush_page(cpu: ptr[Cpu], address: u64) -> None:
 @native
 def leave_sum(cpu: ptr[Cpu]) -> None:
     """sstatus.SUM was cleared: S-mode may no longer use what it entered of U pages."""
+    forget_windows(cpu)
     if cpu.sum_count > SUM_LOG:
         flush_all(cpu)
     else:
@@ -270,6 +307,7 @@ def leave_sum(cpu: ptr[Cpu]) -> None:
 @native
 def drop_write_entries(cpu: ptr[Cpu], host_page: u64) -> None:
     """A RAM page became code: stores to it must be noticed. `host_page` 0 drops every write translation."""
+    forget_windows(cpu)
     for index in range(u64(TLB_ENTRIES)):
         entry = ref(cpu.tlb[index])
         if entry.write_tag != NO_TAG and (host_page == 0 or (entry.write_tag & PAGE_MASK) + entry.addend == host_page):

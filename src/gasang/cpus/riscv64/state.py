@@ -23,6 +23,13 @@ USER, SUPERVISOR = 0, 1
 RESERVATION_SLOTS = 4096
 """Size of the table that counts LR reservations by hashed line."""
 
+EXTENT_MASK = 0xFFFFFFFFFFE00000
+EXTENT_SHIFT = 21
+EXTENTS = 64
+"""Of each kind of access."""
+WIDEST = 8
+"""Bytes of the widest access."""
+
 MAX_HARTS = 64
 HOT_PLACES = 1024
 STRETCH_SHIFT = 10
@@ -37,7 +44,7 @@ class TlbEntry:
     read_tag: u64
     write_tag: u64
     addend: u64  # host address = guest virtual address + addend
-    unused: u64
+    wide: u64  # not 0: all of the 2 MiB around it is translated alike
 
 
 @struct
@@ -48,6 +55,36 @@ class CodeTlbEntry:
     base: u64  # host address of the page's first record
     bias: u64  # pc = (record address >> 3) + bias
     unused: u64
+
+
+@struct
+class Extent:
+    """Guest memory on successive pages that one addend leads to: `size` bytes from `first`, all within the 2 MiB of the tag."""
+
+    tag: u64  # address & EXTENT_MASK | context
+    first: u64
+    size: u64
+    addend: u64
+
+
+@struct
+class Window:
+    """The extent that a place's accesses were last in: those of up to 8 bytes are in it where address - first < limit."""
+
+    first: u64
+    limit: u64  # 0: closed
+    addend: u64
+    unused: u64
+
+
+@struct
+class Windows:
+    """The windows of one privilege."""
+
+    context: u64  # for which they are valid; NO_TAG after a flush
+    count: u64
+    opened: array[u64] = length(256)  # numbers of those that are not closed, `count` of them
+    window: array[Window] = length(256)
 
 
 @struct
@@ -151,7 +188,9 @@ class Cpu:
     span_word: u64  # the instruction that lies on two pages, last decoded
     # --- compiled regions
     helpers: ptr[u64]  # addresses of what regions call: see regions.HELPERS
-    refilled: u64  # what a refill found: a host address
+    refilled: u64  # what a refill found: a host address; of an access beyond its window, whether it was done
+    windows: array[Windows] = length(2)  # [privilege]
+    extents: array[Extent] = length(128)  # [EXTENTS * access + (address >> EXTENT_SHIFT) % EXTENTS]
     hot_after: u64  # samples of a place that make it hot, 0 for no samples
     looks: u64  # whether code that is met for the first time is looked at: compiled regions are known
     look_rest: u64  # polls before the next of these looks

@@ -24,14 +24,14 @@ def test_a_loop_is_a_region_with_its_head_as_entry_and_check() -> None:
     assert list(region.steps) == [4, 8, 12]
     assert region.entries == (4,)
     assert region.heads == {4}
-    assert region.checks == {4: 3}
+    assert region.ways == {4: 3, 8: 2, 12: 1}
 
 
 def test_the_longest_way_round_is_what_a_check_asks_for() -> None:
     skip = asm("beq", rs1=5, rs2=0, imm=12)
     region = form(graph(ADD, skip, ADD, ADD, ADD, asm("jal", rd=0, imm=-20)), 0)
     assert region is not None
-    assert region.checks[0] == 6
+    assert region.ways[0] == 6
 
 
 def test_a_call_in_a_loop_brings_the_function_and_its_return() -> None:

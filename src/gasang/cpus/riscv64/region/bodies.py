@@ -12,41 +12,23 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from gasang.cpus.riscv64.region.accesses import ACCESSES, AccessEmitter, Planned
+from gasang.cpus.riscv64.region.layout import CPU, HART, field_offset
 from gasang.cpus.riscv64.regions import SUBSTITUTES
-from gasang.cpus.riscv64.state import Cpu
 from gasang.native import NativeFunction, tree
-from gasang.native.emit_function import Frame, FunctionEmitter
+from gasang.native.emit_function import Frame
 from gasang.native.symbols import ModuleNames, local_name
 from gasang.native.types import FloatType, IntType, PointerType, boolean
 
-CPU = "%cpu"
 NO_REGISTER = 32
 KEPT = frozenset({"fs"})
 """Fields that bodies change, kept like registers."""
-KNOWN = frozenset({"frm", "context"})
+KNOWN = frozenset({"frm", "context", "privilege"})
 """Fields that nothing inside a region changes, read once."""
-GUEST, HART = ", !tbaa !3", ", !tbaa !4"
-METADATA = """
-!0 = !{!"memory"}
-!1 = !{!"guest", !0, i64 0}
-!2 = !{!"hart", !0, i64 0}
-!3 = !{!1, !1, i64 0}
-!4 = !{!2, !2, i64 0}
-"""
 _COMPARISONS = {
     "eq": lambda a, b: a == b, "ne": lambda a, b: a != b, "lt": lambda a, b: a < b, "le": lambda a, b: a <= b, "gt": lambda a, b: a > b,
     "ge": lambda a, b: a >= b,
 }  # fmt: skip
-
-
-def offset_of(struct: Any, name: str) -> int:
-    """Where a field of a native struct lies."""
-    return int(struct.fields[name].offset)
-
-
-def field_offset(name: str) -> int:
-    """Where a field of Cpu lies."""
-    return offset_of(Cpu, name)
 
 
 @cache
@@ -63,7 +45,7 @@ def assigned(function: NativeFunction) -> frozenset[str]:
     return frozenset(found)
 
 
-class BodyEmitter(FunctionEmitter):
+class BodyEmitter(AccessEmitter):
     """Emits bodies. `multi` is whether the machine has several harts."""
 
     def __init__(self, function: NativeFunction, strict: bool, multi: bool) -> None:
@@ -74,7 +56,9 @@ class BodyEmitter(FunctionEmitter):
         """Slots that some instruction writes."""
         self.way_out = ""
         """The label that leaves the region before the instruction being emitted."""
-        self._multi = int(multi)
+        self.planned: Planned | None = None
+        self.windows = 0
+        self.multi = int(multi)
         self._cpus: set[str] = set()
         self._numbers: dict[str, int] = {}
         self._values: dict[str, str] = {}
@@ -102,7 +86,7 @@ class BodyEmitter(FunctionEmitter):
             left, right = self.number_of(node.left), self.number_of(node.right)
             return None if left is None or right is None else int(_COMPARISONS[node.operator](left, right))
         if isinstance(node, tree.Load) and self._field(node.pointer) == "multi":
-            return self._multi
+            return self.multi
         return None
 
     def _field(self, pointer: Any) -> str | None:
@@ -165,16 +149,6 @@ class BodyEmitter(FunctionEmitter):
             return self.expression(node.then if known else node.other)
         return super().expression_Select(node)
 
-    def expression_IntrinsicCall(self, node: tree.IntrinsicCall) -> str:  # noqa: N802
-        name = node.intrinsic.name
-        if name not in ("load_unaligned", "store_unaligned"):
-            return super().expression_IntrinsicCall(node)
-        place, *values = [self.expression(argument) for argument in node.arguments]
-        if name == "load_unaligned":
-            return self.value(f"load {node.type.llvm}, ptr {place}, align 1{GUEST}")
-        self.line(f"store {node.arguments[1].type.llvm} {values[0]}, ptr {place}, align 1{GUEST}")
-        return ""
-
     # ------------------------------------------------------------------ statements
 
     def statement_Store(self, node: tree.Store) -> None:  # noqa: N802
@@ -200,6 +174,9 @@ class BodyEmitter(FunctionEmitter):
 
     def inlined(self, node: tree.Call) -> str | None:
         """Every call is expanded, or leaves the region."""
+        access = ACCESSES.get(node.function)
+        if access is not None:
+            return self.accessed(access, [self.expression(argument) for argument in node.arguments[1:]])
         function = SUBSTITUTES.get(node.function, node.function)
         if function.inline is False or any(frame.function is function for frame in self.frames):
             self.jump(self.way_out)
@@ -213,6 +190,13 @@ class BodyEmitter(FunctionEmitter):
         self.statements(function.tree.body)
         self.leave(frame)
         return self._after_inlined(frame, node.attempted)
+
+    def inline(self, function: NativeFunction, given: list[Any]) -> str:
+        """The result of a function that cannot fault, expanded here."""
+        frame = self.enter(function, given)
+        self.statements(function.tree.body)
+        self.leave(frame)
+        return self._after_inlined(frame, attempted=False)
 
     def enter(self, function: NativeFunction, given: list[Any]) -> Frame:
         """Begin to expand a function; `given` are its arguments: CPU, a known number, or an emitted value."""

@@ -30,8 +30,8 @@ class Region:
     """Places that something other than the instruction before leads to, and those behind branches."""
     heads: frozenset[int]
     """Places of which every circle passes one."""
-    checks: dict[int, int]
-    """To each entry and head the most instructions until the next head, or the end."""
+    ways: dict[int, int]
+    """To each place the most instructions until the next head, or the end."""
     returns: tuple[int, ...]
     """Places behind calls."""
     targets: tuple[int, ...]
@@ -63,8 +63,7 @@ def form(graph: Graph, hot: int, wanted: Collection[int] = (), targets: Collecti
     order, heads = _circles(region, _leader(graph, steps, hot))
     entries = _entries(region, _leader(graph, steps, hot), heads, wanted)
     order, heads = _circles(region, *entries)
-    checks = _checks(region, order, heads | set(entries), heads)
-    return Region(steps, entries, _leaders(region, entries), frozenset(heads), checks, returns, region.targets)
+    return Region(steps, entries, _leaders(region, entries), frozenset(heads), _ways(region, order, heads), returns, region.targets)
 
 
 def _targets(region: Region, hot: int) -> tuple[int, ...]:
@@ -186,10 +185,10 @@ def _leaders(region: Region, entries: Iterable[int]) -> frozenset[int]:
     return frozenset(found & region.steps.keys())
 
 
-def _checks(region: Region, order: Iterable[int], wanted: Iterable[int], heads: set[int]) -> dict[int, int]:
-    """To each of the `wanted` places the longest way to the next head of a circle, or out."""
+def _ways(region: Region, order: Iterable[int], heads: set[int]) -> dict[int, int]:
+    """To each place the longest way to the next head of a circle, or out."""
     longest: dict[int, int] = {}
     for place in order:
         following = [0 if found in heads else longest[found] for found in region.goes_on(region.steps[place])]
         longest[place] = 1 + max(following, default=0)
-    return {place: longest[place] for place in wanted}
+    return longest

@@ -1,0 +1,27 @@
+"""Where things lie that regions use, and what LLVM is told of them: guest memory and the hart's are never the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gasang.cpus.riscv64.state import Cpu
+
+CPU = "%cpu"
+GUEST, HART = ", !tbaa !3", ", !tbaa !4"
+METADATA = """
+!0 = !{!"memory"}
+!1 = !{!"guest", !0, i64 0}
+!2 = !{!"hart", !0, i64 0}
+!3 = !{!1, !1, i64 0}
+!4 = !{!2, !2, i64 0}
+"""
+
+
+def offset_of(struct: Any, name: str) -> int:
+    """Where a field of a native struct lies."""
+    return int(struct.fields[name].offset)
+
+
+def field_offset(name: str) -> int:
+    """Where a field of Cpu lies."""
+    return offset_of(Cpu, name)

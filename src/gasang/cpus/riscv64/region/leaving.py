@@ -1,0 +1,141 @@
+"""The ways out of a region: to a record of its own pages, or to a pc, with everything as if it had been interpreted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gasang.cpus.riscv64.block import RECORDS, Block
+from gasang.cpus.riscv64.isa import rv64
+from gasang.cpus.riscv64.region.bodies import BodyEmitter
+from gasang.cpus.riscv64.region.layout import CPU, HART, field_offset, offset_of
+from gasang.cpus.riscv64.region.shape import Region
+from gasang.cpus.riscv64.regions import MISS
+from gasang.cpus.riscv64.state import CODE_TLB_ENTRIES, PAGE_MASK, PAGE_SIZE
+
+_MASK = (1 << 64) - 1
+_STAMP = offset_of(Block, "stamp")
+_CODE_TLB_ENTRY = 32
+BASE_AT, BIAS_AT = 8, 16
+
+
+class LeavingEmitter(BodyEmitter):
+    """Emits exits. `stamps` are those of the pages that the region lies on."""
+
+    region: Region
+    stamps: Mapping[int, int]
+    exits: list[tuple[str, int, str]]
+
+    def exit_to(self, place: int, left: str) -> str:
+        """The label of an exit to be written: to a place of the region's pages with so much budget."""
+        label = self.label("exit")
+        self.exits.append((label, place, left))
+        return label
+
+    def ends(self) -> None:
+        """Write the exits."""
+        for label, place, left in self.exits:
+            self.begin(label)
+            self._leave_at(place, left)
+        self.begin("far")
+        self._write_back()
+        self._far()
+        self.begin("leave")
+        self._write_back()
+        at = self.value(f"inttoptr i64 {self.value('load i64, ptr %at')} to ptr")
+        where = self.value(f"inttoptr i64 {self.value('load i64, ptr %where')} to ptr")
+        self.go(self.value(f"load ptr, ptr {where}{HART}"), at, self.value("load i64, ptr %left"))
+
+    def _leave_at(self, place: int, left: str) -> None:
+        page = place // PAGE_SIZE
+        base = self.value(f"load i64, ptr %base.{name_of(page)}")
+        record = self.plus(base, (place % PAGE_SIZE) << 3)
+        self.line(f"store i64 {left}, ptr %left")
+        self.line(f"store i64 {record}, ptr %at")
+        if place in self.region.entries:
+            dispatch = self.value(f"load i64, ptr {self.of_cpu('dispatch')}{HART}")
+            self.line(f"store i64 {self.plus(dispatch, 8 * self._row(place))}, ptr %where")
+        else:
+            self.line(f"store i64 {record}, ptr %where")
+        if len(self.stamps) > 1:
+            start = self.plus(self.value("load i64, ptr %origin"), page * PAGE_SIZE)
+            bias = self.value(f"sub i64 {start}, {self.value(f'lshr i64 {base}, 3')}")
+            self.line(f"store i64 {base}, ptr {self.of_cpu('code_base')}{HART}")
+            self.line(f"store i64 {bias}, ptr {self.of_cpu('code_bias')}{HART}")
+        self.jump("leave")
+
+    def _write_back(self) -> None:
+        for slot in sorted(self.written):
+            value = self.value(f"load i64, ptr {slot}")
+            self.line(f"store i64 {value}, ptr {self.value(f'getelementptr i8, ptr {CPU}, i64 {self.kept[slot]}')}{HART}")
+
+    def _far(self) -> None:
+        """Go on at %pc, as a handler of a far jump does."""
+        target, left = self.value("load i64, ptr %pc"), self.value("load i64, ptr %left")
+        entry = self.code_entry(target)
+        tag = self.value(f"load i64, ptr {entry}{HART}")
+        wanted = self.value(f"or i64 {self.value(f'and i64 {target}, {PAGE_MASK}')}, %known.context")
+        near, lost = self.label("near"), self.label("lost")
+        self.branch(self.value(f"icmp eq i64 {tag}, {wanted}"), near, lost)
+        self.begin(near)
+        base = self.value(f"load i64, ptr {self.value(f'getelementptr i8, ptr {entry}, i64 {BASE_AT}')}{HART}")
+        bias = self.value(f"load i64, ptr {self.value(f'getelementptr i8, ptr {entry}, i64 {BIAS_AT}')}{HART}")
+        self.line(f"store i64 {base}, ptr {self.of_cpu('code_base')}{HART}")
+        self.line(f"store i64 {bias}, ptr {self.of_cpu('code_bias')}{HART}")
+        offset = self.value(f"shl i64 {self.value(f'and i64 {target}, {PAGE_SIZE - 2}')}, 3")
+        record = self.value(f"inttoptr i64 {self.value(f'add i64 {base}, {offset}')} to ptr")
+        self.go(self.value(f"load ptr, ptr {record}{HART}"), record, left)
+        self.begin(lost)
+        self.line(f"store i64 {target}, ptr {self.of_cpu('pc')}{HART}")
+        self.go(self.helper(MISS), "%record", left)
+
+    def go(self, target: str, record: str, left: str) -> None:
+        """Leave: a tail call of a handler."""
+        self.line(f"musttail call preserve_nonecc void {target}(ptr {CPU}, ptr {record}, i64 {left}){self.strict}")
+        self.terminate("ret void")
+
+    # ------------------------------------------------------------------ small parts
+
+    def _row(self, place: int) -> int:
+        """The row of the dispatch table that the interpreter has for an instruction."""
+        step = self.region.steps[place]
+        index = (place % PAGE_SIZE) >> 1
+        far = not 0 <= index + (step.decoded.slots.get("imm", 0) >> 1) < RECORDS
+        return 2 * rv64.numbers[step.decoded.instruction] + int(far)
+
+    def own_handler(self, place: int) -> str:
+        """The handler that the interpreter has for an instruction."""
+        dispatch = self.value(f"load ptr, ptr {self.of_cpu('dispatch')}{HART}")
+        return self.value(f"load ptr, ptr {self.value(f'getelementptr i8, ptr {dispatch}, i64 {8 * self._row(place)}')}{HART}")
+
+    def stamp_at(self, base: str) -> str:
+        """The stamp of the block of records at `base`."""
+        pointer = self.value(f"inttoptr i64 {base} to ptr")
+        return self.value(f"load i64, ptr {self.value(f'getelementptr i8, ptr {pointer}, i64 {_STAMP}')}{HART}")
+
+    def code_entry(self, address: str) -> str:
+        """The code TLB's entry for an address."""
+        number = self.value(f"and i64 {self.value(f'lshr i64 {address}, 12')}, {CODE_TLB_ENTRIES - 1}")
+        offset = self.plus(self.value(f"mul i64 {number}, {_CODE_TLB_ENTRY}"), field_offset("code_tlb"))
+        return self.value(f"getelementptr i8, ptr {CPU}, i64 {offset}")
+
+    def pc_of(self, place: int) -> str:
+        """The pc of a place."""
+        return self.plus(self.value("load i64, ptr %origin"), place)
+
+    def plus(self, value: str, number: int) -> str:
+        """A sum."""
+        return self.value(f"add i64 {value}, {word(number)}") if number else value
+
+    def minus(self, value: str, number: int) -> str:
+        """A difference."""
+        return self.plus(value, -number)
+
+
+def word(number: int) -> str:
+    """A number as LLVM reads one of 64 bits."""
+    return str(number & _MASK)
+
+
+def name_of(place: int) -> str:
+    """A place in a label."""
+    return str(place).replace("-", "m")

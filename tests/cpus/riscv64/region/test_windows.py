@@ -1,0 +1,183 @@
+"""Accesses of compiled regions: what they remember of translations is what the page tables said when it was last told."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from gasang.cpus.riscv64 import exits
+from gasang.cpus.riscv64.mmu import PTE_A, PTE_D, PTE_R, PTE_W, PTE_X
+from gasang.cpus.riscv64.state import NO_TAG, SUPERVISOR
+from support.bare import CODE, HANDLER, Bare, asm
+from support.lockstep.state import PAGE, RAM_BASE
+from support.regions import DATA, DATA_SIZE, SP, Compiling, everything, prepare
+
+READ = PTE_R | PTE_A
+WRITE = READ | PTE_W | PTE_D
+LEAF = WRITE | PTE_X
+SV39 = 8 << 60
+ADDRESS, COUNT, SUM = 12, 6, 10
+MEGAPAGE = 1 << 21
+
+Pair = tuple[Bare, Bare, Compiling]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """A machine that interprets, another that compiles."""
+    plain, compiled = Bare(), Bare()
+    yield plain, compiled, Compiling(compiled)
+    plain.close()
+    compiled.close()
+
+
+def paged(bare: Bare, pages: list[int], flags: int = WRITE) -> list[int]:
+    """Turn paging on: code where it is, DATA on these physical pages from there; where the data's PTEs are."""
+    root = bare.new_table()
+    for page in (*range(CODE, CODE + 4 * PAGE, PAGE), HANDLER):
+        bare.map(root, 3, page, page, LEAF)
+    slots = [bare.map(root, 3, DATA + number * PAGE, DATA + page * PAGE, flags) for number, page in enumerate(pages)]
+    bare.enter(SUPERVISOR, SV39 | root >> 12)
+    return slots
+
+
+def both(pair: Pair, count: int) -> int:
+    """Run both; why they ended, having found the same."""
+    plain, compiled, compiling = pair
+    reason = plain.run(count)
+    assert compiling.run(count) == reason
+    assert everything(compiled) == everything(plain)
+    return reason
+
+
+def walking(step: int, *accesses: bytes) -> list[bytes]:
+    """`accesses` at ADDRESS, which goes on by `step` COUNT times, and begins anew."""
+    return [
+        asm("addi", rd=ADDRESS, rs1=SP),
+        asm("addi", rd=5, rs1=0),
+        *accesses,
+        asm("add", rd=SUM, rs1=SUM, rs2=11),
+        asm("addi", rd=ADDRESS, rs1=ADDRESS, imm=step),
+        asm("addi", rd=5, rs1=5, imm=1),
+        asm("bne", rs1=5, rs2=COUNT, imm=-4 * (len(accesses) + 3)),
+        asm("jal", rd=0, imm=-4 * (len(accesses) + 6)),
+    ]
+
+
+def begin(pair: Pair, program: list[bytes], count: int) -> None:
+    """Place a program, and have it compiled."""
+    for bare in pair[:2]:
+        bare.put(CODE, *program)
+        bare.cpu.x[COUNT], bare.cpu.x[SP] = count, DATA
+        bare.cpu.watches_traps = 1
+    assert both(pair, 40_000) == exits.LIMIT
+    assert pair[2].regions.statistics.placed > 0
+
+
+@pytest.mark.parametrize("seed", range(300, 304))
+def test_random_programs_on_scattered_pages(pair: Pair, seed: int) -> None:
+    pages = [*range(-DATA_SIZE // PAGE, DATA_SIZE // PAGE)]
+    random.Random(seed).shuffle(pages)
+    for bare in pair[:2]:
+        prepare(bare, seed)
+        bare.cpu.x[SP] = DATA + DATA_SIZE
+        paged(bare, pages)
+    reason = exits.LIMIT
+    while reason == exits.LIMIT:
+        reason = both(pair, 30_000)
+    assert pair[2].regions.statistics.placed > 0
+
+
+@pytest.mark.parametrize("pages", [[0, 1, 2, 3], [3, 1, 0, 2]])
+def test_accesses_that_share_a_look_go_over_the_edges_of_pages(pair: Pair, pages: list[int]) -> None:
+    for bare in pair[:2]:
+        paged(bare, pages)
+    accesses = [
+        asm("ld", rd=11, rs1=ADDRESS, imm=0),
+        asm("sd", rs1=ADDRESS, rs2=5, imm=40),
+        asm("lhu", rd=13, rs1=ADDRESS, imm=63),
+        asm("sb", rs1=ADDRESS, rs2=13, imm=9),
+    ]
+    begin(pair, walking(20, *accesses), 700)
+    assert both(pair, 60_000) == exits.LIMIT
+
+
+@pytest.mark.parametrize("verb", ["ld", "sd"])
+def test_an_unmapped_page_is_missed_once_the_guest_says_so(pair: Pair, verb: str) -> None:
+    slots = [paged(bare, [0, 1, 2, 3])[2] for bare in pair[:2]]
+    access = asm("ld", rd=11, rs1=ADDRESS) if verb == "ld" else asm("sd", rs1=ADDRESS, rs2=5)
+    begin(pair, walking(64, access), 256)
+    for bare, slot in zip(pair[:2], slots, strict=True):
+        bare.put(CODE + PAGE, asm("sfence.vma", rs1=14), asm("jal", rd=0, imm=-PAGE - 4))
+        bare.set_word(slot, 0)
+        bare.cpu.x[14], bare.cpu.pc = DATA + 2 * PAGE, CODE + PAGE
+    assert both(pair, 10_000) == exits.TRAP
+    assert pair[1].trap()[2] == DATA + 2 * PAGE
+
+
+def test_loads_beside_stores_ask_for_no_right_to_store(pair: Pair) -> None:
+    slots = [paged(bare, [0, 1], READ | PTE_W) for bare in pair[:2]]
+    for bare in pair[:2]:
+        bare.cpu.x[15] = DATA
+    begin(pair, walking(64, asm("ld", rd=11, rs1=ADDRESS), asm("ld", rd=13, rs1=15), asm("sd", rs1=ADDRESS, rs2=5, imm=8)), 60)
+    for bare, found in zip(pair[:2], slots, strict=True):
+        assert bare.word(found[0]) & PTE_D
+        bare.cpu.x[15], bare.cpu.x[SP], bare.cpu.pc = 0, DATA + PAGE, CODE
+    assert both(pair, 10) == exits.TRAP
+    assert not any(bare.word(found[1]) & PTE_D for bare, found in zip(pair[:2], slots, strict=True))
+
+
+def test_a_store_to_a_page_that_may_only_be_read_traps_at_just_that_place(pair: Pair) -> None:
+    slots = [paged(bare, [0, 1, 2]) for bare in pair[:2]]
+    begin(pair, walking(64, asm("ld", rd=11, rs1=ADDRESS), asm("sd", rs1=ADDRESS, rs2=5, imm=8)), 192)
+    for bare, found in zip(pair[:2], slots, strict=True):
+        bare.set_word(found[1], bare.word(found[1]) & ~PTE_W)
+        bare.enter(SUPERVISOR, int(bare.cpu.satp))
+    assert both(pair, 10_000) == exits.TRAP
+    assert DATA + PAGE <= pair[1].trap()[2] < DATA + 2 * PAGE
+
+
+def test_a_superpage_is_one_extent_without_the_code_in_it(pair: Pair) -> None:
+    for bare in pair[:2]:
+        root = bare.new_table()
+        for number in range(3):
+            bare.map(root, 3, RAM_BASE + number * MEGAPAGE, RAM_BASE + number * MEGAPAGE, LEAF, level=1)
+        bare.enter(SUPERVISOR, SV39 | root >> 12)
+    begin(pair, walking(512, asm("ld", rd=11, rs1=ADDRESS), asm("sd", rs1=ADDRESS, rs2=5)), 512)
+    compiled = pair[1].cpu
+    opened = [compiled.windows[1].window[int(compiled.windows[1].opened[at])] for at in range(int(compiled.windows[1].count))]
+    stores = [window for window in opened if window.limit + 7 < MEGAPAGE]
+    assert any(window.first <= DATA and window.first + window.limit + 7 >= DATA + 512 * 512 for window in opened)
+    assert stores, "the page of code divides the superpage"
+    assert all(not window.first <= CODE < window.first + window.limit for window in stores)
+
+
+def test_another_hart_loses_its_reservation_to_a_store() -> None:
+    bare = Bare(2)
+    compiling = Compiling(bare)
+    other = bare.machine.harts[1]
+    bare.put(CODE, *walking(0, asm("sd", rs1=ADDRESS, rs2=5)))
+    bare.put(CODE + 0x3000, asm("lr.d", rd=11, rs1=SP), asm("sc.d", rd=10, rs1=SP, rs2=0))
+    bare.cpu.x[COUNT], bare.cpu.x[SP] = 1000, DATA
+    compiling.run(40_000)
+    assert compiling.regions.statistics.placed > 0
+    other.cpu.x[SP], other.cpu.pc, other.cpu.hot_after = DATA, CODE + 0x3000, 0
+    assert bare.run(1, other) == exits.LIMIT
+    compiling.run(9000)
+    assert bare.run(1, other) == exits.LIMIT
+    assert other.cpu.x[10] == 1
+    bare.close()
+
+
+def test_a_new_context_finds_the_windows_closed(pair: Pair) -> None:
+    for bare in pair[:2]:
+        paged(bare, [0, 1])
+    begin(pair, walking(64, asm("ld", rd=11, rs1=ADDRESS)), 128)
+    assert pair[1].cpu.windows[1].context == pair[1].cpu.context
+    for bare in pair[:2]:
+        paged(bare, [1, 0])
+        bare.machine.ram.write(DATA, bytes([7]) * PAGE)
+    assert pair[1].cpu.windows[1].context == NO_TAG
+    assert both(pair, 40_000) == exits.LIMIT
