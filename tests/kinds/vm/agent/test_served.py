@@ -70,7 +70,7 @@ def test_it_is_small(served: HostAgent) -> None:
 @pytest.mark.parametrize("what", ["set_time", "set_name", "new_identity", "shutdown", "tell_network"])
 def test_the_machine_is_not_its_own_here(served: HostAgent, what: str) -> None:
     name = socket.gethostname()
-    given = [bytes(16)] if what == "tell_network" else ["other"] if "name" in what or "identity" in what else []
+    given = [[bytes(16)]] if what == "tell_network" else ["other"] if "name" in what or "identity" in what else []
     with pytest.raises(GasangError, match="Operation not permitted"):
         getattr(served.client(), what)(*given)
     assert socket.gethostname() == name
