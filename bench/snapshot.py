@@ -204,7 +204,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench/snapshot.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--forks", type=int, default=50)
-    parser.add_argument("--network", default="none", help="what the machine is joined to: none, or bridge as when nothing is said")
+    parser.add_argument("--network", default="bridge", help="what the machine is joined to: bridge, as when nothing is said, or none")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--write-readme", action="store_true", help="put the table into bench/README.md")
     options = parser.parse_args()

@@ -52,7 +52,7 @@ def test_bash_proposes_verbs_flags_choices_and_images() -> None:
 
 
 def test_bash_knows_the_commands_of_a_family() -> None:
-    assert complete_in_bash("gasang", "network", "c") == ["create", "connect"]
+    assert complete_in_bash("gasang", "network", "c") == ["create", "connect", "capture"]
     assert complete_in_bash("gasang", "network", "create", "--sub") == ["--subnet"]
     assert complete_in_bash("gasang", "network", "rm", "") == ["app", "inner"]
     assert complete_in_bash("gasang", "network", "--sub") == []

@@ -19,10 +19,11 @@ from gasang.core.progress import Silent
 from gasang.host import netns, rtnetlink
 from gasang.host.netlink import ROUTE, Socket
 from gasang.kinds.vm.ballooning import Keeper
+from gasang.kinds.vm.card import Card
 from gasang.kinds.vm.extras import Extras
 from gasang.kinds.vm.folders import SharedFolder
 from gasang.kinds.vm.machine import VirtualMachine
-from gasang.kinds.vm.network import Card, Network
+from gasang.kinds.vm.network import Network
 from gasang.kinds.vm.pull import boot_files
 from support.debian_guest import IMAGE, Screen, debian_at_its_prompt
 

@@ -151,6 +151,13 @@ def test_a_life_in_a_network(gasang: Gasang) -> None:
     assert place(gasang, "web") == card(gasang, "web") != place(gasang, "squatter")
     assert told(gasang, "web", "web-1") == "web-1"
 
+    before = place(gasang, "web"), published(gasang, "web")
+    eventually(lambda: list((gasang.home / "data" / "containers").glob("family-*/*.standing/machine")))
+    gasang("restore", "web", "base")  # by one that stands ready, which knows another address
+    eventually(lambda: boxed(gasang, "web") == "web")
+    assert (card(gasang, "web"), published(gasang, "web")) == (place(gasang, "web"), published(gasang, "web")) == before
+    assert (told(gasang, "web", "web-1"), called(gasang, published(gasang, "web"))) == ("web-1", "web")
+
 
 def test_joining_and_leaving_while_it_runs(gasang: Gasang) -> None:
     gasang("network", "create", "other")

@@ -175,7 +175,7 @@ def at_switch(place: Attachment) -> SwitchNetwork:
     """The card at a switch, with a hardware address of its own unless one was named. Raises UsageError."""
     import secrets
 
-    from gasang.kinds.vm.network import Card
+    from gasang.kinds.vm.card import Card
     from gasang.kinds.vm.switch_network import SwitchNetwork
 
     mac = place.mac or (b"\x02\x67" + secrets.token_bytes(4)).hex(":")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gasang.accel.soft.decoded import MARK_BYTES, Marks, decode_again, join, marks_of, packed, unpacked
-from gasang.accel.soft.hart import BLOCKS, Hart
+from gasang.accel.soft.hart import BLOCKS, FEW_BLOCKS, PARENTS_BLOCKS, TWINS_BLOCKS, Hart
 from gasang.accel.soft.machine import SoftMachine
 from gasang.cpus.riscv64.block import RECORDS
 from support.assembler import ECALL, T0, ZERO, addi, assemble
@@ -90,6 +90,31 @@ def test_no_more_pages_than_there_is_room_for_nor_than_memory_has() -> None:
     assert hart.cpu.blocks_used == BLOCKS
     assert len(marks_of(hart)) == BLOCKS
     machine.close()
+
+
+def test_what_is_given_back_is_remembered(machine: SoftMachine) -> None:
+    hart, pages = machine.harts[0], range(FEW_BLOCKS + 1)
+    decode_again(hart, dict.fromkeys(pages, 1))
+    hart._forget_decoded()
+    decode_again(hart, dict.fromkeys(pages, 2))
+    hart._forget_decoded()
+    assert (hart.cpu.blocks_used, hart.forgotten) == (0, dict.fromkeys(pages, 3))
+    decode_again(hart, dict.fromkeys(pages, 1))
+    hart.make_private()
+    hart._forget_decoded()
+    assert hart.cpu.blocks_used == len(pages)  # twins share it
+
+
+def test_processes_that_fork_have_more_room_and_twins_most(machine: SoftMachine) -> None:
+    hart = machine.harts[0]
+    assert hart.cpu.block_count == BLOCKS
+    hart.make_private()
+    assert hart.cpu.block_count == PARENTS_BLOCKS
+    hart.renew()
+    hart.make_private()
+    assert hart.cpu.block_count == TWINS_BLOCKS
+    decode_again(hart, {255: 1})
+    assert marks_of(hart)[255] == 1
 
 
 @given(st.dictionaries(st.integers(0, 63), ALL_MARKS.filter(bool)))

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gasang.core.errors import StateError
+from gasang.devices.virtio.device import EVENT_IDX
 from gasang.devices.virtio.vsock import OWED_LIMIT, STREAMS_LIMIT, VirtioVsock
 from gasang.devices.virtio.vsock_packet import HEADER_SIZE, HOST, NO_RECEIVE, NO_SEND, STREAM, Operation, Packet
 from gasang.devices.virtio.vsock_stream import ROOM, WAITING_LIMIT, Peer, Stream
+from support.board_parts import FakeMemory
 from support.device_makers import Echo
 from support.virtio_driver import Driver
 from support.vsock_guest import BUFFER, CID, Guest, Heard
@@ -214,6 +216,37 @@ def test_a_twins_guest_is_told_too() -> None:
     guest.driver.rings[2].add(writable=[4])
     guest.driver.notify(2)
     assert guest.driver.rings[2].take_used() == [(1, bytes(4))]
+
+
+@pytest.mark.parametrize("without", [EVENT_IDX, 0])
+def test_connections_wait_until_the_guest_has_dropped_those_it_had(without: int) -> None:
+    guest = Guest(VirtioVsock(CID, lambda stream: None))
+    driver = guest.driver = Driver(guest.device, FakeMemory()).start(size=64, without=without)
+    guest.give(4)
+    events = driver.rings[2]
+    events.add(writable=[4])
+    events.add(writable=[4])
+    driver.notify(2)
+    guest.device.break_off()
+    assert len(events.take_used()) == 1
+    early, gone = guest.device.connect(1024, Heard()), guest.device.connect(1024, Heard())
+    gone.close()
+    driver.notify(2)  # for no reason
+    assert guest.heard() == []
+    events.add(writable=[4])
+    assert without or events.available_event() == 2  # it notifies for the buffer that it has returned
+    driver.notify(2)
+    ((request, _),) = guest.got()
+    assert (request.operation, request.source_port) == (Operation.REQUEST, early.address.host_port)
+    guest.device.connect(1024, Heard())
+    assert guest.heard() == [Operation.REQUEST]
+
+
+def test_a_guest_that_gives_no_buffers_for_events_is_not_waited_for(guest: Guest) -> None:
+    guest.give(2)
+    guest.device.break_off()
+    guest.device.connect(1024, Heard())
+    assert guest.heard() == [Operation.REQUEST]
 
 
 def test_a_guest_that_takes_nothing_does_not_fill_the_host(guest: Guest) -> None:

@@ -130,13 +130,15 @@ def test_nothing_arrives_while_it_is_held(wired: Wired) -> None:
     until(lambda: wired.received() == [frame(1)])
 
 
-def test_a_twin_has_no_cable_until_it_gets_one(wired: Wired) -> None:
+def test_a_twin_has_no_tap_until_it_gets_one(wired: Wired) -> None:
     wired.buffers(8)
     wired.cable.hold()
     own = os.dup(wired.tap.descriptor)
     child = os.fork()
     if child == 0:
         wired.cable.renew()
+        untouched = wired.driver.read(CONFIG + 6, 2)
+        wired.cable.unplug()
         unplugged = wired.driver.read(CONFIG + 6, 2)
         wired.cable.plug(wired.new_tap("tap1"))
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as wire:
@@ -145,7 +147,7 @@ def test_a_twin_has_no_cable_until_it_gets_one(wired: Wired) -> None:
             until(lambda: wired.received() == [frame(9)])
         plugged = wired.driver.read(CONFIG + 6, 2)
         wired.cable.close()
-        os._exit(0 if (unplugged, plugged) == (0, LINK_UP | ANNOUNCE) else 1)
+        os._exit(0 if (untouched, unplugged, plugged) == (LINK_UP, 0, LINK_UP | ANNOUNCE) else 1)
     assert os.waitpid(child, 0)[1] == 0
     os.close(own)
     wired.cable.release()

@@ -14,9 +14,10 @@ import pytest
 from gasang.core.errors import NotFoundError, PermissionDeniedError
 from gasang.host import netns
 from gasang.images.initramfs import GuestSettings
+from gasang.kinds.vm.card import Card
 from gasang.kinds.vm.extras import MODULES, NOTHING, Extras, attach
 from gasang.kinds.vm.folders import SharedFolder
-from gasang.kinds.vm.network import Card, Network
+from gasang.kinds.vm.network import Network
 from gasang.kinds.vm.volumes import AttachedVolume
 
 CARD = Card("02:00:00:00:00:07", ("10.0.0.2/24", "fd00::2/64"), ("10.0.0.1",), "nameserver 10.0.0.1\n", "169.254.0.1 02:00:00:00:00:01")

@@ -15,7 +15,8 @@ from gasang.core.errors import PermissionDeniedError, UsageError
 from gasang.host import netns
 from gasang.host.netlink import ROUTE
 from gasang.host.tap import Tap
-from gasang.kinds.vm.network import CARD_INDEX, MOST_ADDRESSES, Card, Network, attach, cable_of, forgetting, learning
+from gasang.kinds.vm.card import MOST_ADDRESSES, Card
+from gasang.kinds.vm.network import CARD_INDEX, Network, attach, cable_of, forgetting, learning
 
 FIRST = Card("02:00:00:00:00:07", ("10.0.0.2/24", "fd00::2/64"), ("10.0.0.1",), "", "169.254.0.1 02:00:00:00:00:01")
 SECOND = Card("02:00:00:00:00:08", ("10.0.1.2/24", "10.0.2.2/24"), ("10.0.2.1",))

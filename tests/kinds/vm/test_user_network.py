@@ -14,8 +14,8 @@ import pytest
 from gasang.core.errors import StateError
 from gasang.devices.virtio.net import CSUM, GUEST_CSUM, GUEST_TSO4, RECEIVE, TRANSMIT
 from gasang.host.tap import HEADER
+from gasang.kinds.vm.card import packed
 from gasang.kinds.vm.extras import Extras, attach
-from gasang.kinds.vm.network import packed
 from gasang.kinds.vm.user_network import MAC, UserNetwork
 from gasang.network.spec import PortSpec
 from gasang.network.user.plan import Places, Plan

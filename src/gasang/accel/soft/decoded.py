@@ -20,6 +20,8 @@ Marks = dict[int, int]
 """RAM page → a bit for each record that is decoded."""
 MARK_BYTES: Final = RECORDS // 8
 _ENTRY: Final = struct.Struct(f"<HI{MARK_BYTES}s")
+ENTRY_SIZE: Final = _ENTRY.size
+"""Bytes of a page's marks, packed."""
 _Buffer = ctypes.c_uint8 * MARK_BYTES
 
 

@@ -6,6 +6,7 @@ import ctypes
 import threading
 from typing import TYPE_CHECKING
 
+from gasang.accel.soft.decoded import Marks, join, marks_of
 from gasang.cpus.riscv64 import exits
 from gasang.cpus.riscv64.block import Block
 from gasang.cpus.riscv64.clock import TIMEBASE
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     from gasang.accel.soft.machine import SoftMachine
 
 UNLIMITED = 1 << 62
-BLOCKS = 1024
+BLOCKS = 1536
 """Code pages a hart keeps decoded (32 KiB each): beyond that all are forgotten and decoded anew."""
+PARENTS_BLOCKS, TWINS_BLOCKS = BLOCKS + 512, BLOCKS + 1024
+"""The same in processes that fork, and in forked ones: what twins share should not be forgotten for the little that each needs itself."""
 IDLE_SECONDS = 0.5
 """A hart that sleeps longer gives its decoded code back."""
 FEW_BLOCKS = 64
@@ -46,6 +49,8 @@ class Hart:
         self.answers = 0
         self.has_arrived = False
         """Whether compiled regions wait to be placed."""
+        self.forgotten: Marks = {}
+        """What was decoded before it was given back, or most of it."""
         self._tickets = 0
         self.wakeup = threading.Event()
         self.thread: threading.Thread | None = None
@@ -57,7 +62,7 @@ class Hart:
 
     def _prepare(self, number: int) -> None:
         cpu, machine = self.cpu, self.machine
-        self._blocks = LazyMemory(BLOCKS * size_of(Block), "gasang-decoded")
+        self._blocks = LazyMemory(TWINS_BLOCKS * size_of(Block), "gasang-decoded")
         self._code_map = LazyMemory(max(4096, (machine.ram.size >> 12) * 4), "gasang-code-map")
         cpu.hart = number
         cpu.multi = int(machine.hart_count > 1)
@@ -161,6 +166,9 @@ class Hart:
         What forked processes share stays: each would have its own in its place, for what it does now and then.
         """
         if self.cpu.blocks_used > FEW_BLOCKS and not self._blocks.is_private:
+            if len(self.forgotten) > BLOCKS:
+                self.forgotten.clear()
+            join(self.forgotten, marks_of(self))
             self._forget(self.address)
             self._blocks.release()
 
@@ -185,11 +193,13 @@ class Hart:
         """In a forked process, whose only thread is the caller's: what the parent's threads held is free."""
         self.wakeup = threading.Event()
         self.thread = None
+        self.cpu.block_count = TWINS_BLOCKS
 
     def make_private(self) -> None:
         """Have the decoded code copied on write by a fork from now on. Raises what LazyMemory.make_private raises."""
         self._blocks.make_private()
         self._code_map.make_private()
+        self.cpu.block_count = max(self.cpu.block_count, PARENTS_BLOCKS)
 
     def run_in_turn(self, turn: Turn) -> None:
         """Execute only while it is this hart's turn."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from gasang.core.errors import GasangError, NotFoundError, PermissionDeniedError, StateError, UsageError
@@ -65,6 +65,7 @@ class ContainerNetworks:
         self.catalogue = Catalogue(self.host)
         self._held: dict[str, int] = {}
         self._taps: dict[str, int] = {}
+        self._staying: set[str] = set()
         self._tidy: asyncio.TimerHandle | None = None
 
     def _store(self, kind: str, key: str, value: dict[str, Any] | None) -> None:
@@ -122,6 +123,8 @@ class ContainerNetworks:
         names = [name for name in container.endpoints if name != NONE]
         if container.config["NetworkDisabled"] or not names:
             self._tell_without_bridge("connect", container)
+            return {}
+        if container.id in self._staying and container.id in self._taps:
             return {}
         namespace = await asyncio.to_thread(self._connect_all, container)
         for name in names:
@@ -209,7 +212,9 @@ class ContainerNetworks:
     # leaving
 
     async def leave(self, container: Container) -> None:
-        """Put the container's network away; what it had is no longer in its record."""
+        """Put the container's network away; what it had is no longer in its record. Not that of one that stays."""
+        if container.id in self._staying:
+            return
         was_in = [name for name, end in container.endpoints.items() if end.get("EndpointID")]
         await asyncio.to_thread(self._leave, container)
         self._tell_without_bridge("disconnect", container)
@@ -238,8 +243,25 @@ class ContainerNetworks:
 
     def door(self, container: Container) -> Door | None:
         """The way to its networks of a machine that has joined them, both descriptors the caller's to close; None where it is in none."""
-        tap = self._taps.pop(container.id, None)
-        return None if tap is None else Door(os.dup(self._held[container.id]), tap)
+        tap = self._taps.get(container.id)
+        return None if tap is None else Door(os.dup(self._held[container.id]), os.dup(tap))
+
+    @contextlib.asynccontextmanager
+    async def staying(self, container: Container) -> AsyncIterator[None]:
+        """A machine that ends in the block, and starts again, is in its networks all the while: with its addresses, cables and ports.
+
+        One whose tap another daemon has made leaves them, and joins them anew. Who does not run after the block is in none.
+        """
+        if container.id not in self._taps:
+            yield
+            return
+        self._staying.add(container.id)
+        try:
+            yield
+        finally:
+            self._staying.discard(container.id)
+            if not container.status.alive:
+                await self.leave(container)
 
     def is_furnished(self, identity: str) -> bool:
         """Whether the machine of that id runs with a network card, be it in a network or not."""
@@ -305,6 +327,8 @@ class ContainerNetworks:
         self.host.close()
         for namespace in self._held.values():
             os.close(namespace)
+        for tap in self._taps.values():
+            os.close(tap)
 
     # connecting and disconnecting what runs; the life's lock is held
 

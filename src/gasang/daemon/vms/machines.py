@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -166,20 +167,25 @@ class Machines:
         place = self._store(container) / snapshots.check_name(name)
         digest = await asyncio.to_thread(_check, place)
         life = self._lives.life(container)
-        held, container.host["AutoRemove"] = container.host["AutoRemove"], False
-        try:
-            await self._lives.running.kill(life, 9, final=True)
-        finally:
-            container.host["AutoRemove"] = held
         birth = Restored(place, digest)
+        has_card = await asyncio.to_thread(self.ways.has_card, birth)
+        async with self._services.networks.staying(container) if has_card else nullcontext():
+            held, container.host["AutoRemove"] = container.host["AutoRemove"], False
+            try:
+                await self._lives.running.kill(life, 9, final=True)
+            finally:
+                container.host["AutoRemove"] = held
+            await self._restart(container, birth)
+        self._services.tell(container, "restore", {"snapshot": name})
+        self.ways.prepare(container, birth)
+
+    async def _restart(self, container: Container, birth: Restored) -> None:
         try:
             await self._begin(container, birth)
         except GasangError:
             if not self.ways.standing.forget(self.ways.folder(container)):  # it may have been what stood ready that failed
                 raise
             await self._begin(container, birth)
-        self._services.tell(container, "restore", {"snapshot": name})
-        self.ways.prepare(container, birth)
 
     async def _begin(self, container: Container, birth: Restored | Forked) -> None:
         self.ways.births[container.id] = birth

@@ -61,7 +61,7 @@ class Standing:
 
     def prepare(self, folder: Path, settings: MachineSettings, digest: str) -> None:
         """Have one made, some moments later, if there is none: of the snapshot that `settings` name, which has that digest."""
-        if self.find(folder, digest) is not None or not self._nursery.ready:
+        if self.find(folder, digest) is not None:
             return
         self.forget(folder)
         self._making[folder] = asyncio.ensure_future(self._make(folder, settings, digest))
@@ -98,7 +98,7 @@ class Standing:
         stands = False
         try:
             with theirs, contextlib.suppress(GasangError, OSError):  # the next restore does without
-                if _has_room():
+                if self._nursery.ready and _has_room():
                     await asyncio.to_thread(_furnish, place, folder, settings)
                     stands = await self._begin(place, theirs)
         finally:

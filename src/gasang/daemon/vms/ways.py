@@ -74,7 +74,7 @@ class VmWays:
         """Boot it, or as `births` says, once."""
         birth = self.births.pop(container.id, None)
         networks = self._services.networks
-        if await asyncio.to_thread(self._has_card, birth):
+        if await asyncio.to_thread(self.has_card, birth):
             await networks.join(container)
         with ExitStack() as cleanup:
             door, card = networks.door(container), await asyncio.to_thread(networks.card, container)
@@ -105,7 +105,7 @@ class VmWays:
         self.nursery.begin()
         return MachineProcess(*await asyncio.to_thread(launch_machine, folder, settings, log, size, door))
 
-    def _has_card(self, birth: Restored | Forked | None) -> bool:
+    def has_card(self, birth: Restored | Forked | None) -> bool:
         """Whether one that is born like this can have a network card: those that were once booted without one cannot."""
         if isinstance(birth, Forked):
             return self._services.networks.is_furnished(birth.parent.name)

@@ -181,6 +181,16 @@ class Virtqueue:
         self._next_available = (self._next_available + 1) & 0xFFFF
         return self.chain(head)
 
+    def added(self) -> int:
+        """How many buffers the driver has made available in all, modulo 2^16; it notifies when it adds the next. -1 while it cannot."""
+        available = self._available
+        if available is None:
+            return -1
+        if self.event_index:
+            self._memory.write(self.device_area + 4 + 8 * self.size, available[2:4])
+            self._barrier()
+        return _index(available, 2)
+
     def put_back(self, chain: Chain) -> None:
         """Have the buffer that was popped last be available again; the driver need not notify for it."""
         if self.ready:

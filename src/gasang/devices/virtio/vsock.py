@@ -3,7 +3,8 @@
 The host's side is given by `accept`, which is asked for a `Peer` when the guest connects to a port, and by `connect`. A guest that takes
 no packets but makes us owe it some is not served any further (5.10.6.1.2): what we keep for it has bounds.
 
-A restored guest's connections are gone, and it is told so; it then reads its context ID anew.
+A restored guest's connections are gone, and it is told so; it then reads its context ID anew. Until it has returned the event's buffer it
+may take a new connection for one of those, so ours wait until then. A driver that gives no buffers for events is not waited for.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ class VirtioVsock:
         self._owed: deque[tuple[Address, Say]] = deque()
         self._next_port = FIRST_PORT
         self._restored = False
+        self._told: int | None = None
+        self._held: list[Address] = []
         self._delivering = False
 
     # The host's side; any thread.
@@ -73,7 +76,10 @@ class VirtioVsock:
         def job() -> None:
             stream = self._new(Address(self._free_port(port), port))
             stream.peer = peer
-            self._owed.append((stream.address, Say(Operation.REQUEST)))
+            if self._told is None:
+                self._owe(stream.address, Operation.REQUEST)
+            else:
+                self._held.append(stream.address)
             made.append(stream)
 
         self._serve(job)
@@ -106,7 +112,7 @@ class VirtioVsock:
 
         def job() -> None:
             self._forget_all()
-            self._restored = True
+            self._restored, self._told = True, None
             self._tell_reset()
 
         self._serve(job)
@@ -126,7 +132,9 @@ class VirtioVsock:
     def notify(self, index: int) -> None:
         """Buffers arrived."""
         if index == EVENT:
+            self._hear_of_reset()
             self._tell_reset()
+            self._deliver()
         else:
             self._collect()
             self._deliver()
@@ -135,7 +143,7 @@ class VirtioVsock:
 
     def reset(self) -> None:
         """The driver has gone, and every connection with it."""
-        self._link = None
+        self._link, self._told = None, None
         self._restored = False
         self._forget_all()
 
@@ -147,12 +155,13 @@ class VirtioVsock:
         """The guest is told that its connections are gone."""
         check_version(state, "virtio-vsock", 1)
         self._forget_all()
-        self._restored = True
+        self._restored, self._told = True, None
 
     def _forget_all(self) -> None:
         streams = list(self._streams.values())
         self._streams.clear()
         self._owed.clear()
+        self._held.clear()
         for stream in streams:
             _end(stream)
 
@@ -163,9 +172,18 @@ class VirtioVsock:
         queue = link.queues[EVENT]
         chain = queue.pop()
         if chain is not None:
-            self._restored = False
+            self._restored, self._told = False, queue.added()
             queue.push(chain, scatter(link.memory, chain.writable, _EVENT.pack(TRANSPORT_RESET)))
             link.used(queue)
+
+    def _hear_of_reset(self) -> None:
+        """The driver returns the event's buffer when it has dropped its connections: then ours may begin."""
+        if self._link is None or self._told in (None, self._link.queues[EVENT].added()):
+            return
+        self._told = None
+        for address in self._held:
+            self._owe(address, Operation.REQUEST)
+        self._held.clear()
 
     # To the guest.
 
@@ -266,7 +284,9 @@ class VirtioVsock:
     def _drop(self, stream: Stream, *, tell: bool = True, silent: bool = False) -> None:
         """A connection's end. `tell`: the guest is told; `silent`: the peer is not."""
         self._streams.pop(stream.address, None)
-        if tell:
+        if stream.address in self._held:  # the guest has not heard of it yet
+            self._held.remove(stream.address)
+        elif tell:
             self._owe(stream.address, Operation.RST)
         if silent:
             stream.peer = None

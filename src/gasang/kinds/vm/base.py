@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # a start has no time for what few machines need
     from pathlib import Path
 
     from gasang.devices.virtio.block import VirtioBlock
+    from gasang.kinds.vm.card import Card
     from gasang.kinds.vm.snapshot.fork import Twin
     from gasang.kinds.vm.snapshot.identity import Identity
     from gasang.kinds.vm.snapshot.snapshot import Snapshot
@@ -157,6 +158,8 @@ class Machine(ABC, Generic[A, B]):
         self.last_moment: int | None = None
         """When that one was taken, if what was written since then is noted."""
         self.is_restored = False
+        self.card: Card | None = None
+        """What its guest was told that it is on its network card; None where that is not known."""
         self._begin: Callable[[], None] = self._boot
         self._warn = parts.warn
         self.workers = tuple(parts.workers)

@@ -93,7 +93,10 @@ class Cable:
             self._changed.notify_all()
 
     def renew(self) -> None:
-        """In a process forked while this was held: the tap is the parent's. The twin's card is unplugged until it has a tap (`plug`)."""
+        """In a process forked while this was held: the tap is the parent's. What the twin's card sends is lost until it has one (`plug`).
+
+        Its guest sees nothing of that: the cable goes out for it when nobody will plug in another (`unplug`).
+        """
         if self._tap is not None:
             self._tap.close()
         self._tap, self._kept = None, []
@@ -101,11 +104,14 @@ class Cable:
         self._poller.close()
         self._changed = threading.Condition()
         self._held = self._busy = False
-        self.card.set_link(up=False)
         self._begin()
 
+    def unplug(self) -> None:
+        """Where there is no tap, and none is to come: the guest sees the cable go out."""
+        self.card.set_link(up=False)
+
     def plug(self, tap: Tap) -> None:
-        """Have a tap where there is none; the guest sees the cable go in."""
+        """Have a tap where there is none; the guest sees the cable go in, if it was out for it."""
         self.hold()
         self._tap = tap
         tap.join(self._joins)

@@ -102,9 +102,11 @@ class VirtualMachine(Machine[SoftMachine, VirtBoard]):
         self.machine.stand()
 
     def note_code(self, known: dict[int, Marks]) -> None:
-        """Add to `known`, by harts, what is decoded now; from any thread."""
+        """Add to `known`, by harts, what is decoded now, and what was before it was given back; from any thread."""
         for hart in self.machine.harts:
-            join(known.setdefault(hart.number, {}), marks_of(hart))
+            marks = known.setdefault(hart.number, {})
+            join(marks, hart.forgotten)
+            join(marks, marks_of(hart))
 
     def decode_again(self, known: Mapping[int, Marks]) -> None:
         """Have decoded what was known of a machine in this one's state; the harts stand still."""

@@ -10,56 +10,20 @@ import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
-from gasang.core.errors import NotFoundError, UsageError
+from gasang.core.errors import NotFoundError
 from gasang.host import netlink, rtnetlink
 from gasang.kinds.vm.cable import Cable
+from gasang.kinds.vm.card import MOST_ADDRESSES, Card, packed
 
 if TYPE_CHECKING:
     from gasang.host.tap import Tap
 
 CARD_INDEX: Final = 2
 """The number of a guest's first card in its kernel: only its loopback is there before."""
-MOST_ADDRESSES: Final = 16
 _NO_TAP: Final = -1
-
-
-@dataclass(frozen=True)
-class Card:
-    """What a guest is to be on its card. `mac` is written with colons; `addresses` have their prefix ("10.1.2.3/24"), `gateways` do not.
-
-    `resolv_conf` is a whole /etc/resolv.conf, "" to leave the guest's as it is. `resolver` is an address that is not asked for on the
-    cable but known to be at a hardware address: "169.254.0.53 02:00:00:00:00:01", or "". Nothing else needs to be there: no addresses, no
-    gateway. With `listens` routers on the cable are trusted with its addresses of IPv6.
-    """
-
-    mac: str
-    addresses: tuple[str, ...] = ()
-    gateways: tuple[str, ...] = ()
-    resolv_conf: str = ""
-    resolver: str = ""
-    mtu: int = 1500
-    listens: bool = False
-
-    def __post_init__(self) -> None:
-        """Raises UsageError for addresses that are none."""
-        try:
-            if len(packed(self.mac)) != 6:
-                raise ValueError(f"{self.mac!r} is no hardware address")
-            if not 68 <= self.mtu <= 65535 or len(self.addresses) > MOST_ADDRESSES:
-                raise ValueError(f"an MTU of {self.mtu}, {len(self.addresses)} addresses")
-            for text in self.addresses:
-                ip_interface(text)
-            for text in self.gateways:
-                ip_address(text)
-            if self.resolver:
-                address, _, hardware = self.resolver.partition(" ")
-                if ip_address(address).version != 4 or len(packed(hardware)) != 6:
-                    raise ValueError(f"{self.resolver!r} is no IPv4 and hardware address")
-        except ValueError as error:
-            raise UsageError("network card", str(error), "write addresses as in 10.1.2.3/24 and 02:00:00:00:00:01") from error
 
 
 @dataclass(frozen=True)
@@ -78,11 +42,6 @@ class Network:
     def attach(self, cleanup: ExitStack, pairs: int = 1) -> Cable:
         """As `attach` below."""
         return attach(self, cleanup, pairs)
-
-
-def packed(mac: str) -> bytes:
-    """A hardware address's bytes. Raises ValueError for what is none."""
-    return bytes.fromhex(mac.replace(":", ""))
 
 
 def attach(network: Network, cleanup: ExitStack, pairs: int = 1) -> Cable:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gasang.host.tap import Tap
 from gasang.kinds.vm.cable import Cable
-from gasang.kinds.vm.network import Card, packed
+from gasang.kinds.vm.card import Card, packed
 
 
 @dataclass(frozen=True)

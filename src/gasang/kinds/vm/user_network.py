@@ -9,7 +9,7 @@ from typing import Final
 
 from gasang.host.tap import Tap
 from gasang.kinds.vm.cable import Cable
-from gasang.kinds.vm.network import Card, packed
+from gasang.kinds.vm.card import Card, packed
 from gasang.network import ports
 from gasang.network.spec import LOOPBACK, PortSpec
 from gasang.network.user.plan import Plan

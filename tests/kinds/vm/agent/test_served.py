@@ -70,7 +70,7 @@ def test_it_is_small(served: HostAgent) -> None:
 @pytest.mark.parametrize("what", ["set_time", "set_name", "new_identity", "shutdown", "tell_network", "grow"])
 def test_the_machine_is_not_its_own_here(served: HostAgent, what: str) -> None:
     name = socket.gethostname()
-    words: dict[str, list[object]] = {"grow": ["/", 1], "tell_network": [bytes(16)], "set_name": ["other"], "new_identity": ["other"]}
+    words: dict[str, list[object]] = {"grow": ["/", 1], "tell_network": [[bytes(16)]], "set_name": ["other"], "new_identity": ["other"]}
     given = words.get(what, [])
     with pytest.raises(GasangError, match="Operation not permitted"):
         getattr(served.client(), what)(*given)

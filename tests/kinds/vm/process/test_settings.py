@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gasang.core.errors import BadInputError, UsageError
-from gasang.kinds.vm.network import Card
+from gasang.kinds.vm.card import Card
 from gasang.kinds.vm.process.settings import NAME, MachineSettings
 
 WHOLE: dict[str, Any] = {

@@ -7,7 +7,10 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,6 +18,7 @@ from hypothesis import strategies as st
 
 from gasang.core.errors import BadInputError, GasangError, NotFoundError, UnsupportedError
 from gasang.devices.virtio.rng import VirtioRng
+from gasang.kinds.vm.card import Card
 from gasang.kinds.vm.snapshot import stamp
 from gasang.kinds.vm.snapshot.document import decode, encode
 from gasang.kinds.vm.snapshot.index import CHUNK, MAPS_MAX, Place, decode_index, encode_index, runs
@@ -196,7 +200,15 @@ def test_any_document_is_one_or_refused(content: bytes) -> None:
 
 
 def test_a_document_comes_back(kept: Snapshot) -> None:
-    assert decode(encode(kept.document), "snapshot") == kept.document
+    card = Card("02:00:00:00:00:07", ("10.0.0.2/24",), ("10.0.0.1",), "nameserver 10.0.0.1\n")
+    for document in (kept.document, replace(kept.document, card=card)):
+        assert decode(encode(document), "snapshot") == document
+
+
+def test_a_card_that_is_none_is_refused(kept: Snapshot) -> None:
+    odd: Any = SimpleNamespace(mac="02:00")
+    with pytest.raises(BadInputError, match="makes no sense"):
+        decode(encode(replace(kept.document, card=odd)), "snapshot")
 
 
 INDEXES = st.dictionaries(st.integers(0, 5000), st.builds(Place, st.integers(0, 3), st.binary(min_size=32, max_size=32)), max_size=40)

@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple, Self
 
 from gasang.core.console import WindowSize
-from gasang.core.errors import BadInputError, OutOfSpaceError, StateError, UsageError
+from gasang.core.errors import BadInputError, OutOfSpaceError, UsageError
 from gasang.kinds.vm.agent import errors, protocol
 from gasang.kinds.vm.agent.dialing import Dial, dial
 from gasang.kinds.vm.agent.running import STDERR, STDOUT, Outcome, Running
@@ -140,15 +140,32 @@ class Agent:
         """Set the guest's host name, until it boots again."""
         self._ask(protocol.SET_NAME, self._name(name), what="the host name cannot be set")
 
-    def new_identity(self, name: str = "") -> None:
-        """Tell a restored or forked guest who it is now: the time of day, fresh randomness, and a host name where there is one."""
+    def new_identity(self, name: str = "", network: Sequence[bytes] = ()) -> None:
+        """Tell a restored or forked guest who it is now: the time of day, fresh randomness, and a host name where there is one.
+
+        And about its network, as `tell_network` does, over the same connection: a guest that was just forked does all of it at once.
+        """
         text = self._name(name) if name else b""
         content = _IDENTITY.pack(time.time_ns(), secrets.token_bytes(protocol.SEED_SIZE), len(text), 0, text)
-        self._ask(protocol.IDENTITY, content, what="its identity cannot be changed")
+        self._tell([packed(protocol.IDENTITY, content)], "its identity cannot be changed", network)
 
-    def tell_network(self, messages: bytes) -> None:
-        """Have the guest's kernel carry out messages about its network (host/rtnetlink.py). Raises GasangError for one it refuses."""
-        self._ask(protocol.NETWORK, messages, what="its network cannot be set up")
+    def tell_network(self, batches: Sequence[bytes]) -> None:
+        """Have the guest's kernel carry out batches of messages about its network (host/rtnetlink.py), one after the other.
+
+        Raises GasangError for one that it refuses of the last batch; what it refuses of those before is nothing.
+        """
+        self._tell([], "", batches)
+
+    def _tell(self, first: list[bytes], what: str, network: Sequence[bytes]) -> None:
+        asked = [*first, *(packed(protocol.NETWORK, batch) for batch in network)]
+        if not asked:
+            return
+        with self._wire(b"".join(asked), REACH) as wire:
+            said = [wire.receive() for _ in asked]
+        if first:
+            self._check(said[0], what)
+        if network:
+            self._check(said[-1], "its network cannot be set up")
 
     def grow(self, path: str, blocks: int) -> None:
         """Have the ext4 file system mounted at `path` be `blocks` of its blocks, which its disk has. Raises GasangError where it cannot."""
@@ -257,23 +274,16 @@ class Agent:
         return Running(wire, said.value)
 
     def _ask(self, kind: int, content: bytes = b"", value: int = 0, *, what: str = "", patience: float = REACH) -> Said:
-        said = self._answer(packed(kind, content, value), patience)
+        with self._wire(packed(kind, content, value), patience) as wire:
+            return self._check(wire.receive(), what)
+
+    def _check(self, said: Said, what: str) -> Said:
+        """An answer. Raises GasangError for what is none, or a refusal: `what` is not possible then."""
         if said.kind != protocol.ANSWER or said.value > 0:
             raise errors.odd(self.subject, f"a message of kind {said.kind} instead of an answer")
         if said.value < 0:
             raise errors.refused(self.subject, what or "it refuses", -said.value)
         return said
-
-    def _answer(self, question: bytes, patience: float) -> Said:
-        """Asked twice changes nothing: a guest that has just been restored may forget the first connection with those it had before."""
-        try:
-            with self._wire(question, patience) as wire:
-                return wire.receive()
-        except errors.NoAgentError:
-            raise
-        except StateError:
-            with self._wire(question, patience) as wire:
-                return wire.receive()
 
     @contextmanager
     def _wire(self, first: bytes, patience: float) -> Iterator[Wire]:

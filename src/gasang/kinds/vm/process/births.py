@@ -24,11 +24,12 @@ from gasang.images.image_process import document_of, read_process
 from gasang.images.initramfs import GuestSettings
 from gasang.images.ready import BootFiles
 from gasang.kinds.vm.base import AnyMachine
+from gasang.kinds.vm.card import Card
 from gasang.kinds.vm.disks import Disk
 from gasang.kinds.vm.extras import Extras
 from gasang.kinds.vm.folders import SharedFolder
 from gasang.kinds.vm.launch import VmSpec, boot_guest, mode_of, power_code, run_vm
-from gasang.kinds.vm.network import Card, Network
+from gasang.kinds.vm.network import Network
 from gasang.kinds.vm.platforms import Platform, choose, platform_of
 from gasang.kinds.vm.process import bases
 from gasang.kinds.vm.process.console import SupervisedConsole

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -16,7 +16,8 @@ from gasang.host.tap import Tap
 from gasang.kinds.vm.agent.client import Agent
 from gasang.kinds.vm.agent.dialing import dial
 from gasang.kinds.vm.base import AnyMachine
-from gasang.kinds.vm.network import Card, cable_of, forgetting, learning
+from gasang.kinds.vm.card import Card
+from gasang.kinds.vm.network import cable_of, forgetting, learning
 from gasang.kinds.vm.process.births import NO_CARD
 from gasang.kinds.vm.sockets import GUEST_SOCKET, GuestSockets, sockets_of
 from gasang.storage.ext4_layout import BLOCK
@@ -30,13 +31,12 @@ RESOLV_CONF: Final = "/etc/resolv.conf"
 
 
 class Guest:
-    """The guest of the machine in `folder`. It was told that it is `card`, None where that is not known."""
+    """The guest of the machine in `folder`."""
 
-    def __init__(self, folder: Path, vm: AnyMachine, card: Card | None, warn: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, vm: AnyMachine, warn: Callable[[str], None]) -> None:
         self._vm = vm
         self._folder = folder
         self._warn = warn
-        self.card = card
 
     @property
     def sockets(self) -> GuestSockets | None:
@@ -80,40 +80,47 @@ class Guest:
             time.sleep(_MOMENT)  # its driver hears of the new size by an interrupt, and looks at it some time later
 
     def identify(self, name: str, card: Card | None, tap: int) -> None:
-        """Tell it, once it goes on, that it is another machine, and the time; then plug it into its networks. Does not wait."""
-        agent = self._agent()
+        """Tell it, once it goes on, that it is another machine, and the time; then plug it into its networks. Does not wait.
+
+        Who has another's address must not be heard: without an agent to change it, the cable stays out.
+        """
+        agent, cable = self._agent(), cable_of(tuple(self._vm.workers))
+        plugged = card is not None and tap >= 0
+        if cable is not None and (agent is None or not plugged):
+            cable.unplug()
         if agent is None:
             return
 
         def tell() -> None:
-            with suppress(GasangError):  # it has no agent, or has ended
-                agent.new_identity(name)
-            if card is not None and tap >= 0:
-                self._plug(agent, card, tap)
+            if card is None or cable is None or not plugged:
+                with suppress(GasangError):  # it has no agent, or has ended
+                    agent.new_identity(name)
+                return
+            try:
+                self._rename(agent, card, partial(agent.new_identity, name))
+                cable.plug(Tap.taken(tap))
+            except GasangError as error:
+                cable.unplug()
+                self._warn(f"its network card is not plugged in: {error}")
 
         threading.Thread(target=tell, name="identity", daemon=True).start()
-
-    def _plug(self, agent: Agent, card: Card, tap: int) -> None:
-        """Who has another's address must not be heard: without an agent to change it the cable stays out."""
-        try:
-            self._rename(agent, card)
-            cable = cable_of(tuple(self._vm.workers))
-            if cable is not None:
-                cable.plug(Tap.taken(tap))
-        except GasangError as error:
-            self._warn(f"its network card is not plugged in: {error}")
 
     def rename(self, card: Card | None) -> None:
         """Have it be what `card` says, or nobody. Raises UnsupportedError for one without a card, GasangError where it cannot."""
         agent = self._agent()
         if agent is None or cable_of(tuple(self._vm.workers)) is None:
             raise UnsupportedError("network of a machine", "it was started without a network card", "stop it, and start it again")
-        self._rename(agent, card or replace(self.card or NO_CARD, addresses=(), gateways=(), resolver=""))
+        wanted = card or replace(self._vm.card or NO_CARD, addresses=(), gateways=(), resolver="")
+        self._rename(agent, wanted, agent.tell_network)
 
-    def _rename(self, agent: Agent, card: Card) -> None:
-        with suppress(GasangError):  # addresses that it does not have
-            agent.tell_network(forgetting(card))
-        agent.tell_network(learning(card))
-        if card.resolv_conf and (self.card is None or self.card.resolv_conf != card.resolv_conf):
+    def _rename(self, agent: Agent, card: Card, tell: Callable[[Sequence[bytes]], None]) -> None:
+        """What it is already it is not told again: its kernel would drop its connections, and routes of its own."""
+        known = self._vm.card
+        if card == known:
+            tell(())
+            return
+        self._vm.card = None
+        tell((forgetting(card), learning(card)))
+        if card.resolv_conf and (known is None or known.resolv_conf != card.resolv_conf):
             agent.run(["tee", RESOLV_CONF], card.resolv_conf.encode(), tool=True)
-        self.card = card
+        self._vm.card = card

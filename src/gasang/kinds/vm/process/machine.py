@@ -15,15 +15,15 @@ from gasang.core.errors import GasangError, StateError, UnsupportedError, UsageE
 from gasang.images.control import ControlPort
 from gasang.kinds.vm.ballooning import Keeper
 from gasang.kinds.vm.base import AnyMachine
-from gasang.kinds.vm.network import Card
-from gasang.kinds.vm.process import jail
+from gasang.kinds.vm.card import Card, card_of
+from gasang.kinds.vm.process import jail, lessons
 from gasang.kinds.vm.process.births import LAYERS, Birth, code_of, coming_layers, live, put_in_place, remove_former_layers, running
 from gasang.kinds.vm.process.console import SupervisedConsole
 from gasang.kinds.vm.process.control import ControlServer, Handed, Handler
 from gasang.kinds.vm.process.figures import figures
 from gasang.kinds.vm.process.guest import Guest
 from gasang.kinds.vm.process.reach import prepare
-from gasang.kinds.vm.process.settings import REQUIRED, MachineSettings, card_of
+from gasang.kinds.vm.process.settings import REQUIRED, MachineSettings
 from gasang.kinds.vm.process.streams import opened_streams, take_streams
 from gasang.kinds.vm.snapshot.fork import BROKEN, Twin
 from gasang.kinds.vm.snapshot.identity import Identity
@@ -47,7 +47,7 @@ class _Twin(NamedTuple):
     """What a twin is given: its folder, the streams of its stand-in, its link to that, and what its guest calls itself.
 
     And what its network card is, and the tap that it is plugged into, if any. One that `replaces` a machine has its folder, and its disk's
-    layers instead of those that are there.
+    layers instead of those that are there. Where there is a `lesson`, it tells its parent there what code it needed.
     """
 
     folder: Path
@@ -57,6 +57,7 @@ class _Twin(NamedTuple):
     card: Card | None = None
     tap: int = -1
     replaces: bool = False
+    lesson: lessons.Lesson | None = None
 
 
 class MachineProcess:
@@ -93,6 +94,7 @@ class MachineProcess:
         self._server: ControlServer | None = None
         self._stage = ""
         self._forking = threading.Lock()
+        self._lessons = 0
 
     def run(self) -> int:
         """Live; the exit code. An error is told on standard error, and to who waits for the start."""
@@ -113,8 +115,9 @@ class MachineProcess:
         return self._compilers.pop() if self._compilers else None
 
     def _meet(self, vm: AnyMachine) -> None:
-        card = None if self.settings.snapshot else self.settings.network
-        self._vm, self._guest = vm, Guest(self.folder, vm, card, self._warn)
+        if not self.settings.snapshot:
+            vm.card = self.settings.network
+        self._vm, self._guest = vm, Guest(self.folder, vm, self._warn)
         self._server = ControlServer(self.folder, self._verbs())
         self._tell(READY + str(os.getpid()).encode())
         if self.settings.snapshot and not self._stands:
@@ -240,9 +243,21 @@ class MachineProcess:
         if len(taps) != (card is not None):
             raise UsageError("fork of a machine", "a tap and a network go together", "send both, or neither")
         life = _Twin(Path(folder), [each.fileno() for each in streams], link, name, card, tap, words.get("replaces") is True)
+        with self._forking:
+            if self._lessons == lessons.TEACHERS:
+                return self._bear(life)
+            lesson = lessons.Lesson(*socket.socketpair())
+            try:
+                facts = self._bear(life._replace(lesson=lesson))
+            finally:
+                lessons.learn(self.vm, lesson)
+            self._lessons += 1
+            return facts
+
+    def _bear(self, life: _Twin) -> dict[str, Any]:
         began = time.monotonic()
         ready, telling = socket.socketpair()
-        with self._forking, ready:
+        with ready:
             with telling:
                 chains = _chains(self.vm)
                 layers = coming_layers(life.folder) if life.replaces else life.folder / LAYERS
@@ -271,9 +286,8 @@ class MachineProcess:
         if self._server is not None:
             self._server.abandon()
             self._server = None
-        known = self._guest.card if self._guest is not None else None
-        self.folder, self._vm, self._forking = life.folder, vm, threading.Lock()
-        self._guest = guest = Guest(life.folder, vm, known, self._warn)
+        self.folder, self._vm, self._forking, self._lessons = life.folder, vm, threading.Lock(), 0
+        self._guest = guest = Guest(life.folder, vm, self._warn)
         code = BROKEN
         try:
             self.console.renew(life.streams, life.link.dup())
@@ -282,9 +296,10 @@ class MachineProcess:
                 os.close(stream)
             if (guest_sockets := guest.sockets) is not None:
                 guest_sockets.renew(life.folder)
+            if life.lesson is not None:
+                lessons.teach(vm, life.lesson)
             with running(vm, self.console):  # its guest has work of its own meanwhile
-                if guest_sockets is not None:
-                    guest.identify(life.name, life.card, life.tap)
+                guest.identify(life.name, life.card, life.tap)
                 self._settle(vm, life)
                 telling.sendall(READY)
                 telling.close()

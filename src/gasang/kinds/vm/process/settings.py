@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from gasang.core.errors import BadInputError, UsageError
+from gasang.kinds.vm.card import Card, card_of, is_card
 from gasang.kinds.vm.folders import check_target
 from gasang.kinds.vm.launch import MINIMUM_MEMORY
-from gasang.kinds.vm.network import Card
 from gasang.kinds.vm.platforms import ACCELERATORS, ARCHITECTURES
 
 NAME: Final = "machine.json"
@@ -103,17 +103,6 @@ class MachineSettings:
         return cls.of_document(document)
 
 
-def card_of(document: object) -> Card | None:
-    """The network card of such a document; None for none. Raises UsageError."""
-    if document is None:
-        return None
-    if not isinstance(document, Mapping) or not _is_card(document):
-        known = ", ".join(entry.name for entry in fields(Card))
-        raise UsageError("network of a machine", "it is no network card's document", f"give {known}")
-    given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in document.items()}
-    return Card(**given)
-
-
 def _text(value: object) -> bool:
     return isinstance(value, str) and len(value) < _MOST_BYTES and "\0" not in value
 
@@ -153,22 +142,6 @@ def _one_of(*names: str) -> Callable[[object], bool]:
     return lambda value: value in ("", *names)
 
 
-def _is_card(value: object) -> bool:
-    """Whether it is None, or a document of a Card's fields; what stands in them, the Card itself looks at."""
-    if value is None:
-        return True
-    texts = ("mac", "resolv_conf", "resolver")
-    return (
-        isinstance(value, Mapping)
-        and "mac" in value
-        and value.keys() <= {entry.name for entry in fields(Card)}
-        and all(_text(value.get(name, "")) for name in texts)
-        and all(_texts(value.get(name, [])) for name in ("addresses", "gateways"))
-        and type(value.get("mtu", 0)) is int
-        and type(value.get("listens", False)) is bool
-    )
-
-
 _TESTS: Final[dict[str, Callable[[Any], bool]]] = {
     "cpus": lambda value: type(value) is int and 1 <= value <= MOST_CPUS,
     "memory": lambda value: type(value) is int and MINIMUM_MEMORY <= value <= MOST_MEMORY,
@@ -188,7 +161,7 @@ _TESTS: Final[dict[str, Callable[[Any], bool]]] = {
     "huge_pages": _truth,
     "jail": _one_of(REQUIRED),
     "jit": _one_of("off", "on", "check"),
-    "network": _is_card,
+    "network": is_card,
     "stop_signal": lambda value: type(value) is int and value in signal.valid_signals(),
     "architecture": _one_of(*ARCHITECTURES),
     "accelerator": _one_of(*ACCELERATORS),

@@ -13,8 +13,9 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gasang.core.errors import BadInputError
+from gasang.core.errors import BadInputError, UsageError
 from gasang.core.protocols import State
+from gasang.kinds.vm.card import Card, card_of
 
 FORMAT: Final = "gasang snapshot"
 VERSION: Final = 1
@@ -55,7 +56,10 @@ class DiskRecord:
 
 @dataclass(frozen=True)
 class Document:
-    """The whole of it. `board` says what a machine must be made of to be restored to; `created` is RFC 3339, UTC."""
+    """The whole of it. `board` says what a machine must be made of to be restored to; `created` is RFC 3339, UTC.
+
+    `card` is what the guest knew itself to be on its network card, where that was known.
+    """
 
     architecture: str
     board: dict[str, Any]
@@ -64,6 +68,7 @@ class Document:
     state: State
     created: str
     parent: str
+    card: Card | None = None
 
 
 def encode(document: Document) -> bytes:
@@ -78,6 +83,7 @@ def encode(document: Document) -> bytes:
         "state": document.state,
         "created": document.created,
         "parent": document.parent,
+        "card": None if document.card is None else vars(document.card),
     }
     text = json.dumps(_to_plain(plain), sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
     return f"{FORMAT} {VERSION} {hashlib.sha256(text).hexdigest()}\n".encode("ascii") + text
@@ -101,7 +107,7 @@ def decode(content: bytes, subject: str) -> Document:
         raise BadInputError(subject, "its document is damaged (the digest is another)", AGAIN)
     try:
         return _document(_from_plain(json.loads(text)))
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError, UsageError) as error:
         raise BadInputError(subject, f"its document makes no sense ({type(error).__name__}: {error})", AGAIN) from error
 
 
@@ -115,6 +121,7 @@ def _document(plain: Any) -> Document:
         _mapping(plain["state"]),
         _text(plain["created"]),
         _text(plain["parent"]),
+        card_of(plain.get("card")),  # earlier builds did not keep it
     )
 
 

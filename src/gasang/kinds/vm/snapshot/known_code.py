@@ -14,8 +14,8 @@ from typing import Final
 from gasang.accel.soft.decoded import Marks, packed, unpacked
 
 NAME: Final = "known-code"
-MOMENTS: Final = (0.3, 0.6, 1.0)
-"""Seconds after its start at which it is looked at: what is idle forgets what it has decoded."""
+MOMENT: Final = 1.0
+"""Seconds after its start at which it is looked at."""
 _MOST: Final = 4 << 20
 
 

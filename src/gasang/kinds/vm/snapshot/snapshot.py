@@ -142,7 +142,7 @@ class Snapshot:
         except BaseException:
             vm.close()
             raise
-        vm.last_snapshot = self
+        vm.last_snapshot, vm.card = self, self.document.card
         self._learn(vm)
         return vm
 
@@ -169,13 +169,10 @@ class Snapshot:
         if not working_set.is_noted(self.path):
 
             def learn() -> None:
+                if vm.ended.wait(known_code.MOMENT):
+                    return
                 known: dict[int, dict[int, int]] = {}
-                before = 0.0
-                for moment in known_code.MOMENTS:
-                    if vm.ended.wait(moment - before):
-                        return
-                    vm.note_code(known)
-                    before = moment
+                vm.note_code(known)
                 known_code.note(self.path, known)
                 working_set.note(self.path, vm.machine.ram.memory)
 

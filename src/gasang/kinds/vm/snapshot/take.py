@@ -49,7 +49,7 @@ def take(vm: AnyMachine, store: Path, name: str) -> Snapshot:
         try:
             # Threads that bring the guest input take the lock: what they write is in all parts of a snapshot or in none.
             with vm.standing_still(), vm.board.bus.lock:
-                state = vm.save()
+                state, card = vm.save(), vm.card
                 now = vm.moment()
                 written = vm.written_since(moment) if parent is not _NOBODY else None
                 copied = memory.copy_memory(vm.machine.ram.memory, file, written)
@@ -61,7 +61,7 @@ def take(vm: AnyMachine, store: Path, name: str) -> Snapshot:
         record = _put_memory(folder, vm, index, layers, own)
         document = Document(
             vm.architecture, vm.board.document(), record, disks.settle(records, folder), state,
-            datetime.now(UTC).isoformat(timespec="seconds"), parent.digest,
+            datetime.now(UTC).isoformat(timespec="seconds"), parent.digest, card,
         )  # fmt: skip
         (folder / DOCUMENT).write_bytes(encode(document))
     vm.last_snapshot, vm.last_moment = Snapshot.open(store / name), now
