@@ -29,7 +29,7 @@ from gasang.cpus.riscv64.check_state import (
 )
 from gasang.cpus.riscv64.code import block_at
 from gasang.cpus.riscv64.execute import Handler, enter, pc_of
-from gasang.cpus.riscv64.mmu import forget_windows
+from gasang.cpus.riscv64.regions import decode_place
 from gasang.cpus.riscv64.state import CODE_TLB_ENTRIES, NO_TAG, PAGE_MASK, PAGE_SIZE, TLB_ENTRIES, Cpu
 from gasang.native import (
     address_of,
@@ -82,12 +82,13 @@ def next_context(check: ptr[Check]) -> None:
     check.slot = check.slot + 1
     if check.slot == CONTEXT_SLOTS:
         check.slot = 0
+        shadow.windows[0].context = NO_TAG
+        shadow.windows[1].context = NO_TAG
         for index in range(u64(TLB_ENTRIES)):
             shadow.tlb[index].read_tag = NO_TAG
             shadow.tlb[index].write_tag = NO_TAG
         for index in range(u64(CODE_TLB_ENTRIES)):
             shadow.code_tlb[index].tag = NO_TAG
-        forget_windows(shadow)
     shadow.context = (check.slot << 5) | (check.cpu.context & 16)
 
 
@@ -291,12 +292,11 @@ def check_region(cpu: ptr[Cpu], record: ptr[Record], budget: u64) -> None:
 
 @native
 def begin_checked(cpu: ptr[Cpu], number: u64, index: u64, region: u64, delta: u64) -> u64:
-    """`begin_region`, checked: 0 if it is there already, the record was never decoded, or there is no room."""
+    """`begin_region`, checked: 0 if it is there already, or there is no room."""
     check = cast(ptr[Check], cpu.check)
-    record = ref(block_at(cpu, number - 1).records[index])
+    block = block_at(cpu, number - 1)
+    record = ref(block.records[index])
     handler = u64(address_of(check_region))
-    if record.handler == cpu.dispatch[0]:
-        return 0
     place = place_of(check, u64(record))
     if place.record == 0:
         if check.place_count > check.place_mask >> 1:
@@ -306,6 +306,7 @@ def begin_checked(cpu: ptr[Cpu], number: u64, index: u64, region: u64, delta: u6
     elif record.handler == handler and place.region == region:
         return 0
     if record.handler != handler:
+        decode_place(cpu, block, index)
         place.own = record.handler
         record.handler = handler
     place.region = region
@@ -317,6 +318,8 @@ def begin_checked(cpu: ptr[Cpu], number: u64, index: u64, region: u64, delta: u6
 def prepare_shadow(check: ptr[Check], ending: u64) -> None:
     """Empty TLBs, and blocks whose every handler is `ending`."""
     shadow = check.shadow
+    shadow.windows[0].context = NO_TAG
+    shadow.windows[1].context = NO_TAG
     for index in range(u64(TLB_ENTRIES)):
         shadow.tlb[index].read_tag = NO_TAG
         shadow.tlb[index].write_tag = NO_TAG

@@ -14,7 +14,7 @@ from gasang.cpus.riscv64.mmu import CODE_PAGE, LOAD, STORE, fill_tlb, tlb_index
 from gasang.cpus.riscv64.regions import QUANTUM
 from gasang.cpus.riscv64.reservation import contended
 from gasang.cpus.riscv64.state import NO_TAG, OFFSET_MASK, PAGE_MASK, PAGE_SIZE, Cpu
-from gasang.cpus.riscv64.windows import extent_of, load_sized, open_window, store_sized
+from gasang.cpus.riscv64.windows import load_sized, open_window, store_sized
 from gasang.native import NativeFunction, attempt, boolean, cast, copy, load_unaligned, native, ptr, ref, u8, u32, u64
 
 ELSEWHERE, FAR, POLL, ON_LOAD, ON_STORE, ON_ATOMIC, ON_FLOAT, ON_SYSTEM, PASSED = range(9)
@@ -80,25 +80,44 @@ def host_of(cpu: ptr[Cpu], address: u64, access: u64) -> u64:
     return cpu.refilled if attempt(fill, cpu, address, access) else u64(0)
 
 
-@native
-def storable(check: ptr[Check], address: u64) -> u64:
-    """Where the shadow stores to `address`; 0 where a region on the hart leaves it to the interpreter."""
+@native(convention="preserve_most", inline=False)
+def shadow_load(shadow: ptr[Cpu], address: u64, size: u64) -> u64:
+    """Where the shadow finds what a region loads."""
+    check = cast(ptr[Check], shadow.check)
+    check.refused = ON_LOAD
+    if (address & OFFSET_MASK) + size > PAGE_SIZE:
+        return 0
+    host = host_of(check.cpu, address, LOAD)
+    found = met(check, address, host, False) if host != 0 else u64(0)
+    if found != 0:
+        check.refused = 0
+    return found
+
+
+@native(convention="preserve_most", inline=False)
+def shadow_store(shadow: ptr[Cpu], address: u64, size: u64) -> u64:
+    """Where the shadow finds what a region stores to."""
+    check = cast(ptr[Check], shadow.check)
     cpu = check.cpu
+    check.refused = ON_STORE
+    if (address & OFFSET_MASK) + size > PAGE_SIZE:
+        return 0
     host = host_of(cpu, address, STORE)
     if host == 0 or cpu.shared.page_flags[(host - cpu.shared.ram) >> 12] & CODE_PAGE != 0 or contended(cpu, host) != 0:
         return 0
-    return met(check, address, host, True)
+    found = met(check, address, host, True)
+    if found != 0:
+        check.refused = 0
+    return found
 
 
 @native
-def open_copy(check: ptr[Check], address: u64, number: u64) -> None:
-    """Put a window over the copy of the page of `address`; one for stores only if it is stored to."""
-    shadow = check.shadow
+def open_copy(shadow: ptr[Cpu], address: u64, number: u64) -> None:
+    """Put a window over the copy of a page that the shadow's TLB knows; one for stores only where they are known to go."""
     entry = ref(shadow.tlb[tlb_index(address)])
-    if number & 1 != 0 and entry.write_tag != entry.read_tag:
+    if number & 1 != 0 and entry.write_tag == NO_TAG:
         return
-    extent = extent_of(shadow, address, number & 1)
-    extent.tag = NO_TAG
+    extent = ref(shadow.extents[0])
     extent.first = address & PAGE_MASK
     extent.size = PAGE_SIZE
     extent.addend = entry.addend
@@ -106,36 +125,24 @@ def open_copy(check: ptr[Check], address: u64, number: u64) -> None:
 
 
 @native(convention="preserve_most", inline=False)
-def shadow_load(shadow: ptr[Cpu], address: u64, size: u64, number: u64) -> u64:
-    """`load_beyond` on the shadow."""
-    check = cast(ptr[Check], shadow.check)
-    check.refused = ON_LOAD
-    shadow.refilled = 0
-    if (address & OFFSET_MASK) + size > PAGE_SIZE:
+def shadow_load_beyond(shadow: ptr[Cpu], address: u64, size: u64, number: u64) -> u64:
+    """`load_beyond` on the shadow: its windows are pages."""
+    host = shadow_load(shadow, address, size)
+    shadow.refilled = host
+    if host == 0:
         return 0
-    host = host_of(check.cpu, address, LOAD)
-    found = met(check, address, host, False) if host != 0 else u64(0)
-    if found == 0:
-        return 0
-    check.refused = 0
-    open_copy(check, address, number)
-    shadow.refilled = 1
-    return load_sized(found, size)
+    open_copy(shadow, address, number)
+    return load_sized(host, size)
 
 
 @native(convention="preserve_most", inline=False)
-def shadow_store(shadow: ptr[Cpu], address: u64, size: u64, number: u64, value: u64) -> u64:
+def shadow_store_beyond(shadow: ptr[Cpu], address: u64, size: u64, number: u64, value: u64) -> u64:
     """`store_beyond` on the shadow."""
-    check = cast(ptr[Check], shadow.check)
-    check.refused = ON_STORE
-    found: u64 = 0
-    if (address & OFFSET_MASK) + size <= PAGE_SIZE:
-        found = storable(check, address)
-    if found == 0:
+    host = shadow_store(shadow, address, size)
+    if host == 0:
         return 0
-    check.refused = 0
-    open_copy(check, address, number)
-    store_sized(found, size, value)
+    open_copy(shadow, address, number)
+    store_sized(host, size, value)
     return 1
 
 
@@ -174,7 +181,9 @@ def wants_atomic(check: ptr[Check], word: u64) -> boolean:
     entry = ref(check.shadow.tlb[tlb_index(address)])
     if entry.write_tag == (address & PAGE_MASK) | check.shadow.context or address & 3 != 0:
         return False
-    return storable(check, address) != 0
+    known = shadow_store(check.shadow, address, 4) != 0
+    check.refused = 0
+    return known
 
 
 @native
@@ -197,6 +206,6 @@ def reason_of(check: ptr[Check], word: u64) -> u64:
 
 
 CHECKED_HELPERS: dict[str, NativeFunction] = {
-    "load_beyond": shadow_load, "store_beyond": shadow_store, "poll_region": shadow_poll, "miss": caught_far,
+    "load_beyond": shadow_load_beyond, "store_beyond": shadow_store_beyond, "poll_region": shadow_poll, "miss": caught_far,
 }  # fmt: skip
 """By name what takes the place of what regions call."""

@@ -87,17 +87,24 @@ def executed_places(cpu: ptr[Cpu], number: u64, out: ptr[u8]) -> u64:
 
 
 @native
+def decode_place(cpu: ptr[Cpu], block: ptr[Block], index: u64) -> None:
+    """Decode a record where a region is to begin, if it was not: a region's instructions lie on the page as a whole."""
+    record = ref(block.records[index])
+    if record.handler == cpu.dispatch[0]:
+        place = block.host + index * 2
+        word = u32(cast(ptr[u16], place)[0])
+        if word & 3 == 3:
+            word = load_unaligned(cast(ptr[u32], place))
+        fill_record(cpu, record, index, word)
+
+
+@native
 def begin_region(cpu: ptr[Cpu], number: u64, index: u64, handler: u64) -> u64:
     """Have a region take the place of a record, which is decoded for it if it was not; 0 if it has already, else 1."""
     block = block_at(cpu, number - 1)
     record = ref(block.records[index])
     if record.handler == handler:
         return 0
-    if record.handler == cpu.dispatch[0]:  # a region's instructions lie on the page as a whole
-        place = block.host + index * 2
-        word = u32(cast(ptr[u16], place)[0])
-        if word & 3 == 3:
-            word = load_unaligned(cast(ptr[u32], place))
-        fill_record(cpu, record, index, word)
+    decode_place(cpu, block, index)
     record.handler = handler
     return 1
