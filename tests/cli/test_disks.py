@@ -143,6 +143,15 @@ def test_a_disk_is_served_until_that_is_ended(tmp_path: Path) -> None:
     assert image("check", tmp_path / "disk.qcow2") == 0
 
 
+def test_what_cannot_be_attached(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert image("create", tmp_path / "disk.qcow2", "8M") == 0
+    assert main(["nbd", "attach", "--device", str(tmp_path / "nbd0"), str(tmp_path / "disk.qcow2")]) == 6
+    assert "modprobe nbd" in capsys.readouterr().err
+    assert main(["nbd", "attach", "--device", "/dev/null", str(tmp_path / "disk.qcow2")]) == 1
+    assert "/dev/null: it takes no disk" in capsys.readouterr().err
+    assert main(["nbd", "attach", str(tmp_path / "absent")]) == 3
+
+
 def test_addresses_that_cannot_be_served_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert image("create", tmp_path / "disk.qcow2", "8M") == 0
     for words in (("--unix", str(tmp_path)), ("--tcp", "a:b"), ("--unix", "x", "--tcp", "127.0.0.1"), ("--tcp", "203.0.113.1:1")):

@@ -37,6 +37,7 @@ READ_ONLY = switch("read-only", "clients may not write", short="r")
 NAME = value("name", "NAME", "the name of the export; else it has none, which clients ask for unless told otherwise", plain_text)
 FORM = value("format", "FORMAT", "the format that FILE is of; else its content decides", plain_text)
 JSON = switch("json", "say where it is offered as an object, for programs")
+DEVICE = value("device", "PATH", "this device of the host, such as /dev/nbd0; else the first that is free", plain_text, files=True)
 
 
 def _serve(parsed: Parsed, context: Context) -> int:
@@ -132,6 +133,48 @@ def _until_told() -> None:
         writer.close()
 
 
+def _attach(parsed: Parsed, context: Context) -> int:
+    from gasang.host.nbd import NetworkDevice
+    from gasang.storage.nbd.attached import Attached
+    from gasang.storage.nbd.server import Offer
+
+    name, path = parsed.arguments[0], parsed.get(DEVICE)
+    image = open_named(parsed, name, read_only=parsed.get(READ_ONLY), form=parsed.get(FORM), key_file=parsed.get(KEY_FILE))
+    try:
+        device = NetworkDevice(path) if path else NetworkDevice.free()
+        attached = Attached(
+            Offer(image, "", read_only=parsed.get(READ_ONLY)), device, lambda sentence: print(f"warning: {sentence}", file=sys.stderr)
+        )
+    except BaseException:
+        image.close()
+        raise
+    if parsed.get(JSON):
+        print(json.dumps({"device": device.path, "size": image.size, "read_only": image.read_only}), flush=True)
+    else:
+        print(f"{printable(name)} is {device.path}; ctrl-C ends that", flush=True)
+    try:
+        _until_told()
+    finally:
+        try:
+            attached.close()
+        except OSError as error:
+            raise GasangError(f"disk {name}", f"what was written could not be kept ({error.strerror})", "check the host's disk") from error
+    return 0
+
+
+ATTACH: Final = Local(
+    Syntax(
+        "Have a disk image be a block device of this host until it is ended.",
+        (DEVICE, READ_ONLY, FORM, KEY_FILE, ALLOW, JSON),
+        (Argument("FILE|URL", "a disk image of any format, or nbd:// or http:// and where it lies", completes="files"),),
+        examples=(
+            Example("gasang nbd attach disk.qcow2", "as the first of /dev/nbd0 … that is free"),
+            Example("gasang nbd attach --read-only --device /dev/nbd3 nbd://10.0.0.1/web", "another host's disk"),
+        ),
+        notes="Needs root and the kernel module nbd. Unmount what is mounted from it before it is ended.",
+    ),
+    _attach,
+)
 SERVE: Final = Local(
     Syntax(
         "Offer a disk image to NBD clients until it is ended.",

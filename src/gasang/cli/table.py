@@ -49,7 +49,7 @@ VERBS = {
     "network": "make, list and remove networks",
     "volume": "make, list and remove volumes",
     "backup": "keep machines and volumes, check what is kept, make them anew",
-    "nbd": "offer disk images over the network",
+    "nbd": "offer disk images over the network, or as block devices",
     "container": "the verbs about containers as a family, and prune",
     "image": "the verbs about images as a family, and prune",
     "builder": "forget what builds have kept",

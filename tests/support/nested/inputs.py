@@ -36,7 +36,7 @@ ARCHITECTURE: Final = "amd64"
 KERNEL: Final = "linux-image-cloud-amd64"
 KERNELS: Final = {"cloud": KERNEL, "generic": "linux-image-amd64"}
 """What images boot with, and the packages that lead there."""
-HOST_MODULES: Final = ("kvm_amd",)
+HOST_MODULES: Final = ("kvm_amd", "nbd")
 GUEST_MODULES: Final = ("virtio_mmio", "virtio_pci", "virtio_blk", "virtio_console", "virtio_rng")
 VERSION: Final = "3"
 """Part of a wish's name: of the way its parts are made."""

@@ -150,40 +150,7 @@ class Server:
             client.sendall(session.feed(data))
         if session.export is None:
             return
-        offer = self._offers[session.export.name]
-        client.settimeout(PATIENCE)
-        memory = bytearray(_RECEIVE)
-        view = memoryview(memory)
-        data = b""
-        while True:
-            self._answer_all(client, session, offer, data)
-            if session.ended:
-                return
-            try:
-                length = client.recv_into(memory)
-            except TimeoutError:
-                if session.waiting:
-                    raise
-                data = b""
-                continue  # it has nothing to ask for
-            if not length:
-                return
-            data = bytes(view[:length])
-
-    def _answer_all(self, client: socket.socket, session: Session, offer: Offer, came: bytes) -> None:
-        parts: list[bytes] = []
-        size = 0
-        for request in session.requests(came):
-            head, data = offer.answer(session, request)
-            parts.append(head)
-            if data:
-                parts.append(data)
-            size += len(data)
-            if size > _TOGETHER or len(parts) > 500:
-                send_all(client, parts)
-                parts, size = [], 0
-        if parts:
-            send_all(client, parts)
+        converse(client, session, self._offers[session.export.name])
 
     def close(self) -> None:
         """Accept nobody any more, finish what is being done, and close the disks. Raises what the images raise."""
@@ -201,6 +168,44 @@ class Server:
             thread.join(PATIENCE)
         for offer in self._offers.values():
             offer.close()
+
+
+def converse(client: socket.socket, session: Session, offer: Offer) -> None:
+    """Answer the requests of a client that has chosen its disk, until it has gone. Raises OSError, TimeoutError, ProtocolError."""
+    client.settimeout(PATIENCE)
+    memory = bytearray(_RECEIVE)
+    view = memoryview(memory)
+    data = b""
+    while True:
+        _answer_all(client, session, offer, data)
+        if session.ended:
+            return
+        try:
+            length = client.recv_into(memory)
+        except TimeoutError:
+            if session.waiting:
+                raise
+            data = b""
+            continue  # it has nothing to ask for
+        if not length:
+            return
+        data = bytes(view[:length])
+
+
+def _answer_all(client: socket.socket, session: Session, offer: Offer, came: bytes) -> None:
+    parts: list[bytes] = []
+    size = 0
+    for request in session.requests(came):
+        head, data = offer.answer(session, request)
+        parts.append(head)
+        if data:
+            parts.append(data)
+        size += len(data)
+        if size > _TOGETHER or len(parts) > 500:
+            send_all(client, parts)
+            parts, size = [], 0
+    if parts:
+        send_all(client, parts)
 
 
 def send_all(to: socket.socket, parts: list[bytes]) -> None:
