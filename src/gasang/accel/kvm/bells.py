@@ -177,9 +177,10 @@ class Bells:
 
     def close(self) -> None:
         """Let go of all; the thread has ended. Twice is once."""
-        if not self._closed:
-            self._closed = True
-            self._let_go()
+        with self._changed:  # somebody may want the end of what has ended
+            if not self._closed:
+                self._closed = True
+                self._let_go()
 
     def _let_go(self) -> None:
         self._poller.close()
