@@ -75,8 +75,8 @@ class LostError(NestedError):
 class Nested:
     """A running machine; use it as a context manager. Its files are in `folder`, which the caller takes away.
 
-    With one processor nothing in it can race: with more, QEMU 7.2's TCG loses stores of one to code that another translates, and a kernel
-    that patches itself stands still or dies of it, once in a few hours of processor time.
+    With one processor nothing in it can race: with more, QEMU 7.2's TCG can lose a store of one to code that another translates. A kernel
+    that patches itself stood still of it now and then, or was reset without a word.
     """
 
     def __init__(self, inputs: Inputs, ours: bytes, folder: Path, memory: int = 3072, cpus: int = 1) -> None:
