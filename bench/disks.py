@@ -96,11 +96,12 @@ def main() -> None:
     options = parser.parse_args()
     if not shutil.which("qemu-img"):
         sys.exit("qemu-img is missing: install qemu-utils")
+    machine = {**peers.host(), "load before": peers.load()}
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
         found = measure(Path(scratch), options.size, options.runs, options.formats)
     print(figures.as_text(found, "qemu-img"))
     if options.write_readme:
-        readme.write("bench/disks.py", figures.as_markdown(found, "qemu-img"), {"load after": peers.load()})
+        readme.write("bench/disks.py", figures.as_markdown(found, "qemu-img"), {**machine, "load after": peers.load()})
 
 
 if __name__ == "__main__":

@@ -118,11 +118,12 @@ def main() -> None:
     options = parser.parse_args()
     if not shutil.which("qemu-storage-daemon"):
         sys.exit("qemu-storage-daemon is missing: install qemu-system-common")
+    machine = {**peers.host(), "load before": peers.load()}
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
         found = measure(Path(scratch), options.size, options.rounds)
     print(figures.as_text(found, "qemu-storage-daemon"))
     if options.write_readme:
-        readme.write("bench/nbd.py", figures.as_markdown(found, "qemu-storage-daemon"), {"load after": peers.load()})
+        readme.write("bench/nbd.py", figures.as_markdown(found, "qemu-storage-daemon"), {**machine, "load after": peers.load()})
 
 
 if __name__ == "__main__":

@@ -76,19 +76,25 @@ def shadow_block(check: ptr[Check], index: u64) -> ptr[Block]:
 
 
 @native
+def empty_shadow(shadow: ptr[Cpu]) -> None:
+    """No window and no entry of the TLBs is of use any more."""
+    shadow.windows[0].context = NO_TAG
+    shadow.windows[1].context = NO_TAG
+    for index in range(u64(TLB_ENTRIES)):
+        shadow.tlb[index].read_tag = NO_TAG
+        shadow.tlb[index].write_tag = NO_TAG
+    for index in range(u64(CODE_TLB_ENTRIES)):
+        shadow.code_tlb[index].tag = NO_TAG
+
+
+@native
 def next_context(check: ptr[Check]) -> None:
     """Empty the shadow's TLBs, by another number in the tags."""
     shadow = check.shadow
     check.slot = check.slot + 1
     if check.slot == CONTEXT_SLOTS:
         check.slot = 0
-        shadow.windows[0].context = NO_TAG
-        shadow.windows[1].context = NO_TAG
-        for index in range(u64(TLB_ENTRIES)):
-            shadow.tlb[index].read_tag = NO_TAG
-            shadow.tlb[index].write_tag = NO_TAG
-        for index in range(u64(CODE_TLB_ENTRIES)):
-            shadow.code_tlb[index].tag = NO_TAG
+        empty_shadow(shadow)
     shadow.context = (check.slot << 5) | (check.cpu.context & 16)
 
 
@@ -318,13 +324,7 @@ def begin_checked(cpu: ptr[Cpu], number: u64, index: u64, region: u64, delta: u6
 def prepare_shadow(check: ptr[Check], ending: u64) -> None:
     """Empty TLBs, and blocks whose every handler is `ending`."""
     shadow = check.shadow
-    shadow.windows[0].context = NO_TAG
-    shadow.windows[1].context = NO_TAG
-    for index in range(u64(TLB_ENTRIES)):
-        shadow.tlb[index].read_tag = NO_TAG
-        shadow.tlb[index].write_tag = NO_TAG
-    for index in range(u64(CODE_TLB_ENTRIES)):
-        shadow.code_tlb[index].tag = NO_TAG
+    empty_shadow(shadow)
     for number in range(u64(REGION_PAGES)):
         block = shadow_block(check, number)
         for index in range(u64(RECORDS + SPARE)):
