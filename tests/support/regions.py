@@ -56,11 +56,15 @@ class AtOnce:
         self._answered(serve(request, self._store))
         return []
 
+    def takes(self, heat: int) -> bool:
+        """Always."""
+        return True
+
     def forget(self, numbers: Collection[int]) -> list[int]:
         """Nothing waits."""
         return []
 
-    def hotter(self, number: int, heat: int) -> None:
+    def hotter(self, heat: int, request: Request) -> None:
         """Nothing waits."""
 
     def close(self) -> None:

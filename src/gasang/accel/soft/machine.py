@@ -88,12 +88,14 @@ class SoftMachine:
         self.regions = self._make_regions(compiler, code_cache, checked=jit == CHECK) if jit != OFF else None
 
     def _make_regions(self, compiler: Launch | None, code_cache: Path | None, *, checked: bool) -> Regions:
+        from gasang.accel.soft.jit.price import Price
         from gasang.accel.soft.jit.regions import Regions  # a start without has no time for it
         from gasang.accel.soft.jit.service import CompileService
         from gasang.accel.soft.jit.store import RegionStore
 
         store = RegionStore(code_cache) if code_cache is not None else None
-        make_service = partial(CompileService, folder=code_cache, launch=compiler)
+        price = None if checked else Price() if compiler is None else Price(start=0)  # one that is to be checked compiles what it can
+        make_service = partial(CompileService, folder=code_cache, launch=compiler, price=price)
         regions = Regions(self, make_service, store=store, checked=checked)
         regions.start()
         return regions

@@ -14,6 +14,7 @@ from typing import Any
 from gasang.cpus.instruction_set import SLOTS, Instruction, InstructionSet, Result
 from gasang.cpus.record import Record
 from gasang.cpus.riscv64 import execute
+from gasang.cpus.riscv64.jumps import note_jump
 from gasang.cpus.riscv64.memory import FAST
 from gasang.cpus.riscv64.state import CODE_TLB_ENTRIES, PAGE_MASK, Cpu
 from gasang.cpus.riscv64.trap import ILLEGAL_INSTRUCTION
@@ -25,6 +26,7 @@ FLOATING = ("F", "D")
 """Extensions whose instructions are illegal while sstatus.FS is off."""
 
 _NAMESPACE: dict[str, Any] = {
+    "note_jump": note_jump,
     "Cpu": Cpu, "Record": Record, "Handler": execute.Handler, "pc_of": execute.pc_of, "poll": execute.poll, "trap_exit": execute.trap_exit,
     "miss": execute.miss, "resume": execute.resume, "attempt": attempt, "cast": cast, "likely": likely, "unlikely": unlikely,
     "ptr": ptr, "ref": ref,
@@ -75,6 +77,9 @@ _TAKEN_FAR = """
 {indent}    cpu.pc = target
 {indent}    return tail_call(miss, cpu, record, budget - 1)
 """
+_NOTE = """
+    note_jump(cpu, pc_of(cpu, record), target)
+"""
 _BRANCH = """
     if body({arguments}):
 """
@@ -105,7 +110,7 @@ def is_relative(instruction: Instruction) -> bool:
     return instruction.result is Result.JUMP and "imm" in instruction.wants and "rs1" not in instruction.wants
 
 
-def _text(instruction: Instruction, name: str, distance: int, system: bool) -> str:
+def _text(instruction: Instruction, name: str, distance: int, system: bool, *, noting: bool = False) -> str:
     function: Any = instruction.function
     template = _HEAD
     if instruction.extension in FLOATING or (instruction.base is not None and instruction.base.extension in FLOATING):
@@ -120,7 +125,7 @@ def _text(instruction: Instruction, name: str, distance: int, system: bool) -> s
     elif distance == NEAR and is_relative(instruction):
         template += _JUMP_NEAR + _TAKEN_NEAR.replace("{indent}", "")
     else:
-        template += _JUMP_FAR + _TAKEN_FAR.replace("{indent}", "")
+        template += _JUMP_FAR + (_NOTE if noting else "") + _TAKEN_FAR.replace("{indent}", "")
     return template.format(name=name, arguments=_arguments(instruction), records=instruction.length // 2, length=instruction.length)
 
 
@@ -128,6 +133,17 @@ def handler_name(instruction: Instruction, distance: int) -> str:
     """The handler's name: of the base instruction, so that a compressed form shares its base's body."""
     base = instruction.base or instruction
     return f"{base.name.replace('.', '_')}_{instruction.length}{'_far' if distance == FAR else ''}"
+
+
+def noting_handlers(instruction_set: InstructionSet, rows: list[NativeFunction]) -> list[NativeFunction]:
+    """Pairs: each handler of indirect jumps in a dispatch table, and one that does the same and notes where it leads."""
+    pairs: list[NativeFunction] = []
+    for instruction in instruction_set:
+        plain = rows[2 * instruction_set.numbers[instruction]]
+        if instruction.result is Result.JUMP and not is_relative(instruction) and plain not in pairs:
+            text = _text(instruction, f"{handler_name(instruction, NEAR)}_noting", FAR, system=False, noting=True)
+            pairs += [plain, _compile(text, instruction, body=instruction.function, on_fault=execute.trap_exit)]
+    return pairs
 
 
 def make_handlers(instruction_set: InstructionSet) -> list[NativeFunction]:

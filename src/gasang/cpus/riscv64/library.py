@@ -21,7 +21,7 @@ _lock = threading.Lock()
 
 
 class Processor:
-    """`functions` by name (ENTRIES of parts.py), the dispatch table, what compiled regions call, and the decoder's tables."""
+    """`functions` by name (ENTRIES of parts.py), the tables of addresses of parts.py, and the decoder's tables."""
 
     def __init__(self) -> None:
         here = os.path.dirname(__file__)
@@ -29,6 +29,7 @@ class Processor:
         self.functions = library.functions
         self.dispatch = (ctypes.c_uint64 * len(library.tables["dispatch"]))(*library.tables["dispatch"])
         self.helpers = (ctypes.c_uint64 * len(library.tables["helpers"]))(*library.tables["helpers"])
+        self.noting = (ctypes.c_uint64 * len(library.tables["noting"]))(*library.tables["noting"])
         self.decoder = PlacedTables(library.data)
 
 

@@ -13,13 +13,13 @@ from gasang.cpus.riscv64.state import (
     CODE_TLB_ENTRIES,
     EXTENT_SHIFT,
     EXTENTS,
+    LONGEST,
     NO_TAG,
     OFFSET_MASK,
     PAGE_MASK,
     SUPERVISOR,
     TLB_ENTRIES,
     USER,
-    WIDEST,
     Cpu,
 )
 from gasang.cpus.riscv64.trap import (
@@ -216,7 +216,7 @@ def close_windows_of(cpu: ptr[Cpu], address: u64) -> None:
         position: u64 = 0
         while position < windows.count:
             window = ref(windows.window[windows.opened[position]])
-            if page - (window.first & PAGE_MASK) < window.limit + WIDEST:
+            if page - (window.first & PAGE_MASK) < window.limit + LONGEST:
                 window.limit = 0
                 windows.count = windows.count - 1
                 windows.opened[position] = windows.opened[windows.count]

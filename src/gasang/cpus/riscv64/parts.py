@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gasang.cpus.decoder import DecoderTables
-from gasang.cpus.riscv64 import ahead, clock, code, execute, mmu, outside, regions
-from gasang.cpus.riscv64.handlers import make_handlers
+from gasang.cpus.riscv64 import ahead, clock, code, execute, jumps, mmu, outside, regions
+from gasang.cpus.riscv64.handlers import make_handlers, noting_handlers
 from gasang.cpus.riscv64.isa import rv64
 from gasang.native import NativeFunction
 from gasang.native.library import Parts
@@ -33,9 +33,12 @@ ENTRIES: tuple[NativeFunction, ...] = (
     regions.stamp_block,
     regions.executed_places,
     regions.begin_region,
+    jumps.watch_jumps,
 )  # fmt: skip
 
 
 def make_parts() -> Parts:
     """The functions that Python calls, the handlers, and the decoder's tables."""
-    return Parts(list(ENTRIES), {"dispatch": make_handlers(rv64), "helpers": regions.HELPERS}, DecoderTables(rv64).content)
+    rows = make_handlers(rv64)
+    tables = {"dispatch": rows, "helpers": regions.HELPERS, "noting": noting_handlers(rv64, rows)}
+    return Parts(list(ENTRIES), tables, DecoderTables(rv64).content)

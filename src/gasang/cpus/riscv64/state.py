@@ -29,10 +29,13 @@ EXTENTS = 64
 """Of each kind of access."""
 WIDEST = 8
 """Bytes of the widest access."""
+LONGEST = 512
+"""Bytes of the longest stretch that is looked at as one."""
 
 MAX_HARTS = 64
 HOT_PLACES = 1024
 STRETCH_SHIFT = 10
+JUMPS = 256
 """A stretch of code is 64 records: 128 bytes."""
 DIRTY_RING = 256
 
@@ -69,12 +72,12 @@ class Extent:
 
 @struct
 class Window:
-    """The extent that a place's accesses were last in: those of up to 8 bytes are in it where address - first < limit."""
+    """An extent that a place's accesses were in: stretches of up to LONGEST bytes are in it where address - first < limit."""
 
     first: u64
     limit: u64  # 0: closed
     addend: u64
-    unused: u64
+    patience: i64  # accesses beyond it that the TLB may serve before it is moved
 
 
 @struct
@@ -93,6 +96,14 @@ class HotPlace:
 
     stretch: u64  # address of its first record >> STRETCH_SHIFT
     count: u64
+
+
+@struct
+class JumpSeen:
+    """An indirect jump that was noted."""
+
+    pc: u64
+    target: u64
 
 
 @struct
@@ -197,5 +208,6 @@ class Cpu:
     compiled: u64  # instructions between the polls that found the hart inside a region
     check: u64  # address of the Check that compares regions with the interpreter (check_state.py), 0 for none
     hot: array[HotPlace] = length(1024)
+    jumps: array[JumpSeen] = length(256)  # see jumps.py
     code_tlb: array[CodeTlbEntry] = length(2048)
     tlb: array[TlbEntry] = length(16384)

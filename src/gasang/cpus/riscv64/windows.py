@@ -1,8 +1,9 @@
 """What compiled regions know of guest memory beside the TLB: for each place that accesses it the extent that it was last in.
 
 An access whose address is in its place's window is the host's own load or store, at a distance that does not depend on the TLB.
-Beyond the window a function finds the extent, opens the window there and does the access; what that cannot do (a device, a fault, a page
-of code, a reservation watched, an access on two pages) is the interpreter's.
+Beyond the window the TLB is asked, in place. Where it does not know the page, or has been asked often, a function finds the extent, opens
+the window there and does the access; what that cannot do (a device, a fault, a page of code, a reservation watched, an access on two
+pages) is the interpreter's.
 
 An extent is made of what the TLB knows: a superpage, or neighbours with one addend. For stores it has only pages that may be stored to
 now and are no code. What ends a translation closes the windows of its page, or all: then a region does so when it is begun. Within a region
@@ -17,21 +18,28 @@ from gasang.cpus.riscv64.state import (
     EXTENT_MASK,
     EXTENT_SHIFT,
     EXTENTS,
+    LONGEST,
     NO_TAG,
     OFFSET_MASK,
     PAGE_MASK,
     PAGE_SIZE,
     TLB_ENTRIES,
-    WIDEST,
     Cpu,
     Extent,
+    Windows,
 )
 from gasang.native import Fault, attempt, boolean, cast, load_unaligned, native, ptr, ref, store_unaligned, tail_call, u8, u16, u32, u64
 
 WINDOWS = 256
 EXTENT_SIZE = 1 << EXTENT_SHIFT
+LARGE = 1 << 18
+"""Bytes of an extent that a window is moved to wherever its place has been before."""
+PATIENCE = 16
+"""Accesses beyond a window that the TLB serves before the window is moved."""
+LONG_PATIENCE = 8192
+"""Accesses without a window before it is tried again with one."""
 NEIGHBOURS = 16
-"""Pages to each side that are asked whether they belong to an extent of small pages with another addend than the last near it."""
+"""Pages to each side that are asked whether they belong to an extent with another addend than the last near it."""
 
 
 @native(convention="preserve_most", inline=False)
@@ -89,7 +97,14 @@ def measure(cpu: ptr[Cpu], extent: ptr[Extent], address: u64, access: u64) -> No
     addend = entry.addend
     page = address & PAGE_MASK
     same = extent.tag == (address & EXTENT_MASK) | cpu.context and extent.addend == addend
-    most: u64 = EXTENT_SIZE // PAGE_SIZE if same or entry.wide != 0 else NEIGHBOURS
+    most: u64 = EXTENT_SIZE // PAGE_SIZE if same else NEIGHBOURS
+    start = address & EXTENT_MASK
+    if access == LOAD and entry.wide != 0 and is_plain(cpu, start, LOAD, addend) and is_plain(cpu, start + EXTENT_SIZE - 1, LOAD, addend):
+        extent.tag = start | cpu.context
+        extent.first = start
+        extent.size = EXTENT_SIZE
+        extent.addend = addend
+        return
     below: u64 = (page & ~u64(EXTENT_MASK)) >> 12
     above: u64 = EXTENT_SIZE // PAGE_SIZE - 1 - below
     if below > most:
@@ -142,15 +157,32 @@ def find_place(cpu: ptr[Cpu], address: u64, size: u64, access: u64) -> None:
 
 @native(inline=True)
 def open_window(cpu: ptr[Cpu], extent: ptr[Extent], number: u64) -> None:
-    """Put a window over an extent."""
+    """Put a window over an extent; or close it, where it was asked often beyond one and would not be over much now: then the TLB serves."""
     windows = ref(cpu.windows[cpu.privilege])
     window = ref(windows.window[number >> 1])
     if window.limit == 0:
         windows.opened[windows.count] = number >> 1
         windows.count = windows.count + 1
+    elif window.patience < 0 and extent.size < LARGE:
+        close_window(windows, number >> 1)
+        return
     window.first = extent.first
-    window.limit = extent.size - (WIDEST - 1)
+    window.limit = extent.size - (LONGEST - 1)
     window.addend = extent.addend
+    window.patience = PATIENCE
+
+
+@native(inline=False)
+def close_window(windows: ptr[Windows], number: u64) -> None:
+    """Close an open window, for long."""
+    window = ref(windows.window[number])
+    window.limit = 0
+    window.patience = LONG_PATIENCE
+    for position in range(windows.count):
+        if windows.opened[position] == number:
+            windows.count = windows.count - 1
+            windows.opened[position] = windows.opened[windows.count]
+            return
 
 
 @native(inline=True)
@@ -178,6 +210,13 @@ def store_sized(host: u64, size: u64, value: u64) -> None:
         store_unaligned(cast(ptr[u8], host), u8(value))
 
 
+@native(inline=True)
+def serves(cpu: ptr[Cpu], address: u64, size: u64, number: u64, tag: u64) -> boolean:
+    """Whether the TLB, which has this tag, is enough for an access beyond a window: a part of a stretch on two pages, mostly."""
+    patient = cpu.windows[cpu.privilege].window[number >> 1].patience >= 0
+    return patient and tag == (address & PAGE_MASK) | cpu.context and (address & OFFSET_MASK) + size <= PAGE_SIZE
+
+
 @native(convention="preserve_most", inline=False)
 def load_far(cpu: ptr[Cpu], address: u64, size: u64, number: u64) -> u64:
     """`load_beyond` where the extent is not known."""
@@ -200,6 +239,10 @@ def load_beyond(cpu: ptr[Cpu], address: u64, size: u64, number: u64) -> u64:
 
     `number` is twice that of the window, plus 1 if it is for stores.
     """
+    entry = ref(cpu.tlb[tlb_index(address)])
+    if serves(cpu, address, size, number, entry.read_tag):
+        cpu.refilled = 1
+        return load_sized(address + entry.addend, size)
     extent = extent_of(cpu, address, number & 1)
     if not holds(cpu, extent, address, size):
         return tail_call(load_far, cpu, address, size, number)
@@ -221,6 +264,10 @@ def store_far(cpu: ptr[Cpu], address: u64, size: u64, number: u64, value: u64) -
 @native(convention="preserve_most", inline=False)
 def store_beyond(cpu: ptr[Cpu], address: u64, size: u64, number: u64, value: u64) -> u64:
     """Store the low `size` bytes of `value`; 0 if the interpreter must."""
+    entry = ref(cpu.tlb[tlb_index(address)])
+    if cpu.multi == 0 and serves(cpu, address, size, number, entry.write_tag):
+        store_sized(address + entry.addend, size, value)
+        return 1
     extent = extent_of(cpu, address, STORE)
     if not holds(cpu, extent, address, size) or cpu.multi != 0:
         return tail_call(store_far, cpu, address, size, number, value)

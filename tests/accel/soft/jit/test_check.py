@@ -74,7 +74,9 @@ def test_random_programs_are_checked_and_execute_as_ever(make_bare: Callable[...
         reason = plain.run(count)
         assert compiling.run(count) == reason
         assert everything(compiled) == everything(plain)
-    assert min(checked(compiling)) > 500
+    entered, executed = checked(compiling)
+    assert entered > 150
+    assert executed > 1000
 
 
 def wrong(find: bytes, put: bytes) -> type[AtOnce]:

@@ -59,9 +59,9 @@ def test_a_machine_goes_over_to_compiled_code_and_is_exact_whenever_it_is_paused
 def test_a_machine_goes_on_when_its_compiler_is_killed(machine: SoftMachine) -> None:
     regions = machine.regions
     assert regions is not None
-    assert regions.service.process is not None  # type: ignore[attr-defined]
-    os.kill(regions.service.process, signal.SIGKILL)  # type: ignore[attr-defined]
     machine.start(machine.ram.base, 0)
+    eventually(lambda: regions.service.process is not None, PATIENCE)  # type: ignore[attr-defined]
+    os.kill(regions.service.process, signal.SIGKILL)  # type: ignore[attr-defined]
     before = machine.instructions
     eventually(lambda: machine.instructions > before + 10_000_000, PATIENCE)
     machine.pause(PATIENCE)

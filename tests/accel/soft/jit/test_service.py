@@ -12,7 +12,7 @@ import pytest
 
 from gasang.accel.soft.jit.messages import PLACES, Answer, Page, Request
 from gasang.accel.soft.jit.pack import stamp_of
-from gasang.accel.soft.jit.service import MOST_WAITING, STARTS, CompileService
+from gasang.accel.soft.jit.service import MOST_STARTS, MOST_WAITING, CompileService
 from gasang.accel.soft.jit.store import RegionStore
 from gasang.cpus.riscv64.state import PAGE_SIZE
 from support.bare import asm
@@ -25,7 +25,7 @@ LOOP = asm("addi", rd=5, rs1=5, imm=1) + asm("jal", rd=0, imm=-4)
 def request(number: int) -> Request:
     """A loop of two instructions."""
     page = Page(LOOP.ljust(PAGE_SIZE, b"\0"), (b"\1" * 4).ljust(PLACES, b"\0"), 9)
-    return Request(number, 0, False, (), (), {0: page})
+    return Request(number, 0, False, (), {0: page})
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_the_hottest_goes_first(answers: queue.Queue[Answer]) -> None:
     made = CompileService(answers.put)
     for number, heat in enumerate((1, 5, 3, 2, 5)):
         made.ask(heat, request(number))
-    made.hotter(3, 4)
+    made.hotter(4, request(3))
     made.start()
     assert [answers.get(timeout=PATIENCE).number for _ in range(5)] == [4, 1, 3, 2, 0]
     made.close()
@@ -69,7 +69,9 @@ def test_the_hottest_goes_first(answers: queue.Queue[Answer]) -> None:
 def test_the_coolest_are_forgotten(answers: queue.Queue[Answer]) -> None:
     made = CompileService(answers.put)
     assert [made.ask(number, request(number)) for number in range(MOST_WAITING)] == [[]] * MOST_WAITING
+    assert (made.takes(0), made.takes(1)) == (True, True)
     assert made.ask(999, request(999)) == [0]
+    assert (made.takes(0), made.takes(1)) == (False, True)
     assert made.ask(0, request(1000)) == [1000]
     assert made.forget([0, 5, 999]) == [999, 5]
     assert made.ask(0, request(1001)) == []
@@ -90,10 +92,10 @@ def test_a_process_that_ends_each_time_is_left_off(answers: queue.Queue[Answer],
     monkeypatch.setattr("gasang.accel.soft.jit.service._START", "raise SystemExit(1)")
     made = CompileService(answers.put)
     made.start()
-    for number in range(STARTS + 2):
+    for number in range(MOST_STARTS + 2):
         made.ask(1, request(number))
     eventually(lambda: made.process is None, PATIENCE)
-    assert (made.starts, made.lost) == (STARTS, STARTS)
+    assert (made.starts, made.lost) == (MOST_STARTS, MOST_STARTS)
     made.ask(1, request(99))
     made.close()
     assert answers.empty()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import random
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -249,3 +250,100 @@ def test_a_load_that_faults_in_the_middle(make_bare: Callable[..., Bare], compil
     assert plain.run(10_000_000) == exits.TRAP
     assert compiling.run(10_000_000) == exits.TRAP
     assert everything(compiled) == everything(plain)
+
+
+def both(make_bare: Callable[..., Bare], compile_hot: CompileHot, program: list[bytes], **registers: int) -> tuple[Bare, Bare, Compiling]:
+    """Two machines with a program, the second of which compiles."""
+    plain, compiled = make_bare(), make_bare()
+    for bare in (plain, compiled):
+        bare.put(CODE, *program)
+        for name, value in registers.items():
+            bare.cpu.x[int(name[1:])] = value
+    return plain, compiled, compile_hot(compiled)
+
+
+def test_a_jump_by_a_table_stays_inside_and_goes_to_what_was_never_seen(make_bare: Callable[..., Bare], compile_hot: CompileHot) -> None:
+    program = [
+        asm("addi", rd=5, rs1=5, imm=1),
+        asm("and", rd=13, rs1=5, rs2=14),
+        asm("slli", rd=13, rs1=13, imm=3),
+        asm("add", rd=13, rs1=13, rs2=12),
+        asm("jalr", rd=0, rs1=13),
+        *(part for case in range(1, 5) for part in (asm("addi", rd=10, rs1=10, imm=case), asm("jal", rd=0, imm=4 * (9 - 2 * case)))),
+        asm("bne", rs1=5, rs2=6, imm=-4 * 13),
+        asm("ecall"),
+    ]
+    plain, compiled, compiling = both(make_bare, compile_hot, program, x6=200_000, x12=CODE + 20, x14=1)
+    for _ in range(2):
+        for bare, run in ((plain, plain.run), (compiled, compiling.run)):
+            assert run(90_000) == exits.LIMIT
+            bare.cpu.x[14] = 3
+        assert everything(compiled) == everything(plain)
+    asked = compiling.regions.service.asked  # type: ignore[attr-defined]
+    assert any({(16, 20), (16, 28)} <= set(request.jumps) for request in asked)
+    entered = [int(compiled.cpu.compiled), compiled.hart.instructions]
+    assert entered[0] * 3 > entered[1] or compiling.regions.checks is not None
+    assert plain.run(10_000_000) == compiling.run(10_000_000) == exits.SBI
+    assert everything(compiled) == everything(plain)
+
+
+@pytest.mark.parametrize("name", ["div", "remu", "divw", "remuw"])
+def test_a_division_by_another_number_than_expected(make_bare: Callable[..., Bare], compile_hot: CompileHot, name: str) -> None:
+    program = [
+        asm("addi", rd=12, rs1=0, imm=10),
+        asm("addi", rd=5, rs1=5, imm=-7),
+        asm(name, rd=11, rs1=5, rs2=12),
+        asm("add", rd=10, rs1=10, rs2=11),
+        asm("bne", rs1=5, rs2=6, imm=-12),
+        asm("ecall"),
+    ]
+    plain, compiled, compiling = both(make_bare, compile_hot, program, x6=1)
+    for divisor in (10, 0, (1 << 64) - 1, 3):
+        for bare, run in ((plain, plain.run), (compiled, compiling.run)):
+            assert run(20_000) == exits.LIMIT
+            bare.cpu.x[12], bare.cpu.x[5] = divisor, 1 << 63
+        assert everything(compiled) == everything(plain)
+    assert compiling.regions.statistics.placed > 0
+
+
+def test_a_function_that_now_and_then_returns_elsewhere(make_bare: Callable[..., Bare], compile_hot: CompileHot) -> None:
+    program = [
+        asm("jal", rd=1, imm=20),
+        asm("addi", rd=10, rs1=10, imm=1),
+        asm("addi", rd=5, rs1=5, imm=1),
+        asm("bne", rs1=5, rs2=6, imm=-12),
+        asm("ecall"),
+        asm("andi", rd=13, rs1=5, imm=1023),
+        asm("bne", rs1=13, rs2=0, imm=8),
+        asm("addi", rd=1, rs1=1, imm=4),
+        asm("jalr", rd=0, rs1=1),
+    ]
+    plain, compiled, compiling = both(make_bare, compile_hot, program, x6=30_000)
+    assert plain.run(10_000_000) == compiling.run(10_000_000) == exits.SBI
+    assert everything(compiled) == everything(plain)
+    assert compiled.cpu.x[10] == 30_000 - 30
+    assert compiling.regions.statistics.placed > 0
+
+
+def test_jumps_are_noted_as_long_as_they_are_watched(make_bare: Callable[..., Bare]) -> None:
+    bare = make_bare()
+    functions, noting = bare.machine.processor.functions, bare.machine.processor.noting
+    bare.put(CODE, asm("jal", rd=1, imm=8), asm("jalr", rd=0, rs1=12), asm("jalr", rd=0, rs1=1))
+    bare.cpu.x[12] = CODE
+    assert bare.run(9) == exits.LIMIT
+
+    def watch(watched: int) -> int:
+        number = functions["code_place"](bare.hart.address, CODE)
+        return int(functions["watch_jumps"](bare.hart.address, number, ctypes.addressof(noting), len(noting) // 2, watched))
+
+    def noted() -> set[tuple[int, int]]:
+        return {(int(jump.pc), int(jump.target)) for jump in bare.cpu.jumps if jump.pc}
+
+    assert noted() == set()
+    assert [watch(1), watch(1)] == [1, 0]
+    assert bare.run(9) == exits.LIMIT
+    assert noted() == {(CODE + 4, CODE)}
+    assert [watch(0), watch(0)] == [1, 0]
+    bare.cpu.x[12] = CODE + 8
+    assert bare.run(9) == exits.LIMIT
+    assert noted() == {(CODE + 4, CODE)}

@@ -79,8 +79,28 @@ def test_a_region_is_bounded() -> None:
     assert len(region.steps) == MOST_STEPS
 
 
+def test_indirect_jumps_lead_to_where_they_were_seen_to_lead() -> None:
+    code = graph(asm("jalr", rd=0, rs1=6), ADD, asm("jal", rd=0, imm=-8), ADD, asm("jal", rd=0, imm=-16))
+    region = form(Graph(code.pages, {0: (8, 12, 0x5000)}), 0)
+    assert region is not None
+    assert list(region.steps) == [0, 8, 12, 16]
+    assert region.goes_on(region.steps[0]) == [8, 12]
+    assert {8, 12} <= region.leaders
+
+
+def test_what_a_division_divides_by_is_found_where_it_is_made() -> None:
+    upper, lower = asm("lui", rd=6, imm=0xF4000), asm("addiw", rd=6, rs1=6, imm=0x243)
+    divide, back = asm("remu", rd=7, rs1=5, rs2=6), asm("bne", rs1=5, rs2=0, imm=-4)
+    region = form(graph(upper, lower, divide, back, asm("jal", rd=0, imm=-16)), 8)
+    assert region is not None
+    assert region.divisors == {8: 1_000_003}
+    other = form(graph(upper, lower, divide, asm("addi", rd=6, rs1=5, imm=0), asm("jal", rd=0, imm=-8)), 8)
+    assert other is not None
+    assert other.divisors == {}
+
+
 def test_indirect_jumps_lead_to_what_nothing_else_leads_to() -> None:
     region = form(graph(asm("jalr", rd=0, rs1=6), ADD, asm("jal", rd=0, imm=-8), ADD, asm("jal", rd=0, imm=-16)), 0)
     assert region is not None
-    assert region.targets == (4, 12)
+    assert region.targets == {0: (4, 12)}
     assert region.goes_on(region.steps[0]) == [4, 12]

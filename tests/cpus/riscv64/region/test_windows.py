@@ -9,7 +9,8 @@ import pytest
 
 from gasang.cpus.riscv64 import exits
 from gasang.cpus.riscv64.mmu import PTE_A, PTE_D, PTE_R, PTE_W, PTE_X
-from gasang.cpus.riscv64.state import NO_TAG, SUPERVISOR
+from gasang.cpus.riscv64.state import LONGEST, NO_TAG, SUPERVISOR
+from gasang.cpus.riscv64.windows import LONG_PATIENCE, PATIENCE, WINDOWS
 from support.bare import CODE, HANDLER, Bare, asm
 from support.lockstep.state import PAGE, RAM_BASE
 from support.regions import DATA, DATA_SIZE, SP, Compiling, everything, prepare
@@ -20,6 +21,7 @@ LEAF = WRITE | PTE_X
 SV39 = 8 << 60
 ADDRESS, COUNT, SUM = 12, 6, 10
 MEGAPAGE = 1 << 21
+SCATTERED = [5, 2, 7, 0, 3, 6, 1, 4]
 
 Pair = tuple[Bare, Bare, Compiling]
 
@@ -104,9 +106,40 @@ def test_accesses_that_share_a_look_go_over_the_edges_of_pages(pair: Pair, pages
     assert both(pair, 60_000) == exits.LIMIT
 
 
+@pytest.mark.parametrize(("step", "verb"), [(1032, "ld"), (1032, "sd"), (1023, "sd")])
+def test_a_place_that_goes_over_scattered_pages_has_the_tlb_instead_of_a_window(pair: Pair, step: int, verb: str) -> None:
+    for bare in pair[:2]:
+        paged(bare, SCATTERED)
+    access = asm("ld", rd=11, rs1=ADDRESS) if verb == "ld" else asm("sd", rs1=ADDRESS, rs2=5)
+    begin(pair, walking(step, access), 30)
+    opened = pair[1].cpu.windows[1]
+    assert any(opened.window[number].limit == 0 and opened.window[number].patience > PATIENCE for number in range(WINDOWS))
+    assert int(opened.count) <= WINDOWS
+    assert len({int(opened.opened[at]) for at in range(int(opened.count))}) == opened.count
+    assert both(pair, 3 * LONG_PATIENCE) == exits.LIMIT
+
+
+def test_a_page_that_becomes_code_is_stored_to_with_care(pair: Pair) -> None:
+    for bare in pair[:2]:
+        paged(bare, SCATTERED, LEAF)
+    begin(pair, walking(1024, asm("sw", rs1=ADDRESS, rs2=14)), 32)
+    inside = DATA + 5 * PAGE
+    for word in (asm("addi", rd=15, rs1=15, imm=5), asm("addi", rd=15, rs1=15, imm=7)):
+        for bare in pair[:2]:
+            bare.cpu.x[14] = int.from_bytes(word, "little")
+        assert both(pair, 2000) == exits.LIMIT
+        for bare in pair[:2]:
+            bare.cpu.x[15], bare.cpu.pc = 0, inside
+        assert both(pair, 1) == exits.LIMIT
+        assert pair[1].cpu.x[15] == int.from_bytes(word, "little") >> 20
+        for bare in pair[:2]:
+            bare.cpu.pc = CODE
+
+
+@pytest.mark.parametrize("pages", [[0, 1, 2, 3], [3, 1, 0, 2]])
 @pytest.mark.parametrize("verb", ["ld", "sd"])
-def test_an_unmapped_page_is_missed_once_the_guest_says_so(pair: Pair, verb: str) -> None:
-    slots = [paged(bare, [0, 1, 2, 3])[2] for bare in pair[:2]]
+def test_an_unmapped_page_is_missed_once_the_guest_says_so(pair: Pair, verb: str, pages: list[int]) -> None:
+    slots = [paged(bare, pages)[2] for bare in pair[:2]]
     access = asm("ld", rd=11, rs1=ADDRESS) if verb == "ld" else asm("sd", rs1=ADDRESS, rs2=5)
     begin(pair, walking(64, access), 256)
     for bare, slot in zip(pair[:2], slots, strict=True):
@@ -148,8 +181,8 @@ def test_a_superpage_is_one_extent_without_the_code_in_it(pair: Pair) -> None:
     begin(pair, walking(512, asm("ld", rd=11, rs1=ADDRESS), asm("sd", rs1=ADDRESS, rs2=5)), 512)
     compiled = pair[1].cpu
     opened = [compiled.windows[1].window[int(compiled.windows[1].opened[at])] for at in range(int(compiled.windows[1].count))]
-    stores = [window for window in opened if window.limit + 7 < MEGAPAGE]
-    assert any(window.first <= DATA and window.first + window.limit + 7 >= DATA + 512 * 512 for window in opened)
+    stores = [window for window in opened if window.limit + LONGEST - 1 < MEGAPAGE]
+    assert any(window.first <= DATA and window.first + window.limit + LONGEST - 1 >= DATA + 512 * 512 for window in opened)
     assert stores, "the page of code divides the superpage"
     assert all(not window.first <= CODE < window.first + window.limit for window in stores)
 

@@ -35,9 +35,11 @@ class Request(NamedTuple):
     number: int
     hot: int
     multi: bool
-    wanted: tuple[int, ...]
-    targets: tuple[int, ...]
+    jumps: tuple[tuple[int, int], ...]
+    """Places of indirect jumps, and where they were seen to lead."""
     pages: Mapping[int, Page]
+    most: int = 0
+    """Instructions that the region may have to be worth compiling; 0 for any number."""
 
 
 class Answer(NamedTuple):
@@ -49,13 +51,16 @@ class Answer(NamedTuple):
     places: tuple[int, ...]
     """Of each guest instruction in it."""
     seconds: float
+    """Of processor time."""
     image: bytes
+    steps: int = 0
+    """Instructions of a region that was not compiled, since it has too many."""
 
 
 def pack_request(request: Request) -> bytes:
     """A request as bytes."""
     head = {
-        "number": request.number, "hot": request.hot, "multi": request.multi, "wanted": request.wanted, "targets": request.targets,
+        "number": request.number, "hot": request.hot, "multi": request.multi, "jumps": request.jumps, "most": request.most,
         "pages": [[delta, page.stamp] for delta, page in request.pages.items()],
     }  # fmt: skip
     return _framed(head, b"".join(page.content + page.executed for page in request.pages.values()))
@@ -75,15 +80,16 @@ def read_request(stream: BinaryIO) -> Request | None:
         start = index * (PAGE_SIZE + PLACES)
         content = raw[start : start + PAGE_SIZE]
         pages[_number(delta, -FARTHEST, FARTHEST)] = Page(content, raw[start + PAGE_SIZE : start + PAGE_SIZE + PLACES], _stamp(stamp))
-    wanted, targets = (tuple(_number(place, -_REACH, _REACH) for place in head[name][:PLACES]) for name in ("wanted", "targets"))
-    return Request(int(head["number"]), _number(head["hot"], 0, PAGE_SIZE - 1), bool(head["multi"]), wanted, targets, pages)
+    jumps = tuple((_place(place), _place(target)) for place, target in head["jumps"][:PLACES])
+    most = _number(head["most"], 0, _MOST_STEPS)
+    return Request(int(head["number"]), _number(head["hot"], 0, PAGE_SIZE - 1), bool(head["multi"]), jumps, pages, most)
 
 
 def pack_answer(answer: Answer) -> bytes:
     """An answer as bytes."""
     head = {
         "number": answer.number, "entries": answer.entries, "stamps": list(answer.stamps.items()), "places": answer.places,
-        "seconds": answer.seconds,
+        "seconds": answer.seconds, "steps": answer.steps,
     }  # fmt: skip
     return _framed(head, answer.image)
 
@@ -96,9 +102,11 @@ def read_answer(stream: BinaryIO) -> Answer | None:
     head, raw = frame
     entries: Sequence[int] = head["entries"]
     stamps = {int(delta): int(stamp) for delta, stamp in head["stamps"]}
-    return Answer(int(head["number"]), tuple(map(int, entries)), stamps, tuple(map(int, head["places"])), float(head["seconds"]), raw)
+    places, steps = tuple(map(int, head["places"])), _number(head["steps"], 0, _MOST_STEPS)
+    return Answer(int(head["number"]), tuple(map(int, entries)), stamps, places, float(head["seconds"]), raw, steps)
 
 
+_MOST_STEPS = 1 << 32
 _REACH = (FARTHEST + 1) * PAGE_SIZE
 
 
@@ -106,6 +114,10 @@ def _number(value: Any, least: int, most: int) -> int:
     if type(value) is not int or not least <= value <= most:
         raise ValueError(f"{value!r} is not between {least} and {most}")
     return value
+
+
+def _place(value: Any) -> int:
+    return _number(value, -_REACH, _REACH)
 
 
 def _stamp(value: Any) -> int:

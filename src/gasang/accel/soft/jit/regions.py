@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gasang.accel.soft.jit.jumps import Jumps
 from gasang.accel.soft.jit.messages import Answer, Page, Request
 from gasang.accel.soft.jit.pack import Entry, stamp_of
 from gasang.accel.soft.jit.report import Report, report_of
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
     from gasang.accel.soft.jit.check import Checks
     from gasang.accel.soft.machine import SoftMachine
 
-HOT_AFTER = 128
-"""Samples (one in 900 instructions) after which a stretch of code is compiled."""
+HOT_AFTER = 256
+"""Samples (one in 900 instructions) after which a stretch of code is asked for: it is compiled when it is worth that (price.py)."""
 SOON = 8
-"""Samples after which code is looked at again that was compiled, and was not mapped when it came back."""
+"""Samples after which code is looked at again: when its jumps were watched, or that was compiled, and was not mapped when it came back."""
 NEAR = 64
 """Pages to each side that are looked at for code."""
 MOST_PAGES = 12
@@ -54,12 +55,16 @@ class Service(Protocol):
         """Have something compiled; the numbers of requests that are forgotten for it."""
         ...
 
+    def takes(self, heat: int) -> bool:
+        """Whether a request for code as hot as that would not be forgotten at once."""
+        ...
+
     def forget(self, numbers: Collection[int]) -> list[int]:
         """Have these not compiled any more; those for which it was not too late."""
         ...
 
-    def hotter(self, number: int, heat: int) -> None:
-        """What a request is about has become hotter."""
+    def hotter(self, heat: int, request: Request) -> None:
+        """What a request is about has become hotter, and may have been executed at further places."""
         ...
 
     def close(self) -> None:
@@ -89,13 +94,15 @@ class Statistics:
 
 @dataclass
 class _Asked:
-    """A request under way: for whom, the address of its page 0, the place on it, and the stretch of code in `Cpu.hot`."""
+    """A request under way: for whom, the address of its page 0, the place on it, and the stretch of code in `Cpu.hot`; jumps near it."""
 
     hart: Hart
     page: int
     place: int
     tries: tuple[int, int]
     stretch: int
+    jumps: tuple[tuple[int, int], ...]
+    heat: int
 
 
 @dataclass
@@ -120,6 +127,7 @@ class Regions:
     ) -> None:
         self._machine = machine
         self.checks = _checks(machine) if checked else None
+        self._jumps = Jumps(machine.processor)
         self.service = make_service(self._answered)
         self.shelf = Shelf(store, multi=machine.hart_count > 1)
         self._asked: dict[int, _Asked] = {}
@@ -176,19 +184,27 @@ class Regions:
     def _have_compiled(self, hart: Hart, page: int, place: int, stamp: int, heat: int, stretch: int) -> None:
         tries = (stamp, place >> 7)
         with self._lock:
-            waiting = [number for number, asked in self._asked.items() if asked.tries == tries]
+            waiting = [(number, asked) for number, asked in self._asked.items() if asked.tries == tries]
             full = self.shelf.covers(stamp, place) or self._tries[tries] >= MOST_TRIES or self.shelf.is_full
         if waiting:
-            self.service.hotter(waiting[0], heat)
-        if waiting or full:
+            number, asked = waiting[0]
+            if heat > asked.heat:  # else it has lost samples to another place meanwhile
+                asked.heat = heat
+                self.service.hotter(heat, Request(number, place, self._machine.hart_count > 1, asked.jumps, self._pages(hart, page)))
+            return
+        if full or not self.service.takes(heat):
+            return
+        if self._jumps.watch(hart, page, place >> 7):
+            _count_again(hart, stretch)
             return
         pages = self._pages(hart, page)
+        jumps = self._jumps.seen(hart, page, pages)
         with self._lock:
             self._tries[tries] += 1
             self._number += 1
             number = self._number
-            self._asked[number] = _Asked(hart, page, place, tries, stretch)
-        self._forget(self.service.ask(heat, Request(number, place, self._machine.hart_count > 1, (place,), (), pages)))
+            self._asked[number] = _Asked(hart, page, place, tries, stretch, jumps, heat)
+        self._forget(self.service.ask(heat, Request(number, place, self._machine.hart_count > 1, jumps, pages)))
 
     def _forget(self, numbers: list[int]) -> None:
         """Requests that will not be answered."""
@@ -279,8 +295,7 @@ class Regions:
             self._free()
         for region, asked in regions:
             if self._place(hart, region, asked.page) is None:
-                hot = _hot_place(hart, asked.stretch)  # another address space, perhaps: as soon as the code goes on it is looked at
-                hot.stretch, hot.count = asked.stretch, max(hart.cpu.hot_after - SOON, 0)
+                _count_again(hart, asked.stretch)  # another address space, perhaps: as soon as the code goes on it is looked at
 
     def _free(self) -> None:
         """Give back the code that was dropped, if every hart has forgotten where it was."""
@@ -352,6 +367,12 @@ def _checks(machine: SoftMachine) -> Checks:
     from gasang.accel.soft.jit.check import Checks  # a machine that is not checked has no time for it
 
     return Checks(machine)
+
+
+def _count_again(hart: Hart, stretch: int) -> None:
+    """Have a stretch of code looked at soon."""
+    hot = _hot_place(hart, stretch)
+    hot.stretch, hot.count = stretch, max(hart.cpu.hot_after - SOON, 0)
 
 
 def _hot_place(hart: Hart, stretch: int) -> Any:

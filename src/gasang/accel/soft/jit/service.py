@@ -1,10 +1,11 @@
 """The compile service as a machine sees it: requests that are answered some time, or never.
 
-The hottest request goes first, one at a time: the machine decides what is next as late as it can. A process that ends is started again
-a few times; then there is no service, and the machine goes on without.
+The hottest request goes first, one at a time: the machine decides what is next as late as it can. With a price, one waits until it is worth
+what it costs, and so does the first start of the process. A process that ends is started again a few times; then there is no service, and
+the machine goes on without.
 
-With a code cache on disk, what still waits when the machine ends is not lost: another process compiles it for the next one, a while, when
-the host has nothing else to do.
+With a code cache on disk, what still waits when the machine ends is not lost: another process compiles what is worth it for later starts,
+a while, when the host has nothing else to do.
 """
 
 from __future__ import annotations
@@ -18,14 +19,18 @@ import tempfile
 import threading
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from gasang.accel.soft.jit.messages import Answer, Request, pack_request, read_answer
+from gasang.accel.soft.jit.price import LIKELY, STARTS, Price
 
 MOST_WAITING = 192
 """Requests that wait. Beyond that the coolest is forgotten: what stays hot asks again."""
-STARTS = 4
+MOST_STARTS = 4
+LEAST = 8
+"""Instructions of a region that is worth being asked for."""
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from gasang.accel.soft.jit.worker import main; main(*sys.argv[2:])"
 _FINISH = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from gasang.accel.soft.jit.finishing import main; main(*sys.argv[2:])"
 
@@ -64,19 +69,35 @@ def launch_worker(folder: Path | None = None) -> Worker | None:
         return None
 
 
+@dataclass
+class _Waiting:
+    """A request, how hot its code is, and how many instructions the region has, as far as that is known."""
+
+    heat: int
+    request: Request
+    steps: int = LIKELY
+
+
 class CompileService:
     """A process that compiles; `answered` is called by a thread of the service's own, with each answer.
 
     `launch` starts it, and gives None where none can be had. `folder` is where the code cache is, if there is one: there is kept what was
-    compiled, by the process itself.
+    compiled, by the process itself. Without a `price` all is compiled as soon as it can be.
     """
 
-    def __init__(self, answered: Callable[[Answer], None], folder: Path | None = None, launch: Launch | None = None) -> None:
+    def __init__(
+        self,
+        answered: Callable[[Answer], None],
+        folder: Path | None = None,
+        launch: Launch | None = None,
+        price: Price | None = None,
+    ) -> None:
         self._answered = answered
         self._launch = launch or partial(launch_worker, folder)
         self._folder = folder
-        self._now: Request | None = None
-        self._waiting: list[tuple[int, Request]] = []
+        self._price = price
+        self._now: _Waiting | None = None
+        self._waiting: list[_Waiting] = []
         self._changed = threading.Condition()
         self._closed = False
         self._process: Worker | None = None
@@ -87,36 +108,45 @@ class CompileService:
 
     def start(self) -> None:
         """Begin to serve."""
-        self._start_process()
+        if self._price is None or self._price.start == 0:
+            self._start_process()
         self._thread = threading.Thread(target=self._serve, name="jit", daemon=True)
         self._thread.start()
 
     def ask(self, heat: int, request: Request) -> list[int]:
         """Have something compiled. Does not wait. The numbers of requests that are forgotten for it."""
         with self._changed:
-            self._waiting.append((heat, request))
+            self._waiting.append(_Waiting(heat, request))
             self._sort()
-            forgotten = [other.number for _, other in self._waiting[MOST_WAITING:]]
+            forgotten = [other.request.number for other in self._waiting[MOST_WAITING:]]
             del self._waiting[MOST_WAITING:]
             self._changed.notify_all()
         return forgotten
 
+    def takes(self, heat: int) -> bool:
+        """Whether a request for code as hot as that would not be forgotten at once."""
+        with self._changed:
+            return len(self._waiting) < MOST_WAITING or heat >= self._waiting[-1].heat
+
     def forget(self, numbers: Collection[int]) -> list[int]:
         """Have these not compiled any more; those for which it was not too late."""
         with self._changed:
-            found = [request.number for _, request in self._waiting if request.number in numbers]
-            self._waiting = [entry for entry in self._waiting if entry[1].number not in numbers]
+            found = [waiting.request.number for waiting in self._waiting if waiting.request.number in numbers]
+            self._waiting = [waiting for waiting in self._waiting if waiting.request.number not in numbers]
         return found
 
-    def hotter(self, number: int, heat: int) -> None:
-        """What a request is about has become hotter."""
+    def hotter(self, heat: int, request: Request) -> None:
+        """What a request is about has become hotter, and may have been executed at further places."""
         with self._changed:
-            self._waiting = [(heat if request.number == number else before, request) for before, request in self._waiting]
+            for waiting in (*self._waiting, *([] if self._now is None else [self._now])):
+                if waiting.request.number == request.number:
+                    waiting.heat, waiting.request = heat, request
             self._sort()
+            self._changed.notify_all()
 
     def _sort(self) -> None:
         """The hottest first, of equals the latest: what was hot earlier may be over."""
-        self._waiting.sort(key=lambda entry: (-entry[0], -entry[1].number))
+        self._waiting.sort(key=lambda waiting: (-waiting.heat, -waiting.request.number))
 
     def close(self) -> None:
         """End the process and the thread; what waits is forgotten, or kept for the next machine."""
@@ -124,13 +154,20 @@ class CompileService:
             self._closed = True
             process = self._process
             self._changed.notify_all()
-            left = [request for request in (self._now, *(request for _, request in self._waiting)) if request is not None]
+            left = [waiting for waiting in (self._now, *self._waiting) if waiting is not None]
         if process is not None:
             process.kill()
         if self._thread is not None:
             self._thread.join()
-        if self._folder is not None and process is not None and left:
-            _finish(left, self._folder)
+        if self._folder is not None and self._thread is not None:
+            _finish(list(filter(None, map(self._for_later, left))), self._folder)
+
+    def _for_later(self, waiting: _Waiting) -> Request | None:
+        """The request as it is left to be compiled for later starts; None if it is not worth that either."""
+        if self._price is None:
+            return waiting.request
+        most = self._price.most(waiting.heat, STARTS)
+        return waiting.request._replace(most=most) if most >= LEAST else None
 
     def forget_parent(self) -> None:
         """In a forked process: the service is the parent's."""
@@ -148,27 +185,63 @@ class CompileService:
         self._process = self._launch()
 
     def _serve(self) -> None:
-        while (process := self._process) is not None and (request := self._next()) is not None:
-            answer = self._exchange(process, request)
-            if answer is not None:
+        while (waiting := self._next()) is not None:
+            if self._process is None and self.starts == 0:
+                self._start_anew()
+            if (process := self._process) is None:
+                return
+            answer = self._exchange(process, waiting.request)
+            if answer is None:
+                self.lost += 1
+                self._end(process)
+                self._start_anew()
+            elif answer.steps:
+                self._put_back(waiting, answer.steps)
+            else:
+                if self._price is not None and answer.image:
+                    self._price.learn(len(answer.places), answer.seconds)
                 self._answered(answer)
-                continue
-            self.lost += 1
-            self._end(process)
-            with self._changed:
-                if not self._closed and self.starts < STARTS:
-                    self._start_process()
-                else:
-                    self._process = None
-        if process is not None:
-            self._end(process)
+        if self._process is not None:
+            self._end(self._process)
 
-    def _next(self) -> Request | None:
+    def _start_anew(self) -> None:
+        """Have another process, if there may be one more."""
+        with self._changed:
+            if not self._closed and self.starts < MOST_STARTS:
+                self._start_process()
+            else:
+                self._process = None
+
+    def _put_back(self, waiting: _Waiting, steps: int) -> None:
+        """It waits until it is hot enough for a region of so many instructions."""
+        with self._changed:
+            waiting.steps = steps
+            self._waiting.append(waiting)
+            self._sort()
+
+    def _next(self) -> _Waiting | None:
+        """The request to be sent now, as soon as one is worth it."""
         with self._changed:
             self._now = None
-            self._changed.wait_for(lambda: self._waiting or self._closed)
-            self._now = None if self._closed else self._waiting.pop(0)[1]
-            return self._now
+            self._changed.wait_for(lambda: self._closed or self._worthy() is not None)
+            waiting = None if self._closed else self._worthy()
+            if waiting is None:
+                return None
+            self._waiting.remove(waiting)
+            if self._price is not None:
+                waiting.request = waiting.request._replace(most=self._price.most(waiting.heat))
+            self._now = waiting
+            return waiting
+
+    def _worthy(self) -> _Waiting | None:
+        """The hottest that is worth what it costs, if all that are together are worth the start of a process where there is none."""
+        if self._price is None:
+            return self._waiting[0] if self._waiting else None
+        gains = [(self._price.gain(waiting.heat, waiting.steps), waiting) for waiting in self._waiting]
+        worth = [(gain, waiting) for gain, waiting in gains if gain >= 0]
+        if not worth or (self._process is None and sum(gain for gain, _ in worth) < self._price.start):
+            return None
+        return worth[0][1]
 
     def _exchange(self, process: Worker, request: Request) -> Answer | None:
         """The answer; None if the process has ended over it, or does not speak as agreed."""
@@ -197,6 +270,8 @@ def _command(start: str, folder: Path | None) -> list[str]:
 
 def _finish(requests: list[Request], folder: Path) -> None:
     """Have these compiled when nobody waits any more, by a process that goes on by itself; not where none can be started."""
+    if not requests:
+        return
     with suppress(OSError), tempfile.TemporaryFile() as file:
         for request in requests:
             file.write(pack_request(request))

@@ -83,14 +83,22 @@ def _kept(request: Request, store: RegionStore) -> Answer | None:
 
 def answer(request: Request) -> Answer:
     """Compile."""
-    from gasang.cpus.riscv64.region.code import compile_region  # what comes from disk takes no LLVM
-    from gasang.cpus.riscv64.region.pages import CodePage
+    from gasang.cpus.riscv64.region.pages import CodePage, Graph
+    from gasang.cpus.riscv64.region.shape import form
 
-    began = time.monotonic()
+    began = time.process_time()
     pages = {delta: CodePage(delta, page.content, page.executed) for delta, page in request.pages.items()}
     stamps = {delta: page.stamp for delta, page in request.pages.items()}
-    made = compile_region(pages, stamps, request.hot, wanted=request.wanted, targets=request.targets, multi=request.multi)
-    seconds = time.monotonic() - began
-    if made is None:
-        return Answer(request.number, (), {}, (), seconds, b"")
+    jumps: dict[int, set[int]] = {}
+    for place, target in request.jumps:
+        jumps.setdefault(place, set()).add(target)
+    shape = form(Graph(pages, jumps), request.hot)
+    if shape is None:
+        return Answer(request.number, (), {}, (), time.process_time() - began, b"")
+    if 0 < request.most < len(shape.steps):
+        return Answer(request.number, (), {}, (), time.process_time() - began, b"", len(shape.steps))
+    from gasang.cpus.riscv64.region.code import compile_shape  # what comes from disk, or is not worth it, takes no LLVM
+
+    made = compile_shape(shape, stamps, multi=request.multi)
+    seconds = time.process_time() - began
     return Answer(request.number, made.entries, made.stamps, made.places, seconds, made.image.pack())

@@ -1,7 +1,10 @@
 """Loads and stores of a region: through windows, one look for all accesses near each other that a straight line makes by one register.
 
     address in the window? ──yes──► the host's load or store at address + addend
-          │ no
+          │ no                          ▲
+          ▼                             │
+    on a page the TLB knows? ──yes──────┘
+          │ no, or for the last time
           ▼
     load_beyond, store_beyond: done, the window moved ──► go on
           │ not done
@@ -23,18 +26,19 @@ from gasang.cpus.riscv64.region.layout import CPU, GUEST, HART, field_offset, of
 from gasang.cpus.riscv64.region.pages import Step
 from gasang.cpus.riscv64.regions import LOAD_BEYOND, STORE_BEYOND
 from gasang.cpus.riscv64.reservation import contended
-from gasang.cpus.riscv64.state import WIDEST, Window, Windows
+from gasang.cpus.riscv64.state import LONGEST, PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, TLB_ENTRIES, WIDEST, TlbEntry, Window, Windows
 from gasang.cpus.riscv64.windows import WINDOWS
 from gasang.native import NativeFunction
 from gasang.native.emit_function import FunctionEmitter
 
 WINDOW_SIZE = 32
+TLB_ENTRY_SIZE = 32
+ALIGNED = (1, 2, 4, 8)
+"""Bytes that lie on one page where they are aligned."""
 WINDOWS_SIZE = offset_of(Windows, "window") + WINDOWS * WINDOW_SIZE
 OURS = "%windows"
 """The windows of the privilege that the region was begun in."""
-NEAR = 512
-"""Bytes of the longest stretch that is looked at as one."""
-FIELDS = ("first", "limit", "addend")
+FIELDS = ("first", "limit", "addend", "patience")
 
 
 @dataclass(frozen=True)
@@ -59,9 +63,8 @@ class Group:
     low: int
     high: int
     """The stretch, from the register."""
-    inside: str = ""
-    addend: str = ""
-    """Values of the look, once it is made."""
+    host: str = ""
+    """Where the look found the stretch, once it is made; 0 where it is not known."""
     window: int = 0
     """Its number, given with the look."""
 
@@ -84,7 +87,7 @@ def plan(line: Iterable[Step]) -> dict[int, Planned]:
         if access is not None:
             register, distance = slots["rs1"], slots["imm"]
             group = open_groups.get(register)
-            if group is None or max(group.high, distance + access.size) - min(group.low, distance) > NEAR:
+            if group is None or max(group.high, distance + access.size) - min(group.low, distance) > LONGEST:
                 group = open_groups[register] = Group(access.kind, distance, distance + access.size)
             group.low, group.high = min(group.low, distance), max(group.high, distance + access.size)
             group.kind = max(group.kind, access.kind)
@@ -121,44 +124,80 @@ class AccessEmitter(FunctionEmitter):
         address, *values = arguments
         planned = self.planned or Planned(Group(access.kind, 0, access.size), 0)
         group = planned.group
-        if not group.inside:
-            self._look(group, address, planned.distance)
         near, beyond, done = self.label("near"), self.label("beyond"), self.label("done")
-        self.branch(group.inside, near, beyond)
-        kind = f"i{8 * access.size}"
+        is_first = not group.host
+        if is_first:
+            self._look(group, address, planned.distance, near, beyond)
+        else:
+            self.branch(self._likely(self.value(f"icmp ne i64 {group.host}, 0")), near, beyond)
+            self.begin(near)
+        found, went_near = self._near(access, planned, values), self.block
+        self.jump(done)
         self.begin(beyond)
         other = self._beyond(access, 2 * group.window + group.kind, address, values)
+        kind = f"i{8 * access.size}"
         if not values and kind != "i64":
             other = self.value(f"trunc i64 {other} to {kind}")
-        came_from = self.block
-        self.jump(done)
-        self.begin(near)
-        host = self.value(f"add i64 {address}, {group.addend}")
-        if values and self.multi:
-            self._unless_contended(host)
-        place = self.value(f"inttoptr i64 {host} to ptr")
-        if values:
-            self.line(f"store {kind} {values[0]}, ptr {place}, align 1{GUEST}")
-            self.jump(done)
-            self.begin(done)
-            return ""
-        loaded = self.value(f"load {kind}, ptr {place}, align 1{GUEST}")
+        went_beyond = self.block
         self.jump(done)
         self.begin(done)
-        return self.value(f"phi {kind} [ {loaded}, %{near} ], [ {other}, %{came_from} ]")
+        if is_first:
+            group.host = self.value(f"phi i64 [ {group.host}, %{went_near} ], [ 0, %{went_beyond} ]")
+        return "" if values else self.value(f"phi {kind} [ {found}, %{went_near} ], [ {other}, %{went_beyond} ]")
 
-    def _look(self, group: Group, address: str, distance: int) -> None:
-        """Whether the stretch of a group is in its window."""
+    def _near(self, access: Access, planned: Planned, values: list[str]) -> str:
+        """The access itself, where its group was found; the value of a load."""
+        host, further = planned.group.host, planned.distance - planned.group.low
+        if further:
+            host = self.value(f"add nuw i64 {host}, {further}")
+        if values and self.multi:
+            self._unless_contended(host)
+        place, kind = self.value(f"inttoptr i64 {host} to ptr"), f"i{8 * access.size}"
+        if not values:
+            return self.value(f"load {kind}, ptr {place}, align 1{GUEST}")
+        self.line(f"store {kind} {values[0]}, ptr {place}, align 1{GUEST}")
+        return ""
+
+    def _likely(self, condition: str) -> str:
+        return self.value(f"call i1 @llvm.expect.i1(i1 {condition}, i1 true)")
+
+    def _look(self, group: Group, address: str, distance: int, near: str, beyond: str) -> None:
+        """Go to `near`, and begin it, where the group's stretch is in its window, or else on a page that the TLB knows."""
         group.window, self.windows = self.windows, (self.windows + 1) % WINDOWS
         at = offset_of(Windows, "window") + WINDOW_SIZE * group.window
-        places = [self.value(f"getelementptr i8, ptr {OURS}, i64 {at + offset_of(Window, field)}") for field in FIELDS]
-        first, limit, group.addend = [self.value(f"load i64, ptr {place}{HART}") for place in places]
-        ahead = group.high - group.low - WIDEST
-        if ahead > 0:
-            limit = self.value(f"call i64 @llvm.usub.sat.i64(i64 {limit}, i64 {ahead})")
+        places = {field: self.value(f"getelementptr i8, ptr {OURS}, i64 {at + offset_of(Window, field)}") for field in FIELDS}
+        first, limit, addend = [self.value(f"load i64, ptr {places[field]}{HART}") for field in ("first", "limit", "addend")]
         low = self.value(f"add i64 {address}, {group.low - distance}") if group.low != distance else address
         inside = self.value(f"icmp ult i64 {self.value(f'sub i64 {low}, {first}')}, {limit}")
-        group.inside = self.value(f"call i1 @llvm.expect.i1(i1 {inside}, i1 true)")
+        came_from, outside = self.block, self.label("outside")
+        self.branch(self._likely(inside), near, outside)
+        self.begin(outside)
+        known, other = self._known(group, low, places["patience"])
+        went = self.block
+        self.branch(self._likely(known), near, beyond)
+        self.begin(near)
+        addend = self.value(f"phi i64 [ {addend}, %{came_from} ], [ {other}, %{went} ]")
+        group.host = self.value(f"add i64 {low}, {addend}")
+
+    def _known(self, group: Group, low: str, patience: str) -> tuple[str, str]:
+        """Whether the TLB knows the page of a stretch from `low`, and the window may stay where it is; the TLB's addend."""
+        left = self.value(f"sub i64 {self.value(f'load i64, ptr {patience}{HART}')}, 1")
+        self.line(f"store i64 {left}, ptr {patience}{HART}")
+        number = self.value(f"and i64 {self.value(f'lshr i64 {low}, {PAGE_SHIFT}')}, {TLB_ENTRIES - 1}")
+        at = self.value(f"add i64 {self.value(f'mul i64 {number}, {TLB_ENTRY_SIZE}')}, {field_offset('tlb')}")
+        entry = self.value(f"getelementptr i8, ptr {CPU}, i64 {at}")
+        tag, addend = [
+            self.value(f"load{how} i64, ptr {self.value(f'getelementptr i8, ptr {entry}, i64 {offset_of(TlbEntry, field)}')}{HART}")
+            for how, field in (("", "write_tag" if group.kind == STORE else "read_tag"), (" volatile", "addend"))
+        ]  # volatile, or LLVM makes one load of this and the window's, from either address
+        size = group.high - group.low
+        aligned = size in ALIGNED
+        page = self.value(f"and i64 {low}, {PAGE_MASK + size - 1 if aligned else PAGE_MASK}")
+        known = self.value(f"icmp eq i64 {tag}, {self.value(f'or i64 {page}, %known.context')}")
+        if not aligned:
+            room = self.value(f"icmp ule i64 {self.value(f'and i64 {low}, {PAGE_SIZE - 1}')}, {PAGE_SIZE - size}")
+            known = self.value(f"and i1 {known}, {room}")
+        return self.value(f"and i1 {known}, {self.value(f'icmp sge i64 {left}, 0')}"), addend
 
     def _beyond(self, access: Access, window: int, address: str, values: list[str]) -> str:
         if values:

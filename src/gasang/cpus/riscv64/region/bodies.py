@@ -57,6 +57,8 @@ class BodyEmitter(AccessEmitter):
         self.way_out = ""
         """The label that leaves the region before the instruction being emitted."""
         self.planned: Planned | None = None
+        self.divisor: int | None = None
+        """What the instruction being emitted is expected to divide by."""
         self.windows = 0
         self.multi = int(multi)
         self._cpus: set[str] = set()
@@ -148,6 +150,23 @@ class BodyEmitter(AccessEmitter):
         if known is not None:
             return self.expression(node.then if known else node.other)
         return super().expression_Select(node)
+
+    def guarded_division(self, kind: IntType, which: str, left: str, right: str) -> str:
+        """A division; by the number it is expected to divide by, if that is it, LLVM multiplies."""
+        if self.divisor is None:
+            return super().guarded_division(kind, which, left, right)
+        expected, other, after = self.label("expected"), self.label("other"), self.label("divided")
+        number = str(int(kind.wrap(self.divisor)))
+        met = self.value(f"icmp eq {kind.llvm} {right}, {number}")
+        self.branch(self.value(f"call i1 @llvm.expect.i1(i1 {met}, i1 true)"), expected, other)
+        arms = []
+        for label, divisor in ((expected, number), (other, right)):
+            self.begin(label)
+            result = super().guarded_division(kind, which, left, divisor)
+            arms.append(f"[ {result}, %{self.block} ]")
+            self.jump(after)
+        self.begin(after)
+        return self.value(f"phi {kind.llvm} {', '.join(arms)}")
 
     # ------------------------------------------------------------------ statements
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from gasang.cpus.riscv64.region.emit import module_of, pages_of
 from gasang.cpus.riscv64.region.pages import CodePage, Graph
-from gasang.cpus.riscv64.region.shape import form
+from gasang.cpus.riscv64.region.shape import Region, form
 from gasang.cpus.riscv64.region.symbol import SYMBOL
 from gasang.native.build import emit_object
 from gasang.native.elf_object import read_object
@@ -33,18 +33,20 @@ def compile_region(
     stamps: Mapping[int, int],
     hot: int,
     *,
-    wanted: Collection[int] = (),
-    targets: Collection[int] = (),
+    jumps: Mapping[int, Collection[int]] | None = None,
     multi: bool = False,
     optimise: int = 1,
 ) -> RegionCode | None:
     """The region around the place `hot`; None if there is none worth it.
 
-    `stamps` are those that the pages will have where the code is placed.
+    `stamps` are those that the pages will have where the code is placed, `jumps` where indirect jumps were seen to lead.
     """
-    region = form(Graph(dict(pages)), hot, wanted, targets)
-    if region is None:
-        return None
+    region = form(Graph(dict(pages), jumps or {}), hot)
+    return None if region is None else compile_shape(region, stamps, multi=multi, optimise=optimise)
+
+
+def compile_shape(region: Region, stamps: Mapping[int, int], *, multi: bool = False, optimise: int = 1) -> RegionCode:
+    """A region of which it is known what it consists of."""
     used = {page: stamps[page] for page in pages_of(region)}
     text = module_of(region, used, multi=multi)
     image = link_image(read_object(emit_object([text], optimise)), [SYMBOL], [])

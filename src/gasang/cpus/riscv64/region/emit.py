@@ -70,7 +70,6 @@ class RegionEmitter(LeavingEmitter):
         self.line(f"%windows.at = mul i64 %known.privilege, {WINDOWS_SIZE}")
         self.line(f"%windows.base = getelementptr i8, ptr {self.of_cpu('windows')}, i64 %windows.at")
         self.line(f"{OURS} = getelementptr i8, ptr %windows.base, i64 0")
-        self.line("store i64 %budget, ptr %left")
         pages = sorted({place // PAGE_SIZE for place in self.region.entries})
         stamp = self.stamp_at("%code.base")
         cases = " ".join(f"i64 {word(self.stamps[page])}, label %anchor{name_of(page)}" for page in pages)
@@ -152,6 +151,7 @@ class RegionEmitter(LeavingEmitter):
         region = self.region
         for place in region.entries:
             self.begin(f"enter{name_of(place)}")
+            self.line(f"store i64 {self.minus('%budget', region.ways[place])}, ptr %left")
             if place not in region.heads:
                 self._check(place)
             self.jump(f"{'at' if place in region.heads else 'go'}{name_of(place)}")
@@ -163,18 +163,17 @@ class RegionEmitter(LeavingEmitter):
             self._line_from(leader)
 
     def _check(self, place: int) -> None:
-        """Go on if the budget lasts until the next check, which is taken from it at once; else poll, or leave."""
+        """Go on if the budget lasts until the next check: %left is what it is less that; else poll, or leave."""
         need = self.region.ways[place]
         enough, poll = self.label("enough"), self.label("poll")
         left = self.value("load i64, ptr %left")
-        pair = self.value(f"call {{ i64, i1 }} @llvm.usub.with.overflow.i64(i64 {left}, i64 {need})")
-        self.line(f"store i64 {self.value(f'extractvalue {{ i64, i1 }} {pair}, 0')}, ptr %left")
-        less = self.value(f"extractvalue {{ i64, i1 }} {pair}, 1")
+        less = self.value(f"icmp slt i64 {left}, 0")
         self.branch(self.value(f"call i1 @llvm.expect.i1(i1 {less}, i1 false)"), poll, enough)
         self.begin(poll)
-        fresh = self.value(f"call preserve_mostcc i64 {self.helper(POLL_REGION)}(ptr {CPU}, i64 {left}, i64 0)")
+        all_left = self.plus(left, need)
+        fresh = self.value(f"call preserve_mostcc i64 {self.helper(POLL_REGION)}(ptr {CPU}, i64 {all_left}, i64 0)")
         refreshed = self.label("refreshed")
-        self.branch(self.value(f"icmp uge i64 {fresh}, {need}"), refreshed, self.exit_to(place, left))
+        self.branch(self.value(f"icmp uge i64 {fresh}, {need}"), refreshed, self.exit_to(place, all_left))
         self.begin(refreshed)
         self.line(f"store i64 {self.minus(fresh, need)}, ptr %left")
         self.jump(enough)
@@ -203,6 +202,7 @@ class RegionEmitter(LeavingEmitter):
         for done, step in enumerate(line):
             self.way_out = self.exit_to(step.place, self.plus(rest, way - done))
             self.planned = planned.get(step.place)
+            self.divisor = self.region.divisors.get(step.place)
             result = self._execute(step)
         if line[-1].decoded.instruction.result is Result.FALLTHROUGH:
             self._to(line[-1].after, rest, way - len(line))
@@ -261,8 +261,7 @@ class RegionEmitter(LeavingEmitter):
     def _to(self, place: int, rest: str, way: int) -> None:
         """Go on at a place, inside or not, with a budget of `rest` and `way`."""
         if place in self.region.steps:
-            ahead = 0 if place in self.region.heads else self.region.ways[place]
-            self.line(f"store i64 {self.plus(rest, way - ahead)}, ptr %left")
+            self.line(f"store i64 {self.plus(rest, way - self.region.ways[place])}, ptr %left")
             self.jump(f"at{name_of(place)}")
         elif place // PAGE_SIZE in self.stamps:
             self.jump(self.exit_to(place, self.plus(rest, way)))

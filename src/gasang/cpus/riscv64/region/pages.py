@@ -6,6 +6,7 @@ lie. Only instructions that were executed exist here: what a program never does 
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -74,6 +75,8 @@ class Graph:
     """The executed instructions of some pages, decoded as they are asked for."""
 
     pages: dict[int, CodePage]
+    jumps: Mapping[int, Collection[int]] = field(default_factory=dict)
+    """Where indirect jumps were seen to lead, by place."""
     _steps: dict[int, dict[int, Step]] = field(default_factory=dict)
     _before: dict[int, set[int]] = field(default_factory=dict)
 
@@ -92,7 +95,7 @@ class Graph:
 
     def leads_to(self, step: Step) -> list[int]:
         """Where it may go on; of a call both the callee and what follows the return."""
-        places = [] if step.target is None else [step.target]
+        places = [step.target] if step.target is not None else [*self.jumps.get(step.place, ())]
         if not step.is_jump or step.is_call:
             places.append(step.after)
         return places

@@ -7,8 +7,9 @@ calls and that call it. Where there is no circle they are all that lead to or fr
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
+from gasang.cpus.riscv64.region.divisors import expected_divisors
 from gasang.cpus.riscv64.region.pages import Graph, Step
 
 MOST_STEPS = 700
@@ -34,13 +35,15 @@ class Region:
     """To each place the most instructions until the next head, or the end."""
     returns: tuple[int, ...]
     """Places behind calls."""
-    targets: tuple[int, ...]
-    """Places that indirect jumps were seen to lead to."""
+    targets: dict[int, tuple[int, ...]]
+    """To the place of each indirect jump but returns those that it may lead to."""
+    divisors: dict[int, int] = field(default_factory=dict)
+    """What divisions are expected to divide by, by place."""
 
     def goes_on(self, step: Step) -> list[int]:
         """The places inside that may follow an instruction."""
         if step.is_indirect:
-            found: Iterable[int] = self.returns if step.is_return else self.targets
+            found: Iterable[int] = self.returns if step.is_return else self.targets[step.place]
         else:
             found = [] if step.target is None else [step.target]
             if not step.is_jump:
@@ -48,38 +51,38 @@ class Region:
         return [place for place in found if place in self.steps]
 
 
-def form(graph: Graph, hot: int, wanted: Collection[int] = (), targets: Collection[int] = ()) -> Region | None:
-    """The region around a hot place; `wanted` are further places to begin at, `targets` what indirect jumps were seen to lead to.
-
-    None if the instruction there cannot be compiled.
-    """
+def form(graph: Graph, hot: int) -> Region | None:
+    """The region around a hot place; None if the instruction there cannot be compiled."""
     if graph.at(hot) is None:
         return None
-    chosen = _chosen(graph, hot, targets)
+    chosen = _chosen(graph, hot)
     steps = {place: step for place in sorted(chosen) if (step := graph.at(place)) is not None}
     returns = tuple(step.after for step in steps.values() if step.is_call and step.after in steps)
-    region = Region(steps, (), frozenset(), frozenset(), {}, returns, tuple(place for place in targets if place in steps))
-    region = replace(region, targets=_targets(region, hot))
+    region = Region(steps, (), frozenset(), frozenset(), {}, returns, _targets(graph, steps, returns, hot))
     order, heads = _circles(region, _leader(graph, steps, hot))
-    entries = _entries(region, _leader(graph, steps, hot), heads, wanted)
+    entries = _entries(region, _leader(graph, steps, hot), heads)
     order, heads = _circles(region, *entries)
-    return Region(steps, entries, _leaders(region, entries), frozenset(heads), _ways(region, order, heads), returns, region.targets)
+    leaders, ways = _leaders(region, entries), _ways(region, order, heads)
+    return Region(steps, entries, leaders, frozenset(heads), ways, returns, region.targets, expected_divisors(graph, steps))
 
 
-def _targets(region: Region, hot: int) -> tuple[int, ...]:
-    """What indirect jumps may lead to: what was seen, and what nothing else inside leads to."""
-    if not any(step.is_indirect and not step.is_return for step in region.steps.values()):
-        return region.targets
-    led_to = {place for step in region.steps.values() if not step.is_indirect for place in region.goes_on(step)}
-    return tuple(sorted({*region.targets, *(place for place in region.steps if place not in led_to and place != hot)}))
+def _targets(graph: Graph, steps: dict[int, Step], returns: Collection[int], hot: int) -> dict[int, tuple[int, ...]]:
+    """What indirect jumps may lead to: what was seen; where nothing was, what nothing else inside leads to."""
+    jumps = [place for place, step in steps.items() if step.is_indirect and not step.is_return]
+    if all(place in graph.jumps for place in jumps):
+        unknown: tuple[int, ...] = ()
+    else:
+        led_to = {place for step in steps.values() for place in graph.leads_to(step)}.union(returns)
+        unknown = tuple(place for place in steps if place not in led_to and place != hot)
+    return {place: tuple(sorted(graph.jumps[place])) if place in graph.jumps else unknown for place in jumps}
 
 
-def _chosen(graph: Graph, hot: int, targets: Collection[int]) -> set[int]:
-    reachable = _walk(hot, lambda place: _ahead(graph, place, targets, ()), MOST_SEEN)
+def _chosen(graph: Graph, hot: int) -> set[int]:
+    reachable = _walk(hot, lambda place: _ahead(graph, place, ()), MOST_SEEN)
     behind = [step.after for place in reachable if (step := graph.at(place)) is not None and step.is_call]
 
     def ahead(place: int) -> list[int]:
-        return [found for found in _ahead(graph, place, targets, behind) if found in reachable]
+        return [found for found in _ahead(graph, place, behind) if found in reachable]
 
     back: dict[int, list[int]] = {}
     for place in reachable:
@@ -89,7 +92,7 @@ def _chosen(graph: Graph, hot: int, targets: Collection[int]) -> set[int]:
     if len(circle) > 1 or hot in ahead(hot):
         near = _walk(hot, lambda place: [found for found in (*ahead(place), *back.get(place, ())) if found in circle], MOST_STEPS)
     else:
-        near = _walk(hot, lambda place: (*_ahead(graph, place, targets, ()), *graph.before(place)), MOST_STEPS)
+        near = _walk(hot, lambda place: (*_ahead(graph, place, ()), *graph.before(place)), MOST_STEPS)
     return _few_pages(place for place in near if graph.at(place) is not None)
 
 
@@ -104,12 +107,12 @@ def _few_pages(places: Iterable[int]) -> set[int]:
     return found
 
 
-def _ahead(graph: Graph, place: int, targets: Collection[int], behind: Collection[int]) -> list[int]:
+def _ahead(graph: Graph, place: int, behind: Collection[int]) -> list[int]:
     step = graph.at(place)
     if step is None:
         return []
-    if step.is_indirect:
-        return list(behind if step.is_return else targets)
+    if step.is_return:
+        return list(behind)
     return [found for found in graph.leads_to(step) if graph.at(found) is not None]
 
 
@@ -166,17 +169,17 @@ def _circles(region: Region, *starts: int) -> tuple[list[int], set[int]]:
     return order, heads
 
 
-def _entries(region: Region, first: int, heads: set[int], wanted: Collection[int]) -> tuple[int, ...]:
+def _entries(region: Region, first: int, heads: set[int]) -> tuple[int, ...]:
     """The hot line, the head of each circle, functions, returns from calls that leave, and what else nothing inside leads to."""
     led_to = {place for step in region.steps.values() for place in region.goes_on(step)}
     called = {step.target for step in region.steps.values() if step.is_call and step.target in region.steps}
     back = {step.after for step in region.steps.values() if step.is_call and step.after in region.steps and step.target not in region.steps}
-    found = {first} | heads | called | back | (set(region.steps) - led_to) | {place for place in wanted if place in region.steps}
+    found = {first} | heads | called | back | (set(region.steps) - led_to)
     return (first, *sorted(found - {first}))
 
 
 def _leaders(region: Region, entries: Iterable[int]) -> frozenset[int]:
-    found = {*entries, *region.returns, *region.targets}
+    found = {*entries, *region.returns, *(place for places in region.targets.values() for place in places)}
     for step in region.steps.values():
         if step.target is not None:
             found |= {step.target, step.after}

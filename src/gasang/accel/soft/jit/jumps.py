@@ -1,0 +1,64 @@
+"""Where indirect jumps lead, watched for a moment before code is compiled: a region follows those that it knows (cpus/riscv64/jumps.py)."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from gasang.cpus.riscv64.state import JUMPS, PAGE_SIZE
+
+if TYPE_CHECKING:
+    from gasang.accel.soft.hart import Hart
+    from gasang.cpus.riscv64.library import Processor
+
+REACH: Final = 16
+"""Pages to each side whose jumps are watched."""
+FARTHEST: Final = 1 << 21
+"""Bytes from the page asked about to a target that is told."""
+MOST_WATCHED: Final = 1 << 14
+"""Stretches remembered: a guest may execute code at ever new addresses."""
+_SPACE: Final = 1 << 64
+
+
+class Jumps:
+    """The watch of one machine. Its methods are called by a hart's own thread."""
+
+    def __init__(self, processor: Processor) -> None:
+        self._processor = processor
+        self._watched: set[tuple[int, int]] = set()
+
+    def watch(self, hart: Hart, page: int, stretch: int) -> bool:
+        """Have the jumps near a stretch of a virtual page noted; whether there are any, and it has not been done before."""
+        if (page, stretch) in self._watched:
+            return False
+        if len(self._watched) == MOST_WATCHED:
+            self._watched.clear()
+        self._watched.add((page, stretch))
+        return self._change(hart, page, 1) > 0
+
+    def seen(self, hart: Hart, page: int, pages: Iterable[int]) -> tuple[tuple[int, int], ...]:
+        """What was noted of jumps on `pages`, and their targets, as distances from `page`. They are noted no more."""
+        self._change(hart, page, 0)
+        chosen = set(pages)
+        found: set[tuple[int, int]] = set()
+        for index in range(JUMPS):
+            jump = hart.cpu.jumps[index]
+            place, target = _signed(int(jump.pc) - page), _signed(int(jump.target) - page)
+            if place // PAGE_SIZE in chosen and abs(target) < FARTHEST:
+                found.add((place, target))
+        return tuple(sorted(found))
+
+    def _change(self, hart: Hart, page: int, watched: int) -> int:
+        functions, noting = self._processor.functions, self._processor.noting
+        table, pairs = ctypes.addressof(noting), len(noting) // 2
+        changed = 0
+        for delta in range(-REACH, REACH + 1):
+            number = functions["code_place"](hart.address, page + delta * PAGE_SIZE & _SPACE - 1)
+            if number:
+                changed += functions["watch_jumps"](hart.address, number, table, pairs, watched)
+        return changed
+
+
+def _signed(distance: int) -> int:
+    return (distance + _SPACE // 2) % _SPACE - _SPACE // 2

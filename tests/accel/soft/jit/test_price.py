@@ -1,0 +1,66 @@
+"""What is worth being compiled, and when the service begins with it."""
+
+from __future__ import annotations
+
+import queue
+
+from gasang.accel.soft.jit.messages import PLACES, Answer, Page, Request
+from gasang.accel.soft.jit.price import LIKELY, REGION, SAMPLE, SAVED, STEP, Price
+from gasang.accel.soft.jit.service import CompileService
+from gasang.cpus.riscv64.state import PAGE_SIZE
+from support.bare import asm
+
+PATIENCE = 120
+WORTH = int((REGION + LIKELY * STEP) / SAMPLE / SAVED) + 1
+"""Samples that are worth a region as it is likely to be."""
+
+
+def request(number: int, steps: int = 2) -> Request:
+    """A loop of so many instructions."""
+    loop = asm("addi", rd=5, rs1=5, imm=1) * (steps - 1) + asm("jal", rd=0, imm=-4 * (steps - 1))
+    page = Page(loop.ljust(PAGE_SIZE, b"\0"), (b"\1" * 2 * steps).ljust(PLACES, b"\0"), 9)
+    return Request(number, 0, False, (), {0: page})
+
+
+def test_code_is_worth_it_when_it_has_cost_enough() -> None:
+    price = Price()
+    assert price.gain(WORTH, LIKELY) >= 0 > price.gain(WORTH - 2, LIKELY)
+    assert price.most(WORTH) == LIKELY
+    assert price.most(WORTH, starts=3) > 3 * LIKELY
+    assert price.most(0) == 1  # 0 would be any number
+
+
+def test_what_it_costs_is_learned() -> None:
+    price = Price()
+    for _ in range(400):
+        price.learn(100, REGION + 100 * 4 * STEP)
+    assert 3.9 * STEP < price.step <= 4 * STEP
+    assert price.gain(WORTH, LIKELY) < 0
+
+
+def test_nothing_is_started_before_it_is_worth_that() -> None:
+    answers: queue.Queue[Answer] = queue.Queue()
+    made = CompileService(answers.put, price=Price())
+    made.start()
+    made.ask(WORTH, request(1))
+    made.ask(2 * WORTH, request(2))
+    assert made.process is None
+    made.hotter(20 * WORTH, request(1))
+    assert answers.get(timeout=PATIENCE).number == 1
+    assert answers.get(timeout=PATIENCE).number == 2
+    made.close()
+    assert made.starts == 1
+
+
+def test_a_region_that_is_larger_than_its_heat_is_worth_waits_until_it_is_hotter() -> None:
+    answers: queue.Queue[Answer] = queue.Queue()
+    made = CompileService(answers.put, price=Price(start=0))
+    made.start()
+    large = request(1, steps=4 * LIKELY)
+    made.ask(2 * WORTH, large)
+    made.ask(2 * WORTH - 1, request(2))
+    assert answers.get(timeout=PATIENCE).number == 2  # after the other was looked at, and put back
+    made.hotter(1000 * WORTH, large)
+    answer = answers.get(timeout=PATIENCE)
+    assert (answer.number, len(answer.places)) == (1, 4 * LIKELY)
+    made.close()
