@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from gasang.core.errors import GasangError
+from gasang.core.errors import GasangError, UnsupportedError
 from gasang.storage.formats import open_given
 from gasang.storage.http import BLOCK, HttpStore, Patience
+from gasang.storage.http_whole import download
 from gasang.storage.images.table import create_image
 
 SOON = Patience(connect=2, stall=0.4, tries=3, pause=0.01)
@@ -26,7 +27,7 @@ def serving(answer: Answer) -> Iterator[str]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            first, _, last = self.headers["Range"].removeprefix("bytes=").partition("-")
+            first, _, last = self.headers.get("Range", "bytes=0-0").removeprefix("bytes=").partition("-")
             answer(self, int(first), int(last))
 
         def log_message(self, text: str, *args: object) -> None:
@@ -150,3 +151,26 @@ def test_nobody_there_and_no_address() -> None:
     for text, why in (("http://127.0.0.1:1/disk", "cannot be read"), ("http:///disk", "no address"), ("http://a b/", "no address")):
         with pytest.raises(GasangError, match=why):
             HttpStore(text, SOON)
+
+
+def test_a_file_without_parts_is_downloaded_as_a_whole(tmp_path: Path) -> None:
+    content, tries, told = random.Random(3).randbytes(3 << 20), [], list[int]()
+
+    def answer(handler: BaseHTTPRequestHandler, first: int, last: int) -> None:
+        tries.append(first)
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content[: 1 << 20] if len(tries) == 1 else content)
+        handler.close_connection = True
+
+    with serving(answer) as url:
+        download(url, tmp_path / "disk", told.append, SOON)
+        assert (tmp_path / "disk").read_bytes() == content
+        assert (len(tries), told[0], told[-1]) == (2, 0, len(content))
+        with pytest.raises(UnsupportedError, match="parts"):
+            HttpStore(url, SOON)
+    with serving(lambda handler, first, last: handler.send_error(404)) as url, pytest.raises(GasangError, match="no such file"):
+        download(url, tmp_path / "disk", told.append, SOON)
+    with serving(lambda handler, first, last: handler.send_error(503)) as url, pytest.raises(GasangError, match="says 503"):
+        download(url, tmp_path / "disk", told.append, SOON)

@@ -130,13 +130,13 @@ def test_large_reads_are_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     path = tmp_path / "disk"
     path.write_bytes(bytes(SIZE))
     calls = []
-    real = files._read_some
+    real = files.read_some
 
     def counted(descriptor: int, length: int, offset: int) -> bytes:
         calls.append(length)
         return real(descriptor, length, offset)
 
-    monkeypatch.setattr(files, "_read_some", counted)
+    monkeypatch.setattr(files, "read_some", counted)
     disk = Raw.open(path)
     disk.read(0, SIZE)
     disk.close()

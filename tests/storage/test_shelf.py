@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -19,14 +20,35 @@ def test_a_name_is_there_when_all_of_it_is(tmp_path: Path) -> None:
         (folder / "half").rename(folder / "absent" / "whole")
     assert list(shelf.root.iterdir()) == []
     with shelf.adding("web") as folder:
-        (folder / "disk0.qcow2").write_bytes(b"whole")
+        (folder / "disk0.raw").write_bytes(b"whole")
         assert shelf.disk("web") is None
         describe(folder, MACHINE, 1)
-    assert shelf.disk("web") == shelf.disk("web/0") == tmp_path / "disks" / "web" / "disk0.qcow2"
+    assert shelf.disk("web") == shelf.disk("web/0") == tmp_path / "disks" / "web" / "disk0.raw"
     assert shelf.disk("web/1") is None
     assert shelf.machine("web") == (MACHINE, 1)
+    assert shelf.names() == ["web"]
     with pytest.raises(GasangError, match="one of that name"), shelf.adding("web"):
         pass
+
+
+def test_a_name_is_forgotten(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "disks")
+    assert shelf.names() == []
+    with shelf.adding("web") as folder:
+        (folder / "disk0.qcow2").write_bytes(b"of an earlier version")
+        describe(folder, MACHINE, 1)
+    assert shelf.disk("web") == tmp_path / "disks" / "web" / "disk0.qcow2"
+    abandoned = shelf.root / ".new-killed"
+    abandoned.mkdir()
+    shelf.remove("web")
+    assert list(shelf.root.iterdir()) == [abandoned]
+    shelf.sweep()
+    assert abandoned.exists()
+    os.utime(abandoned, (0, 0))
+    shelf.sweep()
+    assert list(shelf.root.iterdir()) == []
+    with pytest.raises(GasangError, match="none of that name"):
+        shelf.remove("web")
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", ".new-x", "-x", "web/../../x", "x" * 200])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
@@ -24,13 +25,13 @@ def open_file(path: Path | str, *, read_only: bool) -> int:
 
 def read_at(descriptor: int, length: int, offset: int) -> bytes:
     """Exactly `length` bytes from `offset` on, in one call where the host gives them; raise OSError if it fails or the file is shorter."""
-    data = _read_some(descriptor, length, offset)
+    data = read_some(descriptor, length, offset)
     if len(data) == length:
         return data
     parts = [data]
     have = len(data)
     while have < length and parts[-1]:
-        parts.append(_read_some(descriptor, length - have, offset + have))
+        parts.append(read_some(descriptor, length - have, offset + have))
         have += len(parts[-1])
     if have < length:
         raise OSError(errno.EIO, "the file ends early")
@@ -46,7 +47,8 @@ def write_at(descriptor: int, data: bytes | memoryview, offset: int) -> None:
             done += _write_some(descriptor, rest[done:], offset + done)
 
 
-def _read_some(descriptor: int, length: int, offset: int) -> bytes:
+def read_some(descriptor: int, length: int, offset: int) -> bytes:
+    """At most `length` bytes from `offset` on, none at the file's end; raise OSError if the host fails."""
     if sys.platform != "win32":
         return os.pread(descriptor, length, offset)
     with _POSITION:
@@ -60,6 +62,38 @@ def _write_some(descriptor: int, data: bytes | memoryview, offset: int) -> int:
     with _POSITION:
         os.lseek(descriptor, offset, os.SEEK_SET)
         return os.write(descriptor, data)
+
+
+def copy_range(source: int, place: int, target: int, offset: int, length: int) -> int:
+    """Have the host copy bytes from one file to another; how many it did, fewer where it cannot or the source ends. Raises OSError.
+
+    The bytes pass no memory of ours, and no memory at all where the file system lets files share them (copy_file_range(2)).
+    """
+    if not hasattr(os, "copy_file_range"):
+        return 0
+    done = 0
+    while done < length:
+        try:
+            step = os.copy_file_range(source, target, length - done, place + done, offset + done)
+        except OSError as error:
+            if error.errno in _CANNOT_COPY:
+                return done
+            raise
+        if not step:
+            return done
+        done += step
+    return done
+
+
+_CANNOT_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.ETXTBSY)
+"""What hosts say of two files that they do not copy between: other file systems, devices, a filter of system calls."""
+
+
+def will_need(descriptor: int, offset: int, length: int) -> None:
+    """Have the host begin to read what is asked for soon; advice, which it may leave."""
+    if hasattr(os, "posix_fadvise"):
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(descriptor, offset, length, os.POSIX_FADV_WILLNEED)
 
 
 def sync(descriptor: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import sys
@@ -18,6 +17,8 @@ def punch_hole(descriptor: int, offset: int, length: int) -> None:
     """Give a range's space back; it reads as zeroes. Raises OSError where the host or file system cannot."""
     if not sys.platform.startswith("linux"):
         raise OSError(errno.EOPNOTSUPP, "holes cannot be punched on this host")
+    import ctypes  # only who punches holes has time for it
+
     how = ctypes.c_int(_PUNCH_HOLE_KEEP_SIZE)
     result = _libc().fallocate(ctypes.c_int(descriptor), how, ctypes.c_int64(offset), ctypes.c_int64(length))
     if result != 0:
@@ -26,18 +27,20 @@ def punch_hole(descriptor: int, offset: int, length: int) -> None:
 
 @cache
 def _libc() -> Any:
+    import ctypes
+
     return ctypes.CDLL(None, use_errno=True)
 
 
-def data_runs(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    """The (offset, length) runs of a file's first `size` bytes that may hold something else than zeroes, in order.
+def data_runs(descriptor: int, size: int, offset: int = 0) -> Iterator[tuple[int, int]]:
+    """The (offset, length) runs of a file's first `size` bytes, from `offset` on, that may hold something else than zeroes, in order.
 
     One run of everything where the host knows no holes. Moves the descriptor's position.
     """
     if not hasattr(os, "SEEK_DATA"):
-        yield 0, size
+        if offset < size:
+            yield offset, size - offset
         return
-    offset = 0
     while offset < size:
         try:
             start = os.lseek(descriptor, offset, os.SEEK_DATA)

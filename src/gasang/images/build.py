@@ -117,6 +117,16 @@ def build_boot(
     return built.kernel, built.initrd
 
 
+def busybox_of(suite: str, architecture: str, cache: Path, folder: Path, progress: Progress, origin: Origin | None = None) -> bytes:
+    """A suite's static busybox. Raises what `build_debian` raises."""
+    source = fetch_suite(suite, architecture, cache, progress, origin)
+    with source.alone():
+        package = next(package for package in resolve(source.index(progress), [BUSYBOX]) if package.name == BUSYBOX)
+        files = source.download([package], progress)
+        with Spool(folder) as spool:
+            return _busybox(files, spool)
+
+
 def _plan(index: Index, architecture: str, system: Sequence[Package]) -> _Plan:
     kernels = [package for package in resolve(index, [KERNELS[architecture]]) if re.match(r"linux-image-\d", package.name)]
     if len(kernels) != 1:
@@ -172,15 +182,20 @@ def write_disk(disk: Path, entries: list[Entry], label: str, progress: Progress,
         write_ext4(disk, entries, size, label=label[:16], uuid=uuid4(), time=int(time.time()), progress=advance)
 
 
+def _busybox(files: dict[str, Path], spool: Spool) -> bytes:
+    found = next((entry for entry in read_data(files[BUSYBOX], spool) if entry.path in ("usr/bin/busybox", "bin/busybox")), None)
+    if found is None:
+        raise BadInputError(f"package {BUSYBOX}", "it holds no busybox", "use another mirror")
+    return read(found)
+
+
 def _boot_files(system: System, plan: _Plan, files: dict[str, Path], spool: Spool, built: Built) -> None:
     subject = f"package {plan.kernel.name}"
     entries = read_data(files[plan.kernel.name], spool)
     kernel = from_package(entries, system.architecture, subject, modules_for(system.architecture), OPTIONAL_MODULES)
-    busybox = next((entry for entry in read_data(files[BUSYBOX], spool) if entry.path in ("usr/bin/busybox", "bin/busybox")), None)
-    if busybox is None:
-        raise BadInputError(f"package {BUSYBOX}", "it holds no busybox", "use another mirror")
+    busybox = _busybox(files, spool)
     try:
         built.kernel.write_bytes(kernel.image)
-        built.initrd.write_bytes(initramfs(kernel, read(busybox)))
+        built.initrd.write_bytes(initramfs(kernel, busybox))
     except OSError as fault:
         raise out_of_space(fault, built.kernel.parent) from fault

@@ -49,9 +49,7 @@ class Kernel:
     built_in: frozenset[str]
 
 
-def from_package(
-    entries: Iterable[Entry], architecture: str, subject: str, wanted: Sequence[str], optional: Sequence[str] = ()
-) -> Kernel:
+def from_package(entries: Iterable[Entry], architecture: str, subject: str, wanted: Sequence[str], optional: Sequence[str] = ()) -> Kernel:
     """The kernel among a linux-image package's entries, with modules: the `optional` ones it has, the `wanted`, and all they depend on.
 
     Raise BadInputError for an image that is damaged or of another architecture, NotFoundError where a module exists neither as a file
@@ -70,6 +68,15 @@ def from_package(
 
 def boot_image(data: bytes, architecture: str, subject: str) -> bytes:
     """The boot image in `data`, unwrapped from gzip, xz, zstd and EFI zboot; raise BadInputError unless it is one for `architecture`."""
+    data = unwrapped(data, subject)
+    offset, magic = _BOOT_MAGICS[architecture]
+    if data[offset : offset + len(magic)] != magic:
+        raise BadInputError(subject, f"it is no boot image for {architecture}{_what_instead(data)}", "give a kernel of that architecture")
+    return data
+
+
+def unwrapped(data: bytes, subject: str) -> bytes:
+    """What a kernel's file is, without gzip, xz, zstd and EFI zboot around it. Raises BadInputError where they are damaged."""
     for _ in range(3):
         if sniff(data[:6]):
             data = expand_bytes(data, subject, IMAGE_MAX)
@@ -77,9 +84,6 @@ def boot_image(data: bytes, architecture: str, subject: str) -> bytes:
             data = _zboot_payload(data, subject)
         else:
             break
-    offset, magic = _BOOT_MAGICS[architecture]
-    if data[offset : offset + len(magic)] != magic:
-        raise BadInputError(subject, f"it is no boot image for {architecture}{_what_instead(data)}", "give a kernel of that architecture")
     return data
 
 

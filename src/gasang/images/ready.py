@@ -18,6 +18,7 @@ from gasang.images.store import Image, Store
 from gasang.storage.sparse import unpack
 
 SECTOR = 512
+ROOT = "/dev/vda"
 DISK_MAX = 1 << 42
 """Bytes of the largest disk: what every usual file system of a host can hold in one file."""
 APPEND_MAX = 1024
@@ -34,6 +35,10 @@ class BootFiles:
     append: str
     process: ImageProcess | None = None
     """What a container image is for, where the image is made of one."""
+    root: str = ROOT
+    """The device that its root is on."""
+    own: bool = False
+    """Whether it boots as its disk says, with programs of its own and on its serial line: nothing of ours is in it."""
 
 
 def ready_folder(cache: Path, image: Image) -> Path:

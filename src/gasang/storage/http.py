@@ -43,8 +43,70 @@ class Patience:
     pause: float = 0.5
 
 
-class _PassingError(Exception):
+class PassingError(Exception):
     """A try that failed and may be repeated."""
+
+
+class PartsError(UnsupportedError):
+    """The server sends whole files alone."""
+
+
+class Server:
+    """Who has the file of an address. Raises UsageError for what is no address."""
+
+    def __init__(self, url: str, patience: Patience) -> None:
+        self._url = url
+        self._patience = patience
+        try:
+            parts = urlsplit(url)
+            host, _ = parts.hostname, parts.port
+        except ValueError as error:
+            raise UsageError(f"disk {url}", "that is no address", "write http://HOST/PATH") from error
+        if not host or not url.isascii() or any(sign.isspace() for sign in url):
+            raise UsageError(f"disk {url}", "that is no address", "write http://HOST/PATH")
+        proxy = "" if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get(parts.scheme, "")
+        self._pool = urllib3.ProxyManager(proxy) if proxy else urllib3.PoolManager()
+
+    def ask(self, more: dict[str, str]) -> urllib3.BaseHTTPResponse:
+        """Its answer to a request with these headers besides, redirections followed. Raises HTTPError, OSError, BadInputError."""
+        headers = {"User-Agent": "gasang", "Accept-Encoding": "identity", **more}
+        timeout = urllib3.Timeout(connect=self._patience.connect, read=self._patience.stall)
+        url = self._url
+        for _ in range(_REDIRECTIONS):
+            try:
+                answer = self._pool.request(
+                    "GET", url, headers=headers, timeout=timeout, retries=False, redirect=False, preload_content=False, decode_content=False
+                )
+            except LocationParseError as error:
+                raise UsageError(f"disk {self._url}", "that is no address", "check it") from error
+            if answer.status not in _REDIRECTED:
+                return answer
+            target = urljoin(url, answer.headers.get("Location", ""))
+            answer.close()
+            if not target.startswith(SCHEMES) or (url.startswith("https:") and not target.startswith("https:")):
+                raise BadInputError(f"disk {self._url}", "its server sends us where we do not go", "check its address")
+            url = target
+        raise BadInputError(f"disk {self._url}", "its server redirects without end", "check its address")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.clear()
+
+
+def judge(answer: urllib3.BaseHTTPResponse, name: str) -> None:
+    """Raise for an answer that brings nothing of the file: PassingError where another try may, else a GasangError."""
+    subject, status = f"disk {name}", answer.status
+    if status in (200, 206):
+        return
+    if status in (401, 403):
+        raise PermissionDeniedError(subject, f"its server refuses it ({status})", "check its address")
+    if status in (404, 410):
+        raise NotFoundError(subject, "its server has no such file", "check its address")
+    if status == 416:
+        raise BadInputError(subject, "it is empty, or shorter than it was", "check the file on the server")
+    if status in (408, 425, 429) or status >= 500:
+        raise PassingError(f"the server says {status}")
+    raise BadInputError(subject, f"its server says {status}", "check its address")
 
 
 class HttpStore:
@@ -55,12 +117,11 @@ class HttpStore:
     def __init__(self, url: str, patience: Patience | None = None) -> None:
         """Ask for its begin. Raises UsageError, NotFoundError, PermissionDeniedError, UnsupportedError, TimedOutError, GasangError."""
         self.name = url
-        self._url = url
         self._patience = patience or Patience()
         self._size = -1
         self._tag = ""
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
-        self._pool = self._make_pool(url)
+        self._server = Server(url, self._patience)
         try:
             self._fetch(0, 1)
         except OSError as error:
@@ -71,17 +132,6 @@ class HttpStore:
         except BaseException:
             self.close()
             raise
-
-    def _make_pool(self, url: str) -> urllib3.PoolManager:
-        try:
-            parts = urlsplit(url)
-            host, _ = parts.hostname, parts.port
-        except ValueError as error:
-            raise UsageError(f"disk {url}", "that is no address", "write http://HOST/PATH") from error
-        if not host or not url.isascii() or any(sign.isspace() for sign in url):
-            raise UsageError(f"disk {url}", "that is no address", "write http://HOST/PATH")
-        proxy = "" if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get(parts.scheme, "")
-        return urllib3.ProxyManager(proxy) if proxy else urllib3.PoolManager()
 
     # Asking ------------------------------------------------------------------------------------------------------------------------
 
@@ -96,12 +146,12 @@ class HttpStore:
             try:
                 data = self._part(begin, end)
                 break
-            except (_PassingError, HTTPError, OSError) as error:
+            except (PassingError, HTTPError, OSError) as error:
                 cause = error
         else:
             if isinstance(cause, (StalledError, TimeoutError)) and not isinstance(cause, NewConnectionError):
                 raise TimeoutError(errno.ETIMEDOUT, f"{self.name}: the server stands still") from cause
-            raise OSError(errno.EIO, f"{self.name}: {_sentence(cause)}") from cause
+            raise OSError(errno.EIO, f"{self.name}: {sentence(cause)}") from cause
         for number in range(count):
             if piece := data[number * BLOCK : (number + 1) * BLOCK]:
                 self._blocks[first + number] = piece
@@ -110,9 +160,11 @@ class HttpStore:
             self._blocks.popitem(last=False)
 
     def _part(self, begin: int, end: int) -> bytes:
-        answer = self._send(begin, end)
+        answer = self._server.ask({"Range": f"bytes={begin}-{end - 1}"})
         try:
-            self._judge(answer)
+            if answer.status == 200:
+                raise PartsError(f"disk {self.name}", "its server does not serve parts of files", "download it first")
+            judge(answer, self.name)
             told = _PART.fullmatch(answer.headers.get("Content-Range", ""))
             if told is None:
                 raise BadInputError(f"disk {self.name}", "its server does not say which part it sends", "download it first")
@@ -124,44 +176,8 @@ class HttpStore:
         finally:
             answer.close() if answer.status != 206 else answer.release_conn()
         if len(data) != last - first + 1:
-            raise _PassingError("the answer was cut short")
+            raise PassingError("the answer was cut short")
         return data
-
-    def _send(self, begin: int, end: int) -> urllib3.BaseHTTPResponse:
-        headers = {"User-Agent": "gasang", "Accept-Encoding": "identity", "Range": f"bytes={begin}-{end - 1}"}
-        timeout = urllib3.Timeout(connect=self._patience.connect, read=self._patience.stall)
-        url = self._url
-        for _ in range(_REDIRECTIONS):
-            try:
-                answer = self._pool.request(
-                    "GET", url, headers=headers, timeout=timeout, retries=False, redirect=False, preload_content=False, decode_content=False
-                )
-            except LocationParseError as error:
-                raise UsageError(f"disk {self.name}", "that is no address", "check it") from error
-            if answer.status not in _REDIRECTED:
-                return answer
-            target = urljoin(url, answer.headers.get("Location", ""))
-            answer.close()
-            if not target.startswith(SCHEMES) or (url.startswith("https:") and not target.startswith("https:")):
-                raise BadInputError(f"disk {self.name}", "its server sends us where we do not go", "check its address")
-            url = target
-        raise BadInputError(f"disk {self.name}", "its server redirects without end", "check its address")
-
-    def _judge(self, answer: urllib3.BaseHTTPResponse) -> None:
-        subject, status = f"disk {self.name}", answer.status
-        if status == 206:
-            return
-        if status == 200:
-            raise UnsupportedError(subject, "its server does not serve parts of files", "download it first")
-        if status in (401, 403):
-            raise PermissionDeniedError(subject, f"its server refuses it ({status})", "check its address")
-        if status in (404, 410):
-            raise NotFoundError(subject, "its server has no such file", "check its address")
-        if status == 416:
-            raise BadInputError(subject, "it is empty, or shorter than it was", "check the file on the server")
-        if status in (408, 425, 429) or status >= 500:
-            raise _PassingError(f"the server says {status}")
-        raise BadInputError(subject, f"its server says {status}", "check its address")
 
     def _same(self, answer: urllib3.BaseHTTPResponse, size: int) -> None:
         """The first answer tells which file it is; the others are of the same one."""
@@ -222,10 +238,10 @@ class HttpStore:
     def close(self) -> None:
         """Close the connections."""
         self._blocks.clear()
-        self._pool.clear()
+        self._server.close()
 
 
-def _sentence(fault: Exception | None) -> str:
+def sentence(fault: Exception | None) -> str:
     """A failed request in a few words."""
     while isinstance(fault, HTTPError) and isinstance(fault.__cause__ or fault.__context__, Exception):
         inner = fault.__cause__ or fault.__context__

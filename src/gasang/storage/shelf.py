@@ -1,4 +1,4 @@
-"""Disks that were imported, under names: a folder each, with qcow2 images and what machine they belonged to.
+"""Disks that were imported, under names: a folder each, with raw disks, as sparse files, and what machine they belonged to.
 
 A folder is made under another name and renamed when all is in it, so what is there is whole.
 """
@@ -6,19 +6,26 @@ A folder is made under another name and renamed when all is in it, so what is th
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gasang.core.errors import BadInputError, NotFoundError, StateError, UsageError
-from gasang.storage.appliance.ovf import Appliance
+from gasang.core.paths import data_folder
+
+if TYPE_CHECKING:  # a start of any image looks here, and has no time for it
+    from gasang.storage.appliance.ovf import Appliance
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _DOCUMENT: Final = "machine.json"
+FORMS: Final = ("raw", "qcow2")
+_ABANDONED: Final = 3600.0
 
 
 class Shelf:
@@ -52,11 +59,39 @@ class Shelf:
         name, _, number = text.partition("/")
         if not _NAME.fullmatch(name) or not (number or "0").isdecimal():
             return None
-        path = self.root / name / f"disk{int(number or '0')}.qcow2"
-        return path if path.is_file() else None
+        stem = self.root / name / f"disk{int(number or '0')}"
+        # Those of earlier versions are qcow2 images.
+        return next((path for path in (stem.with_suffix(f".{form}") for form in FORMS) if path.is_file()), None)
+
+    def names(self) -> list[str]:
+        """What was imported, by name."""
+        if not self.root.is_dir():
+            return []
+        return sorted(path.name for path in self.root.iterdir() if _NAME.fullmatch(path.name) and (path / _DOCUMENT).is_file())
+
+    def folder(self, name: str) -> Path:
+        """The folder of a name. Raises NotFoundError."""
+        if name not in self.names():
+            raise NotFoundError(f"disk {name}", "there is none of that name", "see gasang image ls")
+        return self.root / name
+
+    def remove(self, name: str) -> None:
+        """Forget a name and its disks; machines that were made of it keep theirs. Raises NotFoundError."""
+        folder = self.folder(name)
+        going = Path(tempfile.mkdtemp(prefix=".old-", dir=self.root))
+        folder.rename(going / name)
+        shutil.rmtree(going, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what imports and removals that were killed have left behind, an hour later."""
+        for path in self.root.glob(".*-*") if self.root.is_dir() else ():
+            if path.stat().st_mtime < time.time() - _ABANDONED:
+                shutil.rmtree(path, ignore_errors=True)
 
     def machine(self, name: str) -> tuple[Appliance, int]:
         """What machine the disks of a name belonged to, and how many they are. Raises NotFoundError, BadInputError."""
+        from gasang.storage.appliance.ovf import Appliance
+
         try:
             found = json.loads((self.root / name / _DOCUMENT).read_text())
             cards = tuple(str(card) for card in found["cards"])
@@ -65,6 +100,16 @@ class Shelf:
             raise NotFoundError(f"disk {name}", "there is none of that name", "see gasang image import --help") from error
         except (ValueError, KeyError, TypeError) as error:
             raise BadInputError(f"disk {name}", "what is known of it is damaged", "import it again") from error
+
+
+def user_shelf() -> Shelf:
+    """The user's."""
+    return Shelf(data_folder(os.environ) / "disks")
+
+
+def form_of(disk: Path) -> str:
+    """The format of an imported disk, by its file's name: what is in it is a guest's."""
+    return disk.suffix.removeprefix(".")
 
 
 def describe(folder: Path, machine: Appliance, disks: int) -> None:

@@ -174,3 +174,9 @@ def test_a_parallels_folder(tmp_path: Path) -> None:
     (path / "DiskDescriptor.xml").write_text(text.replace("disk.hds", "/etc/passwd"))
     with pytest.raises(Exception, match="was not allowed"):
         open_image(path, read_only=True, trust=Trust())
+
+
+def test_the_table_says_what_each_format_says_of_itself() -> None:
+    for name, form in FORMATS.items():
+        assert form.name == name
+        assert all(by_suffix(Path(f"disk{suffix}")) is form for suffix in form.suffixes)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from gasang.core.errors import BadInputError, NotFoundError, OutOfSpaceError, StateError, UsageError
+from gasang.storage.images.store import File
 from gasang.storage.volumes import layers
 from gasang.storage.volumes.acts import act
 from gasang.storage.volumes.folder import RECORD, clone, create, describe, read_record
@@ -257,3 +258,23 @@ def test_a_full_disk_is_told_and_changes_nothing(tmp_path: Path) -> None:
         assert not (small / "other").exists()
     finally:
         subprocess.run(["umount", small], check=True)
+
+
+def test_a_snapshot_opens_no_layer_below_again(made: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        made.write(number << 16, b"layer")
+        made.snapshot(f"s{number}")
+    opened: list[str] = []
+    usual = File.open.__func__  # type: ignore[attr-defined]
+
+    def noted(kind: type[File], path: Path, *, read_only: bool) -> File:
+        opened.append(path.name)
+        return usual(kind, path, read_only=read_only)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(File, "open", classmethod(noted))
+    made.write(3 << 16, b"layer")
+    kept = made.snapshot("last")
+    assert opened == [made.record.file(made.record.top)]
+    with closing(layers.open_chain(made.folder, made.record, kept.layer, read_only=True)) as below:
+        made.write(0, b"later")
+        assert [below.read(number << 16, 5) for number in range(4)] == [b"layer"] * 4

@@ -15,7 +15,8 @@ from gasang.core.protocols import Block
 from gasang.storage.bounds import check_range
 from gasang.storage.images.image import Report, check_write
 from gasang.storage.images.pieces import joined
-from gasang.storage.images.store import Store
+from gasang.storage.images.store import Store, put, stretch_of
+from gasang.storage.images.stretch import Stretch
 from gasang.storage.images.tables import Table
 
 ABSENT, ZERO = -1, -2
@@ -102,6 +103,17 @@ class Blocks:
             offset += span
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def stretches(self, offset: int, length: int) -> Iterator[tuple[Stretch | None, int]]:
+        """Where the bytes of a range lie in the file; those of a parent, and zeroes, have to be read. Raises as `read` does."""
+        check_range(self.size, offset, length)
+        for place, span in self.places(offset, length):
+            yield (self.lying(place, offset, span) if place >= 0 else None), span
+            offset += span
+
+    def lying(self, place: int, offset: int, length: int) -> Stretch | None:
+        """As `fetch`, unread; None where the bytes do not lie there as they are."""
+        return stretch_of(self.store, place, length)
+
     def fetch(self, place: int, offset: int, length: int) -> bytes:
         """The bytes of a part of the disk at `offset` that is in the file at `place`."""
         if place >= 0:
@@ -119,32 +131,38 @@ class Blocks:
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Store all of `data`; raise OSError outside the disk, if it is read-only or if the host fails."""
-        check_write(self, offset, len(data))
+        self._write(offset, memoryview(data))
+
+    def take(self, offset: int, stretch: Stretch) -> None:
+        """As `write`, of what lies in another file."""
+        self._write(offset, stretch)
+
+    def _write(self, offset: int, view: memoryview | Stretch) -> None:
+        check_write(self, offset, len(view))
         self._begin()
-        view = memoryview(data)
         done = 0
         for place, span in list(self.places(offset, len(view))):
             if place >= 0:
-                self.store.write(place, view[done : done + span])
+                put(self.store, place, view[done : done + span])
             else:
                 self._write_new(offset + done, view[done : done + span], covered=place == ABSENT)
             done += span
         if len(self.table.dirty_pages) > _DIRTY_MAX:
             self.flush()
 
-    def _write_new(self, offset: int, view: memoryview, *, covered: bool) -> None:
+    def _write_new(self, offset: int, view: memoryview | Stretch, *, covered: bool) -> None:
         """Write to blocks that have no place yet."""
         while view:
             inside = offset % self.block
             place, count = self.allot(-(-(inside + len(view)) // self.block))
             done = min(count * self.block - inside, len(view))
-            body: bytes | memoryview = view[:done]
+            body = view[:done]
             start = offset - inside
             if self.parent is not None and covered:
                 end = min(start + count * self.block, self.size)
-                body = b"".join((self.below(start, inside), body, self.below(offset + done, end - offset - done)))
+                body = memoryview(b"".join((self.below(start, inside), bytes(body), self.below(offset + done, end - offset - done))))
                 inside = 0
-            self.store.write(place + inside, body)
+            put(self.store, place + inside, body)
             self.extend(place + count * self.block)
             for step in range(count):
                 self.table[self.index(start // self.block + step)] = self.encode(place + step * self.block)

@@ -11,6 +11,7 @@ from gasang.core.errors import BadInputError
 from gasang.storage.bounds import check_range
 from gasang.storage.images.image import Image, Report, check_write
 from gasang.storage.images.pieces import joined
+from gasang.storage.images.stretch import Located, Stretch, Taking
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,25 @@ class Concat:
         for part, at, step in self._split(offset, len(view)):
             part.image.write(at, view[:step])
             view = view[step:]
+
+    def take(self, offset: int, stretch: Stretch) -> None:
+        """As `write`, of what lies in another file."""
+        check_write(self, offset, len(stretch))
+        for part, at, step in self._split(offset, len(stretch)):
+            if isinstance(part.image, Taking):
+                part.image.take(at, stretch[:step])
+            else:
+                part.image.write(at, bytes(stretch[:step]))
+            stretch = stretch[step:]
+
+    def stretches(self, offset: int, length: int) -> Iterator[tuple[Stretch | None, int]]:
+        """Where the bytes of a range lie; raise as the parts do."""
+        check_range(self.size, offset, length)
+        for part, at, step in self._split(offset, length):
+            if isinstance(part.image, Located):
+                yield from part.image.stretches(at, step)
+            else:
+                yield None, step
 
     def discard(self, offset: int, length: int) -> None:
         """Have the range read as zeroes; raise as the parts do."""

@@ -1,6 +1,7 @@
 """Copying a disk from one image to another, and comparing two: only what may be other than zero is looked at, in large pieces.
 
-Where pieces are compressed, as many threads as there are processors do that.
+One thread finds and reads, another writes. What lies in a file as it is, the host copies into the other one: of that only the begin of
+each grain is read. Where pieces are compressed, as many threads as there are processors do that.
 """
 
 from __future__ import annotations
@@ -11,14 +12,22 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from gasang.core.errors import UnsupportedError
+from gasang.storage.images.ahead import ahead
 from gasang.storage.images.image import Compressing, Image
 from gasang.storage.images.pieces import GRAIN, filled, is_zero, joined
+from gasang.storage.images.stretch import Located, Stretch, Taking
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
 PIECE: Final = 1 << 19
 """What is read and written at a time: it stays in the processor's cache in between."""
+
+COPIED: Final = 1 << 23
+"""What the host is told to copy at a time."""
+
+_AHEAD: Final = 4
+"""Pieces that are found while others are written."""
 
 Told = Callable[[int], None]
 """Told how many bytes more of the disk are done."""
@@ -66,16 +75,54 @@ def convert(source: Image, target: Image, *, compress: bool = False, told: Told 
     if compress and not isinstance(target, Compressing):
         raise UnsupportedError("this format", "it has no compressed pieces", "take qcow2, or vmdk with subformat=streamOptimized")
     grain = target.compressed_piece if isinstance(target, Compressing) else GRAIN
-    runs = aligned(source.data(), max(grain, GRAIN), source.size)
-    found = read_all(source, _reporting(pieces(runs, PIECE), source.size, told))
+    unit = max(grain, GRAIN)
+    runs = aligned(source.data(), unit, source.size)
     if compress and isinstance(target, Compressing):
-        _compressed(found, target, target)
+        _compressed(read_all(source, _reporting(pieces(runs, PIECE), source.size, told)), target, target)
         return
     small = max(grain, 4096) if isinstance(target, Compressing) else GRAIN
-    for offset, data in found:
-        for begin, length in filled(data, small):
-            whole = length == len(data)
-            target.write(offset + begin, data if whole else memoryview(data)[begin : begin + length])
+    taking = target if isinstance(target, Taking) else None
+    located = source if taking and isinstance(source, Located) else None
+    for offset, data in ahead(_found(source, located, _reporting(pieces(runs, COPIED), source.size, told), unit, small), _AHEAD):
+        if not isinstance(data, Stretch):
+            target.write(offset, data)
+        elif taking:
+            taking.take(offset, data)
+
+
+def _found(
+    source: Image, located: Located | None, wanted: Iterable[tuple[int, int]], unit: int, grain: int
+) -> Iterator[tuple[int, bytes | memoryview | Stretch]]:
+    """What of the ranges `wanted` is not all zeroes, in steps of `grain`, in order: bytes, or where they lie."""
+    for offset, length in wanted:
+        for at, span, stretch in _parts(located, offset, length, unit):
+            if stretch is not None:
+                for begin, step in stretch.present(grain):
+                    yield at + begin, stretch[begin : begin + step]
+                continue
+            for place, data in read_all(source, pieces([(at, span)], PIECE)):
+                for begin, step in filled(data, grain):
+                    yield place + begin, data if step == len(data) else memoryview(data)[begin : begin + step]
+
+
+def _parts(source: Located | None, offset: int, length: int, unit: int) -> Iterator[tuple[int, int, Stretch | None]]:
+    """The parts of a range that begins with a unit and ends with one or the disk: (offset, length, where they lie).
+
+    Whole units that lie in one place of a file are told as they lie there; whatever is in between has to be read.
+    """
+    end, at, done = offset + length, offset, offset
+    for stretch, span in source.stretches(offset, length) if source else ():
+        first, last = -(-at // unit) * unit, at + span
+        if last != end:
+            last = last // unit * unit
+        if stretch is not None and last > first:
+            if first > done:
+                yield done, first - done, None
+            yield first, last - first, stretch[first - at : last - at]
+            done = last
+        at += span
+    if end > done:
+        yield done, end - done, None
 
 
 def _reporting(wanted: Iterable[tuple[int, int]], size: int, told: Told) -> Iterator[tuple[int, int]]:

@@ -84,6 +84,15 @@ class Resizable(Protocol):
 
 
 @runtime_checkable
+class Sealable(Protocol):
+    """An image that can go on as one that is only read, without being opened again."""
+
+    def seal(self) -> None:
+        """Keep what was written; nothing is written any more, and others may read the file. Raises OSError."""
+        ...
+
+
+@runtime_checkable
 class Compressing(Protocol):
     """An image that can store pieces compressed."""
 

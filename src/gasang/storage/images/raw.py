@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from gasang.core.errors import BadInputError
 from gasang.storage.bounds import check_range
-from gasang.storage.images.image import SECTOR, Options, Report, check_write
+from gasang.storage.images.image import SECTOR, Format, Options, Report, check_write
 from gasang.storage.images.references import Trust
-from gasang.storage.images.store import File, Store
+from gasang.storage.images.store import File, Store, put, stretch_of
+from gasang.storage.images.stretch import Stretch
 
 _PIECE = bytes(1 << 20)
+FOREIGN: Final = (
+    (b"\x1f\x8b", "compressed with gzip"),
+    (b"\xfd7zXZ\0", "compressed with xz"),
+    (b"\x28\xb5\x2f\xfd", "compressed with Zstandard"),
+    (b"BZh", "compressed with bzip2"),
+    (b"PK\3\4", "a ZIP archive"),
+    (b"COWD", "a VMDK image of version 3"),
+    (b"QED\0", "a QED image"),
+    (b"LUKS\xba\xbe", "encrypted with LUKS"),
+)
+"""What a raw disk does not start with, and people have at hand."""
 
 
 class RawImage:
@@ -33,6 +45,16 @@ class RawImage:
         check_write(self, offset, len(data))
         self.store.write(offset, data)
 
+    def take(self, offset: int, stretch: Stretch) -> None:
+        """As `write`, of what lies in another file."""
+        check_write(self, offset, len(stretch))
+        put(self.store, offset, stretch)
+
+    def stretches(self, offset: int, length: int) -> Iterator[tuple[Stretch | None, int]]:
+        """Where the bytes of a range lie; raise as `read` does."""
+        check_range(self.size, offset, length)
+        yield stretch_of(self.store, offset, length), length
+
     def flush(self) -> None:
         """Return once everything written is on stable storage."""
         self.store.flush()
@@ -47,6 +69,13 @@ class RawImage:
     def close(self) -> None:
         """Give the file back."""
         self.store.close()
+
+    def seal(self) -> None:
+        """It is only read from now on, by others too. Raises OSError."""
+        self.store.flush()
+        if isinstance(self.store, File):
+            self.store.seal()
+        self.read_only = True
 
     def data(self) -> Iterator[tuple[int, int]]:
         """(offset, length) of what may be other than zero, in order."""
@@ -85,3 +114,11 @@ def create_file(path: Path, size: int, options: Options) -> RawImage:
     store = File.made_new(path)
     store.truncate(-(-size // SECTOR) * SECTOR)
     return RawImage(store)
+
+
+def probe(head: bytes, tail: bytes) -> bool:
+    """Anything is a raw disk that is not known to be something else."""
+    return not any(head.startswith(magic) for magic, _ in FOREIGN)
+
+
+FORMAT: Final = Format("raw", "the disk byte for byte", (".img", ".raw"), probe, open_file, create_file, load)

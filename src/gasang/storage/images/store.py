@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from gasang.core.errors import BadInputError, NotFoundError, PermissionDeniedError, StateError
-from gasang.host.files import lock_file, open_file, sync, write_at
+from gasang.host.files import copy_range, lock_file, open_file, sync, write_at
 from gasang.host.holes import data_runs, punch_hole
+from gasang.storage.images.stretch import Stretch
 
 T = TypeVar("T")
+_PIECE = 1 << 19
+"""What is read and written at a time where the host does not copy: it stays in the processor's cache in between."""
 
 
 class Store(Protocol):
@@ -152,6 +155,21 @@ class File:
         write_at(self._descriptor, data if isinstance(data, bytes) else memoryview(data), offset)
         self._end = max(self._end, offset + len(data))
 
+    @property
+    def descriptor(self) -> int:
+        """Its descriptor."""
+        return self._descriptor
+
+    def take(self, offset: int, stretch: Stretch) -> None:
+        """Store what lies in another file, behind the end too."""
+        self._changed = True
+        done = copy_range(stretch.file.descriptor, stretch.place, self._descriptor, offset, len(stretch))
+        self._end = max(self._end, offset + done)
+        while done < len(stretch):
+            part = stretch[done : done + _PIECE]
+            self.write(offset + done, bytes(part))
+            done += len(part)
+
     def truncate(self, size: int) -> None:
         """Have the file end at `size`."""
         if self._regular:
@@ -180,6 +198,11 @@ class File:
             except OSError:
                 self._changed = True
                 raise
+
+    def seal(self) -> None:
+        """It is only read from now on, by others too."""
+        self.read_only = True
+        lock_file(self._descriptor, shared=True)
 
     def close(self) -> None:
         """Give the file and its lock back."""
@@ -230,3 +253,18 @@ class Volatile:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def put(store: Store, offset: int, view: memoryview | Stretch) -> None:
+    """Store all of `view`, copied by the host where it can. Raises OSError."""
+    if not isinstance(view, Stretch):
+        store.write(offset, view)
+    elif isinstance(store, File):
+        store.take(offset, view)
+    else:
+        store.write(offset, bytes(view))
+
+
+def stretch_of(store: Store, place: int, length: int) -> Stretch | None:
+    """What lies in a store, where that is a file of the host."""
+    return Stretch(store, place, length) if isinstance(store, File) else None

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 from gasang.core.errors import BadInputError, GasangError, NotFoundError, PermissionDeniedError, UnsupportedError, UsageError
 from gasang.host.files import open_file
-from gasang.storage.images import parallels, raw, vdi, vhd, vhdx, vmdk
-from gasang.storage.images.concat import Concat
 from gasang.storage.images.image import Format, Image, Options
-from gasang.storage.images.qcow2 import files as qcow2
+from gasang.storage.images.raw import FOREIGN
 from gasang.storage.images.references import Trust
 from gasang.storage.images.store import File, Store
 
@@ -24,45 +24,36 @@ HEAD: Final = 4096
 TAIL: Final = 512
 """Bytes at the begin and the end of a file that a probe is shown."""
 
-FOREIGN: Final = (
-    (b"\x1f\x8b", "compressed with gzip"),
-    (b"\xfd7zXZ\0", "compressed with xz"),
-    (b"\x28\xb5\x2f\xfd", "compressed with Zstandard"),
-    (b"BZh", "compressed with bzip2"),
-    (b"PK\3\4", "a ZIP archive"),
-    (b"COWD", "a VMDK image of version 3"),
-    (b"QED\0", "a QED image"),
-    (b"LUKS\xba\xbe", "encrypted with LUKS"),
-)
-"""What a raw disk does not start with, and people have at hand."""
-
-
-def _is_raw(head: bytes, tail: bytes) -> bool:
-    return not any(head.startswith(magic) for magic, _ in FOREIGN)
-
-
-FORMATS: Final[dict[str, Format]] = {
-    form.name: form
-    for form in (
-        Format(
-            "qcow2",
-            "QEMU's copy-on-write images",
-            (".qcow2", ".qcow"),
-            qcow2.probe,
-            qcow2.open_file,
-            qcow2.create_file,
-            qcow2.load_alone,
-            qcow2.OPTIONS,
-        ),
-        vmdk.FORMAT,
-        vdi.FORMAT,
-        vhdx.FORMAT,
-        vhd.FORMAT,
-        parallels.FORMAT,
-        Format("raw", "the disk byte for byte", (".img", ".raw"), _is_raw, raw.open_file, raw.create_file, raw.load),
-    )
+_MODULES: Final = {
+    "qcow2": ("gasang.storage.images.qcow2.files", (".qcow2", ".qcow")),
+    "vmdk": ("gasang.storage.images.vmdk", (".vmdk",)),
+    "vdi": ("gasang.storage.images.vdi", (".vdi",)),
+    "vhdx": ("gasang.storage.images.vhdx", (".vhdx",)),
+    "vhd": ("gasang.storage.images.vhd", (".vhd", ".vpc")),
+    "parallels": ("gasang.storage.images.parallels", (".hdd", ".hds")),
+    "raw": ("gasang.storage.images.raw", (".img", ".raw")),
 }
-"""Every format, probed in this order."""
+"""Each format's module, which has its FORMAT, and what its files' names end with, in the order in which they are probed."""
+
+
+class _Formats(Mapping[str, Format]):
+    """The formats by name. One is imported when it is asked for: all of them together take longer than many a disk."""
+
+    def __getitem__(self, name: str) -> Format:
+        found: Format = import_module(_MODULES[name][0]).FORMAT
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_MODULES)
+
+    def __len__(self) -> int:
+        return len(_MODULES)
+
+    def __contains__(self, name: object) -> bool:
+        return name in _MODULES
+
+
+FORMATS: Final[Mapping[str, Format]] = _Formats()
 
 
 def open_image(path: Path, *, read_only: bool, form: str = "", trust: Trust | None = None) -> Image:
@@ -105,7 +96,11 @@ def named(form: str) -> Format:
 
 def probed(path: Path) -> Format:
     """The format that a file is of. Raises UnsupportedError for a foreign one, BadInputError for one that cannot be read."""
-    return _recognized(path, *_ends(path / parallels.DESCRIPTOR if path.is_dir() else path))
+    if path.is_dir():
+        from gasang.storage.images.parallels import DESCRIPTOR
+
+        path = path / DESCRIPTOR
+    return _recognized(path, *_ends(path))
 
 
 def _recognized(path: Path, head: bytes, tail: bytes) -> Format:
@@ -119,7 +114,7 @@ def _recognized(path: Path, head: bytes, tail: bytes) -> Format:
 def by_suffix(path: Path) -> Format | None:
     """The format that files of such a name usually have."""
     suffix = path.suffix.lower()
-    return next((form for form in FORMATS.values() if suffix in form.suffixes), None)
+    return next((FORMATS[name] for name, (_, suffixes) in _MODULES.items() if suffix in suffixes), None)
 
 
 def create_image(path: Path, form: str, size: int, options: Options | None = None) -> Image:
@@ -163,7 +158,9 @@ def describe(path: Path, form: str, trust: Trust | None) -> dict[str, Any]:
     except (PermissionDeniedError, NotFoundError):
         if found.name != "qcow2" or not path.is_file():
             raise
-        image = qcow2.load(File.open(path, read_only=True))
+        from gasang.storage.images.qcow2.files import load
+
+        image = load(File.open(path, read_only=True))
     used = sum(file.stat().st_blocks * 512 for file in (path.iterdir() if path.is_dir() else [path]) if file.is_file())
     facts = {"file": str(path), "format": found.name, "size": image.size, "used": used, **image.about()}
     image.close()
@@ -173,7 +170,7 @@ def describe(path: Path, form: str, trust: Trust | None) -> dict[str, Any]:
 def remove_image(path: Path, image: Image) -> None:
     """Take an unfinished image away, with the files of its extents. Errors of the host are not told: another is under way."""
     names = {path}
-    for part in image.parts if isinstance(image, Concat) else ():
+    for part in getattr(image, "parts", ()):  # of a Concat
         store = getattr(part.image, "store", None)
         names |= {Path(store.name)} if isinstance(store, File) else set()
     with contextlib.suppress(OSError, GasangError):

@@ -20,6 +20,7 @@ from gasang.storage.images.image import SECTOR, SIZE_MAX, Format, Image, Option,
 from gasang.storage.images.raw import RawImage
 from gasang.storage.images.references import Trust
 from gasang.storage.images.store import File, Store
+from gasang.storage.images.stretch import Stretch
 from gasang.storage.images.tables import Table, at
 
 COOKIE, DYNAMIC_COOKIE = b"conectix", b"cxsparse"
@@ -202,6 +203,10 @@ class Vhd(Blocks):
         for begin, span, own in self._owners(place, offset, length):
             parts.append(self.store.read(place + begin - offset, span) if own else self.below(begin, span))
         return b"".join(parts)
+
+    def lying(self, place: int, offset: int, length: int) -> Stretch | None:
+        """As `fetch`, unread; a differencing image is read."""
+        return None if self.footer.kind == DIFFERENCING else super().lying(place, offset, length)
 
     def places(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
         """As Blocks has it, never more than a block at a time: maps stand between them."""

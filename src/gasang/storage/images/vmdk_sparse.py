@@ -13,6 +13,7 @@ from gasang.core.errors import BadInputError, StateError, UnsupportedError
 from gasang.storage.images.blocks import ABSENT, ZERO, Blocks
 from gasang.storage.images.image import SECTOR, SIZE_MAX, Report, check_write
 from gasang.storage.images.store import Store, Volatile
+from gasang.storage.images.stretch import Stretch
 from gasang.storage.images.tables import Table
 
 MAGIC = b"KDMV"
@@ -204,6 +205,10 @@ class Compressed(Sparse):
         inside = offset % self.block
         return self._kept[1][inside : inside + length]
 
+    def lying(self, place: int, offset: int, length: int) -> Stretch | None:
+        """Compressed grains have to be read."""
+        return None
+
     def _expand(self, place: int, block: int) -> bytes:
         number, size = struct.unpack("<QI", self.store.read(place, 12))
         damaged = BadInputError(f"disk {self.store.name}", f"the compressed grain {block} is damaged", "restore it from a copy")
@@ -253,6 +258,10 @@ class Compressed(Sparse):
             packed = self.compress(bytes(view[at : at + self.block]))
             assert packed is not None
             self.write_compressed(offset + at, packed)
+
+    def take(self, offset: int, stretch: Stretch) -> None:
+        """As `write`."""
+        self.write(offset, bytes(stretch))
 
     def discard(self, offset: int, length: int) -> None:
         """What was not written is zeroes anyway. Raise OSError as `write` does."""

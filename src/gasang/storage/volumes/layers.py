@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -33,19 +33,36 @@ def open_chain(folder: Path, record: Record, key: str, *, read_only: bool) -> Im
 
 
 def make_layer(folder: Path, record: Record, key: str, size: int) -> Path:
-    """The file of a layer that has nothing yet; not on stable storage. Raises GasangError, OSError."""
+    """The file of a layer that has nothing yet, not on stable storage; what it stands on is not opened. Raises GasangError, OSError."""
     from gasang.storage.images.table import create_image
 
     layer, path = record.layers[key], folder / record.file(key)
-    options = {}
-    if layer.below:
-        options = {"backing_file": record.file(layer.below), "backing_fmt": record.layers[layer.below].form}
     try:
-        create_image(path, layer.form, size, options).close()
+        if layer.below:
+            from gasang.storage.images.qcow2 import files
+            from gasang.storage.images.store import File
+
+            below = {"backing_file": record.file(layer.below), "backing_fmt": record.layers[layer.below].form}
+            File.filled(path, lambda store: files.make(store, size, below)).close()
+        else:
+            create_image(path, layer.form, size).close()
     except BaseException:
         path.unlink(missing_ok=True)
         raise
     return path
+
+
+def stack(folder: Path, record: Record, below: Image) -> Image:
+    """The top of a volume on the disk below it, which is open already, and closed on an error. Raises what opening an image raises."""
+    from gasang.storage.images.qcow2 import files
+    from gasang.storage.images.store import File
+
+    try:
+        top = File.open(folder / record.file(record.top), read_only=False)
+    except BaseException:
+        below.close()
+        raise
+    return files.load(top, lambda head: below)
 
 
 def is_untouched(image: Image) -> bool:
@@ -117,7 +134,7 @@ def _overlay(source: Qcow2, made: Image) -> None:
 
 def _written(image: Qcow2) -> Iterator[tuple[int, int, bool]]:
     """(offset, length, whether it is zeroes) of what a layer has itself."""
-    from gasang.storage.images.qcow2.disk import HOLE, ZERO
+    from gasang.storage.images.qcow2.mapped import HOLE, ZERO
 
     at = 0
     for kind, _, length in image.places(0, image.size):
@@ -145,12 +162,22 @@ def sync_file(path: Path) -> None:
 
 def sync_files(paths: Sequence[Path]) -> None:
     """Have files on stable storage, all at once: a file system that keeps a journal then writes it once. Raises OSError."""
-    if len(paths) == 1:
-        sync_file(paths[0])
-        return
-    with ThreadPoolExecutor(len(paths), "sync") as threads:
-        for done in [threads.submit(sync_file, path) for path in paths]:
-            done.result()
+    failed: list[BaseException] = []
+
+    def go(path: Path) -> None:
+        try:
+            sync_file(path)
+        except BaseException as error:  # it is the caller's to raise
+            failed.append(error)
+
+    threads = [threading.Thread(target=go, args=(path,), name="sync") for path in paths[1:]]
+    for thread in threads:
+        thread.start()
+    go(paths[0])
+    for thread in threads:
+        thread.join()
+    if failed:
+        raise failed[0]
 
 
 def is_layer(name: str) -> bool:

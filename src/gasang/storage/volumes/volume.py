@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from gasang.core.errors import OutOfSpaceError, StateError, UsageError
 from gasang.host.files import lock_file, open_file
-from gasang.storage.images.image import Image, Resizable
+from gasang.storage.images.image import Image, Resizable, Sealable
 from gasang.storage.made import FULL
 from gasang.storage.volumes import layers
 from gasang.storage.volumes.folder import check_size, kept_of, read_record, write_record
@@ -116,14 +116,23 @@ class Volume:
                 return former
 
     def _rise(self, record: Record, size: int) -> None:
-        """Go on with the new top of `record`, or with the present one if that cannot be made."""
-        self._image.close()
+        """Go on with the new top of `record`, or as before if that cannot be made."""
+        former = self.record.top
         try:
             made = layers.make_layer(self.folder, record, record.top, size)
             self._keep(record, made)
         finally:
-            self._image = layers.open_chain(self.folder, self.record, self.record.top, read_only=False)
-            self.size = self._image.size
+            if self.record.top != former:
+                self._image = self._risen(former)
+                self.size = self._image.size
+
+    def _risen(self, former: str) -> Image:
+        """The new top, on the former one if it stands on that: the layers below stay open."""
+        if self.record.layers[self.record.top].below == former and isinstance(self._image, Sealable):
+            self._image.seal()
+            return layers.stack(self.folder, self.record, self._image)
+        self._image.close()
+        return layers.open_chain(self.folder, self.record, self.record.top, read_only=False)
 
     def _keep(self, record: Record, made: Path | None = None) -> None:
         if record != self.record:

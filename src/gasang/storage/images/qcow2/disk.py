@@ -9,204 +9,56 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
-from gasang.core.errors import BadInputError, StateError
+from gasang.core.errors import StateError
 from gasang.core.protocols import Block
-from gasang.storage.bounds import check_range
 from gasang.storage.images import image
-from gasang.storage.images.pieces import joined
 from gasang.storage.images.qcow2 import entries, header
-from gasang.storage.images.qcow2.compression import expand, shrink
+from gasang.storage.images.qcow2.compression import shrink
 from gasang.storage.images.qcow2.header import Header, l1_needed
+from gasang.storage.images.qcow2.mapped import HOLE, ZERO, Mapped
+from gasang.storage.images.qcow2.packing import Packing
 from gasang.storage.images.qcow2.refcounts import Refcounts
-from gasang.storage.images.store import Store
+from gasang.storage.images.store import File, Store, put
+from gasang.storage.images.stretch import Stretch
 
-HOLE, ZERO, DATA, PACKED = range(4)
-"""What a part of the disk is: the backing file's, zeroes, bytes at an offset of the file, a compressed cluster's entry."""
-_PLAIN = entries.OFFSET | entries.COPIED
-"""What an entry of a cluster with bytes of its own consists of."""
-_TABLES_MEMORY = 32 << 20
-_REGION = 1 << 20
-"""Bytes of a file that compressed clusters are packed into, at a time."""
 _DIRTY_MAX = 8 << 20
 """Bytes of level 2 tables that wait to be written, at most."""
 
-Place = tuple[int, int, int]
-"""Kind, offset in the file or entry, length."""
 
-
-class Qcow2:
+class Qcow2(Mapped):
     """An open image over `store`; it owns the backing disk, and closes both."""
 
     def __init__(self, store: Store, head: Header, backing: Block | None = None) -> None:
-        self.store = store
-        self.header = head
-        self.backing = backing
-        self.size = head.size
+        super().__init__(store, head, backing)
         self.read_only = store.read_only
         self.compressed_piece = head.cluster
-        self._bits = head.cluster_bits
-        self._cluster = head.cluster
-        self._span = head.l2_entries << head.cluster_bits
-        """Bytes of the disk that a level 2 table speaks of."""
-        self._wide = 2 if head.extended else 1
-        self.l1 = entries.load(store.read(head.l1_offset, head.l1_size * 8))
-        self.refcounts = Refcounts(store, head, self.store_header)
-        self._tables: dict[int, array[int]] = {}
-        self._dirty: set[int] = set()
+        if not self.read_only:
+            self.refcounts = Refcounts(store, head, self.store_header)  # what is wrong with them is told at once
         self._dirty_l1: set[int] = set()
         self._freed: list[int] = []
-        self._tail = self._region_end = 0
-        self._unused: set[int] = set()
-        self._expanded: tuple[int, bytes] = (-1, b"")
+        self._packing = Packing(self._bits)
         self._closed = False
 
-    # Reading ---------------------------------------------------------------------------------------------------------------------
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Exactly `length` bytes. Raises OSError outside the disk or if the host fails, BadInputError where the image is damaged."""
-        check_range(self.size, offset, length)
-        cluster = self._cluster
-        if self._wide == 1 and offset % cluster + length <= cluster:  # most reads of machines lie in one cluster, with bytes in the file
-            table = self._tables.get(offset // self._span)
-            entry = table[(offset % self._span) >> self._bits] if table is not None else 0
-            if entry & _PLAIN == entry and entry & entries.OFFSET and not entry & cluster - 1:
-                return self.store.read((entry & entries.OFFSET) + offset % cluster, length)
-        parts = []
-        at = offset
-        for kind, where, span in self.places(offset, length):
-            parts.append(self._part(kind, where, at, span))
-            at += span
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def _part(self, kind: int, where: int, at: int, span: int) -> bytes:
-        if kind == DATA:
-            return self.store.read(where, span)
-        if kind == PACKED:
-            inside = at % self.header.cluster
-            return self._unpacked(where)[inside : inside + span]
-        if kind == HOLE and self.backing is not None:
-            have = min(span, max(0, self.backing.size - at))
-            return self.backing.read(at, have).ljust(span, b"\0") if have else bytes(span)
-        return bytes(span)
-
-    def _unpacked(self, entry: int) -> bytes:
-        if self._expanded[0] != entry:
-            offset, length = entries.compressed_place(entry, self._bits)
-            if offset >= self.store.size() or length > 2 * self.header.cluster + 512:
-                raise BadInputError(f"disk {self.store.name}", "a compressed cluster lies outside the file", "check the image")
-            data = self.store.read(offset, length)
-            self._expanded = entry, expand(data, self.header.cluster, self.header.compression, self.store.name)
-        return self._expanded[1]
-
-    def places(self, offset: int, length: int) -> Iterator[Place]:
-        """Where the parts of a range are, in order; parts that follow one another in the file are one."""
-        kind, where, span = -1, 0, 0
-        for next_kind, next_where, step in self._pieces(offset, length):
-            if next_kind == kind and (kind in (HOLE, ZERO) or (kind == DATA and next_where == where + span)):
-                span += step
-                continue
-            if span:
-                yield kind, where, span
-            kind, where, span = next_kind, next_where, step
-        if span:
-            yield kind, where, span
-
-    def _pieces(self, offset: int, length: int) -> Iterator[Place]:
-        end = offset + length
-        while offset < end:
-            table = self._table(offset)
-            if table is None:
-                step = min(end, (offset // self._span + 1) * self._span) - offset
-                yield HOLE, 0, step
-                offset += step
-                continue
-            last = min(end, (offset // self._span + 1) * self._span)
-            yield from self._wide_pieces(table, offset, last) if self._wide == 2 else self._runs(table, offset, last)
-            offset = last
-
-    def _wide_pieces(self, table: array[int], offset: int, last: int) -> Iterator[Place]:
-        """Cluster by cluster: the parts from `offset` to `last`, which one table of entries with subclusters speaks of."""
-        while offset < last:
-            inside = offset % self.header.cluster
-            step = min(self.header.cluster - inside, last - offset)
-            index = (offset >> self._bits) % self.header.l2_entries
-            yield from self._subclusters(table[index * 2], table[index * 2 + 1], inside, step)
-            offset += step
-
-    def _runs(self, table: array[int], offset: int, last: int) -> Iterator[Place]:
-        """Run by run: the parts from `offset` to `last`, which one table speaks of."""
-        cluster = self.header.cluster
-        while offset < last:
-            inside = offset % cluster
-            index = (offset >> self._bits) % self.header.l2_entries
-            kind, where, step = self._standard(table[index], inside, min(cluster - inside, last - offset))
-            if kind != PACKED:
-                end = index + (inside + last - offset + cluster - 1 >> self._bits)
-                count = entries.run(table, index, end, cluster if kind == DATA else 0)
-                step = min((count << self._bits) - inside, last - offset)
-            yield kind, where, step
-            offset += step
-
-    def _standard(self, entry: int, inside: int, step: int) -> Place:
-        if entry & entries.COMPRESSED:
-            return PACKED, entry & ~entries.COPIED, step
-        if entry & entries.ZERO and self.header.version > 2:
-            return ZERO, 0, step
-        host = entry & entries.OFFSET
-        return (DATA, self._checked(host) + inside, step) if host else (HOLE, 0, step)
-
-    def _subclusters(self, entry: int, bitmap: int, inside: int, step: int) -> Iterator[Place]:
-        if entry & entries.COMPRESSED:
-            yield PACKED, entry & ~entries.COPIED, step
-            return
-        host = entry & entries.OFFSET
-        if host and bitmap == entries.ALL:
-            yield DATA, self._checked(host) + inside, step
-            return
-        size = self.header.cluster // 32
-        end = inside + step
-        while inside < end:
-            number = inside // size
-            part = min(end, (number + 1) * size) - inside
-            if bitmap >> number & 1:
-                if not host:
-                    raise BadInputError(f"disk {self.store.name}", "a subcluster is allocated in no cluster", "check the image")
-                yield DATA, self._checked(host) + inside, part
-            else:
-                yield (ZERO if bitmap >> 32 + number & 1 else HOLE), 0, part
-            inside += part
-
-    def _checked(self, host: int) -> int:
-        if host & (self.header.cluster - 1):
-            raise BadInputError(f"disk {self.store.name}", "a cluster is not aligned", "check the image")
-        return host
-
-    def _table(self, offset: int) -> array[int] | None:
-        """The level 2 table for an offset of the disk, None where there is none."""
-        index = offset // self._span
-        found = self._tables.get(index)
-        if found is not None:
-            return found
-        place = self.l1[index] & entries.OFFSET
-        return self._loaded(index, place) if place else None
-
-    def _loaded(self, index: int, place: int) -> array[int]:
-        if place % self.header.cluster or place >= self.store.size():
-            raise BadInputError(f"disk {self.store.name}", "a level 2 table lies outside the file", "check the image")
-        if len(self._tables) * self.header.cluster > _TABLES_MEMORY:
-            for old in [old for old in self._tables if old not in self._dirty]:
-                del self._tables[old]
-        table = self._tables[index] = entries.load(self.store.read(place, self.header.cluster))
-        return table
+    @cached_property
+    def refcounts(self) -> Refcounts:
+        """The use counts; who only reads the disk does without."""
+        return Refcounts(self.store, self.header, self.store_header)
 
     # Writing ---------------------------------------------------------------------------------------------------------------------
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Store all of `data`; raise OSError outside the disk, if it is read-only or if the host fails."""
-        image.check_write(self, offset, len(data))
-        view = memoryview(data)
+        self._write(offset, memoryview(data))
+
+    def take(self, offset: int, stretch: Stretch) -> None:
+        """As `write`, of what lies in another file."""
+        self._write(offset, stretch)
+
+    def _write(self, offset: int, view: memoryview | Stretch) -> None:
+        image.check_write(self, offset, len(view))
         at = 0
         while at < len(view):
             table = self._own_table(offset)
@@ -218,11 +70,13 @@ class Qcow2:
             if len(self._dirty) * self.header.cluster > _DIRTY_MAX:
                 self._commit()
 
-    def _write_run(self, table: array[int], offset: int, view: memoryview) -> int:
+    def _write_run(self, table: array[int], offset: int, view: memoryview | Stretch) -> int:
         """Write the begin of `view`, as far as one way of writing does it; the bytes done."""
         first = (offset >> self._bits) % self.header.l2_entries
-        count = 1
         most = (offset % self.header.cluster + len(view) + self.header.cluster - 1) >> self._bits
+        if not any(table[first * self._wide : (first + most) * self._wide]):  # as all of a new image is
+            return self._write_new(table, first, most, offset, view)
+        count = 1
         host = self._writable(table, first)
         while count < most:
             other = self._writable(table, first + count)
@@ -231,7 +85,7 @@ class Qcow2:
             count += 1
         done = min((count << self._bits) - offset % self.header.cluster, len(view))
         if host:
-            self.store.write(host + offset % self.header.cluster, view[:done])
+            put(self.store, host + offset % self.header.cluster, view[:done])
             return done
         return self._write_new(table, first, count, offset, view[:done])
 
@@ -246,7 +100,7 @@ class Qcow2:
             return 0
         return self._checked(entry & entries.OFFSET)
 
-    def _write_new(self, table: array[int], first: int, count: int, offset: int, view: memoryview) -> int:
+    def _write_new(self, table: array[int], first: int, count: int, offset: int, view: memoryview | Stretch) -> int:
         """Give clusters from the table's `first` on new places, with `view` at `offset` and what was there around it; the bytes done."""
         place, count = self.refcounts.allocate(count)
         inside = offset % self.header.cluster
@@ -254,15 +108,24 @@ class Qcow2:
         end = offset + done
         tail = min(-end % self.header.cluster, self.size - end)
         head = self.read(offset - inside, inside) if inside else b""
-        body: bytes | memoryview = view[:done]
+        body = view[:done]
         if head or tail:
-            body = b"".join((head, body, self.read(end, tail) if tail else b""))
-        body_end = -len(body) % self.header.cluster
-        self.store.write(place << self._bits, b"".join((body, bytes(body_end))) if body_end else body)
-        for step in range(count):
-            self._replace(table, first + step, (place + step) << self._bits | entries.COPIED)
+            body = memoryview(b"".join((head, bytes(body), self.read(end, tail) if tail else b"")))
+        if len(body) % self.header.cluster:
+            body = memoryview(bytes(body).ljust(count << self._bits, b"\0"))
+        put(self.store, place << self._bits, body)
+        self._name(table, first, place, count)
         self._dirty.add(offset // self._span)
         return done
+
+    def _name(self, table: array[int], first: int, place: int, count: int) -> None:
+        """Have `count` entries of a table name the clusters from `place` on."""
+        begin, step = place << self._bits | entries.COPIED, self.header.cluster
+        if self._wide == 1 and not any(table[first : first + count]):
+            table[first : first + count] = array("Q", range(begin, begin + count * step, step))
+            return
+        for index in range(count):
+            self._replace(table, first + index, begin + index * step)
 
     def _replace(self, table: array[int], index: int, entry: int, bitmap: int = entries.ALL) -> None:
         """Put a new entry into a table; what the old one used is free after the next flush."""
@@ -345,32 +208,11 @@ class Qcow2:
         """Store what `compress` made of the cluster at `offset`; the clusters of the file are shared by those that fit."""
         image.check_write(self, offset, min(self.header.cluster, self.size - offset))
         table = self._own_table(offset)
-        if self._full(len(packed)):
-            self._begin_region(len(packed))
-        entry = entries.compressed_entry(self._tail, len(packed), self._bits)
-        for cluster in entries.touched(entry, self._bits):
-            if cluster in self._unused:
-                self._unused.remove(cluster)  # it was counted as used when the region was
-            else:
-                self.refcounts.add(cluster)
-        self.store.write(self._tail, packed)
-        self._tail += len(packed)
+        place = self._packing.place(self.refcounts, len(packed))
+        self.store.write(place, packed)
+        entry = entries.compressed_entry(place, len(packed), self._bits)
         self._replace(table, (offset >> self._bits) % self.header.l2_entries, entry, 0)
         self._dirty.add(offset // self._span)
-
-    def _full(self, length: int) -> bool:
-        """Whether the region of compressed clusters has no place for `length` bytes more, at its tail or a cluster later."""
-        here = self._tail >> self._bits
-        if here not in self._unused and self._tail < self._region_end and self.refcounts.get(here) >= self.refcounts.most:
-            self._tail = here + 1 << self._bits
-        return self._tail + length > self._region_end
-
-    def _begin_region(self, length: int) -> None:
-        self._freed.extend(self._unused)
-        count = max(_REGION >> self._bits, -(-length // self.header.cluster))
-        first = self.refcounts.allocate_all(count)
-        self._unused = set(range(first, first + count))
-        self._tail, self._region_end = first << self._bits, first + count << self._bits
 
     # Keeping -----------------------------------------------------------------------------------------------------------------------
 
@@ -393,12 +235,13 @@ class Qcow2:
                 self.store.write(self.header.l1_offset + index * 8, self.l1[index].to_bytes(8, "big"))
             self._dirty_l1.clear()
             self.store.flush()
-        freed, self._freed = self._freed + self.refcounts.old_tables, []
-        self.refcounts.old_tables.clear()
+        freed = [*self._freed, *self._packing.given_up, *self.refcounts.old_tables]
+        for done in (self._freed, self._packing.given_up, self.refcounts.old_tables):
+            done.clear()
         for cluster in freed:
             self.refcounts.free(cluster)
-        if freed and self._region_end and not self.refcounts.get(self._tail >> self._bits):
-            self._region_end = 0  # all that was packed into this cluster is gone, and it may become another's
+        if freed:
+            self._packing.freed(self.refcounts)
 
     def store_header(self) -> None:
         """Write the header as it is now."""
@@ -418,10 +261,16 @@ class Qcow2:
             if self.backing is not None:
                 self.backing.close()
 
+    def seal(self) -> None:
+        """It is only read from now on, by others too. Raises OSError."""
+        self._settle()
+        if isinstance(self.store, File):
+            self.store.seal()
+        self.read_only = True
+
     def _settle(self) -> None:
         """Everything in the file, what is free counted as such."""
-        self._freed.extend(self.refcounts.give_up_end(self._unused))
-        self._unused, self._region_end = set(), 0
+        self._packing.end(self.refcounts)
         self._commit()
         if self.refcounts.dirty:
             self._commit()
@@ -442,34 +291,6 @@ class Qcow2:
         self._expanded = (-1, b"")
 
     # Telling -----------------------------------------------------------------------------------------------------------------------
-
-    def data(self) -> Iterator[tuple[int, int]]:
-        """(offset, length) of what may be other than zero, in order."""
-        yield from joined(self._data())
-
-    def _data(self) -> Iterator[tuple[int, int]]:
-        backing = self._backing_data()
-        under = next(backing, None)
-        at = 0
-        for kind, _, span in self.places(0, self.size):
-            if kind in (DATA, PACKED):
-                yield at, span
-            elif kind == HOLE:
-                while under is not None and under[0] + under[1] <= at:
-                    under = next(backing, None)
-                while under is not None and under[0] < at + span:
-                    begin, end = max(at, under[0]), min(at + span, sum(under))
-                    yield begin, end - begin
-                    if sum(under) > at + span:
-                        break
-                    under = next(backing, None)
-            at += span
-
-    def _backing_data(self) -> Iterator[tuple[int, int]]:
-        if self.backing is None:
-            return
-        below: Any = self.backing
-        yield from below.data()
 
     def about(self) -> dict[str, Any]:
         """Facts of the format."""

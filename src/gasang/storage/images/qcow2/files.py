@@ -8,7 +8,7 @@ from pathlib import Path
 from gasang.core.errors import StateError, UnsupportedError, UsageError
 from gasang.core.protocols import Block
 from gasang.core.units import parse_size
-from gasang.storage.images.image import Option, Options
+from gasang.storage.images.image import Format, Option, Options
 from gasang.storage.images.qcow2 import header
 from gasang.storage.images.qcow2.disk import Qcow2
 from gasang.storage.images.qcow2.header import Header, l1_needed
@@ -163,3 +163,6 @@ def create_file(path: Path, size: int, options: Options) -> Qcow2:
         if backing is not None:
             backing.close()
         raise
+
+
+FORMAT = Format("qcow2", "QEMU's copy-on-write images", (".qcow2", ".qcow"), probe, open_file, create_file, load_alone, OPTIONS)

@@ -241,8 +241,8 @@ class Refcounts:
             found = [
                 first + at
                 for run in re.finditer(b"\0+", raw)
-                for at in range(-(-run.start() // width), run.end() // width)
-                if 0 < first + at < self.end
+                for at in range(-(-run.start() // width), min(run.end() // width, self.end - first))
+                if first + at
             ]
             self._free = found[::-1]
 
