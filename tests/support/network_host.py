@@ -84,7 +84,9 @@ class Host:
 
     def networks(self, state: Mapping[str, Mapping[str, Any]] | None = None, store: Callable[..., None] = lambda *_: None) -> Networks:
         """The networks of this host."""
-        made = Networks(state or {}, tag=tag_of(str(self.folder)), store=store, resolv_conf=str(self.resolv_conf))
+        made = Networks(
+            state or {}, tag=tag_of(str(self.folder)), store=store, resolv_conf=str(self.resolv_conf), folder=self.folder / "switches"
+        )
         self.opened.append(made)
         return made
 

@@ -177,6 +177,12 @@ def keep_capabilities(mask: int, last: int) -> None:
     call("capset", ctypes.addressof(header), ctypes.addressof(sets))
 
 
+def drop_bounds(last: int) -> None:
+    """Let no program that is executed have a capability any more. Raises OSError."""
+    for number in range(last + 1):
+        call("prctl", PR_CAPBSET_DROP, number, 0, 0, 0)
+
+
 def can_drop_bounds() -> bool:
     """Whether we have CAP_SETPCAP; without it what bounds us stays, and no program's capabilities can come back by no_new_privs."""
     return bool(capabilities() >> 8 & 1)

@@ -222,9 +222,10 @@ def set_down(index: int) -> Message:
     return Message(NEW_LINK, 0, _header(index, 0, UP), f"interface {index}")
 
 
-def set_hardware_address(index: int, hardware_address: bytes) -> Message:
-    """Have an interface use another hardware address."""
-    return Message(NEW_LINK, 0, _header(index) + attribute(_HARDWARE_ADDRESS, hardware_address), f"interface {index}")
+def set_hardware_address(index: int, hardware_address: bytes, mtu: int = 0) -> Message:
+    """Give an interface an address of Ethernet, and the size of its packets (0: as it is)."""
+    body = _header(index) + attribute(_HARDWARE_ADDRESS, hardware_address) + (u32(_MTU, mtu) if mtu else b"")
+    return Message(NEW_LINK, 0, body, f"interface {index}")
 
 
 def delete_any_address(index: int) -> Message:

@@ -18,20 +18,21 @@ from gasang.core.errors import GasangError, PermissionDeniedError, UnsupportedEr
 
 HEADER: Final = 12
 LARGEST: Final = HEADER + 14 + 4 + 65535
-_SET_INTERFACE, _SET_OFFLOAD, _SET_HEADER_SIZE = 0x400454CA, 0x400454D0, 0x400454D8
+_SET_INTERFACE, _SET_PERSISTENT, _SET_OFFLOAD, _SET_HEADER_SIZE = 0x400454CA, 0x400454CB, 0x400454D0, 0x400454D8
 _TAP, _NO_INFORMATION, _HEADERS, _NEW = 0x0002, 0x1000, 0x4000, 0x8000
 CSUM, TSO4, TSO6, TSO_ECN = 1, 2, 4, 8
 _REQUEST: Final = struct.Struct("16sH22x")
 _NAME_MAX: Final = 15
+_CLOSED: Final = "run as root, or let users open it, as most hosts do (chmod 666 /dev/net/tun)"
 
 
 class Tap:
-    """A new interface of that name, down; it is gone when this is closed. `descriptor` can be waited for."""
+    """A new interface of that name, down; it is gone when this is closed, unless it is to `stay`. `descriptor` can be waited for."""
 
     joins = True
 
-    def __init__(self, name: str) -> None:
-        """Raises PermissionDeniedError, UnsupportedError, GasangError."""
+    def __init__(self, name: str, *, new: bool = True) -> None:
+        """With `new` false it may be one that stayed. Raises PermissionDeniedError, UnsupportedError, GasangError."""
         subject = f"network interface {name}"
         if not 1 <= len(name.encode()) <= _NAME_MAX or "%" in name or "/" in name:
             raise GasangError(subject, f"an interface has a name of 1 to {_NAME_MAX} letters", "choose another name")
@@ -41,11 +42,11 @@ class Tap:
         try:
             self.descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         except PermissionError as error:
-            raise PermissionDeniedError(subject, "/dev/net/tun may not be opened", "run as root") from error
+            raise PermissionDeniedError(subject, "/dev/net/tun may not be opened", _CLOSED) from error
         except OSError as error:
             raise UnsupportedError(subject, f"/dev/net/tun cannot be opened ({error.strerror})", "load the kernel module tun") from error
         try:
-            self._ioctl(_SET_INTERFACE, _REQUEST.pack(name.encode(), _TAP | _NO_INFORMATION | _HEADERS | _NEW))
+            self._ioctl(_SET_INTERFACE, _REQUEST.pack(name.encode(), _TAP | _NO_INFORMATION | _HEADERS | (_NEW if new else 0)))
             self._ioctl(_SET_HEADER_SIZE, struct.pack("i", HEADER))
         except PermissionError as error:
             os.close(self.descriptor)
@@ -65,6 +66,10 @@ class Tap:
         import fcntl
 
         fcntl.ioctl(self.descriptor, request, argument)
+
+    def stay(self) -> None:
+        """Let the interface be there when this is closed, until somebody deletes it."""
+        self._ioctl(_SET_PERSISTENT, 1)
 
     def join(self, kinds: int) -> None:
         """Give frames whose checksums are left out, or whose segments are joined: CSUM, and with it TSO4, TSO6 and TSO_ECN.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import socket
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
@@ -15,11 +16,12 @@ from typing import Final
 from gasang.core.errors import GasangError, StateError
 from gasang.host import rtnetlink, sysctls
 from gasang.host.netlink import ROUTE, NetlinkError, Socket
+from gasang.host.tap import Tap
 from gasang.network import cables, forwarding, names, rules
 from gasang.network.firewall import choose
 from gasang.network.forwarding import Before
 from gasang.network.guarding import Guards
-from gasang.network.spec import Network, Published
+from gasang.network.spec import SWITCH, Network, Published
 
 _MISSING: Final = frozenset({errno.ENODEV})
 
@@ -77,13 +79,26 @@ class Bridges:
         return number
 
     def _make(self, network: Network) -> None:
+        address = names.bridge_address(self._tag, network.id)
+        if network.spec.driver == SWITCH:
+            self._make_tap(network, address)
+            return
         try:
-            self.route.send([rtnetlink.new_bridge(network.bridge, names.bridge_address(self._tag, network.id), network.spec.mtu)])
+            self.route.send([rtnetlink.new_bridge(network.bridge, address, network.spec.mtu)])
         except NetlinkError as error:
             if error.number != errno.EEXIST:
                 raise
             subject, cause = f"bridge {network.bridge} of network {network.name}", "an interface of that name is there and not ours"
             raise StateError(subject, cause, "remove that one, or make the network with another name for its bridge") from error
+
+    def _make_tap(self, network: Network, address: bytes) -> None:
+        """The host's own place at a switch. It stays when that ends, with the addresses and routes that belong to it."""
+        tap = Tap(network.bridge)
+        try:
+            self.route.send([rtnetlink.set_hardware_address(socket.if_nametoindex(network.bridge), address, network.spec.mtu)])
+            tap.stay()
+        finally:
+            tap.close()
 
     def adopt(self, network: Network) -> bool:
         """Take over the network's bridge as it stands; False if it is not there."""
@@ -138,9 +153,9 @@ class Bridges:
         """Let rules send these ports to the machine at that cable.
 
         A machine may call its own published port. Where bridges filter, that packet never leaves its bridge, which must send it back
-        where it came from.
+        where it came from; "": there is none.
         """
-        if self._firewall.translates and not all(ip_address(port.host_address).is_loopback for port in published):
+        if host_interface and self._firewall.translates and not all(ip_address(port.host_address).is_loopback for port in published):
             self.route.send([rtnetlink.hairpin_port(host_interface)])
         self._firewall.publish(published)
 

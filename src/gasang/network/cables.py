@@ -24,7 +24,7 @@ _GONE: Final = frozenset({errno.ENODEV})
 
 @dataclass(frozen=True, slots=True)
 class Plug:
-    """A cable that is wanted. Addresses carry their prefix, gateways do not; `bridge` is an interface's number."""
+    """A cable that is wanted. Addresses carry their prefix, gateways do not; `bridge` is an interface's number, 0: it is no bridge's."""
 
     host_interface: str
     bridge: int
@@ -61,7 +61,7 @@ def plug(route: netlink.Socket, wanted: Plug, namespace: int) -> None:
         _configure(wanted, there, namespace)
         # Else the kernel notices only later, when its worker has time, that the port and with it the bridge are connected, and drops what
         # comes before: the sender tries again after a second.
-        route.send([rtnetlink.settle_link(here), rtnetlink.settle_link(wanted.bridge)])
+        route.send([rtnetlink.settle_link(index) for index in (here, wanted.bridge) if index])
     except (GasangError, OSError):
         unplug(route, [wanted.host_interface])
         raise
@@ -90,7 +90,7 @@ def _shape(route: netlink.Socket, index: int, bandwidth: int, latency: int) -> N
         if error.number != errno.ENOENT:
             raise
         what, module = ("latency", "sch_netem") if latency else ("bandwidth", "sch_tbf")
-        hint = f"load {module}, or make the network without its {what}"
+        hint = f"load {module}, or make the network with --driver switch, which needs none"
         raise UnsupportedError(f"{what} of a network", f"this kernel has no {module}", hint) from error
 
 

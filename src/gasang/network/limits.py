@@ -14,6 +14,8 @@ from gasang.core.errors import UsageError
 from gasang.network.spec import Record
 
 PREFIX: Final = "gasang."
+OF_TUNNELS: Final = ("vxlan", "peers", "vxlan-port")
+"""Options of ours that are no limits (overlay.py)."""
 _RATES: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 _TIMES: Final = {"us": 1, "ms": 1000, "s": 1_000_000}
 LEAST_RATE, MOST_RATE = 8_000, 400_000_000_000
@@ -93,6 +95,8 @@ def limits_of(options: Mapping[str, str]) -> Limits:
         if not key.startswith(PREFIX):
             continue
         name = key.removeprefix(PREFIX)
+        if name in OF_TUNNELS:
+            continue
         if name not in READERS:
             known = ", ".join(PREFIX + each for each in READERS)
             raise UsageError(f"option {key[:40]!r}", "there is none of that name", f"use one of {known}")

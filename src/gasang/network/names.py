@@ -70,8 +70,8 @@ def bridge_address(tag: str, network: str) -> bytes:
 
 
 def is_our_bridge(tag: str, kind: str, hardware_address: bytes) -> bool:
-    """Whether an interface is a bridge of this instance."""
-    return kind == "bridge" and hardware_address[:5] == _OUR_BRIDGE_ADDRESS + bytes.fromhex(tag)
+    """Whether an interface is a bridge of this instance, or the tap that is there for one where a switch is used."""
+    return kind in ("bridge", "tun") and hardware_address[:5] == _OUR_BRIDGE_ADDRESS + bytes.fromhex(tag)
 
 
 def is_our_cable(tag: str, kind: str, name: str) -> bool:

@@ -13,10 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial, wraps
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from functools import cached_property, partial, wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
-from gasang.core.errors import GasangError, NotFoundError, StateError
+from gasang.core.errors import GasangError, NotFoundError, StateError, UnsupportedError
 from gasang.network import cables, guests, names, placing, ports
 from gasang.network.bridges import Bridges
 from gasang.network.capture.listener import Listener
@@ -24,12 +25,15 @@ from gasang.network.dhcp.inside import Inside
 from gasang.network.dns.upstream import PATH, SERVER
 from gasang.network.forwarding import Before
 from gasang.network.guarding import Guarded
-from gasang.network.limits import limits_of
 from gasang.network.naming import Naming
 from gasang.network.place import Here, Place
 from gasang.network.proxy import Proxy
 from gasang.network.registry import Registry, Store
-from gasang.network.spec import BRIDGE, Endpoint, EndpointSpec, Network, NetworkSpec, PortSpec, Published
+from gasang.network.spec import BRIDGE, SWITCH, Endpoint, EndpointSpec, Network, NetworkSpec, PortSpec, Published
+
+if TYPE_CHECKING:
+    from gasang.network.capture.mirror import Mirror
+    from gasang.network.switches import Switches
 
 _LINGER: Final = 10.0
 # A dead machine's cable goes within milliseconds; one that is there after this long is held by somebody else.
@@ -63,10 +67,12 @@ class Networks:
         store: Store = _forget,
         resolv_conf: str = PATH,
         place: Place | None = None,
+        folder: Path | None = None,
     ) -> None:
         """`tag` is `names.tag_of` what tells this instance from others; `resolv_conf` names the host's resolvers.
 
-        Raises BadInputError when the state is damaged, UnsupportedError where the kernel has no netlink.
+        In `folder` are the sockets of switches; without one there are no networks of that driver. Raises BadInputError when the state is
+        damaged, UnsupportedError where the kernel has no netlink.
         """
         self._tag = names.checked_tag(tag)
         self._store = store
@@ -77,6 +83,7 @@ class Networks:
         self._bridges = self.place.call(lambda: Bridges(tag, before, lambda value: store("host", "before", value.to_json())))
         self._registry = Registry(state.get("network", {}), tag, self._bridges, store)
         self._naming = Naming(resolv_conf, asks_from_here=self.place.is_apart)
+        self._folder = folder
         self._proxy = Proxy()
         self._addressing = Inside()
         self._unused_since: dict[str, float] = {}
@@ -95,6 +102,8 @@ class Networks:
         self._addressing.close()
         self._naming.close()
         self._bridges.close()
+        if "_switches" in self.__dict__:
+            self._switches.close()
         self.place.close()
 
     # Networks
@@ -207,9 +216,14 @@ class Networks:
             self._forgotten(current)
             self._note_unused(current.network)
             self._keep_answering(current)
+            if dying and self._is_switched(current):
+                self._switches.unplug(current, dying=True)
+                return
             if dying:
                 self._dying_since[current.host_interface] = time.monotonic()
                 return
+            if self._is_switched(current):
+                self._switches.unplug(current)
         self._bridges.unplug([current.host_interface])
         if namespace is not None and current.default_route:
             self._reroute(current.machine, namespace)
@@ -251,7 +265,7 @@ class Networks:
             held = self.place.outside(lambda: ports.hold_all(wanted, network.spec.publish_on, addresses))
             published = tuple(item.port for item in held)
             try:
-                self._bridges.publish(published, current.host_interface)
+                self._bridges.publish(published, "" if network.spec.driver == SWITCH else current.host_interface)
             except GasangError:
                 ports.let_go(held)
                 raise
@@ -271,7 +285,7 @@ class Networks:
             self._remember(replace(current, published=()))
 
     @_there
-    def listen(self, name: str) -> Listener:
+    def listen(self, name: str) -> Listener | Mirror:
         """Hear every frame of a network; the caller's to close.
 
         Raises NotFoundError, StateError while nobody is in it, PermissionDeniedError, GasangError.
@@ -280,7 +294,16 @@ class Networks:
             network = self._registry.find(name)
             if self._bridges.number(network.id) is None:
                 raise StateError(f"network {network.name}", "no machine is in it, so nothing passes there", "start one in it first")
-            return Listener(network.bridge)
+            return self._switches.listen(network) if network.spec.driver == SWITCH else Listener(network.bridge)
+
+    def counts(self, network: Network) -> Mapping[str, Mapping[str, int]]:
+        """What has passed the ports of a network on a switch: by machine, and `host` and `vxlan`; nothing of others. Raises GasangError."""
+        if network.spec.driver != SWITCH:
+            return {}
+        with self._lock:
+            found = dict(self._switches.counts(network.id))
+            ends = {end.host_interface: end.machine for end in self.endpoints(network.id)}
+        return {ends.get(name, "host" if name == "uplink" else name): counts for name, counts in found.items()}
 
     def resolv_conf(self, endpoint: Endpoint, search: Sequence[str] = (), options: Sequence[str] = ()) -> str:
         """The text of /etc/resolv.conf for a machine whose first endpoint this is; what is not given is the host's."""
@@ -305,6 +328,7 @@ class Networks:
             stuck = _due(self._dying_since, now - min(_DYING, linger))
             gone = [network for identity in _due(self._unused_since, now - linger) if (network := self._registry.get(identity))]
             if gone:
+                self._end_switches(gone)
                 self._bridges.take_down(gone, self._published())
             waits = [since + linger - now for since in self._unused_since.values()]
             waits += [since + _DYING - now for since in self._dying_since.values()]
@@ -331,6 +355,7 @@ class Networks:
                 self._bridges.guards.write(self._guarded())
             else:
                 self._bridges.clear()
+            self._switch_again(kept, machines)
             self._hold_again()
             for machine, namespace in machines.items():
                 asking = [endpoint for endpoint in self.endpoints(machine=machine) if endpoint.dns == (SERVER,)]
@@ -345,27 +370,78 @@ class Networks:
         number = self._bridges.number(network.id)
         if number is not None:
             self._bridges.mend(self._published())
-            if limits_of(network.spec.options).rules and self._bridges.guards.lost():
+            if placing.bridged(network).rules and self._bridges.guards.lost():
                 self._bridges.guards.write(self._guarded())
+            if network.spec.driver == SWITCH:
+                self._switches.mend(network, self.endpoints(network.id))
             return network, number
         if not self.endpoints(network.id):
             network = self._registry.refreshed(network)
-        return network, self._bridges.raise_up(network, self._published())
+        number = self._bridges.raise_up(network, self._published())
+        if network.spec.driver == SWITCH:
+            try:
+                self._switches.begin(network)
+            except (GasangError, OSError):
+                self._bridges.take_down([network], self._published())
+                raise
+        return network, number
 
     def _joined(self, network: Network, bridge: int, namespace: int, spec: EndpointSpec) -> Endpoint:
         endpoint = placing.place(self._registry, self._tag, network, spec, self.endpoints(machine=spec.machine))
         try:
-            cables.plug(self._bridges.route, placing.plug(network, endpoint, bridge), namespace)
+            if network.spec.driver == SWITCH:
+                self._switches.plug(network, endpoint, namespace)
+            else:
+                cables.plug(self._bridges.route, placing.plug(network, endpoint, bridge), namespace)
             try:
                 self._bridges.guards.add(placing.guarded(network, endpoint))
                 return replace(endpoint, dns=self._naming.asked_by(network, endpoint, namespace))
             except (GasangError, OSError):
+                if network.spec.driver == SWITCH:
+                    self._switches.unplug(endpoint)
                 self._bridges.unplug([endpoint.host_interface])
                 self._bridges.guards.remove(placing.guarded(network, endpoint))
                 raise
         except (GasangError, OSError):
             self._registry.release(endpoint)
             raise
+
+    @cached_property
+    def _switches(self) -> Switches:
+        from gasang.network.switches import Switches
+
+        if self._folder is None:
+            raise UnsupportedError("network on a switch", "there is no place for its socket", "use the driver bridge")
+        return Switches(self._folder, self.place, self._lost)
+
+    def _is_switched(self, endpoint: Endpoint) -> bool:
+        network = self._registry.get(endpoint.network)
+        return network is not None and network.spec.driver == SWITCH
+
+    @_there
+    def _lost(self, identity: str) -> None:
+        """A switch has ended by itself: it is begun anew."""
+        with self._lock:
+            network = self._registry.get(identity)
+            if network and self._bridges.number(identity) is not None and not self._closed:
+                with contextlib.suppress(GasangError):  # what keeps it from beginning, the next machine that joins is told
+                    self._switches.mend(network, self.endpoints(identity))
+
+    def _end_switches(self, gone: Sequence[Network]) -> None:
+        for network in gone:
+            if network.spec.driver == SWITCH:
+                self._switches.end(network)
+
+    def _switch_again(self, kept: Sequence[Network], machines: Mapping[str, int]) -> None:
+        """Find the switches again, and give machines what they miss of cables and ports."""
+        switched = [network for network in kept if network.spec.driver == SWITCH]
+        for network in switched:
+            with contextlib.suppress(GasangError):  # as above
+                self._switches.begin(network)
+                for endpoint in self.endpoints(network.id):
+                    self._switches.plug_again(network, endpoint, machines[endpoint.machine])
+        if self._folder is not None and (switched or self._folder.exists()):
+            self._switches.sweep({network.id: [end.host_interface for end in self.endpoints(network.id)] for network in switched})
 
     def _answer(self, machine: str, namespace: int) -> None:
         """Tell a guest that asks who it is in the network by which its default route goes, or else in its first."""
@@ -434,6 +510,7 @@ class Networks:
             self._unused_since[network] = time.monotonic()
 
     def _drop(self, unused: Sequence[Network]) -> None:
+        self._end_switches(unused)
         self._bridges.take_down(unused, self._published())
         for network in unused:
             self._registry.drop(network)

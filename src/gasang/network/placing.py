@@ -9,9 +9,9 @@ from gasang.network import cables, names
 from gasang.network.dhcp.answering import Guest
 from gasang.network.dns.upstream import checked_resolver
 from gasang.network.guarding import Guarded
-from gasang.network.limits import limits_of
+from gasang.network.limits import Limits, limits_of
 from gasang.network.registry import Registry
-from gasang.network.spec import Endpoint, EndpointSpec, Network
+from gasang.network.spec import BRIDGE, Endpoint, EndpointSpec, Network
 from gasang.network.user.plan import MTU
 
 
@@ -46,13 +46,18 @@ def place(registry: Registry, tag: str, network: Network, spec: EndpointSpec, ot
     )
 
 
+def bridged(network: Network) -> Limits:
+    """What the kernel's bridge and rules see to; of a network on a switch, that does."""
+    return limits_of(network.spec.options) if network.spec.driver == BRIDGE else Limits()
+
+
 def plug(network: Network, endpoint: Endpoint, bridge: int) -> cables.Plug:
-    """The cable of a place; `bridge` is the number of the network's bridge."""
-    limits = limits_of(network.spec.options)
+    """The cable of a place; `bridge` is the number of the network's bridge, 0 on a switch."""
+    limits = bridged(network)
     return cables.Plug(
         endpoint.host_interface,
         bridge,
-        not network.spec.icc,
+        not network.spec.icc and bridge != 0,
         endpoint.interface,
         endpoint.mac,
         network.spec.mtu,
@@ -66,8 +71,7 @@ def plug(network: Network, endpoint: Endpoint, bridge: int) -> cables.Plug:
 
 def guarded(network: Network, endpoint: Endpoint) -> Guarded:
     """What rules hold at the port of a place."""
-    limits = limits_of(network.spec.options)
-    return Guarded(endpoint.host_interface, endpoint.mac, endpoint.address(4), endpoint.address(6), limits)
+    return Guarded(endpoint.host_interface, endpoint.mac, endpoint.address(4), endpoint.address(6), bridged(network))
 
 
 def asking(tag: str, network: Network, endpoint: Endpoint) -> Guest:

@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Final, Self
 from gasang.core.errors import BadInputError
 
 BRIDGE: Final = "bridge"
+SWITCH: Final = "switch"
+"""Drivers: a bridge of the kernel, the switch in user space. The default network is called as the first one, too."""
 LOOPBACK: Final = ("127.0.0.1", "::1")
 
 

@@ -8,12 +8,13 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gasang.core.errors import GasangError, UsageError
+from gasang.core.errors import GasangError, StateError, UsageError
 from gasang.host import rtnetlink
 from gasang.host.netlink import ROUTE, Socket
 from gasang.network.switch.ports import Allowed, veth
@@ -22,7 +23,7 @@ from gasang.network.user.checksum import is_right, pseudo
 from gasang.network.user.service import cable
 from support.network_host import Host
 
-ONE, TWO = b"\2\0\0\0\0\1", b"\2\0\0\0\0\2"
+ONE, TWO, EVERYBODY = b"\2\0\0\0\0\1", b"\2\0\0\0\0\2", b"\xff" * 6
 BARE = bytes(12)
 ALL_JOINED = (15).to_bytes(4, "little")
 
@@ -209,14 +210,40 @@ def test_a_rate_holds_each_way_and_latency_delays(switch: Switch) -> None:
 
 
 def test_a_mirror_sees_what_is_let_in(switch: Switch, ends: list[End]) -> None:
-    with switch.mirror() as mirror:
+    mirror, number = switch.mirror()
+    with mirror:
         mirror.settimeout(5.0)
         sent = frame(TWO, ONE, b"look")
         ends[0].say(sent)
         assert mirror.recv(100) == BARE + sent
+        assert switch.missed(number) == 0
     ends[0].say(sent)
     ends[1].hear()
     ends[1].hear()
+
+
+def test_a_port_that_says_too_much_and_nonsense_does_not_disturb_others(switch: Switch, ends: list[End]) -> None:
+    """Oversized frames, those of nobody, a new hardware address each, and no end of them: the others have their places, and room."""
+    hostile = End(switch)
+    largest = frame(TWO, b"\2\7\7\7\7\7", bytes(65539))
+    for oversized in (largest + b"x", largest + bytes(60), bytes(66_000)):
+        hostile.say(oversized)
+    hostile.say(largest)
+    assert ends[1].hear()[1] == largest
+    for number in range(3000):
+        hostile.say(frame(EVERYBODY, b"\2\1" + number.to_bytes(4, "big"), bytes(46)))
+        for end in ends:  # they take what there is for them
+            with suppress(BlockingIOError):
+                while os.read(end.socket.fileno(), 1 << 17):
+                    pass
+    last = frame(TWO, ONE, b"still here")
+    ends[0].say(last)
+    while ends[1].hear()[1] != last:
+        pass
+    assert switch.counts(hostile.number).refused == 3
+    assert sum(port == hostile.number for port in switch.stations().values()) <= 512
+    assert switch.stations()[0, ONE] == ends[0].number
+    hostile.socket.close()
 
 
 def test_an_end_that_goes_frees_its_port() -> None:
@@ -236,6 +263,39 @@ def test_an_end_that_goes_frees_its_port() -> None:
     two.socket.close()
     switch.close()
     switch.close()
+
+
+def test_who_comes_while_it_ends_is_told_so() -> None:
+    told: list[GasangError] = []
+    for _ in range(20):
+        switch = Switch()
+        begun = threading.Barrier(3)
+
+        def coming(switch: Switch = switch, begun: threading.Barrier = begun) -> None:
+            begun.wait(10)
+            while True:
+                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                ours.close()
+                descriptor = theirs.detach()
+                try:
+                    switch.remove(switch.add(descriptor))
+                except StateError as error:
+                    os.close(descriptor)
+                    told.append(error)
+                    return
+
+        threads = [threading.Thread(target=coming, daemon=True) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        begun.wait(10)
+        switch.close()
+        switch.close()
+        for thread in threads:
+            thread.join(10)
+    assert len(told) == 40
+    with pytest.raises(StateError, match="has ended"):
+        switch.mirror()
+    switch.remove(0)
 
 
 def test_what_a_port_cannot_be_allowed() -> None:

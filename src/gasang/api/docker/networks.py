@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from gasang.api.docker.filters import Filters, filters_of
@@ -70,7 +71,12 @@ class Networks:
         """GET /networks/ID."""
         name = request.arguments["id"]
         bare = without_bridge(name)
-        await reply.json(self._catalogue.show_without_bridge(bare) if bare else self._catalogue.show(self._catalogue.find(name)))
+        if bare:
+            await reply.json(self._catalogue.show_without_bridge(bare))
+            return
+        network = self._catalogue.find(name)
+        counts = await asyncio.to_thread(self._networks.host.counts, network)
+        await reply.json({**self._catalogue.show(network), **({"Counts": counts} if counts else {})})
 
     async def create(self, request: Request, reply: Reply) -> None:
         """POST /networks/create."""

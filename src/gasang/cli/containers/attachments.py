@@ -81,6 +81,13 @@ def user_network(networks: Sequence[Attachment]) -> str | None:
     """
     if not networks:
         return None
+    for one in networks:
+        if one.network == "host" or one.network.startswith("container:"):
+            raise UsageError(
+                f"network {one.network}",
+                "a virtual machine has a kernel and a network of its own, and shares no other's",
+                f"use one of {', '.join(USER)}, none, or add -d and name one of gasang network ls",
+            )
     if len(networks) > 1 or networks[0] != Attachment(networks[0].network) or networks[0].network not in (*USER, "none"):
         raise UsageError(
             f"network {networks[-1].network}", "machines in the background alone join it", f"add -d, or use one of {', '.join(USER)}, none"

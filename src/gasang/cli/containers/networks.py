@@ -24,7 +24,10 @@ NETWORK: Final = Argument("NETWORK", "by name or id", completes="networks")
 SUBNETS = values("subnet", "CIDR", "its addresses, such as 10.5.0.0/24 (default: some that are free); one of IPv6 as well", plain_text)
 RANGES = values("ip-range", "CIDR", "the part of the subnet that machines get addresses from", plain_text)
 GATEWAYS = values("gateway", "IP", "the host's address in the subnet", plain_text)
-DRIVER = value("driver", "DRIVER", "bridge (default)", plain_text, short="d")
+DRIVER = value("driver", "DRIVER", "bridge of the kernel (default), or switch, in user space", plain_text, short="d")
+VXLAN = value("vxlan", "NUMBER", "one network with other hosts, by VXLAN of that number; on a switch", plain_text)
+PEERS = values("peer", "ADDRESS[:PORT]", "another host of it", plain_text)
+VXLAN_PORT = value("vxlan-port", "PORT", "where hosts hear each other, of UDP (default: 4789)", plain_text)
 IPV6 = switch("ipv6", "with IPv6 addresses as well")
 DRIVER_OPTIONS = values("opt", "NAME=VALUE", "of the driver", convert.pair, short="o")
 INTERNAL = switch("internal", "without a way out")
@@ -81,6 +84,11 @@ def _limits(parsed: Parsed) -> dict[str, str]:
     limits = {f"gasang.{name}": str(parsed.get(option)) for name, option in said.items() if parsed.get(option)}
     if parsed.get(GUARD):
         limits["gasang.guard"] = "true"
+    limits |= {
+        f"gasang.{name}": str(parsed.get(option)) for name, option in (("vxlan", VXLAN), ("vxlan-port", VXLAN_PORT)) if parsed.get(option)
+    }
+    if parsed.get(PEERS):
+        limits["gasang.peers"] = ",".join(parsed.get(PEERS))
     return limits | ({"com.docker.network.bridge.enable_icc": "false"} if parsed.get(ISOLATED) else {})
 
 
@@ -88,7 +96,7 @@ def _create(parsed: Parsed, client: Client) -> int:
     pools = _pools(parsed)
     body = {
         "Name": parsed.arguments[0],
-        "Driver": parsed.get(DRIVER) or "bridge",
+        "Driver": parsed.get(DRIVER) or ("switch" if parsed.get(VXLAN) else "bridge"),
         "EnableIPv6": parsed.get(IPV6),
         "Options": dict(parsed.get(DRIVER_OPTIONS)) | _limits(parsed),
         "Internal": parsed.get(INTERNAL),
@@ -139,6 +147,9 @@ COMMANDS: Final[Commands] = {
                 BANDWIDTH,
                 LATENCY,
                 LOSS,
+                VXLAN,
+                PEERS,
+                VXLAN_PORT,
                 DRIVER,
                 DRIVER_OPTIONS,
                 LABELS,
@@ -148,6 +159,11 @@ COMMANDS: Final[Commands] = {
                 Example("gasang network create app", "then: gasang run --network app …"),
                 Example("gasang network create --internal --subnet 10.5.0.0/24 inner", "with these addresses, and no way out"),
                 Example("gasang network create --guard --bandwidth 100M lab", "nobody speaks in another's name, nor all the time"),
+                Example("gasang network create --driver switch --latency 20ms far", "on a switch in user space"),
+                Example(
+                    "gasang network create --vxlan 42 --peer 192.0.2.7 --subnet 10.7.0.0/24 --ip-range 10.7.0.0/25 wide",
+                    "one network with another host, which says the same of us, with the range 10.7.0.128/25",
+                ),
             ),
         ),
         _create,

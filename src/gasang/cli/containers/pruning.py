@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 from gasang.api.client import Client
@@ -71,8 +71,8 @@ def tell(form: str | None, rows: list[Row], freed: int) -> None:
     print(f"gasang: {format_size(freed)} are free again", file=sys.stderr)
 
 
-def command(kind: str, *examples: Example) -> Command:
-    """The command ``prune`` of one kind."""
+def command(kind: str, *examples: Example, also: Callable[[], None] = lambda: None) -> Command:
+    """The command ``prune`` of one kind, which does something `also`, outside the daemon."""
     about = KINDS[kind]
     wide: Option[bool] | None = switch("all", about.all_of_it, short="a") if about.all_of_it else None
 
@@ -80,6 +80,7 @@ def command(kind: str, *examples: Example) -> Command:
         everything = wide is not None and parsed.get(wide)
         if not confirmed(parsed.verb, about.all_of_it if everything else about.what, force=parsed.get(FORCE)):
             return 0
+        also()
         tell(parsed.get(FORMAT), *put_away(client, kind, (*parsed.get(FILTER), *(about.filters_of_all if everything else ()))))
         return 0
 

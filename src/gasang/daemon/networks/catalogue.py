@@ -8,16 +8,19 @@ from typing import Any, Final
 
 from gasang.core.errors import NotFoundError, PermissionDeniedError, StateError, UnsupportedError, UsageError
 from gasang.daemon.containers.names import stamp
-from gasang.network.limits import limits_of
+from gasang.network.limits import OF_TUNNELS, PREFIX, limits_of
 from gasang.network.mode import HOST, NONE
 from gasang.network.networks import Networks
-from gasang.network.spec import BRIDGE, LOOPBACK, Network, NetworkSpec, SubnetSpec
+from gasang.network.spec import BRIDGE, LOOPBACK, SWITCH, Network, NetworkSpec, SubnetSpec
 
 WITHOUT_BRIDGE: Final = {HOST: "host", NONE: "null"}
 """name → driver."""
 PREDEFINED: Final = (BRIDGE, *WITHOUT_BRIDGE)
 _EVERYWHERE: Final = "0.0.0.0"  # noqa: S104  what a client may write
 _OPTION: Final = "com.docker.network."
+_LISTED: Final = "docker network ls lists what is here"
+_USER: Final = "user"
+_FOREGROUND: Final = "a network in user space is for virtual machines in the foreground: leave -d out, or use bridge or host"
 
 
 def network_id(name: str) -> str:
@@ -46,7 +49,7 @@ class Catalogue:
         try:
             return self._host.inspect(name)
         except NotFoundError:
-            raise NotFoundError(f"network {name[:80]} not found", "docker network ls lists what is here") from None
+            raise NotFoundError(f"network {name[:80]} not found", _FOREGROUND if name == _USER else _LISTED) from None
 
     def all(self) -> list[Network]:
         """Every one, the default one among them."""
@@ -61,15 +64,18 @@ class Catalogue:
             raise StateError(f"network with name {name} already exists", "names are given once", "choose another")
         options = {str(key): str(value) for key, value in (document.get("Options") or {}).items()}
         limits_of(options)
+        driver = str(document.get("Driver") or BRIDGE)
+        mtu = _mtu(options) or _mtu_of_tunnel(options, driver)
         return self._host.create(
             NetworkSpec(
                 name=name,
+                driver=driver,
                 subnets=tuple(_subnets(document.get("IPAM") or {})),
                 ipv6=bool(document.get("EnableIPv6")),
                 internal=bool(document.get("Internal")),
                 icc=_truth(options, "bridge.enable_icc"),
                 masquerade=_truth(options, "bridge.enable_ip_masquerade"),
-                mtu=_mtu(options),
+                mtu=mtu,
                 bridge=options.get(f"{_OPTION}bridge.name", ""),
                 publish_on=_publish_on(options),
                 attachable=bool(document.get("Attachable")),
@@ -97,7 +103,7 @@ class Catalogue:
         """A network as the API shows it."""
         spec = network.spec
         return {
-            **_shell(network.name, network.id, "bridge", stamp(network.created)),
+            **_shell(network.name, network.id, spec.driver, stamp(network.created)),
             "EnableIPv6": any(":" in subnet.subnet for subnet in network.subnets),
             "IPAM": {"Driver": "default", "Options": None if network.default else {}, "Config": list(map(_shown_subnet, network.subnets))},
             "Internal": spec.internal,
@@ -171,8 +177,8 @@ def _check_kind(document: dict[str, Any]) -> None:
     driver = str(document.get("Driver") or "bridge")
     if driver in WITHOUT_BRIDGE.values():
         raise PermissionDeniedError(f'only one instance of "{driver}" network is allowed', "every daemon has it", f"use --network {driver}")
-    if driver != "bridge":
-        raise UnsupportedError(f"network driver {driver[:40]!r}", "there is only 'bridge' on one host", "leave the driver out")
+    if driver not in (BRIDGE, SWITCH):
+        raise UnsupportedError(f"network driver {driver[:40]!r}", "there are only 'bridge' and 'switch'", "leave the driver out")
     if str(document.get("Scope") or "local") != "local" or document.get("Ingress"):
         raise UnsupportedError("network", "networks of a swarm are not here: there is no Swarm", "leave the scope out")
     source = document.get("ConfigFrom")
@@ -196,6 +202,18 @@ def _mtu(options: dict[str, str]) -> int:
     if not text.isdecimal() or len(text) > 6:
         raise UsageError(f"failed to parse {_OPTION}driver.mtu value: {text[:20]}", "it is no number", "for example 1500")
     return int(text)
+
+
+def _mtu_of_tunnel(options: dict[str, str], driver: str) -> int:
+    """What a tunnel to other hosts leaves of a packet; 0: there is none. Raises UsageError."""
+    if not any(PREFIX + name in options for name in OF_TUNNELS):
+        return 0
+    if driver != SWITCH:
+        raise UsageError("network with a tunnel", f"the driver {driver} has none", f"use the driver {SWITCH}")
+    from gasang.network import overlay
+
+    wanted = overlay.vxlan_of(options)
+    return overlay.mtu_of(wanted) if wanted else 0
 
 
 def _publish_on(options: dict[str, str]) -> tuple[str, ...]:

@@ -59,7 +59,7 @@ class ContainerNetworks:
             for stale in _stale(state["endpoint"], Table(database, "container")):
                 del state["endpoint"][stale]
                 self._store("endpoint", stale, None)
-            self.host = Networks(state, tag=tag_of(identity), store=self._store, place=place)
+            self.host = Networks(state, tag=tag_of(identity), store=self._store, place=place, folder=folders.run / "switches")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise damaged("networks", str(folders.state)) from error
         self.catalogue = Catalogue(self.host)
@@ -426,13 +426,13 @@ class ContainerNetworks:
     async def create(self, name: str, document: dict[str, Any]) -> Network:
         """A new network out of a client's document. Raises GasangError."""
         made = await asyncio.to_thread(self.catalogue.create, name, document)
-        self._events.tell("network", "create", made.id, {"name": made.name, "type": "bridge"})
+        self._events.tell("network", "create", made.id, {"name": made.name, "type": made.spec.driver})
         return made
 
     async def remove(self, name: str) -> Network:
         """Remove a network. Raises GasangError."""
         gone = await asyncio.to_thread(self.catalogue.remove, name)
-        self._events.tell("network", "destroy", gone.id, {"name": gone.name, "type": "bridge"})
+        self._events.tell("network", "destroy", gone.id, {"name": gone.name, "type": gone.spec.driver})
         return gone
 
 

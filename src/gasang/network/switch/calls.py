@@ -11,5 +11,7 @@ class Call:
     read = number("read")
     writev = number("writev")
     write = number("write")
+    recvfrom = number("recvfrom")
+    sendto = number("sendto")
     ppoll = number("ppoll")
     clock_gettime = number("clock_gettime")

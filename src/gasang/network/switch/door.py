@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Final
 
 from gasang.core.errors import GasangError, NotFoundError, OutOfSpaceError, PermissionDeniedError, StateError
+from gasang.network.switch import vxlan
 from gasang.network.switch.ports import Allowed
 from gasang.network.switch.switch import Switch
 
@@ -24,14 +25,19 @@ _MODE: Final = 0o600
 class Door:
     """The socket at `path`, and the switch behind it, whose ports may all do the same. `told` hears who came and went, in words."""
 
-    def __init__(self, path: str, allowed: Allowed, told: Callable[[str], None] = lambda _words: None) -> None:
-        """Raises StateError where somebody listens there, UnsupportedError, GasangError."""
+    def __init__(
+        self, path: str, allowed: Allowed, told: Callable[[str], None] = lambda _words: None, tunnel: vxlan.Vxlan | None = None
+    ) -> None:
+        """`tunnel` leads to switches of other hosts. Raises StateError where somebody listens there, UnsupportedError, GasangError."""
         self._path = path
         self._allowed = allowed
         self._told = told
         self._socket = _listening(path)
         try:
             self._switch = Switch(gone=lambda number: told(f"port {number}: gone"))
+            if tunnel is not None:
+                outward = Allowed(vlan=allowed.vlan, isolated=allowed.isolated, outward=True)
+                self._switch.add(vxlan.listening(tunnel), outward, tunnel)
         except GasangError:
             self.close()
             raise
@@ -50,6 +56,9 @@ class Door:
             except OutOfSpaceError as error:
                 os.close(descriptor)
                 self._told(str(error))
+            except StateError:  # it was closed meanwhile
+                os.close(descriptor)
+                return
 
     def close(self) -> None:
         """Nobody is taken in any more, and all are unplugged. Twice is once."""

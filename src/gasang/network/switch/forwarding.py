@@ -106,7 +106,7 @@ def flood(s: ptr[Switch], number: u32) -> u64:
     ports: u64 = 0
     for i in range(s.count):
         other = ref(s.ports[i])
-        apart = s.ports[number].isolated != 0 and other.isolated != 0
+        apart = s.ports[number].isolated & other.isolated != 0
         if i != number and other.descriptor >= 0 and not apart and carries(other, s.vlan):
             ports |= u64(1) << u64(i)
     return ports

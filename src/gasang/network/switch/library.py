@@ -28,12 +28,12 @@ def _make() -> Parts:
 
 @cache
 def _load() -> Library:
+    if machine_name() != "x86_64" or find_spec("llvmlite") is None:
+        raise UnsupportedError("switch in user space", "it is compiled, for x86-64, with llvmlite", "install llvmlite")
     return load_library("switch", [os.path.dirname(__file__)], _make)
 
 
 def load() -> Library:
     """The functions `run` and `leave`; the first call in a process links them. Raises UnsupportedError where they cannot be compiled."""
-    if machine_name() != "x86_64" or find_spec("llvmlite") is None:
-        raise UnsupportedError("switch in user space", "it is compiled, for x86-64, with llvmlite", "install llvmlite")
     with _lock:
         return _load()

@@ -4,7 +4,25 @@ from __future__ import annotations
 
 from typing import Final
 
-from gasang.native import boolean, cast, copy, ctz, i32, native, ptr, ref, syscall, u8, u32, u64
+from gasang.native import (
+    boolean,
+    cast,
+    copy,
+    ctz,
+    fill,
+    i32,
+    i64,
+    load_unaligned,
+    native,
+    null,
+    ptr,
+    ref,
+    store_unaligned,
+    syscall,
+    u8,
+    u32,
+    u64,
+)
 from gasang.network.switch.calls import Call
 from gasang.network.switch.fields import le16, put16, put_le16
 from gasang.network.switch.forwarding import TAG, decide
@@ -23,13 +41,14 @@ from gasang.network.switch.offloads import (
 )
 from gasang.network.switch.shaping import charge, drop_first, first, hold, may_pass, ready_at, waits
 from gasang.network.switch.state import BUFFER, HEADER, Port, Switch
+from gasang.network.switch.tunnel import PREFIX, accepted, peers_for
 
 CONTROL, CLOSED, BROKEN = 0, 1, 2
 """Why the loop ends: it was told to, a port's other end is gone, the kernel refuses to wait."""
 _BURST: Final = 64
 _MONOTONIC: Final = 1
 _READABLE: Final = 1
-_AGAIN, _INTERRUPTED, _DOWN = -11, -4, -100
+_AGAIN, _INTERRUPTED, _DOWN, _PIPE = -11, -4, -100, -32
 _TAKES_BYTES: Final = 4
 _TAG_BYTES: Final = 4
 _SECOND: Final = 1_000_000_000
@@ -43,9 +62,28 @@ def moment(s: ptr[Switch]) -> u64:
 
 
 @native
-def write(p: ptr[Port], data: ptr[u8], size: u64) -> None:
+def encapsulate(p: ptr[Port], data: ptr[u8], size: u64, now: u64) -> i64:
+    """Send a frame to the peers that it concerns; below zero where none got it. The header's last bytes are VXLAN's meanwhile."""
+    t = p.tunnel
+    at = cast(ptr[u64], data + (HEADER - PREFIX))
+    kept = load_unaligned(at)
+    store_unaligned(at, t.header)
+    peers = peers_for(t, data + HEADER, now)
+    done: i64 = -1
+    while peers != 0:
+        peer = ref(t.peers[ctz(peers)])
+        if syscall(Call.sendto, u64(p.descriptor), u64(at), size - (HEADER - PREFIX), 0, u64(ref(peer.name)), peer.size) >= 0:
+            done = 0
+        peers &= peers - 1
+    store_unaligned(at, kept)
+    return done
+
+
+@native
+def write(p: ptr[Port], data: ptr[u8], size: u64, now: u64) -> None:
     """Send a frame now, or lose it."""
-    if syscall(Call.write, u64(p.descriptor), u64(data), size) < 0:
+    done = encapsulate(p, data, size, now) if p.tunnel != null else syscall(Call.write, u64(p.descriptor), u64(data), size)
+    if done < 0:
         p.full += 1
     else:
         p.frames_out += 1
@@ -56,7 +94,7 @@ def write(p: ptr[Port], data: ptr[u8], size: u64) -> None:
 def emit(p: ptr[Port], data: ptr[u8], size: u64, now: u64) -> None:
     """Send a frame of `size` bytes, its header in front, when it may leave."""
     if p.ring_head == p.ring_tail and not waits(p):
-        write(p, data, size + HEADER)
+        write(p, data, size + HEADER, now)
     elif not hold(p, data, size + HEADER, now):
         p.full += 1
 
@@ -143,16 +181,50 @@ def deliver(s: ptr[Switch], number: u32, size: u64, now: u64) -> None:
 
 
 @native
+def show(s: ptr[Switch], size: u64) -> None:
+    """Give the frame in `buffer` to the mirrors; one whose other end is gone gets no more."""
+    left = s.mirroring
+    while left != 0:
+        at = ctz(left)
+        done = syscall(Call.write, u64(s.mirrors[at]), u64(s.buffer), size)
+        if done == _PIPE:
+            s.mirroring &= ~(u64(1) << at)
+        elif done < 0:
+            s.mirror_lost[at] += 1
+        left &= left - 1
+
+
+@native
 def arrived(s: ptr[Switch], number: u32, size: u64, now: u64) -> None:
     """A frame of `size` bytes, its header in front, is in `buffer`."""
     p = ref(s.ports[number])
     charge(ref(p.arriving), size - HEADER, now)
     ports = decide(s, number, s.buffer + HEADER, size - HEADER, now)
-    if s.mirror >= 0 and ports != 0 and syscall(Call.write, u64(s.mirror), u64(s.buffer), size) < 0:
-        s.mirror_lost += 1
+    if s.mirroring != 0 and ports != 0:
+        show(s, size)
     while ports != 0:
         deliver(s, u32(ctz(ports)), size - HEADER, now)
         ports &= ports - 1
+
+
+@native
+def take_packets(s: ptr[Switch], number: u32, now: u64) -> None:
+    """Read what peers have sent, so many packets at most; what is no frame of theirs is refused, and nothing closes a tunnel."""
+    p = ref(s.ports[number])
+    t = p.tunnel
+    packet = s.buffer + (HEADER - PREFIX)
+    for _ in range(u32(_BURST)):
+        if not may_pass(ref(p.arriving), now):
+            return
+        t.size = 32
+        size = syscall(Call.recvfrom, u64(p.descriptor), u64(packet), BUFFER - HEADER, 0, u64(ref(t.source)), u64(ref(t.size)))
+        if size < 0:
+            return
+        if accepted(t, packet, u64(size), now):
+            fill(s.buffer, 0, HEADER)
+            arrived(s, number, u64(size) + (HEADER - PREFIX), now)
+        else:
+            p.refused += 1
 
 
 @native
@@ -188,7 +260,7 @@ def release(s: ptr[Switch], now: u64) -> u64:
                 if soonest == 0 or record.due < soonest:
                     soonest = record.due
                 break
-            write(p, cast(ptr[u8], record + 1), record.size)
+            write(p, cast(ptr[u8], record + 1), record.size, now)
             drop_first(p)
     return soonest
 
@@ -234,7 +306,10 @@ def run(s: ptr[Switch]) -> u32:
         gone = False
         for i in range(s.count):
             if s.polls[i] >> 48 != 0:
-                take(s, i, now)
+                if s.ports[i].tunnel != null:
+                    take_packets(s, i, now)
+                else:
+                    take(s, i, now)
                 gone = gone or s.ports[i].closed != 0
         if gone:
             return CLOSED

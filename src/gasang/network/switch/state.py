@@ -11,6 +11,9 @@ from gasang.native import array, i64, length, ptr, struct, u8, u32, u64
 
 PORTS: Final = 64
 STATIONS: Final = 4096
+PEERS: Final = 32
+MIRRORS: Final = 8
+REMOTES: Final = 1024
 VLAN_WORDS: Final = 64
 HEADER: Final = 12
 """struct virtio_net_hdr_v1, in front of each frame (virtio 1.2, section 5.1.6)."""
@@ -26,6 +29,28 @@ class Station:
     key: u64
     seen: u64
     port: u32
+
+
+@struct
+class Peer:
+    """Another end of a tunnel: its socket's name (struct sockaddr_in or sockaddr_in6), and how long that is."""
+
+    name: array[u64] = length(4)
+    size: u64
+
+
+@struct
+class Tunnel:
+    """One network of VXLAN (tunnel.py): `header` is what stands in front of each frame, as a word in memory."""
+
+    header: u64
+    vni: u32
+    count: u32  # peers
+    aging: u64
+    size: u32  # of the name in `source`, as recvfrom(2) has it
+    source: array[u64] = length(4)  # whose the packet is that is being looked at
+    remotes: array[Station] = length(REMOTES)  # who was heard from which peer
+    peers: array[Peer] = length(PEERS)
 
 
 @struct
@@ -50,7 +75,7 @@ class Port:
     """A place in the switch. `descriptor` below zero: nobody is there."""
 
     descriptor: i64
-    isolated: u32  # reaches no other isolated port
+    isolated: u32  # bits: reaches no other port that has one of them
     guarded: u32  # speaks with `address`, `ipv4` and `ipv6` alone
     trunk: u32  # frames of `allowed` VLANs bear tags; else it is in `vlan` alone, without
     vlan: u32  # of frames without a tag; 0 is a VLAN like others
@@ -64,6 +89,7 @@ class Port:
     ipv6_high: u64
     ipv6_low: u64
     latency: u64  # nanoseconds that a frame waits before it leaves
+    tunnel: ptr[Tunnel]  # null: a port that carries frames as they are
     arriving: Bucket
     leaving: Bucket
     ring: ptr[u8]  # of frames that wait, or null
@@ -85,8 +111,7 @@ class Switch:
     """All of a switch."""
 
     control: i64  # an eventfd that ends the loop
-    mirror: i64  # a socket that gets a copy of every frame that is let in, or below zero
-    mirror_lost: u64
+    mirroring: u64  # which of `mirrors` are in use, a bit each
     aging: u64  # nanoseconds after which a station is forgotten
     most_learned: u32  # stations at one port
     count: u32  # ports up to the last that is in use
@@ -96,6 +121,8 @@ class Switch:
     buffer: ptr[u8]  # BUFFER bytes: its header and the frame
     other: ptr[u8]  # as much again, for what becomes of it at a port
     third: ptr[u8]  # and for one of the segments that it is cut into
+    mirrors: array[i64] = length(MIRRORS)  # sockets that get a copy of every frame that is let in
+    mirror_lost: array[u64] = length(MIRRORS)
     clock: array[u64] = length(2)
     polls: array[u64] = length(PORTS + 1)  # struct pollfd
     stations: array[Station] = length(STATIONS)
