@@ -1,7 +1,7 @@
 # Every target sets up what it needs and says so; where all is present that takes a moment and no network.
 #   make demo     boot Debian, and run a container           make test     all checks and tests
 #   make lint     ruff, mypy, the order of the rooms         make bench    side by side with QEMU
-#   make test-kvm  our machines on a real KVM, inside QEMU: the last part of make test
+#   make test-kvm  our machines on a real KVM, inside QEMU: a part of make test
 #   make conformance [COUNT=10000000] [SEED=N]               random programs on our processor and on Spike, in lock-step
 #   make acceptance  the docker client against our daemon, expectations taken from dockerd
 #   make clean    forget the virtual environment and caches  PYTHON=python3.12 chooses another Python

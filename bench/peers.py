@@ -22,19 +22,30 @@ class Peer:
     name: str
     start: tuple[str, ...]
     memory_flag: str
+    disk_flags: str = "--disk %s"
+    """Its options for a disk; the file takes the place of %s."""
+    cpus_flag: str = "--cpus"
 
-    def boot(self, kernel: Path, initrd: Path | None = None, append: str = "", memory: int = 512) -> list[str]:
+    def boot(
+        self, kernel: Path, initrd: Path | None = None, append: str = "", memory: int = 512, disk: Path | None = None, cpus: int = 1
+    ) -> list[str]:
         """The command that boots `kernel` with `memory` MiB and a console on stdin and stdout."""
         command = [*self.start, self.memory_flag, f"{memory}M", "--kernel", str(kernel)]
         if initrd is not None:
             command += ["--initrd", str(initrd)]
+        if disk is not None:
+            command += (self.disk_flags % disk).split()
+        if cpus > 1:
+            command += [self.cpus_flag, str(cpus)]
         return [*command, "--append", append] if append else command
 
 
 def qemu() -> Peer | None:
     """QEMU, if it is installed (Debian: qemu-system-misc)."""
     found = shutil.which("qemu-system-riscv64")
-    return Peer("qemu", (found, "-M", "virt", "-nographic", "-bios", "default"), "-m") if found else None
+    start = (found or "", "-M", "virt", "-nographic", "-bios", "default")
+    disk = "-drive file=%s,format=raw,if=none,id=d -device virtio-blk-device,drive=d"
+    return Peer("qemu", start, "-m", disk, "-smp") if found else None
 
 
 def gasang(command: Sequence[str] = (), jit: str = "off") -> Peer:

@@ -73,6 +73,14 @@ class Machine:
             raise self._error(f"ended with code {self._process.returncode}")
         return Run(time.monotonic() - self._begin, usage.ru_utime + usage.ru_stime, self.output())
 
+    def ask_to_end(self, limit: float = 30.0) -> None:
+        """Ask the process to end and wait until it has; raises MachineError after `limit` seconds."""
+        self._process.terminate()
+        try:
+            self._process.wait(limit)
+        except subprocess.TimeoutExpired:
+            raise self._error("does not end when asked to") from None
+
     def end(self) -> None:
         """Kill what is left and close what is open."""
         with contextlib.suppress(ProcessLookupError):

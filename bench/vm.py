@@ -10,16 +10,20 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[0:1] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "src")]
 
-from bench import figures, kernel, peers, readme  # noqa: E402
+from bench import figures, kernel, peers, readme, systemd  # noqa: E402
 from bench.assets import programs  # noqa: E402
 from bench.figures import Figure  # noqa: E402
-from bench.measures import boot, cache, idle, start  # noqa: E402
+from bench.measures import boot, cache, idle, login, start  # noqa: E402
 from bench.measures import programs as speed  # noqa: E402
 from bench.peers import Peer  # noqa: E402
 from bench.processes import MachineError  # noqa: E402
 
+from gasang.cli.progress import Reporter, view_for  # noqa: E402
 from gasang.core.errors import GasangError  # noqa: E402
 from guests.build import BuildError  # noqa: E402
+
+WARM = 4
+"""Seconds in which the hot code of one program is compiled."""
 
 
 class Bench:
@@ -42,16 +46,29 @@ class Bench:
     def _ours(self) -> list[Peer]:
         return [peer for peer in self._peers if peer.name == "gasang"]
 
+    def _compiling(self) -> list[Peer]:
+        """The peers, ours with its hot code compiled whatever was asked for."""
+        ours = peers.gasang(tuple(self._options.gasang.split()), "on")
+        return [ours if peer.name == ours.name else peer for peer in self._peers]
+
     def _means(self) -> speed.Means:
         return speed.MEANS if self._options.jit == "off" else speed.COMPILED
 
+    def _work(self) -> speed.Work:
+        warm = self._options.warm
+        return speed.Work(self._options.scale, (0 if self._options.jit == "off" else WARM) if warm is None else warm)
+
     def programs(self) -> list[Figure]:
         """Programs under Linux."""
-        return speed.linux(self._peers, self._kernel(), self._names(), self._options.runs, self._options.scale, self._means())
+        return speed.linux(self._peers, self._kernel(), self._names(), self._options.runs, self._work(), self._means())
+
+    def cold(self) -> list[Figure]:
+        """Programs of ten seconds under Linux, hot code compiled, begun cold."""
+        return speed.cold(self._compiling(), self._kernel(), self._names(), self._options.runs, self._options.scale)
 
     def bare(self) -> list[Figure]:
         """Programs on the bare machine."""
-        return speed.bare(self._peers, self._names(), self._options.runs, self._options.scale, self._options.sv39, self._means())
+        return speed.bare(self._peers, self._names(), self._options.runs, self._work(), self._options.sv39, self._means())
 
     def boot(self) -> list[Figure]:
         """Kernel start to power-off."""
@@ -60,6 +77,17 @@ class Bench:
     def cache(self) -> list[Figure]:
         """Kernel start to power-off, hot code compiled: first start, and with a code cache."""
         return cache.cached_boot(self._peers, self._kernel(), self._options.initrd, self._options.runs)
+
+    def systemd(self) -> list[Figure]:
+        """Debian with systemd to its login prompt: interpreted, hot code compiled, and with a code cache."""
+        return login.login(self._peers, self._installed(), self._options.runs)
+
+    def _installed(self) -> systemd.Installed:
+        reporter = Reporter(view_for("auto", sys.stderr))
+        try:
+            return systemd.installed(peers.gasang(tuple(self._options.gasang.split())), reporter)
+        finally:
+            reporter.close()
 
     def debian(self) -> list[Figure]:
         """`gasang run --vm debian:trixie -- true`."""
@@ -87,9 +115,11 @@ class Bench:
 
 MEASURES: dict[str, Callable[[Bench], list[Figure]]] = {
     "programs": Bench.programs,
+    "cold": Bench.cold,
     "bare": Bench.bare,
     "boot": Bench.boot,
     "cache": Bench.cache,
+    "systemd": Bench.systemd,
     "debian": Bench.debian,
     "idle": Bench.idle,
     "start": Bench.start,
@@ -103,6 +133,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("measure", choices=MEASURES, help=listing)
     parser.add_argument("--runs", type=int, default=5, help="runs of each peer, in turn; the median counts (default 5)")
     parser.add_argument("--scale", type=int, default=100, metavar="PERCENT", help="of each program's usual work (default 100)")
+    parser.add_argument(
+        "--warm", type=int, metavar="SECONDS", help=f"that a program runs before it is timed (default {WARM} with --jit on)"
+    )
     parser.add_argument("--programs", nargs="+", choices=programs(), metavar="NAME", help=f"only these of {', '.join(programs())}")
     parser.add_argument("--sv39", action="store_true", help="bare programs with 4 KiB pages")
     parser.add_argument("--peers", nargs="+", choices=("qemu", "gasang"), default=("qemu", "gasang"), help="only these")

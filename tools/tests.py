@@ -1,7 +1,8 @@
 """Run all tests, in stages: ``make test``. Lanes of a stage run side by side, where nothing of one can disturb the other.
 
-What looks at the whole host (mounts, namespaces, control groups, processes, times) has the host for itself. The last lane of a stage shows
-its progress as it comes, the others when they have ended. The first stage in which something fails is the last.
+What looks at the whole host (mounts, namespaces, control groups, processes, times) has the host for itself, but for the machine in QEMU:
+that is a process with one processor. The last lane of a stage shows its progress as it comes, the others when they have ended. The first
+stage in which something fails is the last.
 """
 
 from __future__ import annotations
@@ -35,8 +36,7 @@ DOCKER = "tests/e2e/docker"
 STAGES: tuple[tuple[Lane, ...], ...] = (
     (Lane("end to end", ("tests/e2e", f"--ignore={DOCKER}")), Lane("rooms", PURE)),
     (Lane("rooms of the host", ("tests", *(f"--ignore={path}" for path in (*PURE, *ALONE)))),),
-    (Lane("docker", (DOCKER,)),),
-    (Lane("a real KVM, inside QEMU", ("tests/nested",)),),
+    (Lane("a real KVM, inside QEMU", ("tests/nested",)), Lane("docker", (DOCKER,))),
 )
 
 

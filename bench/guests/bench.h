@@ -16,6 +16,13 @@ struct program {
 enum { ARENA_SIZE = 72 << 20 };
 extern unsigned char arena[ARENA_SIZE]; /* page-aligned, content undefined */
 
+/* The rounds of one step of a warm-up, which takes a small part of a second. */
+static inline uint64_t warming_rounds(const struct program *program)
+{
+    uint64_t rounds = program->rounds / 32;
+    return rounds ? rounds : 1;
+}
+
 /* The next of a reproducible sequence of 64-bit numbers (a Weyl sequence through a mixing function). */
 static inline uint64_t random_next(uint64_t *state)
 {

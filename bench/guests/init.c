@@ -3,7 +3,8 @@
  *   bench=prompt          prints a prompt and waits for input, as a shell does
  *   bench=NAME,… or all   runs these programs one after the other, then powers off
  *   scale=PERCENT         of each program's usual work
- * Between "bench begin" and "bench end" each line is a result. Started as an ordinary program it takes NAME and PERCENT. */
+ *   warm=SECONDS          that each program runs before it is timed
+ * Between "bench begin" and "bench end" each line is a result. Started as an ordinary program it takes NAME, PERCENT and SECONDS. */
 #include "measure.h"
 
 #include <fcntl.h>
@@ -60,11 +61,11 @@ static void set_up_machine(void)
 }
 
 /* In a process of its own, so that each begins with untouched memory. */
-static void run_apart(const struct program *program, uint64_t scale)
+static void run_apart(const struct program *program, uint64_t scale, uint64_t warm)
 {
     pid_t child = fork();
     if (child == 0) {
-        measure(program, scale);
+        measure(program, scale, warm);
         _exit(0);
     }
     int status = -1;
@@ -72,19 +73,19 @@ static void run_apart(const struct program *program, uint64_t scale)
         printf("%s failed %d\n", program->name, status);
 }
 
-static void run_list(const char *list, uint64_t scale)
+static void run_list(const char *list, uint64_t scale, uint64_t warm)
 {
     static char names[1024];
     snprintf(names, sizeof names, "%s", list);
     if (!strcmp(names, "all")) {
         for (size_t i = 0; all_programs[i]; i++)
-            run_apart(all_programs[i], scale);
+            run_apart(all_programs[i], scale, warm);
         return;
     }
     for (char *name = strtok(names, ","); name; name = strtok(NULL, ",")) {
         const struct program *program = find_program(name);
         if (program)
-            run_apart(program, scale);
+            run_apart(program, scale, warm);
         else
             printf("%s unknown\n", name);
     }
@@ -105,10 +106,10 @@ static int run_as_program(int count, char **arguments)
 {
     const struct program *program = count > 1 ? find_program(arguments[1]) : NULL;
     if (!program) {
-        fprintf(stderr, "usage: %s PROGRAM [PERCENT]\n", arguments[0]);
+        fprintf(stderr, "usage: %s PROGRAM [PERCENT [SECONDS]]\n", arguments[0]);
         return 2;
     }
-    measure(program, count > 2 ? strtoul(arguments[2], NULL, 10) : 100);
+    measure(program, count > 2 ? strtoul(arguments[2], NULL, 10) : 100, count > 3 ? strtoul(arguments[3], NULL, 10) : 0);
     return 0;
 }
 
@@ -125,7 +126,7 @@ int main(int count, char **arguments)
         sleep(SETTLE);
         printf("\nbench begin\n");
         fflush(stdout);
-        run_list(what, strtoul(option("scale", "100"), NULL, 10));
+        run_list(what, strtoul(option("scale", "100"), NULL, 10), strtoul(option("warm", "0"), NULL, 10));
         printf("bench end\n");
     }
     fflush(stdout);

@@ -61,12 +61,27 @@ static uint64_t nanoseconds(void)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-void measure(const struct program *program, uint64_t scale)
+static void set_up(const struct program *program)
 {
-    int counts = may_count();
-    uint64_t rounds = program->rounds * scale / 100;
     if (program->setup)
         program->setup();
+}
+
+static void warm_up(const struct program *program, uint64_t seconds)
+{
+    uint64_t end = nanoseconds() + seconds * 1000000000;
+    set_up(program);
+    while (nanoseconds() < end)
+        program->run(warming_rounds(program));
+}
+
+void measure(const struct program *program, uint64_t scale, uint64_t warm)
+{
+    if (warm)
+        warm_up(program, warm);
+    int counts = may_count();
+    uint64_t rounds = program->rounds * scale / 100;
+    set_up(program);
     uint64_t start = nanoseconds(), first = counts ? instructions() : 0;
     uint64_t checksum = program->run(rounds ? rounds : 1);
     uint64_t last = counts ? instructions() : 0, end = nanoseconds();

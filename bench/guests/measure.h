@@ -7,6 +7,7 @@
 const struct program *find_program(const char *name);
 extern const struct program *const all_programs[]; /* ends with NULL */
 
-/* Sets the program up, runs it at scale percent, prints "name checksum nanoseconds instructions" (-1 where user mode may not count). */
-void measure(const struct program *program, uint64_t scale);
+/* Sets the program up, runs it at scale percent, prints "name checksum nanoseconds instructions" (-1 where user mode may not count).
+ * Before that it is run for `warm` seconds, untimed. */
+void measure(const struct program *program, uint64_t scale, uint64_t warm);
 #endif

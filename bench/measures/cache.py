@@ -58,7 +58,12 @@ def _boot(peer: Peer, kernel: Path, image: Path, cache: Path, options: tuple[str
     finally:
         machine.end()
     if options:
-        (cache / "regions").mkdir(exist_ok=True)
-        with open(cache / "regions" / LOCK, "ab") as alone:  # taken before the machine's process has ended
-            fcntl.flock(alone.fileno(), fcntl.LOCK_EX)
+        wait_for_finishing(cache)
     return run
+
+
+def wait_for_finishing(cache: Path) -> None:
+    """Return when what a machine that has ended left to be compiled is done."""
+    (cache / "regions").mkdir(exist_ok=True)
+    with open(cache / "regions" / LOCK, "ab") as alone:  # taken before the machine's process has ended
+        fcntl.flock(alone.fileno(), fcntl.LOCK_EX)

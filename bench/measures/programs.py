@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,8 +12,10 @@ from pathlib import Path
 
 from bench.assets import bare_program, initrd, programs
 from bench.figures import Figure, Target, geometric_mean, middle, quotient
-from bench.peers import Peer
+from bench.peers import Peer, environment
 from bench.processes import MachineError, run
+
+from gasang.native.cache import default_directory
 
 Means = dict[str, tuple[tuple[str, ...], Target]]
 """Geometric means of a report by name: of which programs (of the group of that name, if none are named), and what they should reach."""
@@ -25,8 +29,23 @@ COMPILED: Means = {
     "lists, matrix, state machine": (("linked_list", "matrix", "state_machine"), Target("≥", 2.2)),
 }
 """Of compiled code."""
+COLD = Target("≥", 1.5)
+"""The mean speed of compiled code, with what it takes to compile it."""
+COLD_SCALE = 400
+"""Percent of the usual work: about ten seconds under QEMU."""
 RESULT = re.compile(r"^(\w+) ([0-9a-f]{16}) (\d+) (-?\d+)$", re.MULTILINE)
 EXACT_SCALE = 5
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the programs do: percent of their usual work, and seconds that each runs before it is timed."""
+
+    scale: int
+    warm: int = 0
+
+    def __str__(self) -> str:
+        return f"scale={self.scale} warm={self.warm}"
 
 
 @dataclass(frozen=True)
@@ -89,34 +108,52 @@ def _figures(taken: Sample, counts: dict[str, int], means: Means) -> list[Figure
     return figures
 
 
-def linux(peers: list[Peer], kernel: Path, names: list[str], runs: int, scale: int, means: Means = MEANS) -> list[Figure]:
+def linux(peers: list[Peer], kernel: Path, names: list[str], runs: int, work: Work, means: Means = MEANS) -> list[Figure]:
     """The programs as Linux processes, one boot for all of them each time."""
 
     def once(peer: Peer) -> list[Result]:
-        command = peer.boot(kernel, initrd(), f"console=ttyS0 quiet bench={','.join(names)} scale={scale}")
-        found = results(run(command, 1200).output)
-        if [result.name for result in found] != names:
-            raise MachineError(
-                f"{peer.name}: results of {', '.join(result.name for result in found) or 'nothing'} instead of {', '.join(names)}"
-            )
-        return found
+        return _under_linux(peer, kernel, names, work, environment())
 
     counts: dict[str, int] = {}
     return _figures(_sample(peers, runs, once, counts), counts, means)
 
 
-def bare(peers: list[Peer], names: list[str], runs: int, scale: int, paging: bool, means: Means = MEANS) -> list[Figure]:
+def _under_linux(peer: Peer, kernel: Path, names: list[str], work: Work, env: dict[str, str]) -> list[Result]:
+    command = peer.boot(kernel, initrd(), f"console=ttyS0 quiet bench={','.join(names)} {work}")
+    found = results(run(command, 1200, env).output)
+    if [result.name for result in found] != names:
+        raise MachineError(
+            f"{peer.name}: results of {', '.join(result.name for result in found) or 'nothing'} instead of {', '.join(names)}"
+        )
+    return found
+
+
+def cold(peers: list[Peer], kernel: Path, names: list[str], runs: int, scale: int) -> list[Figure]:
+    """The programs under Linux, COLD_SCALE times `scale` percent of their work, begun cold, with an empty code cache."""
+
+    def once(peer: Peer) -> list[Result]:
+        with tempfile.TemporaryDirectory() as folder:
+            cache = Path(folder) / "native"
+            shutil.copytree(default_directory(), cache, ignore=shutil.ignore_patterns("regions"))
+            work = Work(COLD_SCALE * scale // 100)
+            return _under_linux(peer, kernel, names, work, environment(GASANG_NATIVE_CACHE=str(cache)))
+
+    counts: dict[str, int] = {}
+    return _figures(_sample(peers, runs, once, counts), counts, {"cold start": (tuple(names), COLD)})
+
+
+def bare(peers: list[Peer], names: list[str], runs: int, work: Work, paging: bool, means: Means = MEANS) -> list[Figure]:
     """The programs in S-mode on the bare machine, a start each."""
 
     def once(peer: Peer) -> list[Result]:
-        return [_one_bare(peer, name, scale, paging) for name in names]
+        return [_one_bare(peer, name, work, paging) for name in names]
 
-    counts = _counted_by_qemu(peers, names, scale)
+    counts = _counted_by_qemu(peers, names, work.scale)
     return _figures(_sample(peers, runs, once, counts), counts, means)
 
 
-def _one_bare(peer: Peer, name: str, scale: int, paging: bool) -> Result:
-    found = results(run(peer.boot(bare_program(name, paging), append=f"scale={scale}", memory=128), 300).output)
+def _one_bare(peer: Peer, name: str, work: Work, paging: bool) -> Result:
+    found = results(run(peer.boot(bare_program(name, paging), append=str(work), memory=128), 300).output)
     if len(found) != 1:
         raise MachineError(f"{name} under {peer.name} printed {len(found)} results")
     return found[0]
@@ -129,5 +166,5 @@ def _counted_by_qemu(peers: list[Peer], names: list[str], scale: int) -> dict[st
         if peer.name == "qemu":
             counting = Peer(peer.name, (*peer.start, "-icount", "shift=0"), peer.memory_flag)
             for name in names:
-                counts[name] = _one_bare(counting, name, EXACT_SCALE, paging=False).instructions * scale // EXACT_SCALE
+                counts[name] = _one_bare(counting, name, Work(EXACT_SCALE), paging=False).instructions * scale // EXACT_SCALE
     return counts

@@ -37,12 +37,16 @@ def _run(*arguments: str) -> list[Result]:
     return results(subprocess.run([QEMU_USER, str(user_program()), *arguments], capture_output=True, text=True, check=True).stdout)
 
 
+WARM = {"nbody": "1", "sha256": "1"}
+"""Those that change what was set up, which must be set up again after a warm-up: seconds of one."""
+
+
 @needs_compiler
 @needs_user_qemu
 @pytest.mark.parametrize("name", [name for name, group in programs().items() if group != "tlb"])
 def test_a_program_gives_the_same_checksum_twice(name: str) -> None:
     """At one percent; a checksum of zero would mean that nothing was computed."""
-    (first,), (second,) = _run(name, "1"), _run(name, "1")
+    (first,), (second,) = _run(name, "1"), _run(name, "1", WARM.get(name, "0"))
     assert first.name == name
     assert first.checksum == second.checksum
     assert int(first.checksum, 16)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import closing
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -18,8 +23,10 @@ from gasang.cli.verbs import run
 from gasang.cli.vm import DISK
 from gasang.core.errors import GasangError
 from gasang.kinds.vm.disks import Disk
+from gasang.storage.ext4 import write_ext4
 from gasang.storage.formats import open_given
 from gasang.storage.throttle import Limits
+from gasang.storage.tree import Entry, Kind
 
 SYNTAX = with_standard_options(run.SYNTAX)
 
@@ -97,6 +104,58 @@ def test_disks_are_imported_and_exported(tmp_path: Path, monkeypatch: pytest.Mon
     assert image("export", "web", tmp_path / "odd.ovf") == 2
     assert image("export", "nothing", tmp_path / "odd.img") == 3
     assert image("import", tmp_path / "disk.vhdx", "../out") == 2
+    capsys.readouterr()
+    assert main(["images", "--vm", "--format", "{reference} {kind}"]) == 0
+    assert capsys.readouterr().out == "disk disk\nweb disk\n"
+    assert main(["rmi", "web"]) == 0
+    assert main(["run", "--vm", "disk"]) == 6
+    assert "no Linux kernel" in capsys.readouterr().err
+    assert image("rm", "disk") == 0
+    assert not list((tmp_path / "home" / "data" / "disks").iterdir())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_device_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("GASANG_HOME", str(tmp_path / "home"))
+    write_ext4(tmp_path / "disk", [Entry(path="file", kind=Kind.FILE, data=b"content")], 8 << 20, uuid=UUID(int=1))
+    attached = subprocess.run(["losetup", "--find", "--show", tmp_path / "disk"], check=True, capture_output=True, text=True)
+    device = attached.stdout.strip()
+    (tmp_path / "mounted").mkdir()
+    try:
+        subprocess.run(["mount", device, tmp_path / "mounted"], check=True)
+        try:
+            assert image("import", device, "server") == 4
+            assert f"device {device}: it is mounted at {tmp_path / 'mounted'}" in capsys.readouterr().err
+            subprocess.run(["mount", "-o", "remount,ro", tmp_path / "mounted"], check=True)
+            assert image("import", device, "quiet") == 0
+            subprocess.run(["mount", "-o", "remount,rw", tmp_path / "mounted"], check=True)
+            assert image("import", "--force", device, "forced") == 0
+        finally:
+            subprocess.run(["umount", tmp_path / "mounted"], check=True)
+        assert image("import", device, "server") == 0
+    finally:
+        subprocess.run(["losetup", "-d", device], check=True)
+    kept = tmp_path / "home" / "data" / "disks" / "server" / "disk0.raw"
+    assert kept.read_bytes() == (tmp_path / "disk").read_bytes()
+    assert kept.stat().st_blocks * 512 < 4 << 20
+
+
+def test_a_file_on_a_server_without_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("GASANG_HOME", str(tmp_path / "home"))
+    (tmp_path / "raw.img").write_bytes(b"there and back" * (1 << 12) + bytes(1 << 13))
+    assert image("convert", tmp_path / "raw.img", tmp_path / "cloud.qcow2") == 0
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            assert image("import", f"http://127.0.0.1:{server.server_port}/cloud.qcow2") == 0
+        finally:
+            server.shutdown()
+            thread.join()
+    assert "downloaded as a whole" in capsys.readouterr().err
+    [kept, _] = sorted((tmp_path / "home" / "data" / "disks" / "cloud").iterdir())
+    assert kept.read_bytes() == (tmp_path / "raw.img").read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ def test_a_life_in_a_network(gasang: Gasang) -> None:
 
 
 def test_joining_and_leaving_while_it_runs(gasang: Gasang) -> None:
-    gasang("network", "create", "other")
+    gasang("network", "create", "--driver", "switch", "other")
     box(gasang, "other")
     vm(gasang)
     assert place(gasang, "web", "bridge") == card(gasang, "web")

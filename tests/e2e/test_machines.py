@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -249,7 +250,15 @@ def test_a_damaged_snapshot_is_refused_and_the_machine_goes_on(gasang: Gasang, r
     key = room.run()
     gasang("snapshot", "create", "web", "base")
     [document] = (gasang.home / "data" / "containers").glob(f"*/{key}/snapshots/base/snapshot.json")
-    document.write_bytes(document.read_bytes().replace(b"riscv64", b"riscv65"))
+    index, kept = document.with_name("index"), document.read_bytes()
+    content = index.read_bytes()
+    index.write_bytes(content[:-1])
+    assert b"its index of memory is damaged" in gasang.run("restore", "web", "base").stderr
+    index.write_bytes(content)
+    body = kept.partition(b"\n")[2].replace(b'"riscv64"', b'"amd64"')
+    document.write_bytes(b"gasang snapshot 1 %s\n%s" % (hashlib.sha256(body).hexdigest().encode(), body))
+    assert b"it is of a machine of amd64, this one is of riscv64" in gasang.run("restore", "web", "base").stderr
+    document.write_bytes(kept.replace(b"riscv64", b"riscv65"))
     assert b"snapshot base" in gasang.run("restore", "web", "base").stderr
     assert b"snapshot base" in gasang.run("snapshot", "ls", "web").stderr
     assert room.seat().type(b"a") == b"a1"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from gasang.cli.containers.family import Commands, Local
@@ -16,27 +18,31 @@ from gasang.cli.progress import open_progress
 from gasang.cli.settings import Context
 from gasang.cli.verbs import import_
 from gasang.core.config import parse_cpus, parse_memory
-from gasang.core.errors import StateError, UsageError
-from gasang.core.paths import cache_folder, data_folder
+from gasang.core.errors import GasangError, StateError, UsageError
+from gasang.core.paths import cache_folder
 from gasang.core.units import format_size
+from gasang.host.block_devices import is_block_device, users
+from gasang.storage.shelf import user_shelf
 
 if TYPE_CHECKING:
+    from gasang.core.progress import Progress
     from gasang.storage.appliance.ovf import Appliance
     from gasang.storage.images.image import Image
-    from gasang.storage.shelf import Shelf
 
 PACKAGES: Final = (".ova", ".ovf")
 CPUS: Final = value("cpus", "N", "processors of an appliance", parse_cpus)
 MEMORY: Final = value("memory", "SIZE", "memory of an appliance", parse_memory, short="m")
+MOUNTED: Final = switch("force", "read a device of this host even if it is mounted writable", short="f")
 OVA: Final = switch("ova", "as an appliance, whatever the file's suffix")
 _CPUS, _MEMORY = 1, 1 << 30
 
 
-def shelf() -> Shelf:
-    """The user's named disks."""
-    from gasang.storage.shelf import Shelf
+def sweep() -> None:
+    """Remove what killed imports have left, and what was found on disks that are not here any more."""
+    from gasang.kinds.vm.imported import sweep as sweep_found
 
-    return Shelf(data_folder(os.environ) / "disks")
+    user_shelf().sweep()
+    sweep_found()
 
 
 def _is_disk(parsed: Parsed, source: str) -> bool:
@@ -45,6 +51,8 @@ def _is_disk(parsed: Parsed, source: str) -> bool:
     from gasang.storage.images.table import by_suffix, probed
 
     path = Path(source)
+    if is_block_device(path):
+        return True
     if parsed.get(FORM) or source.startswith(REMOTE) or path.suffix.lower() in PACKAGES or by_suffix(path) is not None:
         return True
     return path.exists() and path.is_file() and probed(path).name != "raw"
@@ -54,24 +62,30 @@ def _import(parsed: Parsed, context: Context) -> int:
     source, *names = parsed.arguments
     if source == "-" or not _is_disk(parsed, source):
         return import_.run(parsed, context)
+    from gasang.storage.http import PartsError
     from gasang.storage.images.conversion import convert
     from gasang.storage.images.table import create_image
     from gasang.storage.shelf import describe
 
     name = names[0] if names else Path(source.partition("?")[0]).stem
-    with ExitStack() as cleanup, shelf().adding(name) as folder:
-        machine, images = _machine(parsed, source, cleanup)
+    if is_block_device(Path(source)) and not parsed.get(MOUNTED):
+        _check_device(Path(source))
+    with ExitStack() as cleanup, user_shelf().adding(name) as folder:
         progress = cleanup.enter_context(open_progress(context))
+        try:
+            machine, images = _machine(parsed, source, cleanup)
+        except PartsError:
+            machine, images = _machine(parsed, _downloaded(source, folder, progress, cleanup), cleanup)
         for number, image in enumerate(images):
             with (
                 progress.step(f"importing {source}", image.size, "bytes") as step,
-                closing(create_image(folder / f"disk{number}.qcow2", "qcow2", image.size)) as made,
+                closing(create_image(folder / f"disk{number}.raw", "raw", image.size)) as made,
             ):
                 convert(image, made, told=step.advance)
         describe(folder, machine, len(images))
     told = {
         "name": name,
-        "disks": [str(shelf().root / name / f"disk{number}.qcow2") for number in range(len(images))],
+        "disks": [str(user_shelf().root / name / f"disk{number}.raw") for number in range(len(images))],
         "cpus": machine.cpus,
         "memory": machine.memory,
         "cards": list(machine.cards),
@@ -79,8 +93,10 @@ def _import(parsed: Parsed, context: Context) -> int:
     if parsed.get(JSON):
         print(json.dumps(told, indent=2))
         return 0
-    print(f"{name}: {len(images)} disks, {machine.cpus} processors, {format_size(machine.memory)} of memory, {len(machine.cards)} cards")
-    print(f"gasang run --vm --cpus {machine.cpus} --memory {machine.memory >> 20}M --disk {name} …")
+    disks = "1 disk" if len(images) == 1 else f"{len(images)} disks"
+    print(f"{name}: {disks}, {machine.cpus} processors, {format_size(machine.memory)} of memory, {len(machine.cards)} cards")
+    more = "".join(f" --disk {name}/{number}" for number in range(1, len(images)))
+    print(f"gasang run --vm --cpus {machine.cpus} --memory {machine.memory >> 20}M{more} {name}")
     return 0
 
 
@@ -100,8 +116,42 @@ def _machine(parsed: Parsed, source: str, cleanup: ExitStack) -> tuple[Appliance
     return package.appliance, images
 
 
+def _check_device(path: Path) -> None:
+    """Raise StateError where what is read of a device would be a mixture of moments."""
+    try:
+        found = users(path)
+    except OSError as error:
+        raise GasangError(
+            f"device {path}", f"who uses it cannot be told ({error.strerror})", f"say {MOUNTED.flag} if nobody does"
+        ) from error
+    if found:
+        cause = f"{found[0]}, and would change while it is read"
+        raise StateError(f"device {path}", cause, f"unmount it, mount it read-only, or say {MOUNTED.flag} and take what comes")
+
+
+def _downloaded(url: str, folder: Path, progress: Progress, cleanup: ExitStack) -> str:
+    """The file of what a server has that does not serve parts; it goes when the import ends."""
+    from gasang.storage.http_whole import download
+
+    print(f"gasang: the server of {url} does not serve parts of files: it is downloaded as a whole first", file=sys.stderr)
+    place = cleanup.enter_context(TemporaryDirectory(prefix=".new-", dir=folder.parent))
+    path = Path(place, f"disk{Path(url.partition('?')[0]).suffix}")
+    last = 0
+    with progress.step(f"downloading {url}", unit="bytes") as step:
+
+        def told(done: int) -> None:
+            nonlocal last
+            step.advance(done - last)
+            last = done
+
+        download(url, path, told)
+    return str(path)
+
+
 def _open(parsed: Parsed, source: str, cleanup: ExitStack) -> Image:
-    return cleanup.enter_context(closing(open_named(parsed, source, form=parsed.get(FORM), key_file=parsed.get(KEY_FILE))))
+    # What is on a device was written by whoever used it: it may look like any image, and is a disk.
+    form = parsed.get(FORM) or ("raw" if is_block_device(Path(source)) else None)
+    return cleanup.enter_context(closing(open_named(parsed, source, form=form, key_file=parsed.get(KEY_FILE))))
 
 
 def _export(parsed: Parsed, context: Context) -> int:
@@ -152,18 +202,19 @@ def _exported(parsed: Parsed, source: str, context: Context, cleanup: ExitStack)
     from gasang.storage.appliance.ovf import Appliance
     from gasang.storage.formats import REMOTE
     from gasang.storage.images.table import open_image
+    from gasang.storage.shelf import form_of
 
     plain = Appliance(Path(source).stem, 0, 0, (), ("nat",))
     if source.startswith(REMOTE) or Path(source).exists():
         return plain, [_open(parsed, source, cleanup)]
-    kept = shelf()
+    kept = user_shelf()
     if (only := kept.disk(source)) is not None and "/" in source:
-        return plain, [cleanup.enter_context(closing(open_image(only, read_only=True, form="qcow2")))]
+        return plain, [cleanup.enter_context(closing(open_image(only, read_only=True, form=form_of(only))))]
     if only is not None:
         machine, count = kept.machine(source)
         files = [kept.disk(f"{source}/{number}") for number in range(count)]
         return machine, [
-            cleanup.enter_context(closing(open_image(file, read_only=True, form="qcow2"))) for file in files if file is not None
+            cleanup.enter_context(closing(open_image(file, read_only=True, form=form_of(file)))) for file in files if file is not None
         ]
     with _machine_image(source, context) as path:
         return plain, [cleanup.enter_context(closing(open_image(path, read_only=True, form="raw")))]
@@ -185,18 +236,26 @@ COMMANDS: Final[Commands] = {
     "import": Local(
         Syntax(
             "Take in a disk image or an appliance under a name; or make a container image of an archive of files.",
-            (FORM, KEY_FILE, ALLOW, JSON, *import_.SYNTAX.options),
+            (FORM, KEY_FILE, ALLOW, MOUNTED, JSON, *import_.SYNTAX.options),
             (
-                Argument("FILE|URL", "a disk image, an .ova or .ovf, or a tar archive; - for one on standard input", completes="files"),
+                Argument(
+                    "FILE|DEVICE|URL",
+                    "a disk image, an .ova or .ovf, a disk of this host, or a tar archive; - for one on standard input",
+                    completes="files",
+                ),
                 Argument("NAME", "what to call it; else the file's own name", required=False),
             ),
             examples=(
-                Example("gasang image import windows.vmdk", "then: gasang run --vm --kernel … --disk windows"),
+                Example("gasang image import debian.vmdk", "then: gasang run --vm debian boots it with its own kernel"),
                 Example("gasang image import appliance.ova web", "its disks, and what machine it was"),
-                Example("gasang image import http://server/cloud.qcow2 cloud", "without downloading it first"),
+                Example(
+                    "gasang image import http://server/cloud.qcow2 cloud", "without downloading it first, where its server serves parts"
+                ),
+                Example("gasang image import /dev/sdb old-server", "a physical machine's disk as a machine"),
                 Example("gasang image import root.tar.gz tiny:1", "a container image, as gasang import makes it"),
             ),
-            notes="Disks become qcow2 images of their own. The manifest of an appliance is verified, and nothing of it is unpacked.",
+            notes="""Disks become sparse files of their own, which gasang image ls shows and gasang image rm forgets. The manifest of an
+appliance is verified, and nothing of it is unpacked.""",
         ),
         _import,
     ),

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import Any, Final
 
 from gasang.api.client import path_of
 from gasang.cli import vm
 from gasang.cli.containers import places as of
 from gasang.cli.containers.document import fill, networking
 from gasang.cli.containers.kinds import ARCH
-from gasang.cli.containers.options import CPUS, DETACH, INTERACTIVE, MEMORY, TTY, environment_of
+from gasang.cli.containers.options import DETACH, INTERACTIVE, TTY, environment_of
 from gasang.cli.options import Option, Parsed
 from gasang.cli.progress import open_progress
 from gasang.cli.settings import Context
-from gasang.core.config import parse_cpus, parse_memory
-from gasang.core.errors import UsageError
-
-if TYPE_CHECKING:
-    from gasang.kinds.vm.disks import Disk
 
 _PATHS: Final = frozenset({
     "HostConfig.AutoRemove", "HostConfig.RestartPolicy", "HostConfig.LogConfig.Type", "HostConfig.LogConfig.Config", "Hostname",
@@ -42,12 +38,14 @@ def run(parsed: Parsed, context: Context) -> int:
     sits = not parsed.command
     if parsed.arguments:
         from gasang.kinds.vm.agent.executable import prepare_agent
-        from gasang.kinds.vm.platforms import choose
+        from gasang.kinds.vm.launch import image_platform
         from gasang.kinds.vm.pull import boot_files
 
-        platform = choose(parsed.get(ARCH), parsed.get(vm.ACCEL), lambda sentence: print(f"gasang: {sentence}", file=sys.stderr))
+        image = parsed.arguments[0]
+        warn = partial(print, "gasang:", file=sys.stderr)
+        platform = image_platform(image, parsed.get(ARCH), parsed.get(vm.ACCEL), warn)
         with open_progress(context) as progress:
-            files = boot_files(parsed.arguments[0], progress, context.origin(), platform.architecture)
+            files = boot_files(image, progress, context.origin(), platform.architecture, inside=bool(parsed.command))
             prepare_agent(platform.family, progress)  # the machine's process would wait for it, and tell nobody
         sits = sits and files.process is None
     client = connect(context)
@@ -59,6 +57,7 @@ def run(parsed: Parsed, context: Context) -> int:
 
 def document(parsed: Parsed, context: Context, *, sits: bool) -> dict[str, Any]:
     """The body of POST /gasang/vms/create; of a machine that one `sits` down at, which has no command to run. Raises UsageError."""
+    from gasang.kinds.vm.disks import to_document
     from gasang.kinds.vm.folders import SharedFolder
     from gasang.kinds.vm.process.settings import REQUIRED
 
@@ -70,9 +69,10 @@ def document(parsed: Parsed, context: Context, *, sits: bool) -> dict[str, Any]:
     made["Volumes"] = [
         {"Name": each.name, "Target": each.target, "ReadOnly": each.read_only} for each in wanted if not isinstance(each, SharedFolder)
     ]
+    cpus, memory = vm.size_of(parsed, context)
     made["Machine"] = {
-        "cpus": vm.own(parsed, CPUS, parse_cpus) or context.config.value("cpus"),
-        "memory": vm.own(parsed, MEMORY, parse_memory) or context.config.value("memory"),
+        "cpus": cpus,
+        "memory": memory,
         "image": parsed.arguments[0] if parsed.arguments else "",
         "kernel": os.path.abspath(kernel) if kernel else "",
         "initrd": os.path.abspath(initrd) if initrd else "",
@@ -88,14 +88,7 @@ def document(parsed: Parsed, context: Context, *, sits: bool) -> dict[str, Any]:
         "huge_pages": parsed.get(vm.HUGE_PAGES),
         "jail": REQUIRED if parsed.get(vm.REQUIRE_JAIL) else "",
         "folders": [[os.path.abspath(each.source), each.target, each.read_only] for each in wanted if isinstance(each, SharedFolder)],
-        "disks": [_disk(disk) for disk in parsed.get(vm.DISK)],
+        "disks": [to_document(disk) for disk in parsed.get(vm.DISK)],
     }
     made["Labels"] = dict([*(pair for pairs in parsed.get(of.LABEL_FILE) for pair in pairs), *parsed.get(of.LABELS)])
     return made
-
-
-def _disk(disk: Disk) -> list[str | bool]:
-    """What the daemon is told of a disk. Raises UsageError where more than a file is named."""
-    if not disk.plain:
-        raise UsageError(f"disk {disk.name}", "addresses, formats, keys and limits are only for the foreground", "do without -d")
-    return [os.path.abspath(disk.path), disk.read_only]

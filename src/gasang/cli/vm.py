@@ -50,10 +50,11 @@ def _disk(text: str, subject: str) -> Disk:
     rates = [_rate(said.get(word, "0"), f"{subject}: {word}") for word in ("iops", "bps", "iops-burst", "bps-burst")]
     remote = text.startswith(REMOTE)
     named = None if remote or os.path.exists(text) else _imported(text)
+    form = said.get("format", "") or (named.suffix.removeprefix(".") if named else "")
     return Disk(
         Path(text) if remote else named or existing_file(text, subject),
         read_only="readonly" in said,
-        form=said.get("format", ""),
+        form=form,
         address=text if remote else "",
         limits=Limits(*rates) if any(rates[:2]) else None,
         key_file=existing_file(said["key-file"], subject) if "key-file" in said else None,
@@ -62,9 +63,9 @@ def _disk(text: str, subject: str) -> Disk:
 
 def _imported(text: str) -> Path | None:
     """The file of a disk that was imported under a name."""
-    from gasang.cli.appliances import shelf
+    from gasang.storage.shelf import user_shelf
 
-    return shelf().disk(text)
+    return user_shelf().disk(text)
 
 
 def _rate(text: str, subject: str) -> int:
@@ -188,6 +189,18 @@ def own(parsed: Parsed, option: Option[str | None], convert: Callable[[str, str]
     return None if text is None else convert(text, option.flag)
 
 
+def size_of(parsed: Parsed, context: Context) -> tuple[int, int]:
+    """Processors and bytes of memory: as asked for, as an imported machine had them, or as configured. Raises UsageError, BadInputError."""
+    from gasang.storage.shelf import user_shelf
+
+    cpus, memory = own(parsed, CPUS, parse_cpus), own(parsed, MEMORY, parse_memory)
+    kept = user_shelf()
+    if parsed.arguments and kept.disk(parsed.arguments[0]) is not None and not (cpus and memory):
+        machine, _ = kept.machine(parsed.arguments[0].partition("/")[0])
+        cpus, memory = cpus or machine.cpus, memory or machine.memory
+    return cpus or context.config.value("cpus"), memory or context.config.value("memory")
+
+
 def run(parsed: Parsed, context: Context) -> int:
     """Start the machine, connect the console, and return what the command inside returned."""
     image = parsed.arguments[0] if parsed.arguments else None
@@ -198,9 +211,10 @@ def run(parsed: Parsed, context: Context) -> int:
     from gasang.kinds.vm import extras, launch
 
     folders, volumes = attached(parsed, context)
+    cpus, memory = size_of(parsed, context)
     spec = launch.VmSpec(
-        cpus=own(parsed, CPUS, parse_cpus) or context.config.value("cpus"),
-        memory=own(parsed, MEMORY, parse_memory) or context.config.value("memory"),
+        cpus=cpus,
+        memory=memory,
         kernel=kernel,
         initrd=parsed.get(INITRD),
         append=parsed.get(APPEND) or "",

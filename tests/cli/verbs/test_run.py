@@ -192,6 +192,8 @@ def test_a_command_on_a_terminal_is_not_given_the_keys(in_terminal: Callable[...
         (["--vm", "--mount", "type=bind,source=/,target=/t,bind-propagation=shared", "img"], 2, "BindOptions is for containers"),
         (["--kernel", "/etc/passwd", "-v", "/etc:/data"], 2, "only an IMAGE mounts folders"),
         (["--vm", "--network", "lan", "img"], 2, "network lan: machines in the background alone join it; add -d"),
+        (["--vm", "--network", "host", "img"], 2, "network host: a virtual machine has a kernel and a network of its own"),
+        (["--vm", "--network", "container:web", "img"], 2, "network container:web: a virtual machine has a kernel and a network"),
         (["--vm", "--network", "user", "--network", "lan", "img"], 2, "network lan: machines in the background alone"),
         (["--vm", "--network", "user,host=maybe", "img"], 2, "--network 'user': a network takes no such word"),
         (["--vm", "--network", "none", "-p", "80", "img"], 2, "option --publish: a machine without a network offers no ports"),

@@ -73,7 +73,7 @@ def busy(tmp_path: Path) -> Path:
 
 
 def test_regions_are_shown_at_the_end(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "CompileService", lambda answered, folder, launch: AtOnce(answered))
+    monkeypatch.setattr(service, "CompileService", lambda answered, **_: AtOnce(answered))
     monkeypatch.setattr(regions, "HOT_AFTER", 8)
     assert command.main(["trace", "--jit", "--format", "json", "--memory", "64M", str(busy(tmp_path))]) == 0
     [found] = json.loads(capfd.readouterr().out)

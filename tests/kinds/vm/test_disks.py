@@ -8,10 +8,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gasang.core.errors import BadInputError, GasangError, NotFoundError, StateError, UnsupportedError, UsageError
 from gasang.devices.virtio.block import FLUSH, READ_ONLY
-from gasang.kinds.vm.disks import Disk, attach, throw_away
+from gasang.kinds.vm.disks import Disk, attach, is_document, of_document, throw_away, to_document
 from gasang.storage.raw import Raw
 from gasang.storage.throttle import Limits
 from support.virtio_driver import Driver
@@ -140,3 +142,46 @@ def test_a_slow_disk_has_a_worker_of_its_own(path: Path, tmp_path: Path) -> None
         driver.notify(0)
         worker.close()  # what was given is done then, without waiting for the limit of a byte a second
         assert driver.rings[0].take_used() == [(head, b"d" * SECTOR + b"\0")]
+
+
+@pytest.mark.parametrize(
+    ("disk", "document"),
+    [
+        (Disk(Path("/a")), ["/a", False]),
+        (Disk(Path("/a"), True, "qcow2", limits=Limits(5, 0, 0, 7)), ["/a", True, {"form": "qcow2", "limits": [5, 0, 0, 7]}]),
+        (Disk(Path("/a"), key_file=Path("/k")), ["/a", False, {"key_file": "/k"}]),
+        (
+            Disk(Path("nbd+unix:///x?socket=/s"), address="nbd+unix:///x?socket=/s"),
+            ["/s", False, {"address": "nbd+unix:///x?socket=/s"}],
+        ),
+    ],
+)
+def test_a_disk_as_plain_values(disk: Disk, document: list[object]) -> None:
+    assert to_document(disk) == document
+    assert is_document(document)
+    again = of_document(document)
+    assert to_document(again) == document
+    assert (again.limits, again.key_file, again.form, again.read_only) == (disk.limits, disk.key_file, disk.form, disk.read_only)
+
+
+@pytest.mark.parametrize("address", ["http://host/disk", "nbd://host/x", "nbd+unix:///x?socket=relative"])
+def test_what_a_jail_does_not_reach(address: str) -> None:
+    with pytest.raises(UsageError, match="gasang nbd serve --unix"):
+        to_document(Disk(Path(address), address=address))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.recursive(
+        st.sampled_from(["/a", "a", "", "form", "limits", "key_file", "address", None, True, -1, 5]),
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.dictionaries(st.sampled_from(["form", "limits", "key_file", "address", "x"]), inner, max_size=3)
+        ),
+    )
+)
+def test_hostile_plain_values(document: object) -> None:
+    for each in (document, ["/a", False, document]):
+        if is_document(each):
+            assert isinstance(each, list)
+            assert of_document(each).path.is_absolute()

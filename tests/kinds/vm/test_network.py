@@ -71,6 +71,20 @@ def test_who_it_is_and_then_is_not() -> None:
 
 
 @pytest.mark.usefixtures("guest")
+def test_a_twin_without_addresses_of_ipv6_stays_up() -> None:
+    assert tell(learning(SECOND)) == 0
+    third = Card("02:00:00:00:00:09", ("10.0.3.2/24",), ("10.0.3.1",))
+    messages = forgetting(third, SECOND)
+    assert len(messages) < len(forgetting(third))
+    assert tell(messages) == MOST_ADDRESSES - 2
+    assert shown("route") == ""
+    assert tell(learning(third)) == 0
+    now = shown("address", "show", "eth0")
+    assert ("inet 10.0.3.2/24" in now, "02:00:00:00:00:09" in now, "10.0.1.2" in now, "UP" in now) == (True, True, False, True)
+    assert shown("route").splitlines()[0].startswith("default via 10.0.3.1 dev eth0")
+
+
+@pytest.mark.usefixtures("guest")
 def test_a_cable_that_is_out_until_it_is_plugged_in() -> None:
     with ExitStack() as cleanup:
         cable = attach(Network(FIRST, plugged=False), cleanup)

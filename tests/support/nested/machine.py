@@ -34,6 +34,7 @@ export PATH=/usr/bin:/bin PYTHONPATH=/{home}/src:/{home}/tests PYTHONDONTWRITEBY
 busybox mount -t proc proc /proc
 busybox mount -t sysfs sysfs /sys
 busybox mount -t devtmpfs dev /dev
+busybox ip link set lo up
 while read -r module; do busybox insmod /modules/$module.ko; done < /modules/order
 cd /{home}
 {command}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gasang.api.client import Client, path_of
-from gasang.cli.backup.taking import CONTAINER, INITRD, KERNEL, MACHINE, ROOT, VOLUME
+from gasang.cli.backup.taking import BOOT, CONTAINER, INITRD, KERNEL, MACHINE, ROOT, VOLUME
 from gasang.core.errors import BadInputError, GasangError, NotFoundError, StateError
 from gasang.daemon.containers.extract import Extraction
 from gasang.storage.backup.manifest import DISK, Manifest, Object
@@ -74,7 +74,7 @@ class Giving:
         key = self._client.call("POST", "/gasang/vms/create", {"name": self._name}, body)["Id"]
         undo.callback(self._remove, "containers", key)
         if self._kept.object(ROOT) is not None or disks:
-            files = {"Append": settings.get("Append") or "", "Process": settings.get("Process"), "Disks": [each[1] for each in disks]}
+            files = {**{name: settings[name] for name in BOOT if settings.get(name)}, "Disks": [each[1] for each in disks]}
             given = self._client.call("POST", path_of("gasang", "vms", key, "adopt"), body=files)
             if self._kept.object(ROOT) is not None:
                 place = Path(given["Folder"])

@@ -31,6 +31,8 @@ from gasang.storage.volumes.folder import read_record
 
 VOLUME, MACHINE, CONTAINER = "volume", "machine", "container"
 ROOT, KERNEL, INITRD = "root", "kernel", "initrd"
+BOOT: Final = ("Append", "Process", "Root", "Own")
+"""What is kept of how a machine boots, beside files."""
 _BLOCK: Final = 1 << 20
 _LARGE_DIGITS: Final = 4
 """Octal digits of sizes below 4 KiB."""
@@ -123,7 +125,10 @@ class Taking:
         if files:
             objects.append(self._of_root(Path(files["Disk"]), Path(found["Folder"])))
             objects += [self._of_file(name, Path(files[name.capitalize()])) for name in (KERNEL, INITRD)]
-        for number, (path, _) in enumerate(machine.get("disks") or ()):
+        for number, (path, _, *more) in enumerate(machine.get("disks") or ()):
+            if more and not set(more[0]) <= {"limits", "form"}:
+                cause = f"its disk {more[0].get('address', path)} is encrypted, or another's"
+                raise StateError(f"machine {self._target.name}", cause, "back that up where it lies")
             objects.append(self._of_disk(f"disk:{number}", Path(path)))
         known = {each["Mountpoint"]: each for each in self._client.call("GET", "/volumes")["Volumes"] or ()}
         mounted = [(known[path], target, read_only) for path, target, read_only in _mounted(machine) if path in known]
@@ -134,7 +139,7 @@ class Taking:
                 "Target": target, "ReadOnly": read_only,
             }  # fmt: skip
         settings = {name: found[name] for name in ("Machine", "HostConfig", "Labels")}
-        return objects, {**settings, "Volumes": notes, "Append": files.get("Append", ""), "Process": files.get("Process")}
+        return objects, {**settings, "Volumes": notes, **{name: files[name] for name in BOOT if name in files}}
 
     # What each is read from.
 

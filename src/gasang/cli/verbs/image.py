@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from gasang.cli.appliances import COMMANDS as APPLIANCES
+from gasang.cli.appliances import sweep
 from gasang.cli.containers.family import Commands, Same, family
 from gasang.cli.containers.pruning import command
 from gasang.cli.disks import COMMANDS as DISKS
@@ -15,7 +16,12 @@ COMMANDS: Final[Commands] = {
     "ls": Same("images"),
     "rm": Same("rmi"),
     "inspect": Same("inspect", ("--type", "image")),
-    "prune": command("image", Example("gasang image prune", "those without a name"), Example("gasang image prune -a", "all unused ones")),
+    "prune": command(
+        "image",
+        Example("gasang image prune", "those without a name"),
+        Example("gasang image prune -a", "all unused ones"),
+        also=sweep,
+    ),
     **{verb: Same(verb) for verb in _VERBS},
     **DISKS,
     **APPLIANCES,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from typing import Any
 
 from gasang.cli.containers.filters import FILTER, query_of
@@ -64,6 +65,21 @@ def _of_machines() -> list[Row]:
     ]
 
 
+def _imported() -> list[Row]:
+    """Disks that were imported, by name; whether one boots, and with what, is looked at when it is run."""
+    from gasang.storage.shelf import user_shelf
+
+    kept = user_shelf()
+    rows: list[Row] = []
+    for name in kept.names():
+        folder = kept.folder(name)
+        files = list(folder.iterdir())
+        row: dict[str, Any] = {"reference": name, "kind": "disk", "digest": "", "architecture": "", "packages": None, "size": 0}
+        row["created"] = datetime.fromtimestamp(folder.stat().st_mtime, UTC).isoformat(timespec="seconds")
+        rows.append({**row, "size": sum(file.stat().st_blocks * 512 for file in files)})
+    return rows
+
+
 def _of_containers(context: Context, filters: str | None) -> list[Row]:
     """Images of containers; none where no daemon runs and none has kept any."""
     from gasang.api.client import path_of
@@ -96,7 +112,7 @@ def run(parsed: Parsed, context: Context) -> int:
     """Print the list. Raises GasangError."""
     filters = query_of(parsed.get(FILTER))
     both = parsed.get(VM) == parsed.get(CONTAINER)
-    rows = _of_machines() if (both or parsed.get(VM)) and not filters else []
+    rows = [*_of_machines(), *_imported()] if (both or parsed.get(VM)) and not filters else []
     rows += _of_containers(context, filters) if both or parsed.get(CONTAINER) else []
     print(render("{digest}" if parsed.get(QUIET) else parsed.get(FORMAT), COLUMNS, rows), end="")
     return 0

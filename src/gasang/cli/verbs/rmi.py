@@ -24,6 +24,7 @@ SYNTAX = Syntax(
     examples=(
         Example("gasang rmi debian:trixie", "remove the image of a virtual machine; gasang pull brings it back"),
         Example("gasang rmi --container debian:trixie", "remove the image of containers"),
+        Example("gasang rmi web", "remove disks that gasang image import has taken in as web"),
     ),
     notes=RULE,
 )
@@ -32,11 +33,25 @@ SYNTAX = Syntax(
 def run(parsed: Parsed, context: Context) -> int:
     """Remove each, saying so. Raises NotFoundError for the first that is not here, GasangError."""
     for text in parsed.arguments:
+        if _forget_imported(text, parsed):
+            continue
         if is_container(text, parsed):
             _remove_from_daemon(text, parsed, context)
         else:
             _remove_from_store(text, parsed)
     return 0
+
+
+def _forget_imported(text: str, parsed: Parsed) -> bool:
+    """Remove disks that were imported under a name, if they are meant."""
+    from gasang.storage.shelf import user_shelf
+
+    kept = user_shelf()
+    if parsed.get(CONTAINER) or text not in kept.names():
+        return False
+    kept.remove(text)
+    print(f"removed {text}")
+    return True
 
 
 def _remove_from_daemon(text: str, parsed: Parsed, context: Context) -> None:

@@ -40,6 +40,7 @@ SYNTAX = Syntax(
         Example("gasang run -d --name dev --vm debian:trixie", "the same in the background; gasang attach dev sits down at it"),
         Example("gasang run -d --name web -p 8080:80 --network lan --vm nginx", "a container image as a machine, among containers"),
         Example("gasang run --vm --cpus 2 --memory 1G debian:trixie -- uname -a", "run one command inside and end with its exit code"),
+        Example("gasang run --vm web", "boot disks that gasang image import took in as web, with their own kernel"),
         Example("gasang run --vm --network user -p 8080:80 debian:trixie", "with a network that needs no root, and a port of it"),
         Example("gasang run --vm -v ./data:/data:ro debian:trixie -- ls /data", "with a folder of the host inside"),
         Example("gasang run --vm -v data:/data debian:trixie", "with a volume, such as a disk of gasang volume create data --size 20G"),

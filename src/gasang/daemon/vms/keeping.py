@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from gasang.core.errors import StateError
-from gasang.daemon.containers.fields import Field, mapping, read, text, truths
+from gasang.daemon.containers.fields import Field, mapping, read, text, truth, truths
 from gasang.daemon.containers.lives import Lives
 from gasang.daemon.containers.names import new_id
 from gasang.daemon.containers.record import Container
 from gasang.daemon.vms.machines import OF_ANY
 from gasang.daemon.vms.ways import VmWays
 from gasang.images.image_process import document_of, read_process
-from gasang.images.ready import BootFiles
+from gasang.images.ready import ROOT, BootFiles
 from gasang.kinds.vm.process import bases
 from gasang.kinds.vm.process.births import FILES, note_files, noted_files, own_disk
 
-FROM_FILES: Final[dict[str, Field]] = {"Append": text(), "Process": mapping(), "Disks": truths()}
+FROM_FILES: Final[dict[str, Field]] = {"Append": text(), "Process": mapping(), "Disks": truths(), "Root": text(), "Own": truth()}
 """What a machine boots with, beside its files."""
 PATIENCE: Final = 60.0
 """Seconds for a guest to write back what its programs wrote, and for its disk."""
@@ -54,7 +54,7 @@ class Keeping:
         files = noted_files(folder / FILES)
         found["Files"] = {
             "Kernel": str(files.kernel), "Initrd": str(files.initrd), "Disk": str(files.disk), "Append": files.append,
-            "Process": document_of(files.process),
+            "Process": document_of(files.process), "Root": files.root, "Own": files.own,
         }  # fmt: skip
         return found
 
@@ -72,8 +72,9 @@ class Keeping:
         if (folder / FILES).exists():
             raise StateError(container.subject, "it was started already", "make another")
         process = read_process(wish["Process"], container.subject) if wish["Process"] else None
-        place = bases.folder_of(folder) / new_id()[:32]
-        note_files(folder / FILES, BootFiles(place / "kernel", place / "initrd", place / "disk", wish["Append"], process))
+        place = bases.folder_of(folder) / f"{bases.GIVEN}{new_id()[:32]}"
+        paths = (place / "kernel", place / "initrd", place / "disk")
+        note_files(folder / FILES, BootFiles(*paths, wish["Append"], process, wish["Root"] or ROOT, wish["Own"]))
         place.mkdir(parents=True, mode=0o700)
         disks = [[str(folder / f"disk-{number}.img"), read_only] for number, read_only in enumerate(wish["Disks"] or ())]
         container.machine = {**container.machine, "disks": disks}

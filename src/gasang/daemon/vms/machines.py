@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final
 
-from gasang.core.errors import GasangError, NotFoundError, StateError, UnsupportedError, UsageError
+from gasang.core.errors import BadInputError, GasangError, NotFoundError, StateError, UnsupportedError, UsageError
 from gasang.daemon.containers import settings, signals
 from gasang.daemon.containers.fields import Field, mapping, maps, read, text, text_map, truth, whole
 from gasang.daemon.containers.lives import Lives
@@ -21,6 +21,7 @@ from gasang.daemon.services import Services
 from gasang.daemon.vms.files import GuestFiles
 from gasang.daemon.vms.ways import Forked, Restored, VmWays
 from gasang.daemon.volumes import DISK
+from gasang.devices.virtio.net import VirtioNet
 from gasang.images.image_process import PROCESS, read_process
 from gasang.images.initramfs import ImageProcess
 from gasang.images.reference import parse_reference
@@ -33,6 +34,7 @@ from gasang.kinds.vm.process.settings import MachineSettings
 from gasang.kinds.vm.snapshot import folder as snapshots
 from gasang.kinds.vm.snapshot.snapshot import Snapshot
 from gasang.network.mode import HOST, MACHINE, NONE, mode_of
+from gasang.storage.shelf import user_shelf
 
 WISH: Final[dict[str, Field]] = {
     "Machine": mapping({}), "Volumes": maps(), "HostConfig": mapping({}), "Labels": text_map({}), "StdinOnce": truth(),
@@ -61,6 +63,7 @@ class Machines:
         self._lives = lives
         self.ways = VmWays(services)
         self.files = GuestFiles(self.ways)
+        self._naming_twins = asyncio.Lock()
 
     def find(self, word: str) -> Container:
         """The machine of a name, an id or the beginning of one. Raises NotFoundError, UsageError, UnsupportedError for a container."""
@@ -76,7 +79,7 @@ class Machines:
         if made.snapshot:
             raise UsageError("machine setting snapshot", "a machine is restored by its own verb", "leave it out")
         host = _host(wish["HostConfig"], made)
-        image = await asyncio.to_thread(_image, made) if made.image else None
+        image = await asyncio.to_thread(_image, made) if made.image and user_shelf().disk(made.image) is None else None
         with self._lives.naming(name) as chosen:
             machine = {**wish["Machine"], **self._volumes(wish["Volumes"] or [], made), "hostname": made.hostname or _hostname(chosen)}
             MachineSettings.of_document(machine)
@@ -165,11 +168,9 @@ class Machines:
     async def restore(self, container: Container, name: str) -> None:
         """End it if it runs; it goes on where the snapshot was made. Raises NotFoundError, BadInputError, and it goes on as it was."""
         place = self._store(container) / snapshots.check_name(name)
-        digest = await asyncio.to_thread(_check, place)
+        birth = await asyncio.to_thread(_check, place, container.machine.get("architecture") or default_architecture())
         life = self._lives.life(container)
-        birth = Restored(place, digest)
-        has_card = await asyncio.to_thread(self.ways.has_card, birth)
-        async with self._services.networks.staying(container) if has_card else nullcontext():
+        async with self._services.networks.staying(container) if birth.has_card else nullcontext():
             held, container.host["AutoRemove"] = container.host["AutoRemove"], False
             try:
                 await self._lives.running.kill(life, 9, final=True)
@@ -205,7 +206,19 @@ class Machines:
         return [await self._twin(container) for _ in range(count)]
 
     async def _twin(self, parent: Container) -> Container:
-        folder = self.ways.folder(parent)
+        async with self._naming_twins:  # who asks at the same time gets the next name
+            twin = await self._record_of_twin(parent)
+        self.ways.births[twin.id] = Forked(self.ways.folder(parent))
+        try:
+            await self._lives.start(twin)
+        except GasangError:
+            if twin.id in {entry.id for entry in self._lives.all()}:
+                await self._lives.remove(twin, force=True, volumes=False)
+            raise
+        self._services.tell(parent, "fork", {"twin": twin.id})
+        return twin
+
+    async def _record_of_twin(self, parent: Container) -> Container:
         with self._lives.naming(self._next_name(parent.name)) as name:
             record = parent.as_record()
             twin = Container.of_record({**record, "id": new_id(), "name": name, "created": now(), "status": {}})
@@ -214,16 +227,8 @@ class Machines:
             twin.endpoints = {network: endpoints.of_twin(asked) for network, asked in parent.endpoints.items()}
             twin.host["PortBindings"], twin.ports = wanted_ports.of_twin(parent.host["PortBindings"]), {}
             place = self.ways.folder(twin)
-            await asyncio.to_thread(_make_folder, place, folder)
+            await asyncio.to_thread(_make_folder, place, self.ways.folder(parent))
             self._lives.add(twin)
-        self.ways.births[twin.id] = Forked(folder)
-        try:
-            await self._lives.start(twin)
-        except GasangError:
-            if twin.id in {entry.id for entry in self._lives.all()}:
-                await self._lives.remove(twin, force=True, volumes=False)
-            raise
-        self._services.tell(parent, "fork", {"twin": twin.id})
         return twin
 
     def _next_name(self, name: str) -> str:
@@ -293,13 +298,16 @@ def _image(made: MachineSettings) -> Image:
     return open_store(made.architecture or default_architecture()).resolve(str(parse_reference(made.image)))
 
 
-def _check(place: Path) -> str:
-    """The digest of a snapshot that is sound. Raises NotFoundError, BadInputError."""
+def _check(place: Path, architecture: str) -> Restored:
+    """A birth from a snapshot that is sound, of a machine of that architecture. Raises NotFoundError, BadInputError."""
     if not place.is_dir():
         raise NotFoundError(f"snapshot {place.name}", "the machine has none of this name", "gasang snapshot ls tells which it has")
     found = Snapshot.open(place)
+    if found.document.architecture != architecture:
+        cause = f"it is of a machine of {found.document.architecture}, this one is of {architecture}"
+        raise BadInputError(f"snapshot {place.name}", cause, "restore another (gasang snapshot ls)")
     found.check()
-    return found.digest
+    return Restored(place, found.digest, VirtioNet.device_id in found.document.board["virtio"])
 
 
 def _about(place: Path) -> dict[str, Any]:

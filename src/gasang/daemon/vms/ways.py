@@ -24,24 +24,23 @@ from gasang.daemon.vms.exec import GuestProcess
 from gasang.daemon.vms.nursery import Nursery
 from gasang.daemon.vms.process import Another, BornProcess, MachineProcess, TwinProcess
 from gasang.daemon.vms.standing import Standing
-from gasang.devices.virtio.net import VirtioNet
 from gasang.kinds.vm.agent.client import Agent
 from gasang.kinds.vm.agent.dialing import dial
 from gasang.kinds.vm.process import bases
-from gasang.kinds.vm.process.births import FILES, LAYERS
+from gasang.kinds.vm.process.births import FILES, LAYERS, boots_itself
 from gasang.kinds.vm.process.client import ask
 from gasang.kinds.vm.process.launch import Door, Log, Streams, launch_born, launch_machine, launch_stand_in
 from gasang.kinds.vm.process.settings import MachineSettings
 from gasang.kinds.vm.process.stand_in import stand_in_file
-from gasang.kinds.vm.snapshot.snapshot import Snapshot
 from gasang.kinds.vm.sockets import GUEST_SOCKET
 
 
 class Restored(NamedTuple):
-    """A birth from a snapshot, in this folder, of this digest."""
+    """A birth from a snapshot, in this folder, of this digest, of a machine that had a network card or had none."""
 
     snapshot: Path
     digest: str
+    has_card: bool
 
 
 class Forked(NamedTuple):
@@ -74,7 +73,7 @@ class VmWays:
         """Boot it, or as `births` says, once."""
         birth = self.births.pop(container.id, None)
         networks = self._services.networks
-        if await asyncio.to_thread(self.has_card, birth):
+        if self._has_card(birth):
             await networks.join(container)
         with ExitStack() as cleanup:
             door, card = networks.door(container), await asyncio.to_thread(networks.card, container)
@@ -105,11 +104,11 @@ class VmWays:
         self.nursery.begin()
         return MachineProcess(*await asyncio.to_thread(launch_machine, folder, settings, log, size, door))
 
-    def has_card(self, birth: Restored | Forked | None) -> bool:
+    def _has_card(self, birth: Restored | Forked | None) -> bool:
         """Whether one that is born like this can have a network card: those that were once booted without one cannot."""
         if isinstance(birth, Forked):
             return self._services.networks.is_furnished(birth.parent.name)
-        return birth is None or VirtioNet.device_id in Snapshot.open(birth.snapshot).document.board["virtio"]
+        return birth is None or birth.has_card
 
     def prepare(self, container: Container, birth: Restored) -> None:
         """Have the next restore of a machine from this snapshot made ready; but what it has of the host may be another by then."""
@@ -138,6 +137,10 @@ class VmWays:
         if not container.machine.get("image"):
             cause = "its kernel was given by hand, and only guests of images have an agent"
             raise UnsupportedError(container.subject, cause, f"gasang attach {container.name} sits down at its console")
+        if boots_itself(self.folder(container)):
+            cause = "what runs in it is its imported disk's own, in which there is no agent"
+            hint = f"gasang attach {container.name} sits down at its console; one that is started with a command has an agent"
+            raise UnsupportedError(container.subject, cause, hint)
         return Agent(partial(dial, self.folder(container) / GUEST_SOCKET, container.subject), container.subject)
 
     async def execute(self, container: Container, key: str, config: dict[str, Any], size: tuple[int, int]) -> Process:

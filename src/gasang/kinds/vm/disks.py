@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
+from gasang.core.errors import UsageError
 from gasang.core.paths import cache_folder
 from gasang.core.protocols import Block
 from gasang.devices.virtio.block import Later, VirtioBlock
@@ -38,10 +39,71 @@ class Disk:
         """What its user calls it."""
         return self.address or str(self.path)
 
-    @property
-    def plain(self) -> bool:
-        """Whether it is a file and nothing more is to be said of it."""
-        return not (self.form or self.address or self.limits or self.key_file)
+
+MORE: Final = {"form": str, "address": str, "key_file": str, "limits": list}
+"""What a document says of a disk beside path and access, and what that is."""
+
+
+def to_document(disk: Disk) -> list[Any]:
+    """A disk as plain values: path, whether it is only read, and what else is said of it, if anything is; paths are absolute.
+
+    Raises UsageError for an address that a machine in its jail cannot reach, and what `parse` raises.
+    """
+    more: dict[str, Any] = {"form": disk.form, "address": disk.address}
+    more["key_file"] = os.path.abspath(disk.key_file) if disk.key_file else ""
+    if disk.limits:
+        more["limits"] = list(astuple(disk.limits))
+    path = _socket_of(disk.address) if disk.address else os.path.abspath(disk.path)
+    more = {name: value for name, value in more.items() if value}
+    return [path, disk.read_only, *([more] if more else [])]
+
+
+def _socket_of(address: str) -> str:
+    """The Unix socket of an address. A machine in its jail has no network, so that is all it can reach of others."""
+    from gasang.storage.nbd.address import SCHEMES as NBD
+    from gasang.storage.nbd.address import parse
+
+    found = parse(address).path if address.startswith(NBD) else ""
+    if not found or not os.path.isabs(found):
+        cause = "a machine in the background has no network of its host's, from which its server could be reached"
+        hint = "offer it on a socket here (gasang nbd serve --unix PATH ADDRESS) and name nbd+unix:///?socket=PATH; or do without -d"
+        raise UsageError(f"disk {address}", cause, hint)
+    return found
+
+
+def of_document(document: Sequence[Any]) -> Disk:
+    """The disk of what `to_document` made; `is_document` holds."""
+    path, read_only, *rest = document
+    more = rest[0] if rest else {}
+    limits = None
+    if "limits" in more:
+        from gasang.storage.throttle import Limits
+
+        limits = Limits(*more["limits"])
+    key_file = Path(more["key_file"]) if "key_file" in more else None
+    return Disk(Path(path), bool(read_only), more.get("form", ""), more.get("address", ""), limits, key_file)
+
+
+def is_document(document: object) -> bool:
+    """Whether this is a disk as plain values."""
+    if not isinstance(document, list | tuple) or len(document) not in (2, 3):
+        return False
+    path, read_only, more = (*document, {})[:3]
+    if not (_is_path(path) and isinstance(read_only, bool) and isinstance(more, dict) and set(more) <= set(MORE)):
+        return False
+    texts = [more[name] for name in more if MORE[name] is str]
+    limits = more.get("limits", [0] * 4)
+    return (
+        all(isinstance(text, str) and text and "\0" not in text for text in texts)
+        and _is_path(more.get("key_file", "/"))
+        and isinstance(limits, list | tuple)
+        and len(limits) == 4
+        and all(type(number) is int and 0 <= number < 1 << 60 for number in limits)
+    )
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str) and value.startswith("/") and "\0" not in value
 
 
 @runtime_checkable

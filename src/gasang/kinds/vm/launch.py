@@ -23,7 +23,7 @@ from gasang.devices.worker import Worker
 from gasang.kinds.vm.base import AnyMachine
 from gasang.kinds.vm.extras import NOTHING, Extras
 from gasang.kinds.vm.extras import attach as attach_extras
-from gasang.kinds.vm.loader import kernel_architecture
+from gasang.kinds.vm.loader import Kernel, kernel_architecture
 from gasang.kinds.vm.parts import Parts
 from gasang.kinds.vm.platforms import RISCV64, SOFT, Platform, choose
 from gasang.kinds.vm.room import DEBIAN, check_room
@@ -87,10 +87,21 @@ def run_vm(spec: VmSpec, console: Console, progress: Progress) -> int:
         return _run_kernel(spec, console, progress)
     from gasang.kinds.vm.pull import boot_files
 
-    platform = choose(spec.architecture, spec.accelerator, _warnings(spec, console))
-    files = boot_files(spec.image, progress, spec.origin, platform.architecture)
+    platform = image_platform(spec.image, spec.architecture, spec.accelerator, _warnings(spec, console))
+    files = boot_files(spec.image, progress, spec.origin, platform.architecture, inside=bool(spec.command))
     platform.prepare(progress)
     return _run_image(spec, files, console, platform)
+
+
+def image_platform(image: str, architecture: str | None, accelerator: str | None, warn: Callable[[str], None]) -> Platform:
+    """What is to run an image: what is asked for, and what imported disks are of. Raises what `choose` and imported.look raise."""
+    from gasang.storage.shelf import user_shelf
+
+    if architecture is None and user_shelf().disk(image) is not None:
+        from gasang.kinds.vm.imported import known_architecture
+
+        architecture = known_architecture(image)
+    return choose(architecture, accelerator, warn)
 
 
 def _check_jit(spec: VmSpec, platform: Platform) -> None:
@@ -145,17 +156,63 @@ def _run_kernel(spec: VmSpec, console: Console, progress: Progress) -> int:
     check_room(spec.memory, kernel, platform.ram_base, initrd, unpacked, 0, f"kernel {spec.kernel}")
     append = spec.append or "console=ttyS0"
     platform.prepare(progress)
+    loaded = _Loaded(kernel, initrd, append)
+    del data, kernel, initrd
+    return _live_on_serial(spec, platform, loaded, console)
+
+
+@dataclass
+class _Loaded:
+    """A kernel with its initrd and command line; `disk` comes before the user's own, if there is one."""
+
+    kernel: Kernel | None
+    initrd: bytes
+    append: str
+    disk: Block | None = None
+
+    def given(self) -> tuple[Kernel | None, bytes]:
+        """Kernel and initrd, which are let go of: the guest will have its copy."""
+        kernel, initrd = self.kernel, self.initrd
+        self.kernel, self.initrd = None, b""
+        return kernel, initrd
+
+
+def boot_own(spec: VmSpec, files: BootFiles, disk: Block, console: Console, platform: Platform) -> int:
+    """Boot what is on an imported disk, as it is; the machine's own exit code. Raises GasangError where it cannot be started."""
+    _check_jit(spec, platform)
+    subject = f"disk {spec.image}"
+    if spec.extras.folders or spec.extras.volumes or spec.environment:
+        cause = "what runs in it is its own, which mounts nothing of the host's and gets no variables"
+        raise UsageError(subject, cause, "give it a command, or leave --volume, --mount and --env out")
+    kernel = platform.load_kernel(read_given(files.kernel, "kernel"), str(files.kernel))
+    initrd = read_given(files.initrd, "initrd")
+    check_room(spec.memory, kernel, platform.ram_base, initrd, _unpacked(initrd, files.initrd) if initrd else 0, DEBIAN, subject)
+    append = " ".join(filter(None, (files.append, PANIC_ENDS, spec.append)))
+    loaded = _Loaded(kernel, initrd, append, disk)
+    del kernel, initrd
+    return _live_on_serial(spec, platform, loaded, console)
+
+
+def _live_on_serial(spec: VmSpec, platform: Platform, loaded: _Loaded, console: Console) -> int:
+    """A machine whose serial line is the console, from start to end; its own exit code."""
+    warn = _warnings(spec, console)
+    (kernel, initrd), append = loaded.given(), loaded.append
     worker = Worker("disk")
     with ExitStack() as cleanup:
         extras, more = attach_extras(Extras(network=spec.extras.network), spec.memory, spec.cpus, cleanup, warn)
         disks, slow = _disks(spec, worker, warn, cleanup)
+        if loaded.disk is not None:
+            from gasang.devices.virtio.block import VirtioBlock  # most have none
+            from gasang.kinds.vm.disks import about
+
+            disks.insert(0, VirtioBlock(loaded.disk, worker, on_error=about(f"disk {spec.image}", warn)))
         virtio: list[VirtioDevice] = [*disks, VirtioRng(), *extras]
         workers = (worker, *slow, *more)
         parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, console.write, virtio, warn, workers, spec.jit, spec.compiler)
         vm = cleanup.enter_context(platform.make(parts))
         for each in (worker, *slow):
             cleanup.callback(each.close)
-        del data, kernel, initrd, parts  # the guest has its copy
+        del kernel, initrd, parts  # the guest has its copy
         vm.machine.ram.memory.advise(huge=spec.extras.huge_pages)
         spec.watch(vm)
         lock = vm.board.bus.lock
@@ -174,9 +231,12 @@ def _run_image(spec: VmSpec, files: BootFiles, console: Console, platform: Platf
     from gasang.images.initramfs import GuestSettings
     from gasang.kinds.vm.disks import throw_away
 
+    if files.own:
+        with closing(throw_away(files.disk)) as disk:
+            return boot_own(spec, files, disk, console, platform)
     settings = GuestSettings(
         mode_of(files, spec.command, f"image {spec.image}"), spec.command, _environment(spec),
-        tty=spec.tty, process=files.process, **spec.extras.settings(),
+        tty=spec.tty, process=files.process, root=files.root, **spec.extras.settings(),
     )  # fmt: skip
     control = ControlPort(lambda stage: None)
     with closing(throw_away(files.disk)) as disk:

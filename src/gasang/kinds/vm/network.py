@@ -81,13 +81,17 @@ def _new_tap(network: Network, cleanup: ExitStack) -> Tap:
     return tap
 
 
-def forgetting(card: Card) -> bytes:
+def forgetting(card: Card, known: Card | None = None) -> bytes:
     """Messages for a guest's kernel: it has none of the addresses and routes that it had, and this card's hardware address.
 
-    Some are refused, those for addresses that it has not; with the card down it forgets those of IPv6 by itself.
+    Some are refused, those for addresses that it has not. With the card down it forgets those of IPv6 by itself. A guest that was told
+    to be `known`, and has none of IPv6, keeps it up, which spares it work: with its last address of IPv4 its routes go as well, and
+    virtio-net takes a hardware address while it is up (IFF_LIVE_ADDR_CHANGE).
     """
     messages = [rtnetlink.delete_any_address(CARD_INDEX) for _ in range(MOST_ADDRESSES)]
-    messages += [rtnetlink.set_down(CARD_INDEX), rtnetlink.set_hardware_address(CARD_INDEX, packed(card.mac))]
+    if known is None or any(":" in text for each in (known, card) for text in each.addresses):
+        messages.append(rtnetlink.set_down(CARD_INDEX))
+    messages.append(rtnetlink.set_hardware_address(CARD_INDEX, packed(card.mac)))
     return netlink.encode(messages, 1, len(messages) - 1)
 
 

@@ -29,6 +29,7 @@ from gasang.kinds.vm.launch import VmSpec, boot_guest
 from gasang.kinds.vm.platforms import choose
 from gasang.storage.made import FULL
 from gasang.storage.raw import Raw
+from gasang.storage.shelf import user_shelf
 from gasang.storage.sparse import pack
 
 if TYPE_CHECKING:
@@ -46,8 +47,17 @@ def open_store(architecture: str = ARCHITECTURE) -> Store:
     return Store(data_folder(os.environ) / "images", architecture)
 
 
-def boot_files(text: str, progress: Progress, origin: Origin | None = None, architecture: str = ARCHITECTURE) -> BootFiles:
-    """The files of an image, which is pulled if it is not here."""
+def boot_files(
+    text: str, progress: Progress, origin: Origin | None = None, architecture: str = ARCHITECTURE, *, inside: bool = False
+) -> BootFiles:
+    """The files of an image, which is pulled if it is not here, or of disks that were imported under that name.
+
+    The latter boot as they are; where a command is to run `inside`, with what that needs (imported.py).
+    """
+    if user_shelf().disk(text) is not None:
+        from gasang.kinds.vm.imported import boot_imported  # most images are none
+
+        return boot_imported(text, architecture, progress, origin, inside=inside)
     image = ensure(text, progress, origin=origin, architecture=architecture)
     return ready_files(open_store(architecture), cache_folder(os.environ), image, progress)
 

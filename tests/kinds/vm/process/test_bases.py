@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from gasang.core.errors import StateError
 from gasang.images.ready import BootFiles
 from gasang.kinds.vm.process import bases
 
@@ -80,3 +82,19 @@ def test_nothing_goes_while_a_machine_is_pinning(place: Path, tmp_path: Path) ->
         assert kept.disk.exists()
     bases.sweep(place, [])
     assert not kept.disk.exists()
+
+
+def test_an_imported_disk_that_was_written_to_is_told(place: Path, tmp_path: Path) -> None:
+    imported = replace(booted(tmp_path / "image"), own=True)
+    kept = bases.pin(imported, place)
+    bases.check(kept, "image web")
+    os.utime(imported.disk, (1, 1))
+    with pytest.raises(StateError, match="image web: its disk was written to"):
+        bases.check(kept, "image web")
+    bases.check(replace(kept, own=False), "image debian")  # an image's disk never is
+    bases.check(imported, "image web")
+    given = BootFiles(*(place / "given-1" / name for name in ("kernel", "initrd", "disk")), "quiet", root="/dev/vda1")
+    given.disk.parent.mkdir()
+    for path in (given.kernel, given.initrd, given.disk):
+        path.touch()
+    bases.check(given, "image web")

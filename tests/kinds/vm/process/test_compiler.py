@@ -20,7 +20,7 @@ from support.supervised import eventually
 
 PATIENCE = 120
 LOOP = asm("addi", rd=5, rs1=5, imm=1) + asm("jal", rd=0, imm=-4)
-REQUEST = Request(7, 0, False, (), (), {0: Page(LOOP.ljust(PAGE_SIZE, b"\0"), (b"\1" * 4).ljust(PLACES, b"\0"), 9)})
+REQUEST = Request(7, 0, False, (), {0: Page(LOOP.ljust(PAGE_SIZE, b"\0"), (b"\1" * 4).ljust(PLACES, b"\0"), 9)})
 
 
 @pytest.fixture

@@ -98,6 +98,37 @@ def test_files_come_along_and_are_closed(server: Path) -> None:
     os.close(read)
 
 
+def test_a_forked_process_lets_go_of_what_came_with_requests_under_way(tmp_path: Path) -> None:
+    came, goes_on = threading.Event(), threading.Event()
+
+    def hold(words: dict[str, Any], handed: list[Handed]) -> None:
+        came.set()
+        goes_on.wait(20)
+
+    made = ControlServer(tmp_path, {"hold": hold})
+    (read, write), (ours, theirs) = os.pipe(), os.pipe()
+    asking = threading.Thread(target=send_file, args=(tmp_path, write, "hold"))
+    asking.start()
+    assert came.wait(20)
+    with made.receiving:
+        twin = os.fork()
+        if twin == 0:
+            made.abandon()
+            os.close(write)
+            os.close(theirs)
+            os.read(ours, 1)  # the parent's end
+            os._exit(0)
+    goes_on.set()
+    asking.join()
+    os.close(write)
+    assert os.read(read, 1) == b""  # while the twin lives
+    made.close()
+    os.close(theirs)
+    assert os.waitpid(twin, 0)[1] == 0
+    os.close(ours)
+    os.close(read)
+
+
 def test_folders_do_not_come_along(server: Path) -> None:
     place = os.open(server, os.O_RDONLY | os.O_DIRECTORY)
     assert send_file(server, place, "count") == {"done": 0}

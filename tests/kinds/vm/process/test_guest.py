@@ -61,7 +61,7 @@ def test_another_address_is_told_first(monkeypatch: pytest.MonkeyPatch, tmp_path
     known = Known(monkeypatch, tmp_path, CARD)
     known.guest.identify("twin", OTHER, 5)
     eventually(lambda: known.happened == ["in"])
-    assert known.agent.told == [("twin", (forgetting(OTHER), learning(OTHER)))]
+    assert known.agent.told == [("twin", (forgetting(OTHER, CARD), learning(OTHER)))]
     assert (known.agent.ran, known.vm.card) == ([], OTHER)  # whom it asks for names is the same
 
 

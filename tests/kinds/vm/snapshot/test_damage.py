@@ -168,7 +168,8 @@ def test_it_is_restored_to_the_same_devices_alone(kept: Snapshot) -> None:
 def test_what_was_verified_is_verified_once(kept: Snapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = copy_of(kept, tmp_path)
     (layer,) = folder.glob("memory-*")
-    os.utime(layer, (time.time() - 10, time.time() - 10))
+    for path in (layer, folder / "index"):
+        os.utime(path, (time.time() - 10, time.time() - 10))
     snapshot = Snapshot.open(folder)
     snapshot.check()
     monkeypatch.setattr(Snapshot, "verify", lambda self: pytest.fail("it was verified again"))
@@ -182,15 +183,25 @@ def test_what_was_verified_is_verified_once(kept: Snapshot, tmp_path: Path, monk
         snapshot.check()
 
 
+def test_an_index_that_was_verified_is_verified_again_when_it_changes(kept: Snapshot, tmp_path: Path) -> None:
+    folder = copy_of(kept, tmp_path)
+    snapshot = Snapshot.open(folder)
+    snapshot.check()
+    os.truncate(folder / "index", 100)
+    with pytest.raises(BadInputError, match="its index of memory is damaged"):
+        snapshot.check()
+
+
 def test_a_boot_later_it_is_verified_again(kept: Snapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = copy_of(kept, tmp_path)
     (layer,) = folder.glob("memory-*")
-    os.utime(layer, (time.time() - 10, time.time() - 10))
+    for path in (layer, folder / "index"):
+        os.utime(path, (time.time() - 10, time.time() - 10))
     snapshot = Snapshot.open(folder)
     snapshot.check()
-    assert stamp.is_verified(folder, [layer])
+    assert stamp.is_verified(folder, [folder / "index", layer])
     monkeypatch.setattr(stamp, "boot_id", lambda: "another")
-    assert not stamp.is_verified(folder, [layer])
+    assert not stamp.is_verified(folder, [folder / "index", layer])
 
 
 @given(st.binary(max_size=200))

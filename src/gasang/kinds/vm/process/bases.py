@@ -17,13 +17,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from gasang.images.ready import BootFiles
+from gasang.core.errors import StateError
+from gasang.images.ready import ROOT, BootFiles
 from gasang.kinds.vm.process.family import FAMILY
 
 FOLDER: Final = "bases"
 """Beside the folder of machines' folders."""
 _LOCK: Final = "lock"
 _FILES: Final = ("kernel", "initrd", "disk")
+GIVEN: Final = "given-"
+"""How the folders begin of files that a client has brought."""
 
 
 def folder_of(machine: Path) -> Path:
@@ -41,11 +44,31 @@ def pinning(bases: Path) -> Iterator[None]:
 def pin(files: BootFiles, bases: Path) -> BootFiles:
     """The same files, by names of ours; those on another file system by their own. Raises OSError."""
     paths = (files.kernel, files.initrd, files.disk)
-    facts = [(info.st_dev, info.st_ino, info.st_mtime_ns) for info in map(os.stat, paths)]
-    folder = bases / hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+    folder = bases / _name(files)
     folder.mkdir(exist_ok=True, mode=0o700)
     kernel, initrd, disk = (_linked(path, folder / name) for path, name in zip(paths, _FILES, strict=True))
     return replace(files, kernel=kernel, initrd=initrd, disk=disk)
+
+
+def _name(files: BootFiles) -> str:
+    facts = [(info.st_dev, info.st_ino, info.st_mtime_ns) for info in map(os.stat, (files.kernel, files.initrd, files.disk))]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+
+
+def check(files: BootFiles, subject: str) -> None:
+    """Raise StateError where the disk was written to since a machine was made of it: what the machine has of its own is then worthless.
+
+    An image's never is; imported disks are, by who names them with --disk. Those that could not be linked are not looked at.
+    """
+    linked = all(path.name == name for path, name in zip((files.kernel, files.initrd, files.disk), _FILES, strict=True))
+    imported = files.own or files.root != ROOT
+    if imported and linked and files.disk.parent.name not in (_name(files), *_given(files)):
+        raise StateError(subject, "its disk was written to (with --disk) since the machine was made", "make the machine anew")
+
+
+def _given(files: BootFiles) -> list[str]:
+    name = files.disk.parent.name
+    return [name] if name.startswith(GIVEN) else []
 
 
 def _linked(path: Path, place: Path) -> Path:

@@ -22,15 +22,15 @@ from gasang.devices.virtio.vsock import VirtioVsock
 from gasang.images.control import ControlPort
 from gasang.images.image_process import document_of, read_process
 from gasang.images.initramfs import GuestSettings
-from gasang.images.ready import BootFiles
+from gasang.images.ready import ROOT, BootFiles
 from gasang.kinds.vm.base import AnyMachine
 from gasang.kinds.vm.card import Card
-from gasang.kinds.vm.disks import Disk
+from gasang.kinds.vm.disks import of_document
 from gasang.kinds.vm.extras import Extras
 from gasang.kinds.vm.folders import SharedFolder
-from gasang.kinds.vm.launch import VmSpec, boot_guest, mode_of, power_code, run_vm
+from gasang.kinds.vm.launch import VmSpec, boot_guest, boot_own, image_platform, mode_of, power_code, run_vm
 from gasang.kinds.vm.network import Network
-from gasang.kinds.vm.platforms import Platform, choose, platform_of
+from gasang.kinds.vm.platforms import Platform, platform_of
 from gasang.kinds.vm.process import bases
 from gasang.kinds.vm.process.console import SupervisedConsole
 from gasang.kinds.vm.process.settings import MachineSettings
@@ -96,7 +96,7 @@ def _spec(birth: Birth) -> VmSpec:
         command=settings.command,
         environment=settings.environment,
         tty=settings.tty,
-        disks=tuple(Disk(Path(path), read_only=read_only) for path, read_only in settings.disks),
+        disks=tuple(map(of_document, settings.disks)),
         watch=birth.meet,
         sockets=birth.folder if settings.image else None,
         architecture=settings.architecture or None,
@@ -126,9 +126,12 @@ def _volumes(settings: MachineSettings) -> tuple[AttachedVolume, ...]:
 
 def _image(birth: Birth) -> int:
     settings = birth.settings
-    platform = choose(settings.architecture or None, settings.accelerator or None, birth.warn)
+    platform = image_platform(settings.image, settings.architecture or None, settings.accelerator or None, birth.warn)
     files = boot_files_of(birth.folder, settings, platform)
     platform.prepare(Silent())
+    if files.own:
+        with closing(own_disk(files.disk, birth.folder)) as disk:
+            return boot_own(_spec(birth), files, disk, birth.console, platform)
     terminal = ("TERM=xterm",) if settings.tty else ()
     guest = GuestSettings(
         mode_of(files, settings.command, f"image {settings.image}"),
@@ -137,6 +140,7 @@ def _image(birth: Birth) -> int:
         hostname=settings.hostname or DEFAULT_HOSTNAME,
         tty=settings.tty,
         process=files.process,
+        root=files.root,
         **_extras(birth).settings(),
     )
     with closing(own_disk(files.disk, birth.folder)) as disk:
@@ -152,20 +156,23 @@ def boot_files_of(folder: Path, settings: MachineSettings, platform: Platform) -
     if note.exists():
         kept = noted_files(note)
         if all(path.exists() for path in (kept.kernel, kept.initrd, kept.disk)):
+            bases.check(kept, f"image {settings.image}")
             return kept
         raise NotFoundError(f"image {settings.image}", "the files that the machine was booted from are gone", "make the machine anew")
     from gasang.kinds.vm.pull import boot_files
 
     place = bases.folder_of(folder)
     with bases.pinning(place):
-        files = bases.pin(boot_files(settings.image, Silent(), architecture=platform.architecture), place)
+        found = boot_files(settings.image, Silent(), architecture=platform.architecture, inside=bool(settings.command))
+        files = bases.pin(found, place)
         note_files(note, files)
     return files
 
 
 def note_files(note: Path, files: BootFiles) -> None:
     """Keep what a machine boots from. Raises OSError."""
-    note.write_text(json.dumps([str(files.kernel), str(files.initrd), str(files.disk), files.append, document_of(files.process)]))
+    paths = (str(files.kernel), str(files.initrd), str(files.disk))
+    note.write_text(json.dumps([*paths, files.append, document_of(files.process), files.root, files.own]))
 
 
 def _has_process(birth: Birth) -> bool:
@@ -174,11 +181,19 @@ def _has_process(birth: Birth) -> bool:
     return note.exists() and noted_files(note).process is not None
 
 
+def boots_itself(folder: Path) -> bool:
+    """Whether the machine of a folder, which has booted before, did so as its imported disk says."""
+    note = folder / FILES
+    return note.exists() and noted_files(note).own
+
+
 def noted_files(note: Path) -> BootFiles:
     """What a machine was booted from, as its note says. Raises BadInputError."""
     try:
-        kernel, initrd, disk, append, process = json.loads(note.read_text())
-        return BootFiles(Path(kernel), Path(initrd), Path(disk), str(append), read_process(process, f"note {note}"))
+        kernel, initrd, disk, append, process, *more = json.loads(note.read_text())
+        root, own = more or (ROOT, False)  # notes of before disks were imported
+        ran = read_process(process, f"note {note}")
+        return BootFiles(Path(kernel), Path(initrd), Path(disk), str(append), ran, str(root), own is True)
     except (OSError, ValueError, TypeError) as error:
         raise BadInputError(f"note {note}", f"it is damaged ({error})", "make the machine anew") from error
 
@@ -200,7 +215,7 @@ def _restored(birth: Birth) -> int:
     platform_of(snapshot.document.architecture).prepare(Silent())
     had = snapshot.document.board["virtio"]
     with ExitStack() as cleanup:
-        if settings.image:
+        if settings.image and not boots_itself(birth.folder):
             vm, ports = cleanup.enter_context(
                 restored_guest(
                     snapshot,
@@ -215,7 +230,9 @@ def _restored(birth: Birth) -> int:
             typed: Callable[[bytes], None] = ports.typed
             birth.console.on_resize(ports.resized)
         else:
-            vm, typed = cleanup.enter_context(restored_kernel(snapshot, birth.console))
+            blocks = _restored_disks(birth, snapshot) if settings.image else None
+            extras = Extras(network=_restored_card(settings, had))
+            vm, typed = cleanup.enter_context(restored_kernel(snapshot, birth.console, blocks=blocks, extras=extras))
         if birth.stands:
             snapshot.make_ready(vm)
             vm.stand()

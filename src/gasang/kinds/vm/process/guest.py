@@ -120,7 +120,7 @@ class Guest:
             tell(())
             return
         self._vm.card = None
-        tell((forgetting(card), learning(card)))
+        tell((forgetting(card, known), learning(card)))
         if card.resolv_conf and (known is None or known.resolv_conf != card.resolv_conf):
             agent.run(["tee", RESOLV_CONF], card.resolv_conf.encode(), tool=True)
         self._vm.card = card

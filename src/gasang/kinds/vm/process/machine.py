@@ -7,7 +7,8 @@ import socket
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -39,6 +40,7 @@ SIGNALLED: Final = 128
 READY, FAILED = b"+", b"-"
 """What is told to who waits for the start: the process's id comes after the first, a sentence after the second."""
 _STREAMS: Final = 3
+_SENTENCE: Final = 2048
 _OTHER_END: Final = 5.0
 """Seconds for the twin's supervisor to take the exit code."""
 
@@ -58,6 +60,7 @@ class _Twin(NamedTuple):
     tap: int = -1
     replaces: bool = False
     lesson: lessons.Lesson | None = None
+    handed: Sequence[Handed] = ()
 
 
 class MachineProcess:
@@ -95,6 +98,8 @@ class MachineProcess:
         self._stage = ""
         self._forking = threading.Lock()
         self._lessons = 0
+        self._meeting: set[socket.socket] = set()
+        """Where twins will say that they live."""
 
     def run(self) -> int:
         """Live; the exit code. An error is told on standard error, and to who waits for the start."""
@@ -242,49 +247,55 @@ class MachineProcess:
         card, tap = card_of(words.get("network")), taps[0].fileno() if taps else -1
         if len(taps) != (card is not None):
             raise UsageError("fork of a machine", "a tap and a network go together", "send both, or neither")
-        life = _Twin(Path(folder), [each.fileno() for each in streams], link, name, card, tap, words.get("replaces") is True)
-        with self._forking:
-            if self._lessons == lessons.TEACHERS:
-                return self._bear(life)
-            lesson = lessons.Lesson(*socket.socketpair())
-            try:
-                facts = self._bear(life._replace(lesson=lesson))
-            finally:
-                lessons.learn(self.vm, lesson)
-            self._lessons += 1
-            return facts
-
-    def _bear(self, life: _Twin) -> dict[str, Any]:
-        began = time.monotonic()
-        ready, telling = socket.socketpair()
-        with ready:
-            with telling:
-                chains = _chains(self.vm)
-                layers = coming_layers(life.folder) if life.replaces else life.folder / LAYERS
-                for chain in chains:
-                    chain.heir = layers
-                try:
-                    twin = self.vm.fork(lambda vm: self._be_twin(vm, life, telling, ready), Identity.fresh())
-                finally:
-                    for chain in chains:
-                        chain.heir = None
-            forked = time.monotonic()
+        life = _Twin(Path(folder), [each.fileno() for each in streams], link, name, card, tap, words.get("replaces") is True, handed=handed)
+        with ExitStack() as cleanup:
+            with self._forking:
+                ready, telling = socket.socketpair()
+                self._meeting.add(ready)
+                cleanup.callback(self._met, ready)
+                begun = time.monotonic()
+                with telling:
+                    twin = self._bear(life, telling)
+                facts = {"seconds": round(time.monotonic() - begun, 5)}
             threading.Thread(target=twin.wait, name="twin", daemon=True).start()  # nobody else can bury it
-            return self._introduce(twin, ready, {"seconds": round(forked - began, 5)})
+            return {**_introduced(twin, ready.recv(_SENTENCE)), **facts}
 
-    def _introduce(self, twin: Twin, ready: socket.socket, facts: dict[str, Any]) -> dict[str, Any]:
-        word = ready.recv(2048)
-        if word != READY:
-            cause = word.removeprefix(FAILED).decode("utf-8", "replace") or "it ended at once"
-            raise StateError("fork of a machine", f"the twin did not begin to live ({cause})", "look at the machine's log")
-        identity = twin.identity
-        return {"pid": twin.pid, "name": identity.name, "mac": identity.mac.hex(":"), **facts}
+    def _met(self, ready: socket.socket) -> None:
+        self._meeting.discard(ready)
+        ready.close()
 
-    def _be_twin(self, vm: AnyMachine, life: _Twin, telling: socket.socket, other: socket.socket) -> int:
+    def _bear(self, life: _Twin, telling: socket.socket) -> Twin:
+        """A twin, which has not begun to live; the first of them give lessons."""
+        if self._lessons == lessons.TEACHERS:
+            return self._conceive(life, telling)
+        lesson = lessons.Lesson(*socket.socketpair())
+        try:
+            twin = self._conceive(life._replace(lesson=lesson), telling)
+        finally:
+            lessons.learn(self.vm, lesson)
+        self._lessons += 1
+        return twin
+
+    def _conceive(self, life: _Twin, telling: socket.socket) -> Twin:
+        assert self._server is not None  # it is who asks
+        chains = _chains(self.vm)
+        layers = coming_layers(life.folder) if life.replaces else life.folder / LAYERS
+        for chain in chains:
+            chain.heir = layers
+        try:
+            with self._server.receiving:
+                return self.vm.fork(lambda vm: self._be_twin(vm, life, telling), Identity.fresh())
+        finally:
+            for chain in chains:
+                chain.heir = None
+
+    def _be_twin(self, vm: AnyMachine, life: _Twin, telling: socket.socket) -> int:
         """The twin's life, in its process and on its only thread."""
-        other.close()
+        for other in self._meeting:
+            other.close()
+        self._meeting.clear()
         if self._server is not None:
-            self._server.abandon()
+            self._server.abandon(life.handed)
             self._server = None
         self.folder, self._vm, self._forking, self._lessons = life.folder, vm, threading.Lock(), 0
         self._guest = guest = Guest(life.folder, vm, self._warn)
@@ -327,6 +338,15 @@ class MachineProcess:
                 chain.folder = life.folder / LAYERS
         jail.note(life.folder, self._lacking)
         self._server = ControlServer(life.folder, self._verbs())
+
+
+def _introduced(twin: Twin, word: bytes) -> dict[str, Any]:
+    """What is told of a twin that has said `word`. Raises StateError where it does not live."""
+    if word != READY:
+        cause = word.removeprefix(FAILED).decode("utf-8", "replace") or "it ended at once"
+        raise StateError("fork of a machine", f"the twin did not begin to live ({cause})", "look at the machine's log")
+    identity = twin.identity
+    return {"pid": twin.pid, "name": identity.name, "mac": identity.mac.hex(":")}
 
 
 def _chains(vm: AnyMachine) -> list[Chain]:

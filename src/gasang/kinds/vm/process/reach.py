@@ -13,8 +13,9 @@ from gasang.core.paths import cache_folder
 from gasang.core.progress import Silent
 from gasang.host.confining import Place
 from gasang.host.durable import boot_id
-from gasang.kinds.vm.launch import kernel_platform, read_given
-from gasang.kinds.vm.platforms import KVM, Platform, choose, platform_of
+from gasang.kinds.vm.disks import of_document
+from gasang.kinds.vm.launch import image_platform, kernel_platform, read_given
+from gasang.kinds.vm.platforms import KVM, Platform, platform_of
 from gasang.kinds.vm.process.births import boot_files_of
 from gasang.kinds.vm.process.settings import MachineSettings
 from gasang.kinds.vm.snapshot.snapshot import Snapshot
@@ -39,7 +40,9 @@ def prepare(folder: Path, settings: MachineSettings) -> list[Place]:
         found = _kernel(settings)
     # What is among its family's folders already stays in their mount: a hard link does not lead from one mount to another.
     own = [place for place in found if not place.path.is_relative_to(folder.parent)]
-    disks = [_disk(Path(path), read_only=read_only) for path, read_only in settings.disks]
+    own_disks = [of_document(disk) for disk in settings.disks]
+    disks = [_disk(disk.path, read_only=disk.read_only and not disk.address) for disk in own_disks]
+    disks += [Place(disk.key_file) for disk in own_disks if disk.key_file is not None]
     folders = [Place(Path(source), writable=not read_only) for source, _, read_only in settings.folders]
     folders += [Place(Path(volume), writable=True) for volume, _, _ in settings.volumes]  # a new layer comes to be there
     return [*program_places(), *own, *disks, *folders, Place(folder.parent, writable=True)]
@@ -54,7 +57,7 @@ def _kernel(settings: MachineSettings) -> list[Place]:
 def _image(folder: Path, settings: MachineSettings) -> list[Place]:
     from gasang.kinds.vm.agent.executable import agent_program
 
-    platform = choose(settings.architecture or None, settings.accelerator or None)
+    platform = image_platform(settings.image, settings.architecture or None, settings.accelerator or None, _hear_nothing)
     files = boot_files_of(folder, settings, platform)
     agent_program(platform.family)
     return [*_platform(platform), *(Place(path) for path in (files.kernel, files.initrd, files.disk))]
@@ -83,7 +86,7 @@ def _platform(platform: Platform) -> list[Place]:
 
 
 def _disk(path: Path, *, read_only: bool) -> Place:
-    """A user's own disk: a file, or a device of the host."""
+    """A user's own disk: a file, a device of the host, or the socket of what has it."""
     return Place(path, not read_only, device=path.exists() and not stat.S_ISREG(path.stat().st_mode))
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
 from gasang.core.errors import BadInputError, UsageError
 from gasang.kinds.vm.card import Card, card_of, is_card
+from gasang.kinds.vm.disks import is_document
 from gasang.kinds.vm.folders import check_target
 from gasang.kinds.vm.launch import MINIMUM_MEMORY
 from gasang.kinds.vm.platforms import ACCELERATORS, ARCHITECTURES
@@ -26,8 +28,8 @@ _MOST_BYTES: Final = 1 << 20
 class MachineSettings:
     """A machine. `memory` in bytes; either `image` or `kernel` is given; paths are absolute.
 
-    `disks` are the user's own, as (path, read-only), `folders` the host's that an image's guest mounts, as (source, target, read-only);
-    so are `volumes`, by the folders of disk volumes.
+    `disks` are the user's own, as disks.to_document has them, `folders` the host's that an image's guest mounts, as (source, target,
+    read-only); so are `volumes`, by the folders of disk volumes.
     `snapshot` is the folder of the snapshot that it goes on from, "" to boot it. Without `architecture` and `accelerator` kernel
     and host decide (platforms.choose). With `jail` REQUIRED it does not start where a part of its jail does not hold (jail.py).
     `jit` is whether the software processor compiles hot code (accel.soft.machine.JIT); one that is restored or forked only interprets it.
@@ -45,7 +47,7 @@ class MachineSettings:
     hostname: str = ""
     tty: bool = False
     stdin: bool = False
-    disks: tuple[tuple[str, bool], ...] = ()
+    disks: tuple[tuple[Any, ...], ...] = ()
     folders: tuple[tuple[str, str, bool], ...] = ()
     volumes: tuple[tuple[str, str, bool], ...] = ()
     snapshot: str = ""
@@ -67,7 +69,7 @@ class MachineSettings:
             if not _TESTS[name](value):
                 raise UsageError(f"machine setting {name}", f"its value {str(value)[:60]!r} cannot be", "correct it")
         words = {name: tuple(document[name]) for name in ("command", "environment") if name in document}
-        disks = tuple((str(path), bool(read_only)) for path, read_only in document.get("disks", ()))
+        disks = tuple(tuple(disk) for disk in document.get("disks", ()))
         folders, volumes = (
             tuple((str(source), str(target), bool(read_only)) for source, target, read_only in document.get(name, ()))
             for name in ("folders", "volumes")
@@ -85,9 +87,13 @@ class MachineSettings:
         return made
 
     def write(self, folder: Path) -> None:
-        """Keep them in a machine's folder. Raises OSError."""
+        """Keep them in a machine's folder, unless they are there. Raises OSError."""
+        content = json.dumps(asdict(self)).encode("utf-8", "surrogateescape")
+        with suppress(FileNotFoundError):
+            if (folder / NAME).read_bytes() == content:  # a restore's are those of the one before
+                return
         fresh = folder / f".{NAME}"
-        fresh.write_text(json.dumps(asdict(self)), "utf-8", "surrogateescape")
+        fresh.write_bytes(content)
         fresh.replace(folder / NAME)
 
     @classmethod
@@ -116,10 +122,7 @@ def _texts(value: object) -> bool:
 
 
 def _disks(value: object) -> bool:
-    return isinstance(value, list | tuple) and all(
-        isinstance(disk, list | tuple) and len(disk) == 2 and bool(disk[0]) and _path(disk[0]) and isinstance(disk[1], bool)
-        for disk in value
-    )
+    return isinstance(value, list | tuple) and all(map(is_document, value))
 
 
 def _folders(value: object) -> bool:

@@ -72,7 +72,13 @@ def _pairs(state: State) -> int:
 
 @contextmanager
 def restored_kernel(
-    snapshot: Snapshot, console: Console, *, warn: Callable[[str], None] = lambda sentence: None, identity: Identity | None = None
+    snapshot: Snapshot,
+    console: Console,
+    *,
+    warn: Callable[[str], None] = lambda sentence: None,
+    identity: Identity | None = None,
+    blocks: Sequence[Block] | None = None,
+    extras: Extras = NOTHING,
 ) -> Iterator[tuple[AnyMachine, Callable[[bytes], None]]]:
     """The machine, not started yet, whose console is its serial line, and where what is typed goes; closed at the end of the block.
 
@@ -81,8 +87,10 @@ def restored_kernel(
     snapshot.check()
     worker = Worker("disk")
     with ExitStack() as cleanup:
-        disks = _devices(snapshot, snapshot.open_disks(), worker, warn, cleanup)
-        vm = cleanup.enter_context(snapshot.restore(Wiring(console.write, [*disks, VirtioRng()], (worker,), warn, identity)))
+        disks = _devices(snapshot, snapshot.open_disks() if blocks is None else blocks, worker, warn, cleanup)
+        others, more = attach(extras, snapshot.document.memory.size, _pairs(snapshot.document.state), cleanup)
+        virtio: list[VirtioDevice] = [*disks, VirtioRng(), *others]
+        vm = cleanup.enter_context(snapshot.restore(Wiring(console.write, virtio, (worker, *more), warn, identity)))
         cleanup.callback(worker.close)
         yield vm, serial_of(vm)
 

@@ -94,7 +94,13 @@ class Snapshot:
         stamp.note_verified(self.path, self._files(), begun)
 
     def check(self) -> None:
-        """Verify it unless that was done since the host was started; the disks it is based on are looked at. Raises as `verify` does."""
+        """Verify it unless that was done since the host was started; the disks it is based on, and its processor, are looked at.
+
+        Raises as `verify` does, UnsupportedError for a machine that no gasang here has.
+        """
+        from gasang.kinds.vm.platforms import platform_of
+
+        platform_of(self.document.architecture).check_board(self.document.board, self._subject)
         if not stamp.is_verified(self.path, self._files()):
             self.verify()
         disks.check(self.document.disks, self._subject)
@@ -103,7 +109,7 @@ class Snapshot:
         return sorted({name for disk in self.document.disks for name in disk.files()})
 
     def _files(self) -> list[Path]:
-        return [*self.layers(), *(self.path / f"{DISK}{name}" for name in self._disk_files())]
+        return [self.path / INDEX, *self.layers(), *(self.path / f"{DISK}{name}" for name in self._disk_files())]
 
     def open_disks(self, folder: Path | None = None) -> list[Block]:
         """Its disks, in the order of the machine's, each with a throw-away layer in `folder` (default: in the cache).
@@ -131,7 +137,6 @@ class Snapshot:
 
         self.check()
         platform = platform_of(self.document.architecture)
-        platform.check_board(self.document.board, self._subject)
         harts, record = self.document.board.get("harts"), self.document.memory
         if type(harts) is not int:
             raise BadInputError(self._subject, "it does not tell how many processors it has", AGAIN)
