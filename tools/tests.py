@@ -1,12 +1,14 @@
 """Run all tests, in stages: ``make test``. Lanes of a stage run side by side, where nothing of one can disturb the other.
 
 What looks at the whole host (mounts, namespaces, control groups, processes, times) has the host for itself, but for the machine in QEMU:
-that is a process with one processor. The last lane of a stage shows its progress as it comes, the others when they have ended. The first
-stage in which something fails is the last.
+that is a process with one processor. The last lane of a stage shows its progress as it comes, the others when they have ended. A few tests
+that fail beside others are run once more, alone, and named: who fails then has failed. The first stage in
+which something fails is the last.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,9 +16,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Final, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
+FEW: Final = 3
+"""So many tests of a lane may have failed for want of a processor; more have another reason."""
+FAILED: Final = 1
+"""pytest's exit code where tests failed."""
 
 
 class Lane(NamedTuple):
@@ -61,6 +67,7 @@ def run(stage: Sequence[Lane]) -> int:
             codes.append(process.wait())
             print(f"pytest: {lane.name}, after {time.monotonic() - begun:.0f} s", flush=True)
             _show(output)
+        codes = [_alone(lane) if code == FAILED else code for lane, code in zip((shown, *quiet), codes, strict=True)]
     finally:
         for _, process, output in running:
             process.kill()
@@ -70,9 +77,22 @@ def run(stage: Sequence[Lane]) -> int:
     return next((code for code in codes if code), 0)
 
 
+def _alone(lane: Lane) -> int:
+    """The exit code of the tests of a lane that failed, run again with nothing beside them; FAILED where they are more than a few."""
+    failed = json.loads((_cache(lane) / "v" / "cache" / "lastfailed").read_bytes())
+    if len(failed) > FEW:
+        return FAILED
+    print(f"pytest: {lane.name}: failed beside others, now alone: {', '.join(failed)}", flush=True)
+    again = Lane(lane.name, ("--last-failed", "--last-failed-no-failures=none", *lane.words))
+    return _started(again, None)[0].wait()
+
+
+def _cache(lane: Lane) -> Path:
+    return ROOT / ".pytest_cache" / lane.name.replace(" ", "-").replace(",", "")
+
+
 def _started(lane: Lane, output: IO[bytes] | None) -> tuple[subprocess.Popen[bytes], IO[bytes] | None]:
-    cache = ROOT / ".pytest_cache" / lane.name.replace(" ", "-")
-    words = [sys.executable, "-m", "pytest", "-q", "-o", f"cache_dir={cache}", *lane.words]
+    words = [sys.executable, "-m", "pytest", "-q", "-o", f"cache_dir={_cache(lane)}", *lane.words]
     return subprocess.Popen(words, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT if output else None), output
 
 

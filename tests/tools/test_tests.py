@@ -53,3 +53,28 @@ def test_lanes_beside_each_other(
     monkeypatch.setattr(tests, "STAGES", ((bad, good), (good,)))
     assert tests.main() == 1
     assert "pytest: good …" not in capfd.readouterr().out
+
+
+def test_a_few_that_fail_beside_others_are_run_alone(
+    tests: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tests, "ROOT", tmp_path)
+    once = "from pathlib import Path\ndef test_good(): pass\ndef test_once(): assert Path('seen').exists() or Path('seen').touch()\n"
+    (tmp_path / "test_once.py").write_text(once)
+    lane = tests.Lane("a lane, this", ("test_once.py",))
+    assert tests.run([lane]) == 0
+    told = capfd.readouterr().out
+    assert "pytest: a lane, this: failed beside others, now alone: test_once.py::test_once\n" in told
+    assert "1 failed, 1 passed" in told
+    assert told.rstrip().rpartition("\n")[2].startswith("1 passed, 1 deselected")
+
+
+def test_many_that_fail_are_not_run_again(
+    tests: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tests, "ROOT", tmp_path)
+    (tmp_path / "test_bad.py").write_text("".join(f"def test_{at}(): assert False\n" for at in range(tests.FEW + 1)))
+    assert tests.run([tests.Lane("bad", ("test_bad.py",))]) == 1
+    assert "alone" not in capfd.readouterr().out
+    (tmp_path / "test_bad.py").write_text("import nothing_of_this_name\n")
+    assert tests.run([tests.Lane("bad", ("test_bad.py",))]) not in (0, 1)

@@ -99,8 +99,9 @@ class Server:
         """Accept clients, in threads of their own."""
         for listener in self._listeners:
             thread = threading.Thread(target=self._accept, args=(listener,), name="nbd-accept", daemon=True)
-            self._threads.add(thread)
-            thread.start()
+            with self._lock:
+                self._threads.add(thread)
+                thread.start()
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
@@ -115,12 +116,11 @@ class Server:
                 if room:
                     self._clients.add(client)
                     thread = threading.Thread(target=self._serve, args=(client,), name="nbd-client", daemon=True)
-                    self._threads.add(thread)
+                    self._threads = {each for each in self._threads if each.is_alive()} | {thread}
+                    thread.start()
             if not room:
                 self._warn("a client was turned away: as many as may be are connected")
                 client.close()
-                continue
-            thread.start()
 
     def _serve(self, client: socket.socket) -> None:
         try:
@@ -136,7 +136,6 @@ class Server:
         finally:
             with self._lock:  # who sees its connection end knows that there is room again
                 self._clients.discard(client)
-                self._threads.discard(threading.current_thread())
             client.close()
 
     def _talk(self, client: socket.socket) -> None:

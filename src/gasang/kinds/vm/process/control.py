@@ -8,11 +8,12 @@ from __future__ import annotations
 import array
 import contextlib
 import os
+import select
 import socket
 import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from io import FileIO
 from pathlib import Path
 from typing import Any, Final
@@ -38,6 +39,9 @@ class ControlServer:
         self._verbs = verbs
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
+        self._handed: set[Handed] = set()
+        self.receiving = threading.Lock()
+        """Held while descriptors come in: who forks the process with this held knows of all of them."""
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with _opened(folder) as place:
             with contextlib.suppress(FileNotFoundError):
@@ -54,15 +58,19 @@ class ControlServer:
     def _begin(self, work: Callable[..., None], *words: object) -> None:
         thread = threading.Thread(target=work, args=words, name="control", daemon=True)
         with self._lock:
-            self._threads.add(thread)
-        thread.start()
+            self._threads = {each for each in self._threads if each.is_alive()} | {thread}
+            thread.start()
 
-    def abandon(self) -> None:
-        """In a forked process, whose parent goes on listening: let go of its sockets. No other thread is there."""
-        self._lock = threading.Lock()
-        for each in (self._listener, *self._open):
+    def abandon(self, own: Collection[Handed] = ()) -> None:
+        """In a process forked with `receiving` held, whose parent goes on listening: let go of its sockets. No other thread is there.
+
+        And of what came along with requests under way, but for its `own`.
+        """
+        self._lock, self.receiving = threading.Lock(), threading.Lock()
+        for each in (self._listener, *self._open, *(self._handed - set(own))):
             each.close()
         self._open.clear()
+        self._handed.clear()
         self._threads.clear()
 
     def close(self) -> None:
@@ -100,20 +108,34 @@ class ControlServer:
 
     def _serve(self, connection: socket.socket) -> None:
         try:
-            while (received := receive(connection)) is not None:
+            while (received := self._receive(connection)) is not None:
                 packet, flags, handed = received
                 try:
                     reply = self._answer(packet, flags, handed)
                 finally:
-                    for each in handed:
-                        each.close()
+                    self._let_go(handed)
                 if not _send(connection, reply):
                     return
         finally:
             with self._lock:
                 self._open.discard(connection)
-                self._threads.discard(threading.current_thread())
             connection.close()
+
+    def _receive(self, connection: socket.socket) -> tuple[bytes, int, list[Handed]] | None:
+        waiting = select.poll()
+        waiting.register(connection, select.POLLIN)
+        waiting.poll()
+        with self.receiving:
+            received = receive(connection)
+            if received is not None:
+                self._handed.update(received[2])
+        return received
+
+    def _let_go(self, handed: list[Handed]) -> None:
+        with self.receiving:
+            self._handed.difference_update(handed)
+            for each in handed:
+                each.close()
 
     def _answer(self, packet: bytes, flags: int, handed: list[Handed]) -> bytes:
         try:
