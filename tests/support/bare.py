@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable, Iterator
+
+import pytest
 
 from gasang.accel.soft.hart import Hart
 from gasang.accel.soft.machine import SoftMachine
@@ -104,3 +107,17 @@ class Bare:
     def registers(self) -> bytes:
         """x0 to x31."""
         return ctypes.string_at(self.hart.address, 256)
+
+
+@pytest.fixture
+def make_bare() -> Iterator[Callable[..., Bare]]:
+    """``make_bare(harts)``: closed at the end."""
+    made: list[Bare] = []
+
+    def make(harts: int = 1) -> Bare:
+        made.append(Bare(harts))
+        return made[-1]
+
+    yield make
+    for bare in made:
+        bare.close()

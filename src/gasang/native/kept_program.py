@@ -55,7 +55,7 @@ def program_file(path: Path, image: bytes) -> Path:
     """A program as a file that can be executed, written where it is not there or is another; its path. Raises OSError."""
     if not path.is_file() or path.read_bytes() != image:
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        fresh = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
         fresh.write_bytes(image)
         fresh.chmod(0o755)
         fresh.replace(path)

@@ -121,7 +121,7 @@ def open_copy(shadow: ptr[Cpu], address: u64, number: u64) -> None:
     extent.first = address & PAGE_MASK
     extent.size = PAGE_SIZE
     extent.addend = entry.addend
-    open_window(shadow, extent, number)
+    open_window(shadow, extent, number, address)
 
 
 @native(convention="preserve_most", inline=False)

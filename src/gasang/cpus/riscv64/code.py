@@ -22,7 +22,7 @@ from __future__ import annotations
 from gasang.cpus.riscv64 import exits
 from gasang.cpus.riscv64.block import RECORDS, Block
 from gasang.cpus.riscv64.mmu import CODE_PAGE, drop_write_entries
-from gasang.cpus.riscv64.state import CODE_TLB_ENTRIES, DIRTY_RING, NO_TAG, Cpu, Shared
+from gasang.cpus.riscv64.state import CODE_TLB_ENTRIES, DIRTY_RING, NO_TAG, PAGE_MASK, Cpu, Shared
 from gasang.native import (
     atomic_add,
     atomic_and,
@@ -61,6 +61,34 @@ def clear_block(cpu: ptr[Cpu], block: ptr[Block]) -> None:
     block.records[RECORDS + 1].handler = cpu.dispatch[1]
     block.stamp = 0
     block.looked = 0
+
+
+@native
+def code_place(cpu: ptr[Cpu], address: u64) -> u64:
+    """The number of the block that holds the decoded records of a virtual page, plus 1; 0 if the code TLB knows none."""
+    entry = ref(cpu.code_tlb[(address >> 12) & (CODE_TLB_ENTRIES - 1)])
+    if entry.tag == NO_TAG or entry.tag != (address & PAGE_MASK) | cpu.context:
+        return 0
+    return u64(cpu.code_map[cast(ptr[Block], entry.base).page])
+
+
+@native
+def code_near(cpu: ptr[Cpu], address: u64, reach: u64, most: u64, found: ptr[u64]) -> u64:
+    """Virtual pages around `address`, the nearest first, that `code_place` knows, `most` at most; how many.
+
+    To `found` go pairs of a distance in pages (two's complement) and a block's number. There are none if the page itself is not known.
+    """
+    count: u64 = 0
+    for step in range(2 * reach + 1):
+        delta = u64(0) - (step >> 1) if step & 1 == 0 else (step + 1) >> 1
+        number = code_place(cpu, address + (delta << 12))
+        if number != 0:
+            found[2 * count] = delta
+            found[2 * count + 1] = number
+            count += 1
+        if count == most or count == 0:
+            break
+    return count
 
 
 @native

@@ -6,7 +6,7 @@ The interpreter's handlers of such jumps are exchanged for others that note the 
 from __future__ import annotations
 
 from gasang.cpus.riscv64.block import RECORDS
-from gasang.cpus.riscv64.code import block_at
+from gasang.cpus.riscv64.code import block_at, code_place
 from gasang.cpus.riscv64.state import Cpu
 from gasang.native import native, ptr, ref, u8, u64
 
@@ -22,6 +22,17 @@ def note_jump(cpu: ptr[Cpu], pc: u64, target: u64) -> None:
     place = ref(cpu.jumps[(((pc << 1) + target) * u64(MIX)) >> JUMP_SHIFT])
     place.pc = pc
     place.target = target
+
+
+@native
+def watch_near(cpu: ptr[Cpu], address: u64, reach: u64, noting: ptr[u64], count: u64, watched: u64) -> u64:
+    """Have the jumps on a virtual page and `reach` to each side noted, or no more; how many records that concerns."""
+    found: u64 = 0
+    for step in range(2 * reach + 1):
+        number = code_place(cpu, address + (step << 12) - (reach << 12))
+        if number != 0:
+            found += watch_jumps(cpu, number, noting, count, watched)
+    return found
 
 
 @native

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gasang.cpus.decoder import DecoderTables
-from gasang.cpus.riscv64 import ahead, clock, code, execute, jumps, mmu, outside, regions
+from gasang.cpus.riscv64 import ahead, clock, code, execute, hot, jumps, mmu, outside, regions
 from gasang.cpus.riscv64.handlers import make_handlers, noting_handlers
 from gasang.cpus.riscv64.isa import rv64
 from gasang.native import NativeFunction
@@ -27,13 +27,18 @@ ENTRIES: tuple[NativeFunction, ...] = (
     clock.steer_clock,
     ahead.decoded_marks,
     ahead.decode_ahead,
-    regions.code_place,
+    code.code_place,
+    code.code_near,
+    hot.stretch_of,
+    hot.heat_of,
+    hot.heats_of,
+    hot.set_heat,
     regions.block_stamp,
     regions.block_host,
     regions.stamp_block,
     regions.executed_places,
     regions.begin_region,
-    jumps.watch_jumps,
+    jumps.watch_near,
 )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from gasang.cpus.riscv64.clock import update_timer
 from gasang.cpus.riscv64.code import block_at
 from gasang.cpus.riscv64.execute import fill_record, miss
 from gasang.cpus.riscv64.memory import amo_pointer_u32, amo_pointer_u64, try_amo_pointer_u32, try_amo_pointer_u64
-from gasang.cpus.riscv64.state import CODE_TLB_ENTRIES, NO_TAG, PAGE_MASK, Cpu
+from gasang.cpus.riscv64.state import Cpu
 from gasang.cpus.riscv64.trap import deliverable
 from gasang.cpus.riscv64.windows import close_windows, load_beyond, store_beyond
 from gasang.native import NativeFunction, atomic_load, cast, i64, load_unaligned, native, ptr, ref, u8, u16, u32, u64
@@ -47,15 +47,6 @@ SUBSTITUTES: dict[Any, NativeFunction] = {amo_pointer_u32: try_amo_pointer_u32, 
 HELPERS: list[NativeFunction] = [load_beyond, store_beyond, close_windows, poll_region, miss]
 """What regions call, by the indices that follow."""
 LOAD_BEYOND, STORE_BEYOND, CLOSE_WINDOWS, POLL_REGION, MISS = range(5)
-
-
-@native
-def code_place(cpu: ptr[Cpu], address: u64) -> u64:
-    """The number of the block that holds the decoded records of a virtual page, plus 1; 0 if the code TLB knows none."""
-    entry = ref(cpu.code_tlb[(address >> 12) & (CODE_TLB_ENTRIES - 1)])
-    if entry.tag == NO_TAG or entry.tag != (address & PAGE_MASK) | cpu.context:
-        return 0
-    return u64(cpu.code_map[cast(ptr[Block], entry.base).page])
 
 
 @native

@@ -29,14 +29,20 @@ EXTENTS = 64
 """Of each kind of access."""
 WIDEST = 8
 """Bytes of the widest access."""
-LONGEST = 512
+LONGEST = 128
 """Bytes of the longest stretch that is looked at as one."""
+PAGE_LIMIT = PAGE_SIZE - (LONGEST - 1)
+"""`limit` of a window over one page."""
 
 MAX_HARTS = 64
-HOT_PLACES = 1024
+HOT_SHIFT = 49
+"""Of a mixed word: what is left numbers HOT_PLACES."""
+HOT_PLACES = 1 << 64 - HOT_SHIFT
 STRETCH_SHIFT = 10
 JUMPS = 256
 """A stretch of code is 64 records: 128 bytes."""
+STRETCHES = 32
+"""Of a page."""
 DIRTY_RING = 256
 
 
@@ -94,7 +100,7 @@ class Windows:
 class HotPlace:
     """How often polls have found the hart in a stretch of code."""
 
-    stretch: u64  # address of its first record >> STRETCH_SHIFT
+    stretch: u64  # number of its RAM page * STRETCHES + its number on the page
     count: u64
 
 
@@ -207,7 +213,7 @@ class Cpu:
     look_rest: u64  # polls before the next of these looks
     compiled: u64  # instructions between the polls that found the hart inside a region
     check: u64  # address of the Check that compares regions with the interpreter (check_state.py), 0 for none
-    hot: array[HotPlace] = length(1024)
     jumps: array[JumpSeen] = length(256)  # see jumps.py
     code_tlb: array[CodeTlbEntry] = length(2048)
     tlb: array[TlbEntry] = length(16384)
+    hot: array[HotPlace] = length(32768)

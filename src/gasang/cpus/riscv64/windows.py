@@ -3,7 +3,8 @@
 An access whose address is in its place's window is the host's own load or store, at a distance that does not depend on the TLB.
 Beyond the window the TLB is asked, in place. Where it does not know the page, or has been asked often, a function finds the extent, opens
 the window there and does the access; what that cannot do (a device, a fault, a page of code, a reservation watched, an access on two
-pages) is the interpreter's.
+pages) is the interpreter's. Where pages lie in no order and no extent is worth a window, it is over one page, and follows the accesses to
+any other that the TLB knows.
 
 An extent is made of what the TLB knows: a superpage, or neighbours with one addend. For stores it has only pages that may be stored to
 now and are no code. What ends a translation closes the windows of its page, or all: then a region does so when it is begun. Within a region
@@ -21,12 +22,12 @@ from gasang.cpus.riscv64.state import (
     LONGEST,
     NO_TAG,
     OFFSET_MASK,
+    PAGE_LIMIT,
     PAGE_MASK,
     PAGE_SIZE,
     TLB_ENTRIES,
     Cpu,
     Extent,
-    Windows,
 )
 from gasang.native import Fault, attempt, boolean, cast, load_unaligned, native, ptr, ref, store_unaligned, tail_call, u8, u16, u32, u64
 
@@ -37,7 +38,7 @@ LARGE = 1 << 18
 PATIENCE = 16
 """Accesses beyond a window that the TLB serves before the window is moved."""
 LONG_PATIENCE = 8192
-"""Accesses without a window before it is tried again with one."""
+"""Accesses beyond a window over one page before a wider one is tried again."""
 NEIGHBOURS = 16
 """Pages to each side that are asked whether they belong to an extent with another addend than the last near it."""
 
@@ -156,33 +157,22 @@ def find_place(cpu: ptr[Cpu], address: u64, size: u64, access: u64) -> None:
 
 
 @native(inline=True)
-def open_window(cpu: ptr[Cpu], extent: ptr[Extent], number: u64) -> None:
-    """Put a window over an extent; or close it, where it was asked often beyond one and would not be over much now: then the TLB serves."""
+def open_window(cpu: ptr[Cpu], extent: ptr[Extent], number: u64, address: u64) -> None:
+    """Put a window over the extent around an address; or, where it was asked often beyond one and would not be over much now, a page."""
     windows = ref(cpu.windows[cpu.privilege])
     window = ref(windows.window[number >> 1])
+    window.addend = extent.addend
     if window.limit == 0:
         windows.opened[windows.count] = number >> 1
         windows.count = windows.count + 1
     elif window.patience < 0 and extent.size < LARGE:
-        close_window(windows, number >> 1)
+        window.first = address & PAGE_MASK
+        window.limit = PAGE_LIMIT
+        window.patience = LONG_PATIENCE
         return
     window.first = extent.first
     window.limit = extent.size - (LONGEST - 1)
-    window.addend = extent.addend
     window.patience = PATIENCE
-
-
-@native(inline=False)
-def close_window(windows: ptr[Windows], number: u64) -> None:
-    """Close an open window, for long."""
-    window = ref(windows.window[number])
-    window.limit = 0
-    window.patience = LONG_PATIENCE
-    for position in range(windows.count):
-        if windows.opened[position] == number:
-            windows.count = windows.count - 1
-            windows.opened[position] = windows.opened[windows.count]
-            return
 
 
 @native(inline=True)
@@ -229,7 +219,7 @@ def load_far(cpu: ptr[Cpu], address: u64, size: u64, number: u64) -> u64:
     if not holds(cpu, extent, address, size) and is_like(cpu, address, access, host - address):
         measure(cpu, extent, address, access)
     if holds(cpu, extent, address, size):  # a window for stores is not moved by a load of what is not to be stored to
-        open_window(cpu, extent, number)
+        open_window(cpu, extent, number, address)
     return load_sized(host, size)
 
 
@@ -246,7 +236,7 @@ def load_beyond(cpu: ptr[Cpu], address: u64, size: u64, number: u64) -> u64:
     extent = extent_of(cpu, address, number & 1)
     if not holds(cpu, extent, address, size):
         return tail_call(load_far, cpu, address, size, number)
-    open_window(cpu, extent, number)
+    open_window(cpu, extent, number, address)
     cpu.refilled = 1
     return load_sized(address + extent.addend, size)
 
@@ -256,7 +246,7 @@ def store_far(cpu: ptr[Cpu], address: u64, size: u64, number: u64, value: u64) -
     """`store_beyond` where the extent is not known, or somebody watches."""
     if not attempt(find_place, cpu, address, size, u64(STORE)) or contended(cpu, cpu.refilled) != 0:
         return 0
-    open_window(cpu, extent_of(cpu, address, STORE), number)
+    open_window(cpu, extent_of(cpu, address, STORE), number, address)
     store_sized(cpu.refilled, size, value)
     return 1
 
@@ -271,6 +261,6 @@ def store_beyond(cpu: ptr[Cpu], address: u64, size: u64, number: u64, value: u64
     extent = extent_of(cpu, address, STORE)
     if not holds(cpu, extent, address, size) or cpu.multi != 0:
         return tail_call(store_far, cpu, address, size, number, value)
-    open_window(cpu, extent, number)
+    open_window(cpu, extent, number, address)
     store_sized(address + extent.addend, size, value)
     return 1

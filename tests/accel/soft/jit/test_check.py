@@ -6,7 +6,7 @@ import json
 import os
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,20 +34,6 @@ STORE = asm("sd", rs1=2, rs2=10, imm=8)
 LOOP = [asm("add", rd=10, rs1=10, rs2=5), STORE, asm("addi", rd=5, rs1=5, imm=1), asm("jal", rd=0, imm=-12)]
 
 
-@pytest.fixture
-def make_bare() -> Iterator[Callable[..., Bare]]:
-    """``make_bare(harts)``: closed at the end."""
-    made: list[Bare] = []
-
-    def make(harts: int = 1) -> Bare:
-        made.append(Bare(harts))
-        return made[-1]
-
-    yield make
-    for bare in made:
-        bare.close()
-
-
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where reports are kept."""
@@ -64,7 +50,7 @@ def checked(compiling: Compiling) -> tuple[int, int]:
 @pytest.mark.parametrize("seed", [104, 106, 107])
 def test_random_programs_are_checked_and_execute_as_ever(make_bare: Callable[..., Bare], seed: int) -> None:
     plain, compiled = make_bare(), make_bare()
-    compiling = Compiling(compiled, checked=True)
+    compiling = Compiling(compiled, hot_after=1, checked=True)
     for bare in (plain, compiled):
         prepare(bare, seed)
     rng = random.Random(seed)

@@ -24,7 +24,7 @@ from gasang.accel.soft.jit.messages import (
 from gasang.cpus.riscv64.state import PAGE_SIZE
 
 PAGE = Page(bytes(range(256)) * 16, b"\1" * PLACES, 77)
-REQUEST = Request(5, 0x7FE, True, ((12, -4096),), {0: PAGE, -3: PAGE._replace(stamp=78)})
+REQUEST = Request(5, 0x7FE, True, ((12, -4096),), {0: PAGE, -3: PAGE._replace(stamp=78, heats=(3, 0, 1 << 62))})
 
 
 def test_a_request_arrives_as_it_was() -> None:
@@ -49,6 +49,7 @@ def test_a_message_cut_off_is_the_end(length: int) -> None:
         {"hot": -1}, {"hot": PAGE_SIZE}, {"hot": "0"}, {"jumps": [[0, None]]}, {"jumps": [[1 << 40, 0]]},
         {"pages": []},
         {"pages": [[FARTHEST + 1, 77], [0, 78]]}, {"pages": [[0, 0], [1, 1]]}, {"pages": [[0, 1 << 64], [1, 1]]},
+        {"pages": [[0, 77, -1], [1, 1]]}, {"pages": [[0, 77], [1, 1, "much"]]}, {"pages": [[0, 77, 2**63 + 1], [1, 1]]},
     ],
 )  # fmt: skip
 def test_numbers_out_of_range_are_refused(change: dict[str, Any]) -> None:

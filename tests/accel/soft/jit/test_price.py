@@ -7,6 +7,7 @@ import queue
 from gasang.accel.soft.jit.messages import PLACES, Answer, Page, Request
 from gasang.accel.soft.jit.price import LIKELY, REGION, SAMPLE, SAVED, STEP, Price
 from gasang.accel.soft.jit.service import CompileService
+from gasang.accel.soft.jit.worker import answer
 from gasang.cpus.riscv64.state import PAGE_SIZE
 from support.bare import asm
 
@@ -64,3 +65,16 @@ def test_a_region_that_is_larger_than_its_heat_is_worth_waits_until_it_is_hotter
     answer = answers.get(timeout=PATIENCE)
     assert (answer.number, len(answer.places)) == (1, 4 * LIKELY)
     made.close()
+
+
+def test_a_region_is_worth_what_all_its_stretches_have_cost() -> None:
+    """The hot place's is a tenth of what the loop has cost: of the loop's instructions a tenth must be worth it."""
+    steps = 60  # of four bytes, on two stretches
+    loop = request(1, steps)
+    page = loop.pages[0]
+    alone, together = [loop._replace(most=10, pages={0: page._replace(heats=heats)}) for heats in ((100, 0), (100, 900))]
+    assert (answer(alone).steps, answer(alone).image) == (steps, b"")
+    assert len(answer(together).places) == steps
+    assert answer(together).image
+    assert answer(together._replace(most=5)).steps == steps // 10
+    assert answer(loop._replace(most=10)).steps == steps  # where nobody knows

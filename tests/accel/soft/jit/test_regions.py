@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gasang.accel.soft.jit.pack import stamp_of
-from gasang.accel.soft.jit.regions import HOT_AFTER, MOST_TRIES
+from gasang.accel.soft.jit.regions import AGAIN, HOT_AFTER, MOST_TRIES
 from gasang.accel.soft.jit.shelf import Shelf
 from gasang.accel.soft.jit.store import RegionStore
 from gasang.accel.soft.machine import ON, SoftMachine
@@ -107,6 +107,19 @@ def test_code_that_is_in_a_region_is_not_compiled_once_more(bare: Bare) -> None:
     bare.machine.processor.functions["forget_all_blocks"](bare.hart.address)
     compiling.run(10_000)
     assert len(compiling.regions.service.asked) == asked  # type: ignore[attr-defined]
+
+
+def test_code_that_is_in_a_region_but_interpreted_all_the_same_is_asked_for_again(bare: Bare) -> None:
+    """What comes back is what is there, and takes no second place in memory."""
+    compiling = Compiling(bare)
+    bare.put(CODE, *LOOP)
+    compiling.run(10_000)
+    before, size = asked(compiling), compiling.regions.shelf.code_bytes
+    compiling.regions.shelf._near.clear()  # as if it could not be placed
+    bare.machine.processor.functions["forget_all_blocks"](bare.hart.address)
+    compiling.run(900 * (2 * AGAIN + 4))
+    assert asked(compiling) == before + 1
+    assert compiling.regions.shelf.code_bytes == size
 
 
 def test_a_host_that_forbids_new_code_interprets(bare: Bare, monkeypatch: pytest.MonkeyPatch) -> None:

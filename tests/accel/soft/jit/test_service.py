@@ -14,6 +14,7 @@ from gasang.accel.soft.jit.messages import PLACES, Answer, Page, Request
 from gasang.accel.soft.jit.pack import stamp_of
 from gasang.accel.soft.jit.service import MOST_STARTS, MOST_WAITING, CompileService
 from gasang.accel.soft.jit.store import RegionStore
+from gasang.accel.soft.jit.worker import serve
 from gasang.cpus.riscv64.state import PAGE_SIZE
 from support.bare import asm
 from support.supervised import eventually
@@ -125,6 +126,21 @@ def test_what_is_compiled_is_kept_for_the_content_that_it_was_compiled_from(tmp_
     store = RegionStore(tmp_path)
     assert len(store) == 1
     store.close()
+
+
+def test_what_is_kept_does_not_stand_for_more_than_it_has(tmp_path: Path) -> None:
+    """Code of which more has been executed since is compiled anew; what has less gets the larger region."""
+    loop = asm("addi", rd=5, rs1=5, imm=1) + asm("beq", rs1=5, rs2=6, imm=8) + asm("jal", rd=0, imm=-8)
+    content = loop + asm("addi", rd=7, rs1=7, imm=1) + asm("jal", rd=0, imm=-16)
+    store = RegionStore(tmp_path)
+    few, more = [
+        request(number)._replace(pages={0: Page(content.ljust(PAGE_SIZE, b"\0"), (b"\1" * places).ljust(PLACES, b"\0"), 9)})
+        for number, places in enumerate((6, 10))
+    ]
+    small, large, again = serve(few, store), serve(more, store), serve(few, store)
+    store.close()
+    assert (len(small.places), len(large.places)) == (3, 5)
+    assert (again.number, again.image) == (small.number, large.image)
 
 
 def test_what_waits_at_the_end_is_compiled_for_the_next(tmp_path: Path, answers: queue.Queue[Answer]) -> None:

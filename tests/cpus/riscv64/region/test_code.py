@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -20,22 +20,6 @@ ENOUGH = 40_000
 LEAF = PTE_R | PTE_W | PTE_X | PTE_A | PTE_D
 SV39 = 8 << 60
 VIRTUAL = 0x10000
-
-
-@pytest.fixture
-def make_bare() -> Iterator[Callable[..., Bare]]:
-    """``make_bare(harts)``: closed at the end."""
-    made: list[Bare] = []
-
-    def make(harts: int = 1) -> Bare:
-        made.append(Bare(harts))
-        return made[-1]
-
-    yield make
-    for bare in made:
-        bare.close()
-
-
 CompileHot = Callable[[Bare], Compiling]
 
 
@@ -333,8 +317,7 @@ def test_jumps_are_noted_as_long_as_they_are_watched(make_bare: Callable[..., Ba
     assert bare.run(9) == exits.LIMIT
 
     def watch(watched: int) -> int:
-        number = functions["code_place"](bare.hart.address, CODE)
-        return int(functions["watch_jumps"](bare.hart.address, number, ctypes.addressof(noting), len(noting) // 2, watched))
+        return int(functions["watch_near"](bare.hart.address, CODE, 1, ctypes.addressof(noting), len(noting) // 2, watched))
 
     def noted() -> set[tuple[int, int]]:
         return {(int(jump.pc), int(jump.target)) for jump in bare.cpu.jumps if jump.pc}

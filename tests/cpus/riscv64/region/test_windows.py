@@ -9,7 +9,7 @@ import pytest
 
 from gasang.cpus.riscv64 import exits
 from gasang.cpus.riscv64.mmu import PTE_A, PTE_D, PTE_R, PTE_W, PTE_X
-from gasang.cpus.riscv64.state import LONGEST, NO_TAG, SUPERVISOR
+from gasang.cpus.riscv64.state import LONGEST, NO_TAG, PAGE_LIMIT, SUPERVISOR
 from gasang.cpus.riscv64.windows import LONG_PATIENCE, PATIENCE, WINDOWS
 from support.bare import CODE, HANDLER, Bare, asm
 from support.lockstep.state import PAGE, RAM_BASE
@@ -107,13 +107,13 @@ def test_accesses_that_share_a_look_go_over_the_edges_of_pages(pair: Pair, pages
 
 
 @pytest.mark.parametrize(("step", "verb"), [(1032, "ld"), (1032, "sd"), (1023, "sd")])
-def test_a_place_that_goes_over_scattered_pages_has_the_tlb_instead_of_a_window(pair: Pair, step: int, verb: str) -> None:
+def test_a_window_follows_a_place_that_goes_over_scattered_pages(pair: Pair, step: int, verb: str) -> None:
     for bare in pair[:2]:
         paged(bare, SCATTERED)
     access = asm("ld", rd=11, rs1=ADDRESS) if verb == "ld" else asm("sd", rs1=ADDRESS, rs2=5)
     begin(pair, walking(step, access), 30)
     opened = pair[1].cpu.windows[1]
-    assert any(opened.window[number].limit == 0 and opened.window[number].patience > PATIENCE for number in range(WINDOWS))
+    assert any(window.limit == PAGE_LIMIT and window.patience > PATIENCE for window in opened.window)
     assert int(opened.count) <= WINDOWS
     assert len({int(opened.opened[at]) for at in range(int(opened.count))}) == opened.count
     assert both(pair, 3 * LONG_PATIENCE) == exits.LIMIT

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gasang.host.files import lock_file
 
-FINISHING = 30.0
+FINISHING = 60.0
 """Seconds of processor time that are spent."""
 LOCK = "finishing"
 """The file that is locked as long as one works."""

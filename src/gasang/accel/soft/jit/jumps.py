@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from gasang.accel.soft.hart import Hart
     from gasang.cpus.riscv64.library import Processor
 
-REACH: Final = 16
+REACH: Final = 4
 """Pages to each side whose jumps are watched."""
 FARTHEST: Final = 1 << 21
 """Bytes from the page asked about to a target that is told."""
@@ -52,12 +52,7 @@ class Jumps:
     def _change(self, hart: Hart, page: int, watched: int) -> int:
         functions, noting = self._processor.functions, self._processor.noting
         table, pairs = ctypes.addressof(noting), len(noting) // 2
-        changed = 0
-        for delta in range(-REACH, REACH + 1):
-            number = functions["code_place"](hart.address, page + delta * PAGE_SIZE & _SPACE - 1)
-            if number:
-                changed += functions["watch_jumps"](hart.address, number, table, pairs, watched)
-        return changed
+        return int(functions["watch_near"](hart.address, page & _SPACE - 1, REACH, table, pairs, watched))
 
 
 def _signed(distance: int) -> int:

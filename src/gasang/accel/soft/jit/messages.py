@@ -11,7 +11,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
-from gasang.cpus.riscv64.state import PAGE_SIZE
+from gasang.cpus.riscv64.state import PAGE_SIZE, STRETCHES
 
 PLACES = PAGE_SIZE // 2
 MOST_PAGES = 64
@@ -22,11 +22,13 @@ _LENGTHS = struct.Struct("<II")
 
 
 class Page(NamedTuple):
-    """A page of guest code, which places of it were executed (a byte for each two), and its stamp."""
+    """A page of guest code, which places of it were executed (a byte for each two), its stamp, and how hot each stretch of it is."""
 
     content: bytes
     executed: bytes
     stamp: int
+    heats: tuple[int, ...] = ()
+    """Samples of each of its STRETCHES; none if nobody knows."""
 
 
 class Request(NamedTuple):
@@ -39,7 +41,7 @@ class Request(NamedTuple):
     """Places of indirect jumps, and where they were seen to lead."""
     pages: Mapping[int, Page]
     most: int = 0
-    """Instructions that the region may have to be worth compiling; 0 for any number."""
+    """Instructions that the region may have to be worth compiling, if only the hot place's stretch were hot; 0 for any number."""
 
 
 class Answer(NamedTuple):
@@ -54,14 +56,14 @@ class Answer(NamedTuple):
     """Of processor time."""
     image: bytes
     steps: int = 0
-    """Instructions of a region that was not compiled, since it has too many."""
+    """Instructions of a region that was not compiled, since it has too many: the hot place's share of them, as `Request.most` counts."""
 
 
 def pack_request(request: Request) -> bytes:
     """A request as bytes."""
     head = {
         "number": request.number, "hot": request.hot, "multi": request.multi, "jumps": request.jumps, "most": request.most,
-        "pages": [[delta, page.stamp] for delta, page in request.pages.items()],
+        "pages": [[delta, page.stamp, *page.heats] for delta, page in request.pages.items()],
     }  # fmt: skip
     return _framed(head, b"".join(page.content + page.executed for page in request.pages.values()))
 
@@ -76,10 +78,12 @@ def read_request(stream: BinaryIO) -> Request | None:
     if len(listed) > MOST_PAGES or len(raw) != len(listed) * (PAGE_SIZE + PLACES):
         raise ValueError(f"{len(listed)} pages in {len(raw)} bytes")
     pages: dict[int, Page] = {}
-    for index, (delta, stamp) in enumerate(listed):
+    for index, (delta, stamp, *given) in enumerate(listed):
         start = index * (PAGE_SIZE + PLACES)
         content = raw[start : start + PAGE_SIZE]
-        pages[_number(delta, -FARTHEST, FARTHEST)] = Page(content, raw[start + PAGE_SIZE : start + PAGE_SIZE + PLACES], _stamp(stamp))
+        heats = tuple(_number(heat, 0, _MOST_HEAT) for heat in given[:STRETCHES])
+        executed = raw[start + PAGE_SIZE : start + PAGE_SIZE + PLACES]
+        pages[_number(delta, -FARTHEST, FARTHEST)] = Page(content, executed, _stamp(stamp), heats)
     jumps = tuple((_place(place), _place(target)) for place, target in head["jumps"][:PLACES])
     most = _number(head["most"], 0, _MOST_STEPS)
     return Request(int(head["number"]), _number(head["hot"], 0, PAGE_SIZE - 1), bool(head["multi"]), jumps, pages, most)
@@ -107,6 +111,7 @@ def read_answer(stream: BinaryIO) -> Answer | None:
 
 
 _MOST_STEPS = 1 << 32
+_MOST_HEAT = 1 << 63
 _REACH = (FARTHEST + 1) * PAGE_SIZE
 
 

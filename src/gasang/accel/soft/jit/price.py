@@ -21,7 +21,7 @@ STEP: Final = 1.2e-3
 """Seconds that each of its instructions takes, as long as nobody knows better."""
 LIKELY: Final = 40
 """Instructions of a region that nobody has formed yet."""
-STARTS: Final = 24
+STARTS: Final = 100
 """Further starts of a machine that what is kept on disk is compiled for."""
 _KNOWN: Final = 200
 """Instructions after which a measured time counts as much as STEP."""

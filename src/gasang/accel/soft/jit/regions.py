@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gasang.accel.soft.jit.jumps import Jumps
 from gasang.accel.soft.jit.messages import Answer, Page, Request
@@ -22,7 +22,7 @@ from gasang.accel.soft.jit.report import Report, report_of
 from gasang.accel.soft.jit.service import CompileService
 from gasang.accel.soft.jit.shelf import Placed, Shelf
 from gasang.accel.soft.jit.store import RegionStore
-from gasang.cpus.riscv64.state import HOT_PLACES, PAGE_SIZE, STRETCH_SHIFT
+from gasang.cpus.riscv64.state import PAGE_SIZE, STRETCHES
 from gasang.host.code import CodeMemory
 
 if TYPE_CHECKING:
@@ -30,17 +30,24 @@ if TYPE_CHECKING:
     from gasang.accel.soft.jit.check import Checks
     from gasang.accel.soft.machine import SoftMachine
 
-HOT_AFTER = 256
-"""Samples (one in 900 instructions) after which a stretch of code is asked for: it is compiled when it is worth that (price.py)."""
+HOT_AFTER = 512
+"""Samples (one in 900 instructions) after which a stretch of code is asked for: it is compiled when it is worth that (price.py).
+
+With fewer a small region is not worth it even to later starts, and to ask takes as long as interpreting 150 samples.
+"""
+AGAIN = 16
+"""Times as many samples after which code is asked for that a region has already, but that is interpreted all the same: what was executed
+by then may make a larger one."""
 SOON = 8
 """Samples after which code is looked at again: when its jumps were watched, or that was compiled, and was not mapped when it came back."""
 NEAR = 64
 """Pages to each side that are looked at for code."""
 MOST_PAGES = 12
+MOST_CONTENTS = 2048
 MOST_TRIES = 4
 """How often code of the same content is compiled: each time it has found further places to begin at."""
 PLACES = PAGE_SIZE // 2
-MOST_REST = 4096
+MOST_REST = 512
 """Polls without a look at code met for the first time, at most: where nothing was found, looks become rarer."""
 
 
@@ -96,6 +103,7 @@ class Statistics:
 class _Asked:
     """A request under way: for whom, the address of its page 0, the place on it, and the stretch of code in `Cpu.hot`; jumps near it."""
 
+    number: int
     hart: Hart
     page: int
     place: int
@@ -103,6 +111,8 @@ class _Asked:
     stretch: int
     jumps: tuple[tuple[int, int], ...]
     heat: int
+    again: bool
+    """Whether there was a region already."""
 
 
 @dataclass
@@ -131,6 +141,10 @@ class Regions:
         self.service = make_service(self._answered)
         self.shelf = Shelf(store, multi=machine.hart_count > 1)
         self._asked: dict[int, _Asked] = {}
+        self._waiting: dict[tuple[int, int], int] = {}
+        """The numbers of what is asked, by page and stretch."""
+        self._contents: dict[int, bytes] = {}
+        """Of pages lately asked about, by stamp: requests share them."""
         self._tries: Counter[tuple[int, int]] = Counter()
         self._arrived = {hart.number: _Arrived() for hart in machine.harts}
         self._dropped: list[CodeMemory] = []
@@ -167,35 +181,36 @@ class Regions:
 
     def look(self, hart: Hart) -> None:
         """The hart's run loop was left with exits.HOT: place what is known of the code at its pc, else have it compiled."""
-        pc = int(hart.cpu.pc)
+        pc, functions = int(hart.cpu.pc), self._machine.processor.functions
         number = self._find(hart, pc & -PAGE_SIZE)
         if not number:
             return
         stamp, place = self._stamp(hart, number), pc % PAGE_SIZE
-        found = self._place_known(hart, pc & -PAGE_SIZE, stamp)
+        found = self.shelf.knows(stamp) and self._place_known(hart, pc & -PAGE_SIZE, stamp)
         self._rest = self._rest // 4 if found else min(2 * self._rest + 1, MOST_REST)
         hart.cpu.look_rest = self._rest
-        stretch = int(hart.cpu.code_base) + ((place & -2) << 3) >> STRETCH_SHIFT
-        hot = _hot_place(hart, stretch)
-        heat = int(hot.count) if hot.stretch == stretch else 0
-        if not found and heat >= hart.cpu.hot_after:
+        stretch = functions["stretch_of"](hart.address, number, place)
+        heat = functions["heat_of"](hart.address, stretch)
+        if found:
+            functions["set_heat"](hart.address, stretch, 0)
+        elif heat >= hart.cpu.hot_after:
             self._have_compiled(hart, pc & -PAGE_SIZE, place, stamp, heat, stretch)
 
     def _have_compiled(self, hart: Hart, page: int, place: int, stamp: int, heat: int, stretch: int) -> None:
         tries = (stamp, place >> 7)
         with self._lock:
-            waiting = [(number, asked) for number, asked in self._asked.items() if asked.tries == tries]
-            full = self.shelf.covers(stamp, place) or self._tries[tries] >= MOST_TRIES or self.shelf.is_full
-        if waiting:
-            number, asked = waiting[0]
+            asked = self._asked.get(self._waiting.get(tries, 0))
+            again = self.shelf.covers(stamp, place)
+            full = (again and heat < AGAIN * hart.cpu.hot_after) or self._tries[tries] >= MOST_TRIES or self.shelf.is_full
+        if asked is not None:
             if heat > asked.heat:  # else it has lost samples to another place meanwhile
                 asked.heat = heat
-                self.service.hotter(heat, Request(number, place, self._machine.hart_count > 1, asked.jumps, self._pages(hart, page)))
+                self.service.hotter(heat, Request(asked.number, place, self._machine.hart_count > 1, asked.jumps, self._pages(hart, page)))
             return
         if full or not self.service.takes(heat):
             return
         if self._jumps.watch(hart, page, place >> 7):
-            _count_again(hart, stretch)
+            self._count_again(hart, stretch)
             return
         pages = self._pages(hart, page)
         jumps = self._jumps.seen(hart, page, pages)
@@ -203,14 +218,26 @@ class Regions:
             self._tries[tries] += 1
             self._number += 1
             number = self._number
-            self._asked[number] = _Asked(hart, page, place, tries, stretch, jumps, heat)
+            self._asked[number] = _Asked(number, hart, page, place, tries, stretch, jumps, heat, again)
+            self._waiting[tries] = number
         self._forget(self.service.ask(heat, Request(number, place, self._machine.hart_count > 1, jumps, pages)))
 
     def _forget(self, numbers: list[int]) -> None:
         """Requests that will not be answered."""
         with self._lock:
             for number in numbers:
-                self._tries[self._asked.pop(number).tries] -= 1
+                self._tries[self._take(number).tries] -= 1
+
+    def _take(self, number: int) -> _Asked:
+        """A request that is over. The lock is held."""
+        asked = self._asked.pop(number)
+        if self._waiting.get(asked.tries) == number:
+            del self._waiting[asked.tries]
+        return asked
+
+    def _count_again(self, hart: Hart, stretch: int) -> None:
+        """Have a stretch of code looked at soon."""
+        self._machine.processor.functions["set_heat"](hart.address, stretch, max(hart.cpu.hot_after - SOON, 0))
 
     def _find(self, hart: Hart, page: int) -> int:
         """The block of a virtual page, as `code_place` numbers it; 0 where there is none."""
@@ -218,20 +245,21 @@ class Regions:
 
     def _pages(self, hart: Hart, page: int) -> dict[int, Page]:
         """The page and code near it that the hart has executed lately, by distance."""
-        found: dict[int, Page] = {}
-        for delta in sorted(range(-NEAR, NEAR + 1), key=abs):
-            number = self._find(hart, page + delta * PAGE_SIZE)
-            if number:
-                found[delta] = self._page(hart, number)
-            if len(found) == MOST_PAGES or 0 not in found:
-                break
-        return found
+        pairs = (ctypes.c_int64 * (2 * MOST_PAGES))()
+        near = self._machine.processor.functions["code_near"]
+        count = near(hart.address, page & (1 << 64) - 1, NEAR, MOST_PAGES, ctypes.addressof(pairs))
+        if len(self._contents) > MOST_CONTENTS:
+            self._contents.clear()
+        return {pairs[2 * index]: self._page(hart, pairs[2 * index + 1]) for index in range(count)}
 
     def _page(self, hart: Hart, number: int) -> Page:
         executed = (ctypes.c_uint8 * PLACES)()
         host = self._machine.processor.functions["executed_places"](hart.address, number, ctypes.addressof(executed))
         content = ctypes.string_at(host, PAGE_SIZE)
-        return Page(content, bytes(executed), stamp_of(content))
+        stamp = stamp_of(content)
+        heats = (ctypes.c_uint64 * STRETCHES)()
+        self._machine.processor.functions["heats_of"](hart.address, number, ctypes.addressof(heats))
+        return Page(self._contents.setdefault(stamp, content), bytes(executed), stamp, tuple(heats))
 
     def _stamp(self, hart: Hart, number: int) -> int:
         """A block's stamp, or what it would be."""
@@ -243,7 +271,7 @@ class Regions:
     def _answered(self, answer: Answer) -> None:
         """The service's thread: make the code executable, and tell the hart."""
         with self._lock:
-            asked = self._asked.pop(answer.number, None)
+            asked = self._take(answer.number) if answer.number in self._asked else None
         if asked is None or not answer.image:
             return
         region = self.shelf.take(answer)
@@ -251,7 +279,7 @@ class Regions:
         if region is None:
             return
         with self._lock:
-            needless = [number for number, other in self._asked.items() if self.shelf.covers(other.tries[0], other.place)]
+            needless = [number for number, other in self._asked.items() if self._is_needless(other)]
             done = self.statistics
             done.regions, done.steps, done.seconds = done.regions + 1, done.steps + region.steps, done.seconds + answer.seconds
             done.code_bytes = self.shelf.code_bytes
@@ -261,6 +289,10 @@ class Regions:
         with arrived.lock:
             arrived.regions.append((region, asked))
         _call(asked.hart)
+
+    def _is_needless(self, asked: _Asked) -> bool:
+        """Whether there is a region by now where there was none when it was asked for."""
+        return not asked.again and self.shelf.covers(asked.tries[0], asked.place)
 
     def _make_room(self) -> None:
         """Where code fills its room, see what is still in use; where there is none left, drop what is not."""
@@ -294,8 +326,11 @@ class Regions:
             self._machine.processor.functions["forget_all_blocks"](hart.address)
             self._free()
         for region, asked in regions:
-            if self._place(hart, region, asked.page) is None:
-                _count_again(hart, asked.stretch)  # another address space, perhaps: as soon as the code goes on it is looked at
+            begun = self._place(hart, region, asked.page)
+            if begun is None:
+                self._count_again(hart, asked.stretch)  # another address space, perhaps: as soon as the code goes on it is looked at
+            elif begun:
+                self._machine.processor.functions["set_heat"](hart.address, asked.stretch, 0)
 
     def _free(self) -> None:
         """Give back the code that was dropped, if every hart has forgotten where it was."""
@@ -367,14 +402,3 @@ def _checks(machine: SoftMachine) -> Checks:
     from gasang.accel.soft.jit.check import Checks  # a machine that is not checked has no time for it
 
     return Checks(machine)
-
-
-def _count_again(hart: Hart, stretch: int) -> None:
-    """Have a stretch of code looked at soon."""
-    hot = _hot_place(hart, stretch)
-    hot.stretch, hot.count = stretch, max(hart.cpu.hot_after - SOON, 0)
-
-
-def _hot_place(hart: Hart, stretch: int) -> Any:
-    """Where samples of a stretch are counted (cpus/riscv64/hot.py)."""
-    return hart.cpu.hot[(stretch ^ stretch >> 10) & HOT_PLACES - 1]

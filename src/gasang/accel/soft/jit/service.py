@@ -26,7 +26,7 @@ from pathlib import Path
 from gasang.accel.soft.jit.messages import Answer, Request, pack_request, read_answer
 from gasang.accel.soft.jit.price import LIKELY, STARTS, Price
 
-MOST_WAITING = 192
+MOST_WAITING = 512
 """Requests that wait. Beyond that the coolest is forgotten: what stays hot asks again."""
 MOST_STARTS = 4
 LEAST = 8
@@ -101,6 +101,7 @@ class CompileService:
         self._changed = threading.Condition()
         self._closed = False
         self._process: Worker | None = None
+        self._warm = False
         self._thread: threading.Thread | None = None
         self.starts = 0
         self.lost = 0
@@ -120,7 +121,7 @@ class CompileService:
             self._sort()
             forgotten = [other.request.number for other in self._waiting[MOST_WAITING:]]
             del self._waiting[MOST_WAITING:]
-            self._changed.notify_all()
+            self._tell(heat)
         return forgotten
 
     def takes(self, heat: int) -> bool:
@@ -142,6 +143,11 @@ class CompileService:
                 if waiting.request.number == request.number:
                     waiting.heat, waiting.request = heat, request
             self._sort()
+            self._tell(heat)
+
+    def _tell(self, heat: int) -> None:
+        """Wake the thread up if code as hot as that may be worth something: it looks at all that waits."""
+        if self._price is None or self._price.gain(heat, 0) >= 0:
             self._changed.notify_all()
 
     def _sort(self) -> None:
@@ -182,6 +188,7 @@ class CompileService:
 
     def _start_process(self) -> None:
         self.starts += 1
+        self._warm = False
         self._process = self._launch()
 
     def _serve(self) -> None:
@@ -199,7 +206,9 @@ class CompileService:
                 self._put_back(waiting, answer.steps)
             else:
                 if self._price is not None and answer.image:
-                    self._price.learn(len(answer.places), answer.seconds)
+                    if self._warm:  # the first that a process compiles takes what loading LLVM does, too
+                        self._price.learn(len(answer.places), answer.seconds)
+                    self._warm = True
                 self._answered(answer)
         if self._process is not None:
             self._end(self._process)

@@ -74,6 +74,10 @@ class Shelf:
         """Whether there are any."""
         return bool(self._kept) or (self._store is not None and len(self._store) > 0)
 
+    def knows(self, stamp: int) -> bool:
+        """Whether any of them lies on a page of this stamp."""
+        return stamp in self._near or (self._store is not None and self._store.knows(stamp))
+
     def take(self, answer: Answer, entry: Entry | None = None) -> Placed | None:
         """Make a region executable; None where it cannot be, or adds nothing to what is here."""
         with self._lock:
@@ -93,9 +97,10 @@ class Shelf:
             return region
 
     def _adds_nothing(self, answer: Answer) -> bool:
-        """Whether larger regions begin everywhere where it does: answers do not come in the order of what they cover."""
+        """Whether larger regions begin everywhere where it does, or the same: answers do not come in the order of what they cover."""
         best = [self._best.get((answer.stamps[place // PAGE_SIZE], place % PAGE_SIZE)) for place in answer.entries]
-        return all(other is not None and other.steps > len(answer.places) for other in best)
+        same = dict(answer.stamps), answer.places
+        return all(other is not None and (other.steps > len(answer.places) or (other.stamps, other.places) == same) for other in best)
 
     def _index(self, region: Placed) -> None:
         for delta, stamp in region.stamps.items():

@@ -68,6 +68,10 @@ class RegionStore:
     def __len__(self) -> int:
         return len({entry.offset for entries in self._by_stamp.values() for entry in entries})
 
+    def knows(self, stamp: int) -> bool:
+        """Whether there are entries with a page of this stamp."""
+        return stamp in self._by_stamp
+
     def about(self, stamp: int) -> list[Entry]:
         """The entries with a page of this stamp, the largest first."""
         return sorted(self._by_stamp.get(stamp, ()), key=lambda entry: -entry.steps)

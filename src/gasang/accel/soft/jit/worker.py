@@ -12,11 +12,16 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gasang.accel.soft.jit.messages import Answer, Request, pack_answer, read_request
 from gasang.accel.soft.jit.pack import stamp_of
 from gasang.accel.soft.jit.store import RegionStore
+from gasang.cpus.riscv64.state import PAGE_SIZE, STRETCHES
 from gasang.host.limits import limit_memory, limit_time, yield_processor
+
+if TYPE_CHECKING:
+    from gasang.cpus.riscv64.region.shape import Region
 
 MOST_MEMORY = 1 << 30
 """Bytes of data: LLVM that wants more ends, and the region stays interpreted."""
@@ -53,10 +58,12 @@ def serve(request: Request, store: RegionStore | None) -> Answer:
     if store is None:
         return answer(request)
     sealed = _stamped(request)
-    found = _kept(sealed, store)
+    began = time.process_time()
+    shape = _shape(sealed)
+    found = None if shape is None else _kept(sealed, store, frozenset(shape.steps))
     if found is not None:
         return found._replace(number=request.number)
-    made = answer(sealed)
+    made = _compiled(sealed, shape, began)
     if made.image:
         store.add(made, {delta: sealed.pages[delta].content for delta in made.stamps}, multi=request.multi)
     return made
@@ -67,8 +74,8 @@ def _stamped(request: Request) -> Request:
     return request._replace(pages={delta: page._replace(stamp=stamp_of(page.content)) for delta, page in request.pages.items()})
 
 
-def _kept(request: Request, store: RegionStore) -> Answer | None:
-    """A region that has the hot place and lies on just these pages."""
+def _kept(request: Request, store: RegionStore, places: frozenset[int]) -> Answer | None:
+    """A region that has these places and lies on just these pages. One that has fewer was compiled when less had been executed."""
     store.refresh()
     pages = request.pages
     for entry in store.about(pages[0].stamp) if 0 in pages else ():
@@ -76,29 +83,50 @@ def _kept(request: Request, store: RegionStore) -> Answer | None:
             if entry.multi != request.multi or at != 0 or any(page.delta not in pages for page in entry.pages):
                 continue
             found = store.load(entry, {page.delta: pages[page.delta].content for page in entry.pages})
-            if found is not None and request.hot in found.places:
+            if found is not None and places.issubset(found.places):
                 return found
     return None
 
 
 def answer(request: Request) -> Answer:
     """Compile."""
+    began = time.process_time()
+    return _compiled(request, _shape(request), began)
+
+
+def _shape(request: Request) -> Region | None:
+    """What the region consists of."""
     from gasang.cpus.riscv64.region.pages import CodePage, Graph
     from gasang.cpus.riscv64.region.shape import form
 
-    began = time.process_time()
     pages = {delta: CodePage(delta, page.content, page.executed) for delta, page in request.pages.items()}
-    stamps = {delta: page.stamp for delta, page in request.pages.items()}
     jumps: dict[int, set[int]] = {}
     for place, target in request.jumps:
         jumps.setdefault(place, set()).add(target)
-    shape = form(Graph(pages, jumps), request.hot)
+    return form(Graph(pages, jumps), request.hot)
+
+
+def _share(request: Request, shape: Region) -> int:
+    """How many of a region's instructions the hot place's stretch has to be worth: the other stretches are hot too."""
+    stretches = {(place // PAGE_SIZE, place % PAGE_SIZE * STRETCHES // PAGE_SIZE) for place in shape.steps}
+    hot = 0, request.hot * STRETCHES // PAGE_SIZE
+    heats = {where: _heat(request, *where) for where in stretches | {hot}}
+    return -(-len(shape.steps) * max(heats[hot], 1) // max(sum(heats.values()), 1))
+
+
+def _heat(request: Request, delta: int, stretch: int) -> int:
+    heats = request.pages[delta].heats
+    return heats[stretch] if stretch < len(heats) else 0
+
+
+def _compiled(request: Request, shape: Region | None, began: float) -> Answer:
     if shape is None:
         return Answer(request.number, (), {}, (), time.process_time() - began, b"")
-    if 0 < request.most < len(shape.steps):
-        return Answer(request.number, (), {}, (), time.process_time() - began, b"", len(shape.steps))
+    if 0 < request.most < (share := _share(request, shape)):
+        return Answer(request.number, (), {}, (), time.process_time() - began, b"", share)
     from gasang.cpus.riscv64.region.code import compile_shape  # what comes from disk, or is not worth it, takes no LLVM
 
+    stamps = {delta: page.stamp for delta, page in request.pages.items()}
     made = compile_shape(shape, stamps, multi=request.multi)
     seconds = time.process_time() - began
     return Answer(request.number, made.entries, made.stamps, made.places, seconds, made.image.pack())

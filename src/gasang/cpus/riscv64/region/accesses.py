@@ -3,15 +3,16 @@
     address in the window? ──yes──► the host's load or store at address + addend
           │ no                          ▲
           ▼                             │
-    on a page the TLB knows? ──yes──────┘
+    on a page the TLB knows? ──yes──────┘  (a window over one page is moved there)
           │ no, or for the last time
           ▼
-    load_beyond, store_beyond: done, the window moved ──► go on
+    the line's other text: load_beyond, store_beyond: done, the window moved ──► go on, with calls until the line's last access
           │ not done
           ▼
     the region is left before the instruction
 
 Accesses of a line by the same register, unchanged between them, share the first one's look: it asks for the whole stretch they lie in.
+What follows a look has not to ask again whether it succeeded, since where one did not, all that follows in the line is written twice.
 """
 
 from __future__ import annotations
@@ -26,15 +27,13 @@ from gasang.cpus.riscv64.region.layout import CPU, GUEST, HART, field_offset, of
 from gasang.cpus.riscv64.region.pages import Step
 from gasang.cpus.riscv64.regions import LOAD_BEYOND, STORE_BEYOND
 from gasang.cpus.riscv64.reservation import contended
-from gasang.cpus.riscv64.state import LONGEST, PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, TLB_ENTRIES, WIDEST, TlbEntry, Window, Windows
+from gasang.cpus.riscv64.state import LONGEST, PAGE_LIMIT, PAGE_MASK, PAGE_SHIFT, TLB_ENTRIES, WIDEST, TlbEntry, Window, Windows
 from gasang.cpus.riscv64.windows import WINDOWS
 from gasang.native import NativeFunction
 from gasang.native.emit_function import FunctionEmitter
 
 WINDOW_SIZE = 32
 TLB_ENTRY_SIZE = 32
-ALIGNED = (1, 2, 4, 8)
-"""Bytes that lie on one page where they are aligned."""
 WINDOWS_SIZE = offset_of(Windows, "window") + WINDOWS * WINDOW_SIZE
 OURS = "%windows"
 """The windows of the privilege that the region was begun in."""
@@ -64,7 +63,7 @@ class Group:
     high: int
     """The stretch, from the register."""
     host: str = ""
-    """Where the look found the stretch, once it is made; 0 where it is not known."""
+    """Where the look found the stretch, once it is made."""
     window: int = 0
     """Its number, given with the look."""
 
@@ -105,7 +104,8 @@ class AccessEmitter(FunctionEmitter):
     """Emits accesses. The instruction's plan is in `planned`."""
 
     planned: Planned | None
-    way_out: str
+    is_apart: bool
+    """Whether the text is where each access is a call."""
     multi: int
     windows: int
     """The number of the next window."""
@@ -124,26 +124,19 @@ class AccessEmitter(FunctionEmitter):
         address, *values = arguments
         planned = self.planned or Planned(Group(access.kind, 0, access.size), 0)
         group = planned.group
-        near, beyond, done = self.label("near"), self.label("beyond"), self.label("done")
-        is_first = not group.host
-        if is_first:
-            self._look(group, address, planned.distance, near, beyond)
-        else:
-            self.branch(self._likely(self.value(f"icmp ne i64 {group.host}, 0")), near, beyond)
-            self.begin(near)
-        found, went_near = self._near(access, planned, values), self.block
-        self.jump(done)
-        self.begin(beyond)
-        other = self._beyond(access, 2 * group.window + group.kind, address, values)
-        kind = f"i{8 * access.size}"
-        if not values and kind != "i64":
-            other = self.value(f"trunc i64 {other} to {kind}")
-        went_beyond = self.block
-        self.jump(done)
-        self.begin(done)
-        if is_first:
-            group.host = self.value(f"phi i64 [ {group.host}, %{went_near} ], [ 0, %{went_beyond} ]")
-        return "" if values else self.value(f"phi {kind} [ {found}, %{went_near} ], [ {other}, %{went_beyond} ]")
+        if self.is_apart:
+            return self._beyond(access, 2 * group.window + group.kind, address, values)
+        if not group.host:
+            self._look(group, address, planned.distance)
+        return self._near(access, planned, values)
+
+    def way_out(self) -> str:
+        """The label that leaves the region before the instruction being emitted."""
+        raise NotImplementedError
+
+    def apart(self) -> str:
+        """The label of the instruction where each access is a call, and so are those behind it."""
+        raise NotImplementedError
 
     def _near(self, access: Access, planned: Planned, values: list[str]) -> str:
         """The access itself, where its group was found; the value of a load."""
@@ -161,26 +154,50 @@ class AccessEmitter(FunctionEmitter):
     def _likely(self, condition: str) -> str:
         return self.value(f"call i1 @llvm.expect.i1(i1 {condition}, i1 true)")
 
-    def _look(self, group: Group, address: str, distance: int, near: str, beyond: str) -> None:
-        """Go to `near`, and begin it, where the group's stretch is in its window, or else on a page that the TLB knows."""
+    def _look(self, group: Group, address: str, distance: int) -> None:
+        """Go on where the group's stretch is in its window, or else on a page that the TLB knows; if it is not, go apart."""
+        near = self.label("near")
         group.window, self.windows = self.windows, (self.windows + 1) % WINDOWS
         at = offset_of(Windows, "window") + WINDOW_SIZE * group.window
         places = {field: self.value(f"getelementptr i8, ptr {OURS}, i64 {at + offset_of(Window, field)}") for field in FIELDS}
         first, limit, addend = [self.value(f"load i64, ptr {places[field]}{HART}") for field in ("first", "limit", "addend")]
         low = self.value(f"add i64 {address}, {group.low - distance}") if group.low != distance else address
         inside = self.value(f"icmp ult i64 {self.value(f'sub i64 {low}, {first}')}, {limit}")
-        came_from, outside = self.block, self.label("outside")
+        came_from, outside, known = self.block, self.label("outside"), self.label("known")
         self.branch(self._likely(inside), near, outside)
         self.begin(outside)
-        known, other = self._known(group, low, places["patience"])
-        went = self.block
-        self.branch(self._likely(known), near, beyond)
+        found, page, other = self._known(group, low, places["patience"])
+        self.branch(self._likely(found), known, self.apart())
+        self.begin(known)
+        waits, follow = self.block, self.label("follow")
+        self.branch(self.value(f"icmp ugt i64 {limit}, {PAGE_LIMIT}"), near, follow)
+        self.begin(follow)
+        self._follow(group.window, limit, {places["first"]: page, places["addend"]: other}, places["limit"])
+        followed = self.block
+        self.jump(near)
         self.begin(near)
-        addend = self.value(f"phi i64 [ {addend}, %{came_from} ], [ {other}, %{went} ]")
+        addend = self.value(f"phi i64 [ {addend}, %{came_from} ], [ {other}, %{waits} ], [ {other}, %{followed} ]")
         group.host = self.value(f"add i64 {low}, {addend}")
 
-    def _known(self, group: Group, low: str, patience: str) -> tuple[str, str]:
-        """Whether the TLB knows the page of a stretch from `low`, and the window may stay where it is; the TLB's addend."""
+    def _follow(self, window: int, limit: str, changes: dict[str, str], limit_at: str) -> None:
+        """Put a window over another page; if it is closed, open it."""
+        closed, opened = self.label("closed"), self.label("opened")
+        self.branch(self._likely(self.value(f"icmp ne i64 {limit}, 0")), opened, closed)
+        self.begin(closed)
+        count_at = self.value(f"getelementptr i8, ptr {OURS}, i64 {offset_of(Windows, 'count')}")
+        count = self.value(f"load i64, ptr {count_at}{HART}")
+        row = self.value(f"getelementptr i64, ptr {OURS}, i64 {count}")
+        last = self.value(f"getelementptr i8, ptr {row}, i64 {offset_of(Windows, 'opened')}")
+        self.line(f"store i64 {window}, ptr {last}{HART}")
+        self.line(f"store i64 {self.value(f'add i64 {count}, 1')}, ptr {count_at}{HART}")
+        self.line(f"store i64 {PAGE_LIMIT}, ptr {limit_at}{HART}")
+        self.jump(opened)
+        self.begin(opened)
+        for place, value in changes.items():
+            self.line(f"store i64 {value}, ptr {place}{HART}")
+
+    def _known(self, group: Group, low: str, patience: str) -> tuple[str, str, str]:
+        """Whether the TLB knows the page of a stretch from `low`, and the window may stay as it is; the page, and the TLB's addend."""
         left = self.value(f"sub i64 {self.value(f'load i64, ptr {patience}{HART}')}, 1")
         self.line(f"store i64 {left}, ptr {patience}{HART}")
         number = self.value(f"and i64 {self.value(f'lshr i64 {low}, {PAGE_SHIFT}')}, {TLB_ENTRIES - 1}")
@@ -190,16 +207,13 @@ class AccessEmitter(FunctionEmitter):
             self.value(f"load{how} i64, ptr {self.value(f'getelementptr i8, ptr {entry}, i64 {offset_of(TlbEntry, field)}')}{HART}")
             for how, field in (("", "write_tag" if group.kind == STORE else "read_tag"), (" volatile", "addend"))
         ]  # volatile, or LLVM makes one load of this and the window's, from either address
-        size = group.high - group.low
-        aligned = size in ALIGNED
-        page = self.value(f"and i64 {low}, {PAGE_MASK + size - 1 if aligned else PAGE_MASK}")
+        last = self.value(f"add i64 {low}, {group.high - group.low - 1}")  # on the next page it is not what the entry is of
+        page = self.value(f"and i64 {last}, {PAGE_MASK}")
         known = self.value(f"icmp eq i64 {tag}, {self.value(f'or i64 {page}, %known.context')}")
-        if not aligned:
-            room = self.value(f"icmp ule i64 {self.value(f'and i64 {low}, {PAGE_SIZE - 1}')}, {PAGE_SIZE - size}")
-            known = self.value(f"and i1 {known}, {room}")
-        return self.value(f"and i1 {known}, {self.value(f'icmp sge i64 {left}, 0')}"), addend
+        return self.value(f"and i1 {known}, {self.value(f'icmp sge i64 {left}, 0')}"), page, addend
 
     def _beyond(self, access: Access, window: int, address: str, values: list[str]) -> str:
+        """The access, by a function; the value of a load."""
         if values:
             wide = values[0] if access.size == WIDEST else self.value(f"zext i{8 * access.size} {values[0]} to i64")
             operands = f"(ptr {CPU}, i64 {address}, i64 {access.size}, i64 {window}, i64 {wide})"
@@ -209,15 +223,15 @@ class AccessEmitter(FunctionEmitter):
             found = self.value(f"call preserve_mostcc i64 {self.helper(LOAD_BEYOND)}{operands}")
             done = self.value(f"load i64, ptr {self.of_cpu('refilled')}{HART}")
         accessed = self.label("accessed")
-        self.branch(self.value(f"icmp ne i64 {done}, 0"), accessed, self.way_out)
+        self.branch(self.value(f"icmp ne i64 {done}, 0"), accessed, self.way_out())
         self.begin(accessed)
-        return found
+        return found if values or access.size == WIDEST else self.value(f"trunc i64 {found} to i{8 * access.size}")
 
     def _unless_contended(self, host: str) -> None:
         """Leave the region where another hart has reserved the line."""
         watched = self.inline(contended, [CPU, host])
         free = self.label("free")
-        self.branch(self.value(f"icmp eq i64 {watched}, 0"), free, self.way_out)
+        self.branch(self.value(f"icmp eq i64 {watched}, 0"), free, self.way_out())
         self.begin(free)
 
     def inline(self, function: NativeFunction, given: list[Any]) -> str:

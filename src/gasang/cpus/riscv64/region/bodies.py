@@ -52,11 +52,8 @@ class BodyEmitter(AccessEmitter):
         super().__init__(ModuleNames([]), function, strict)
         self.kept: dict[str, int] = {}
         """Slots and the offsets in Cpu that they stand for."""
-        self.written: set[str] = set()
-        """Slots that some instruction writes."""
-        self.way_out = ""
-        """The label that leaves the region before the instruction being emitted."""
         self.planned: Planned | None = None
+        self.is_apart = False
         self.divisor: int | None = None
         """What the instruction being emitted is expected to divide by."""
         self.windows = 0
@@ -179,7 +176,6 @@ class BodyEmitter(AccessEmitter):
         if slot is None:
             self.line(f"store {node.value.type.llvm} {value}, ptr {self.expression(node.pointer)}, align {node.value.type.alignment}{HART}")
             return
-        self.written.add(slot)
         self.line(f"store i64 {value}, ptr {slot}")
 
     def statement_If(self, node: tree.If) -> None:  # noqa: N802
@@ -198,7 +194,7 @@ class BodyEmitter(AccessEmitter):
             return self.accessed(access, [self.expression(argument) for argument in node.arguments[1:]])
         function = SUBSTITUTES.get(node.function, node.function)
         if function.inline is False or any(frame.function is function for frame in self.frames):
-            self.jump(self.way_out)
+            self.jump(self.way_out())
             self.begin(self.label("never"))
             return _anything(function)
         given: list[Any] = []

@@ -13,15 +13,16 @@ instruction's number, since the record's is the region.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-from gasang.cpus.instruction_set import SLOTS, Result
+from gasang.cpus.instruction_set import Result
 from gasang.cpus.riscv64.execute import enter as handler
 from gasang.cpus.riscv64.handlers import FLOATING
-from gasang.cpus.riscv64.region.accesses import OURS, WINDOWS_SIZE, plan
+from gasang.cpus.riscv64.region.accesses import OURS, WINDOWS_SIZE
 from gasang.cpus.riscv64.region.bodies import KNOWN
+from gasang.cpus.riscv64.region.homes import Homes, names
 from gasang.cpus.riscv64.region.layout import CPU, HART, METADATA, field_offset
-from gasang.cpus.riscv64.region.leaving import BASE_AT, LeavingEmitter, name_of, word
+from gasang.cpus.riscv64.region.leaving import BASE_AT, name_of, word
+from gasang.cpus.riscv64.region.lines import LineEmitter
 from gasang.cpus.riscv64.region.pages import Step
 from gasang.cpus.riscv64.region.shape import Region
 from gasang.cpus.riscv64.region.symbol import SYMBOL
@@ -31,7 +32,7 @@ from gasang.cpus.riscv64.windows import WINDOWS
 from gasang.native.emit_function import ATTRIBUTES
 
 
-class RegionEmitter(LeavingEmitter):
+class RegionEmitter(LineEmitter):
     """Emits one region. `stamps` are those of the pages it lies on."""
 
     def __init__(self, region: Region, stamps: Mapping[int, int], *, multi: bool) -> None:
@@ -40,7 +41,8 @@ class RegionEmitter(LeavingEmitter):
         self.region = region
         self.stamps = dict(stamps)
         self.windows = sum(self.stamps.values()) % WINDOWS  # so that regions do not all use the same
-        self.exits: list[tuple[str, int, str]] = []
+        self.homes = Homes(region)
+        self.written = self.homes.written
         for name in ("left", "at", "where", "pc", "place"):
             self.slots.append(f"  %{name} = alloca i64, align 8")
         for page in self.stamps:
@@ -51,6 +53,8 @@ class RegionEmitter(LeavingEmitter):
         """The module's text."""
         if self._floating:
             self.keep("fs", field_offset("fs"))
+        for name in names(self.written):
+            self.keep(name, field_offset(name[0]) + 8 * int(name[1:]))
         self.open = False
         self._body()
         self.ends()
@@ -152,11 +156,13 @@ class RegionEmitter(LeavingEmitter):
         for place in region.entries:
             self.begin(f"enter{name_of(place)}")
             self.line(f"store i64 {self.minus('%budget', region.ways[place])}, ptr %left")
+            self.stored = self.homes.written
             if place not in region.heads:
                 self._check(place)
             self.jump(f"{'at' if place in region.heads else 'go'}{name_of(place)}")
         for leader in sorted(region.leaders):
             self.begin(f"at{name_of(leader)}")
+            self.stored = self.homes.stored(leader)
             if leader in region.heads:
                 self._check(leader)
             self.start(f"go{name_of(leader)}")
@@ -173,61 +179,19 @@ class RegionEmitter(LeavingEmitter):
         all_left = self.plus(left, need)
         fresh = self.value(f"call preserve_mostcc i64 {self.helper(POLL_REGION)}(ptr {CPU}, i64 {all_left}, i64 0)")
         refreshed = self.label("refreshed")
-        self.branch(self.value(f"icmp uge i64 {fresh}, {need}"), refreshed, self.exit_to(place, all_left))
+        self.branch(self.value(f"icmp uge i64 {fresh}, {need}"), refreshed, self.exit_to(place, left, need))
         self.begin(refreshed)
         self.line(f"store i64 {self.minus(fresh, need)}, ptr %left")
         self.jump(enough)
         self.begin(enough)
 
-    def _line(self, leader: int) -> list[Step]:
-        """The instructions from a leader to the next."""
-        steps = self.region.steps
-        line = [steps[leader]]
-        while line[-1].decoded.instruction.result is Result.FALLTHROUGH:
-            after = line[-1].after
-            if after in self.region.leaders or after not in steps:
-                break
-            line.append(steps[after])
-        return line
-
     def _line_from(self, leader: int) -> None:
-        """The instructions from a leader to the next, and where they go on.
-
-        Between checks %left is the budget less the longest way to the next check: on that way it does not change.
-        """
-        rest = self.value("load i64, ptr %left")
-        line = self._line(leader)
-        planned = plan(line)
-        way, result = self.region.ways[leader], ""
-        for done, step in enumerate(line):
-            self.way_out = self.exit_to(step.place, self.plus(rest, way - done))
-            self.planned = planned.get(step.place)
-            self.divisor = self.region.divisors.get(step.place)
-            result = self._execute(step)
-        if line[-1].decoded.instruction.result is Result.FALLTHROUGH:
-            self._to(line[-1].after, rest, way - len(line))
+        """The instructions from a leader to the next, and where they go on."""
+        last, result, rest, way = self.line_from(leader)
+        if last.decoded.instruction.result is Result.FALLTHROUGH:
+            self._to(last.after, rest, way)
         else:
-            self._go_on(line[-1], result, rest, way - len(line))
-
-    def _execute(self, step: Step) -> str:
-        """The body of an instruction; what it returns."""
-        instruction = step.decoded.instruction
-        function: Any = instruction.function
-        given: list[Any] = [CPU]
-        for name, kind in function.parameters[1:]:
-            if name == "pc":
-                given.append(self.pc_of(step.place))
-            elif name == "next_pc":
-                given.append(self.pc_of(step.after))
-            else:
-                given.append(int(kind.wrap(step.decoded.slots[SLOTS[name]])))
-        frame = self.enter(function, given)
-        self.statements(function.tree.body)
-        self.leave(frame)
-        self.begin(frame.fault)
-        self.jump(self.way_out)
-        self.begin(frame.after)
-        return "" if function.result is None else self.value(f"load {function.result.llvm}, ptr {frame.result}")
+            self._go_on(last, result, rest, way)
 
     def _go_on(self, step: Step, result: str, rest: str, way: int) -> None:
         if step.decoded.instruction.result is Result.BRANCH:
@@ -248,12 +212,12 @@ class RegionEmitter(LeavingEmitter):
         self.line(f"store i64 {self.plus(rest, way)}, ptr %left")
         self.line(f"store i64 {target}, ptr %pc")
         if not inside:
-            self.jump("far")
+            self.jump(self.away_to("far"))
             return
         distance = self.value(f"sub i64 {target}, {self.value('load i64, ptr %origin')}")
         labels = {place: self.label("to") for place in inside}
         cases = " ".join(f"i64 {word(place)}, label %{label}" for place, label in labels.items())
-        self.terminate(f"switch i64 {distance}, label %far [ {cases} ]")
+        self.terminate(f"switch i64 {distance}, label %{self.away_to('far')} [ {cases} ]")
         for place, label in labels.items():
             self.begin(label)
             self._to(place, rest, way)
@@ -261,14 +225,17 @@ class RegionEmitter(LeavingEmitter):
     def _to(self, place: int, rest: str, way: int) -> None:
         """Go on at a place, inside or not, with a budget of `rest` and `way`."""
         if place in self.region.steps:
+            stored = self.stored
+            self.put_away(self.homes.away(place) & ~stored)
+            self.stored = stored  # on the other ways on it has not been
             self.line(f"store i64 {self.plus(rest, way - self.region.ways[place])}, ptr %left")
             self.jump(f"at{name_of(place)}")
         elif place // PAGE_SIZE in self.stamps:
-            self.jump(self.exit_to(place, self.plus(rest, way)))
+            self.jump(self.exit_to(place, rest, way))
         else:
             self.line(f"store i64 {self.plus(rest, way)}, ptr %left")
             self.line(f"store i64 {self.pc_of(place)}, ptr %pc")
-            self.jump("far")
+            self.jump(self.away_to("far"))
 
 
 def _is_floating(step: Step) -> bool:

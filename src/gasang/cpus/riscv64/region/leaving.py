@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from gasang.cpus.riscv64.block import RECORDS, Block
 from gasang.cpus.riscv64.isa import rv64
 from gasang.cpus.riscv64.region.bodies import BodyEmitter
+from gasang.cpus.riscv64.region.homes import names
 from gasang.cpus.riscv64.region.layout import CPU, HART, field_offset, offset_of
 from gasang.cpus.riscv64.region.shape import Region
 from gasang.cpus.riscv64.regions import MISS
 from gasang.cpus.riscv64.state import CODE_TLB_ENTRIES, PAGE_MASK, PAGE_SIZE
+from gasang.native import NativeFunction
 
 _MASK = (1 << 64) - 1
 _STAMP = offset_of(Block, "stamp")
@@ -23,29 +25,62 @@ class LeavingEmitter(BodyEmitter):
 
     region: Region
     stamps: Mapping[int, int]
-    exits: list[tuple[str, int, str]]
+    written: int
+    """The registers that some instruction writes: this set and the next are as homes.py has them."""
+    stored: int
+    """Those of which the hart has the values, where the text is now."""
 
-    def exit_to(self, place: int, left: str) -> str:
-        """The label of an exit to be written: to a place of the region's pages with so much budget."""
+    def __init__(self, function: NativeFunction, strict: bool, multi: bool) -> None:
+        super().__init__(function, strict, multi)
+        self._exits: list[tuple[str, int, str, int, int]] = []
+        self._ways: dict[tuple[str, int], str] = {}
+
+    def exit_to(self, place: int, left: str, more: int) -> str:
+        """The label of an exit to be written: to a place of the region's pages with a budget of `left` and `more`."""
         label = self.label("exit")
-        self.exits.append((label, place, left))
+        self._exits.append((label, place, left, more, self.written & ~self.stored))
         return label
+
+    def away_to(self, end: str, missing: int | None = None) -> str:
+        """The label of a way to `far` or `leave` on which the hart is given the values that it has not."""
+        way = end, self.written & ~self.stored if missing is None else missing
+        if way not in self._ways:
+            self._ways[way] = self.label("away")
+        return self._ways[way]
 
     def ends(self) -> None:
         """Write the exits."""
-        for label, place, left in self.exits:
+        for label, place, left, more, missing in self._exits:
             self.begin(label)
-            self._leave_at(place, left)
+            self._leave_at(place, self.plus(left, more), missing)
+        for (end, missing), label in self._ways.items():
+            self.begin(label)
+            self.put_away(missing)
+            self.jump(end)
         self.begin("far")
-        self._write_back()
+        self._write_flag()
         self._far()
         self.begin("leave")
-        self._write_back()
+        self._write_flag()
         at = self.value(f"inttoptr i64 {self.value('load i64, ptr %at')} to ptr")
         where = self.value(f"inttoptr i64 {self.value('load i64, ptr %where')} to ptr")
         self.go(self.value(f"load ptr, ptr {where}{HART}"), at, self.value("load i64, ptr %left"))
 
-    def _leave_at(self, place: int, left: str) -> None:
+    def put_away(self, registers: int) -> None:
+        """Give the hart the values of some registers."""
+        for name in names(registers):
+            self._write_back(f"%kept.{name}")
+        self.stored |= registers
+
+    def _write_flag(self) -> None:
+        if "%kept.fs" in self.kept:
+            self._write_back("%kept.fs")
+
+    def _write_back(self, slot: str) -> None:
+        value = self.value(f"load i64, ptr {slot}")
+        self.line(f"store i64 {value}, ptr {self.value(f'getelementptr i8, ptr {CPU}, i64 {self.kept[slot]}')}{HART}")
+
+    def _leave_at(self, place: int, left: str, missing: int) -> None:
         page = place // PAGE_SIZE
         base = self.value(f"load i64, ptr %base.{name_of(page)}")
         record = self.plus(base, (place % PAGE_SIZE) << 3)
@@ -61,12 +96,7 @@ class LeavingEmitter(BodyEmitter):
             bias = self.value(f"sub i64 {start}, {self.value(f'lshr i64 {base}, 3')}")
             self.line(f"store i64 {base}, ptr {self.of_cpu('code_base')}{HART}")
             self.line(f"store i64 {bias}, ptr {self.of_cpu('code_bias')}{HART}")
-        self.jump("leave")
-
-    def _write_back(self) -> None:
-        for slot in sorted(self.written):
-            value = self.value(f"load i64, ptr {slot}")
-            self.line(f"store i64 {value}, ptr {self.value(f'getelementptr i8, ptr {CPU}, i64 {self.kept[slot]}')}{HART}")
+        self.jump(self.away_to("leave", missing))
 
     def _far(self) -> None:
         """Go on at %pc, as a handler of a far jump does."""

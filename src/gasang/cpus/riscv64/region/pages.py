@@ -10,12 +10,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from gasang.cpus.instruction_set import Decoded, Result
+from gasang.cpus.instruction_set import NO_REGISTER, SLOTS, Decoded, Result
 from gasang.cpus.riscv64.isa import rv64
 from gasang.cpus.riscv64.state import PAGE_SIZE
 
 LINKS = (1, 5)
 """Registers that hold return addresses (unprivileged specification, 2.5.1)."""
+FIRST_FLOAT = 32
+"""The bit of f0 in a set of registers; that of x1 is 1. x0 is in none."""
 LEFT_OUT = frozenset({"Zicsr", "S", "Zicbo"})
 """Extensions that the interpreter executes: they see or change more than a region keeps. LR and SC leave by themselves."""
 LEFT_OUT_ONE_BY_ONE = frozenset({"lr.w", "lr.d", "sc.w", "sc.d"})
@@ -48,6 +50,23 @@ class Step:
         instruction = self.decoded.instruction
         direct = instruction.result is Result.BRANCH or (instruction.result is Result.JUMP and "rs1" not in instruction.wants)
         return self.place + self.decoded.slots["imm"] if direct else None
+
+    @cached_property
+    def reads(self) -> int:
+        """The registers that it reads, as a set of bits."""
+        return self._set(("rs1", "rs2")) & ~1 | self._set(("fs1", "fs2", "fs3")) << FIRST_FLOAT
+
+    @cached_property
+    def writes(self) -> int:
+        """The register that it writes, as a set of bits."""
+        return self._set(("rd",)) & ~(1 | 1 << NO_REGISTER) | self._set(("fd",)) << FIRST_FLOAT
+
+    def _set(self, operands: tuple[str, ...]) -> int:
+        found = 0
+        for name in operands:
+            if name in self.decoded.instruction.wants:
+                found |= 1 << self.decoded.slots[SLOTS[name]]
+        return found
 
     @property
     def is_jump(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from gasang.cpus.instruction_set import Result
 from gasang.cpus.riscv64.region.divisors import expected_divisors
 from gasang.cpus.riscv64.region.pages import Graph, Step
 
@@ -49,6 +50,16 @@ class Region:
             if not step.is_jump:
                 found = [*found, step.after]
         return [place for place in found if place in self.steps]
+
+    def line(self, leader: int) -> list[Step]:
+        """The instructions from a leader to the next."""
+        line = [self.steps[leader]]
+        while line[-1].decoded.instruction.result is Result.FALLTHROUGH:
+            after = line[-1].after
+            if after in self.leaders or after not in self.steps:
+                break
+            line.append(self.steps[after])
+        return line
 
 
 def form(graph: Graph, hot: int) -> Region | None:

@@ -1,0 +1,5 @@
+"""Bare machines for all tests here."""
+
+from support.bare import make_bare
+
+__all__ = ["make_bare"]
