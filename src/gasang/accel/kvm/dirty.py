@@ -1,4 +1,6 @@
-"""What has been written to RAM since a moment: by vCPUs, as the kernel's log of dirty pages tells, and by devices, which is noted here.
+"""What has been written to RAM since a moment: by vCPUs, as the kernel tells, and by devices, which is noted here.
+
+The kernel tells by rings (rings.py), where it has them, or else by its log of dirty pages.
 
 A snapshot after another one copies that much and no more. Watching costs a fault at the first store to each page.
 """
@@ -7,8 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final, Protocol
 
 from gasang.accel.kvm.memory import GuestRam
 from gasang.host.kvm import ioctls
@@ -29,12 +31,41 @@ _CLEAN: Final = bytes(_STRIDE)
 _MARKED: Final = re.compile(rb"\x01")
 
 
+class Watch(Protocol):
+    """How the kernel tells what vCPUs write."""
+
+    def pages(self) -> Iterable[tuple[int, int]]:
+        """(slot, page in it) of what was written since it was asked last; all vCPUs stand still. Raises RefusedError."""
+        ...
+
+
+class Log:
+    """The kernel's log of dirty pages of a machine (its descriptor), whose slots have so many pages."""
+
+    def __init__(self, machine: int, slots: Sequence[int]) -> None:
+        self._machine = machine
+        self._slots = slots
+
+    def pages(self) -> Iterator[tuple[int, int]]:
+        """First pages of the dirty groups of sixteen; the kernel forgets a slot's as it tells. Raises RefusedError."""
+        for slot, count in enumerate(self._slots):
+            bitmap = (ctypes.c_uint64 * (-(-count // 64)))()
+            call(self._machine, ioctls.GET_DIRTY_LOG, s.DirtyLog(slot=slot, dirty_bitmap=ctypes.addressof(bitmap)))
+            words = memoryview(bitmap).cast("B")
+            for index in range(0, len(words), _STRIDE):
+                stretch = words[index : index + _STRIDE]
+                if stretch != _CLEAN[: len(stretch)]:
+                    for at in range(0, len(stretch), 2):
+                        if stretch[at] or stretch[at + 1]:
+                            yield slot, (index + at) * 8
+
+
 class DirtyPieces:
     """Numbers of pieces of RAM (PIECE bytes at a multiple of that in the host's memory) that were written while watched."""
 
-    def __init__(self, machine: int, ram: GuestRam, pump: Pump | None = None) -> None:
+    def __init__(self, watch: Watch, ram: GuestRam, pump: Pump | None = None) -> None:
         """`pump` writes to RAM as well, if there is one."""
-        self._machine = machine
+        self._watch = watch
         self._ram = ram
         self._noted: set[int] = set()
         ram.on_write(self._note)
@@ -52,23 +83,9 @@ class DirtyPieces:
         if self._marks is not None:
             noted.update(match.start() for match in _MARKED.finditer(memoryview(self._marks).cast("B")))
             ctypes.memset(self._marks, 0, ctypes.sizeof(self._marks))
-        ram = self._ram
-        for slot, part in enumerate(ram.ranges):
-            first = part.offset // PAGE
-            noted.update((first + page) // (PIECE // PAGE) for page in self._pages(slot, part.size // PAGE))
+        first = [part.offset // PAGE for part in self._ram.ranges]
+        noted.update((first[slot] + page) // (PIECE // PAGE) for slot, page in self._watch.pages())
         return noted
-
-    def _pages(self, slot: int, count: int) -> Iterator[int]:
-        """First pages of the dirty groups of sixteen in a slot; the kernel forgets them as it tells."""
-        bitmap = (ctypes.c_uint64 * (-(-count // 64)))()
-        call(self._machine, ioctls.GET_DIRTY_LOG, s.DirtyLog(slot=slot, dirty_bitmap=ctypes.addressof(bitmap)))
-        words = memoryview(bitmap).cast("B")
-        for index in range(0, len(words), _STRIDE):
-            stretch = words[index : index + _STRIDE]
-            if stretch != _CLEAN[: len(stretch)]:
-                for at in range(0, len(stretch), 2):
-                    if stretch[at] or stretch[at + 1]:
-                        yield (index + at) * 8
 
     def close(self) -> None:
         """Note no more."""

@@ -25,6 +25,11 @@ _WHY: Final = Run.why.offset
 _IO: Final = struct.Struct("<BBHIQ")
 _MMIO: Final = struct.Struct("<Q8sIB")
 _OUT: Final = 1
+_ANSWER: Final = (_WHY + 56) // 8
+"""Where, in parts of eight bytes, a call's answer is, after its number and six arguments."""
+_NO_SUCH_CALL: Final = 1000
+"""KVM_ENOSYS"""
+_ONES: Final = (1 << 64) - 1
 WIDTHS: Final = (1, 2, 4, 8)
 RESET_RIP: Final = 0xFFF0
 HINT: Final = "see what its console said last; a kernel that runs elsewhere may want another --cpus, --memory or --accel"
@@ -115,6 +120,16 @@ def _system_event(machine: KvmMachine, vcpu: Vcpu) -> None:
     machine.on_power(_EVENTS.get(kind, PowerRequest(PowerAction.FAIL, 1)))
 
 
+def _hypercall(machine: KvmMachine, vcpu: Vcpu) -> None:
+    """No call of a guest's is ours to answer: as KVM has it for one that it does not know."""
+    vcpu.quads[_ANSWER] = -_NO_SUCH_CALL & _ONES
+
+
+def _ring_full(machine: KvmMachine, vcpu: Vcpu) -> None:
+    assert machine.rings is not None
+    machine.rings.relieve(vcpu.number)
+
+
 def _nothing(machine: KvmMachine, vcpu: Vcpu) -> None:
     """The kernel has done all there is to do."""
 
@@ -155,6 +170,7 @@ class _Exits(dict[int, Handler]):
 
 EXITS: Final[Mapping[int, Handler]] = _Exits({
     IO: _io,
+    3: _hypercall,
     5: _halt,
     6: _mmio,
     7: _nothing,  # IRQ_WINDOW_OPEN
@@ -163,5 +179,6 @@ EXITS: Final[Mapping[int, Handler]] = _Exits({
     10: _nothing,  # INTR
     17: _internal,
     24: _system_event,
+    31: _ring_full,
 })  # fmt: skip
 """KVM_EXIT_… → what follows; any other is `unknown`."""

@@ -12,9 +12,9 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Final
 
-from gasang.accel.kvm import msrs
+from gasang.accel.kvm import msrs, rings
 from gasang.accel.kvm.bells import ANY_LENGTH, Bells
-from gasang.accel.kvm.dirty import DirtyPieces
+from gasang.accel.kvm.dirty import PAGE, DirtyPieces, Log
 from gasang.accel.kvm.exits import EXITS
 from gasang.accel.kvm.loop import Direct, serve
 from gasang.accel.kvm.memory import GuestRam
@@ -35,16 +35,20 @@ TSS_ADDRESS: Final = 0xFFFB_D000
 PATIENCE: Final = 10.0
 """Seconds a pause waits for the vCPUs: a device may be in the middle of something."""
 LOG_DIRTY_PAGES: Final = 1
-"""A slot's flag: the kernel notes which pages are written to."""
+"""A slot's flag: the kernel notes which pages are written to, in the vCPUs' rings or in its log."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a machine is made of: the (base, size) of its RAM's ranges in bytes, vCPUs, and interrupt controllers and PIT in the kernel."""
+    """What a machine is made of: the (base, size) of its RAM's ranges in bytes, vCPUs, and interrupt controllers and PIT in the kernel.
+
+    `ring` is the entries of each vCPU's dirty ring, a power of two; with 0, as where the host has none, the log of dirty pages is used.
+    """
 
     ram: Sequence[tuple[int, int]]
     vcpus: int = 1
     irqchip: bool = True
+    ring: int = 0
 
 
 class KvmMachine:
@@ -104,11 +108,15 @@ class KvmMachine:
                 call(self.descriptor, ioctls.CREATE_PIT2, s.PitConfig(flags=1))  # its speaker port is the kernel's too
                 if self.kvm.capability(msrs.CAPABILITY):
                     msrs.deny(self.descriptor)
+            entries = rings.enable(self.kvm, self.descriptor, self.shape.ring)
             size = self.kvm.run_size()
             for number in range(self.shape.vcpus):
                 vcpu = Vcpu(self.descriptor, number, size)
                 undo.callback(vcpu.close)
                 self.vcpus.append(vcpu)
+            self.rings = rings.Rings(self.descriptor, self.vcpus, entries) if entries else None
+            if self.rings is not None:
+                undo.callback(self.rings.close)
             self._processors = undo.pop_all()
 
     def renew(self) -> None:
@@ -231,7 +239,8 @@ class KvmMachine:
         """Have stores to RAM noted from now on. Raises RefusedError."""
         for slot in range(len(self.ram.ranges)):
             self.map_slot(slot, LOG_DIRTY_PAGES)
-        return DirtyPieces(self.descriptor, self.ram, self.bells.pump)
+        log = Log(self.descriptor, [part.size // PAGE for part in self.ram.ranges])
+        return DirtyPieces(self.rings or log, self.ram, self.bells.pump)
 
     def make_private(self) -> None:
         """Have a fork of this process copy RAM when it is written. The bus lock is held; the vCPUs may run.

@@ -22,7 +22,7 @@ from gasang.host.durable import boot_id
 EMULATED: Final = 100e6
 """Instructions a second: no processor with virtualization is as slow in a loop of two instructions, no interpreter is as fast."""
 MODULES: Final = ("kvm_intel", "kvm_amd", "kvm_pvm")
-_EMULATORS: Final = ("kvm_pvm",)
+EMULATORS: Final = ("kvm_pvm",)
 """Kernel modules behind /dev/kvm that do without the processor's virtualization."""
 NAME: Final = "kvm.json"
 
@@ -97,7 +97,7 @@ def measure(root: Path = Path("/"), speed: Callable[[Path], float] | None = None
         return Reality(Kind.BROKEN, cause=error.cause)
     if measured >= EMULATED:
         return Reality(Kind.REAL, measured)
-    return Reality(Kind.EMULATED, measured, next((name for name in _EMULATORS if name in _modules(root)), ""))
+    return Reality(Kind.EMULATED, measured, emulator(root))
 
 
 def _seen(root: Path) -> Reality | None:
@@ -113,6 +113,11 @@ def _seen(root: Path) -> Reality | None:
 def host_machine() -> str:
     """The host's processor, as its kernel calls it; the module `platform` would tell the same and takes a start's time to load."""
     return os.uname().machine
+
+
+def emulator(root: Path = Path("/")) -> str:
+    """Which of EMULATORS the host has, "" for none. `root` is where its files are."""
+    return next((name for name in EMULATORS if name in _modules(root)), "")
 
 
 def _modules(root: Path) -> list[str]:
@@ -142,6 +147,6 @@ def _keep(place: Path, asked: dict[str, Any], found: Reality) -> None:
         return
     with contextlib.suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
-        new = place.with_name(f"{NAME}.{os.getpid()}")
+        new = place.with_name(f"{NAME}.{os.urandom(4).hex()}")
         new.write_text(json.dumps({"asked": asked, "answer": asdict(found) | {"kind": found.kind.value}}), encoding="ascii")
         new.replace(place)

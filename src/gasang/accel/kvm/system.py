@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from gasang.accel.kvm.reality import emulator
 from gasang.core.errors import PermissionDeniedError, UnsupportedError
 from gasang.host.kvm import ioctls
 from gasang.host.kvm import structures as s
@@ -33,6 +34,8 @@ class Kvm:
     def __init__(self, device: Path = DEVICE) -> None:
         self.device = device
         self.descriptor = _opened(device)
+        self.emulator = emulator()
+        """Which module interprets its guests, "" where the processor runs them."""
         try:
             self._check()
         except BaseException:
@@ -42,7 +45,7 @@ class Kvm:
     def again(self) -> Kvm:
         """The same, to be closed by itself: who holds it needs no way to the device any more."""
         made = Kvm.__new__(Kvm)
-        made.device, made.descriptor = self.device, os.dup(self.descriptor)
+        made.device, made.emulator, made.descriptor = self.device, self.emulator, os.dup(self.descriptor)
         return made
 
     def __enter__(self) -> Self:

@@ -34,7 +34,7 @@ CAPABILITIES: Final[Mapping[str, int]] = {
     "MANUAL_DIRTY_LOG_PROTECT2": 168,
     "X86_USER_SPACE_MSR": 188,
     "X86_MSR_FILTER": 189,
-    "DIRTY_LOG_RING": 192,
     "SREGS2": 200,
     "XSAVE2": 208,
+    "DIRTY_LOG_RING_ACQ_REL": 223,
 }
