@@ -33,7 +33,7 @@ def open_disk(path: Path, *, read_only: bool = False, form: str = "", trust: Tru
     found = named(form) if form else probed(path)
     if found.name == "raw":
         return Raw.open(path, read_only=read_only)
-    return Told(open_image(path, read_only=read_only, form=form, trust=trust))
+    return Told(open_image(path, read_only=read_only, form=form, trust=trust), (path.absolute(), found.name))
 
 
 REMOTE: Final = ("http://", "https://", "nbd://", "nbds://", "nbd+unix://", "nbds+unix://")
@@ -86,9 +86,11 @@ def read_key(path: Path) -> bytes:
 class Told:
     """An image as a device's disk: what is wrong with it is the host's error of one transfer."""
 
-    def __init__(self, image: Image) -> None:
+    def __init__(self, image: Image, file: tuple[Path, str] | None = None) -> None:
+        """`file` is where it lies, and its format, where that is all there is to opening it again."""
         self._image = image
         self.size = image.size
+        self.file = file
 
     def read(self, offset: int, length: int) -> bytes:
         """Exactly `length` bytes; raise OSError if the host fails or the image is damaged."""

@@ -52,7 +52,7 @@ class Shelf:
 
     def _free(self, name: str) -> None:
         if (self.root / name).exists():
-            raise StateError(f"disk {name}", "there is one of that name", f"give another name, or remove {self.root / name}")
+            raise StateError(f"disk {name}", "there is one of that name", f"give another name, or remove it: gasang image rm {name}")
 
     def disk(self, text: str) -> Path | None:
         """The file of the disk NAME or NAME/NUMBER, None where none is called so."""

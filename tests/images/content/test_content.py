@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gasang.core.errors import BadInputError, UsageError
-from gasang.images.content import garbage, settling
+from gasang.images.content import garbage, leases, settling
 from gasang.images.content.content import Content, digest_of
 from gasang.images.content.ingest import GivenUp, ingesting
-from gasang.images.content.locks import is_free, locked, only_one
+from gasang.images.content.locks import is_free, locked, only_one, wait_for
 from gasang.images.content.settling import mark_durable, recover, settle
 from gasang.images.descriptors import Blob
 from gasang.images.store import DISK, Store
@@ -107,6 +107,24 @@ def test_what_a_killed_pull_added_is_still_to_be_settled(content: Content) -> No
     crashed.touch()
     garbage.collect(content)
     assert crashed.exists()
+
+
+def test_a_lease_that_is_being_taken_is_not_settled(content: Content, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the making of its file and the lock on it: it belongs to a pull that begins while the last one is settled."""
+    settling = threading.Thread(target=settle, args=(content,))
+
+    def wait(descriptor: int) -> None:
+        monkeypatch.undo()
+        settling.start()
+        settling.join(0.2)
+        wait_for(descriptor)
+
+    monkeypatch.setattr(leases, "wait_for", wait)
+    with content.leases.take(lasting=True) as lease:
+        settling.join()
+        assert lease.path.exists()
+    settle(content)
+    assert content.leases.files() == []
 
 
 def test_the_images_of_machines_and_containers_share_the_store(tmp_path: Path) -> None:

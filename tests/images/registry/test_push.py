@@ -23,7 +23,7 @@ from gasang.images.registry.pull import pull
 from gasang.images.registry.push import push
 from gasang.images.registry.settings import Registries
 from support.fake_registry import FakeRegistry, Handler
-from support.tars import Item, archive, hardlink, symlink, tree
+from support.tars import Item, archive, folder, hardlink, symlink, tree
 
 AMD64 = parse_platform("linux/amd64")
 NOBODY = Keyring()
@@ -48,7 +48,7 @@ def untimed(path: Path) -> dict[str, tuple[object, ...]]:
 
 def test_there_and_back(real_registry: str, content: Content, tmp_path: Path) -> None:
     name = f"{real_registry}/there/back:1"
-    items = [Item("a", NOISE), Item("d/b", b"b", mode=0o600, uid=7), symlink("d/c", "b"), hardlink("e", "a")]
+    items = [Item("a", NOISE), folder("d"), Item("d/b", b"b", mode=0o600, uid=7), symlink("d/c", "b"), hardlink("e", "a")]
     image = made(content, name, archive(items), archive([Item("d/.wh.b"), Item("f", b"f")]))
     digest = push(name, content, keyring=NOBODY)
     assert digest == image.digest

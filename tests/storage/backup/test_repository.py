@@ -14,10 +14,12 @@ import pytest
 from hypothesis import given, settings
 
 from gasang.core.errors import BadInputError, GasangError, NotFoundError, OutOfSpaceError, StateError
+from gasang.storage.backup.folder import Folder
 from gasang.storage.backup.manifest import Manifest, Object, parse
 from gasang.storage.backup.objects import StreamWriter, chunks_of, keep_disk, restore_disk, verify
 from gasang.storage.backup.packs import CHUNK, PackWriter, digest_of, read_table
 from gasang.storage.backup.repository import Repository
+from gasang.storage.backup.store import Entry
 from support.damage import damaged
 
 SIZE = 70 << 20
@@ -277,7 +279,8 @@ def test_manifests_of_anybody_are_whole_or_refused(data: bytes) -> None:
 
 
 def test_packs_of_anybody_are_whole_or_refused(tmp_path: Path) -> None:
-    writer = PackWriter(tmp_path / "x.pack")
+    store = Folder(tmp_path)
+    writer = PackWriter(store.draft("x.pack"), "x.pack")
     for number in range(3):
         writer.add(digest_of(bytes([number])), bytes([number]))
     writer.close()
@@ -288,7 +291,7 @@ def test_packs_of_anybody_are_whole_or_refused(tmp_path: Path) -> None:
     def check(data: bytes) -> None:
         (tmp_path / "x.pack").write_bytes(data)
         try:
-            found = read_table(tmp_path / "x.pack")
+            found = read_table(store, Entry("x.pack", len(data), 0))
         except BadInputError:
             return
         assert all(place.offset + place.stored <= len(data) for place in found.values())

@@ -102,7 +102,7 @@ def some(source: int, target: int, count: int, place: int, offset: int) -> int:
     return os.pwrite(target, os.pread(source, min(count, 5000), place), offset) if place % 4096 == 0 else 0
 
 
-@pytest.mark.skipif(not hasattr(os, "copy_file_range"), reason="the host copies nothing")
+@pytest.mark.skipif(not hasattr(os, "copy_file_range"), reason="needs copy_file_range")
 @pytest.mark.parametrize(
     ("form", "host"),
     [

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gasang.core.errors import BadInputError, PermissionDeniedError, UnsupportedError
+from gasang.storage.images import vhd
 from gasang.storage.images.references import DEPTH_MAX, Trust
 from gasang.storage.images.table import create_image, describe, open_image
 
@@ -63,6 +64,21 @@ def test_what_a_guest_wrote_into_its_raw_disk_leads_nowhere(tmp_path: Path) -> N
         open_image(tmp_path / "disk.img", read_only=True)
     disk = open_image(tmp_path / "disk.img", read_only=True, form="vmdk")  # the user says so
     assert disk.read(0, 4) == b"key!"
+    disk.close()
+
+
+def test_what_a_guest_wrote_where_a_footer_was_leads_nowhere(tmp_path: Path) -> None:
+    """The power went while a VHD grew: its guest's bytes end the file, and say that there is a parent."""
+    (tmp_path / "secret").write_bytes(b"key!" * 1024)
+    path = tmp_path / "disk.vhd"
+    disk = create_image(path, "vhd", 4 << 20, {})
+    disk.write((2 << 20) - 512, vhd.make_footer(vhd.Footer(vhd.DIFFERENCING, 4 << 20, 512, bytes(16))))
+    disk.close()
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - 512)
+    disk = open_image(path, read_only=True)
+    assert disk.about()["subformat"] == "dynamic"
+    assert disk.read((2 << 20) - 512, 8) == vhd.COOKIE
     disk.close()
 
 

@@ -23,7 +23,7 @@ from gasang.storage.nbd.server_core import Session
 from storage.images.judge import needs_qemu_img, qemu_img
 from storage.nbd.served import SIZE, served
 
-SOON = Patience(connect=2, answer=2, lost=5)
+SOON = Patience(connect=20, answer=20, lost=20)
 
 
 @needs_qemu_img
@@ -156,14 +156,14 @@ def test_clients_that_misbehave_do_not_hurt_the_others(tmp_path: Path) -> None:
         good = cleanup.enter_context(contextlib.closing(NbdStore(address, read_only=False, patience=SOON)))
         for says in (b"\xff" * 4, struct.pack(">IQII", 3, wire.IHAVEOPT, wire.EXPORT_NAME, 0) + b"?" * 28):
             bad = cleanup.enter_context(socket.socket(socket.AF_UNIX))
-            bad.settimeout(5)
+            bad.settimeout(30)
             bad.connect(address.path)
             bad.sendall(says)
             while bad.recv(4096):
                 pass
         lazy = [cleanup.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(3)]
         for each in lazy:
-            each.settimeout(5)
+            each.settimeout(30)
             each.connect(address.path)
         assert lazy[0].recv(18, socket.MSG_WAITALL) == Session.greeting()
         assert lazy[1].recv(18, socket.MSG_WAITALL) == Session.greeting()
@@ -175,7 +175,7 @@ def test_clients_that_misbehave_do_not_hurt_the_others(tmp_path: Path) -> None:
 def test_who_stands_still_in_the_middle_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gasang.storage.nbd.server.PATIENCE", 0.3)
     with served(tmp_path) as address, socket.socket(socket.AF_UNIX) as slow, contextlib.closing(NbdStore(address, read_only=False)) as idle:
-        slow.settimeout(5)
+        slow.settimeout(30)
         slow.connect(address.path)
         assert slow.recv(18, socket.MSG_WAITALL) == Session.greeting()
         slow.sendall(struct.pack(">IQII", 3, wire.IHAVEOPT, wire.EXPORT_NAME, 0))

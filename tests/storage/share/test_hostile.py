@@ -207,7 +207,7 @@ def test_nodes_have_a_bound(client: ShareClient, folder: Path, monkeypatch: pyte
     before = len(os.listdir("/proc/self/fd"))
     assert refused(client, Opcode.LOOKUP, 1, b"one\0") == errno.ENFILE
     assert refused(client, Opcode.CREATE, 1, wire.CREATE_IN.pack(2, 0o100644, 0, 0) + b"new\0") == errno.ENFILE
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_a_place_deeper_than_any_path_is_refused(client: ShareClient) -> None:

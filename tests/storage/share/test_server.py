@@ -312,7 +312,7 @@ def test_nothing_stays_open(folder: Path) -> None:
     client.ask(Opcode.DESTROY, 1)
     assert len(os.listdir("/proc/self/fd")) == before + 1
     made.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="only root mounts")

@@ -34,7 +34,10 @@ def mark_durable(lease: Path) -> None:
 
 def settle(content: Content) -> None:
     """Have all that was added on stable storage. Raises OutOfSpaceError, GasangError where the disk fails."""
-    over = [path for path in content.leases.files() if is_free(path)]
+    if not content.leases.files():
+        return
+    with locked(content.lock):  # one that is being taken is not held yet
+        over = [path for path in content.leases.files() if is_free(path)]
     if not over:
         return
     try:

@@ -6,15 +6,14 @@ says where the table begins, how many entries it has and its digest. What reads 
 
 from __future__ import annotations
 
-import os
 import struct
 from hashlib import blake2b
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import zstandard
 
 from gasang.core.errors import BadInputError
+from gasang.storage.backup.store import Draft, Entry, Store
 
 MAGIC: Final = b"gasangP1"
 CHUNK: Final = 1 << 16
@@ -26,6 +25,8 @@ _ENTRY: Final = struct.Struct("<32sQII")
 _END: Final = struct.Struct("<QI32s8s")
 _LEVEL: Final = 3
 _MOST_ENTRIES: Final = 1 << 24
+_TAIL: Final = 128 << 10
+"""Bytes of a pack's end that are read at once: the whole table of most."""
 
 
 class Place(NamedTuple):
@@ -42,73 +43,73 @@ def digest_of(data: bytes | memoryview) -> bytes:
 
 
 class PackWriter:
-    """A new pack in the file `path`, which has another name until it is complete. `full` hears of the host's full disk (an OSError)."""
+    """A new pack, `name` in its store once it is closed."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, draft: Draft, name: str) -> None:
+        self.name = name
         self.places: dict[bytes, Place] = {}
-        self._part = path.with_suffix(".part")
-        self._file = self._part.open("wb")
-        self._file.write(MAGIC)
+        self._draft = draft
+        self._draft.file.write(MAGIC)
         self.size = len(MAGIC)
         self._compressor = zstandard.ZstdCompressor(level=_LEVEL)
 
     def add(self, digest: bytes, data: bytes) -> None:
         """Store a chunk that is not there yet. Raises OSError."""
         stored = self._compressor.compress(data)
-        self._file.write(stored)
+        self._draft.file.write(stored)
         self.places[digest] = Place(self.size, len(stored), len(data))
         self.size += len(stored)
 
     def close(self) -> None:
-        """Have it on stable storage, then by its name. Raises OSError."""
+        """Have it by its name, on stable storage. Raises OSError, GasangError; it is gone then."""
         table = b"".join(_ENTRY.pack(digest, *place) for digest, place in self.places.items())
-        self._file.write(table + _END.pack(self.size, len(self.places), digest_of(table), MAGIC))
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        self._part.replace(self.path)
+        try:
+            self._draft.file.write(table + _END.pack(self.size, len(self.places), digest_of(table), MAGIC))
+            self._draft.publish()
+        except BaseException:
+            self._draft.give_up()
+            raise
 
     def give_up(self) -> None:
         """Take it away."""
-        self._file.close()
-        self._part.unlink(missing_ok=True)
+        self._draft.give_up()
 
 
-def read_table(path: Path) -> dict[bytes, Place]:
-    """What a pack has. Raises BadInputError for one that is damaged, OSError."""
-    damaged = _damaged(path)
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        if size < len(MAGIC) + _END.size:
-            raise damaged
-        file.seek(size - _END.size)
-        begin, count, digest, magic = _END.unpack(file.read(_END.size))
-        if magic != MAGIC or count > _MOST_ENTRIES or begin + count * _ENTRY.size + _END.size != size:
-            raise damaged
-        file.seek(begin)
-        table = file.read(count * _ENTRY.size)
+def read_table(store: Store, pack: Entry) -> dict[bytes, Place]:
+    """What a pack has. Raises BadInputError for one that is damaged, GasangError."""
+    damaged = _damaged(store, pack.name)
+    if pack.size < len(MAGIC) + _END.size:
+        raise damaged
+    tail = store.read(pack.name, max(0, pack.size - _TAIL), min(_TAIL, pack.size))
+    begin, count, digest, magic = _END.unpack(tail[-_END.size :])
+    if magic != MAGIC or count > _MOST_ENTRIES or begin + count * _ENTRY.size + _END.size != pack.size:
+        raise damaged
+    length = count * _ENTRY.size
+    if length + _END.size <= len(tail):
+        table = tail[len(tail) - _END.size - length : len(tail) - _END.size]
+    else:
+        table = store.read(pack.name, begin, length)
     if digest_of(table) != digest:
         raise damaged
     found = {}
-    for name, offset, stored, length in _ENTRY.iter_unpack(table):
-        if offset < len(MAGIC) or offset + stored > begin or length > CHUNK:
+    for name, offset, stored, size in _ENTRY.iter_unpack(table):
+        if offset < len(MAGIC) or offset + stored > begin or size > CHUNK:
             raise damaged
-        found[name] = Place(offset, stored, length)
+        found[name] = Place(offset, stored, size)
     return found
 
 
-def read_chunk(descriptor: int, place: Place, digest: bytes, path: Path) -> bytes:
-    """The content of a chunk, which is what its name says. Raises BadInputError, OSError."""
-    stored = os.pread(descriptor, place.stored, place.offset)
+def read_chunk(store: Store, pack: str, place: Place, digest: bytes) -> bytes:
+    """The content of a chunk, which is what its name says. Raises BadInputError, GasangError."""
+    stored = store.read(pack, place.offset, place.stored)
     try:
         data = zstandard.ZstdDecompressor(max_window_size=1 << 23).decompress(stored, max_output_size=CHUNK) if stored else b""
     except zstandard.ZstdError as error:
-        raise _damaged(path) from error
+        raise _damaged(store, pack) from error
     if len(data) != place.length or digest_of(data) != digest:
-        raise _damaged(path)
+        raise _damaged(store, pack)
     return data
 
 
-def _damaged(path: Path) -> BadInputError:
-    return BadInputError(f"backup pack {path}", "it is damaged", "gasang backup verify tells which backups need it")
+def _damaged(store: Store, pack: str) -> BadInputError:
+    return BadInputError(f"{store.subject}, {pack}", "it is damaged", "gasang backup verify tells which backups need it")

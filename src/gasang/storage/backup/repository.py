@@ -1,76 +1,66 @@
-"""A folder of backups: chunks named by their content in packs, and a manifest for each backup.
+"""A place of backups: chunks named by their content in packs, and a manifest for each backup.
 
-    DIR/gasang-backup.json   that it is one, and its identity
-    DIR/packs/*.pack         packs.py
-    DIR/backups/*.json       manifest.py
+    gasang-backup.json   that it is one, and its identity
+    packs/*.pack         packs.py
+    backups/*.json       manifest.py
 
 Whatever is there never changes: a backup is new packs, then a manifest, each on stable storage before the next. So a crash at any moment
 leaves the backups that were there, and at worst packs that no manifest needs, whose chunks the next backup uses. One writes at a time.
+The place is a folder or a bucket: store.py.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
+import re
 import secrets
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from gasang.core.errors import BadInputError, NotFoundError, OutOfSpaceError, PermissionDeniedError, StateError
-from gasang.host.files import lock_file
+from gasang.core.errors import BadInputError, NotFoundError, StateError
 from gasang.storage.backup import manifest as manifests
+from gasang.storage.backup.folder import NOTE, telling
 from gasang.storage.backup.manifest import IDENTITY, Manifest
 from gasang.storage.backup.packs import DIGEST, FULL, PackWriter, Place, digest_of, read_chunk, read_table
-from gasang.storage.made import FULL as FULL_DISK
+from gasang.storage.backup.store import Entry, Store, open_store
 
-NOTE: Final = "gasang-backup.json"
 PACKS, BACKUPS = "packs", "backups"
 _NAME: Final = "gasang-backups"
+_PACK: Final = re.compile(rf"{PACKS}/[A-Za-z0-9_-]{{1,100}}\.pack")
+_AT_ONCE: Final = 8
+"""Tables of packs that are read at a time: a store over a network takes as long to answer one as several."""
 HOLE: Final = bytes(DIGEST)
 """Instead of a digest: zeroes."""
 
 
 class Repository:
-    """An open folder of backups; close it, or use it as a context. Every method raises GasangError."""
+    """An open place of backups; close it, or use it as a context. Every method raises GasangError."""
 
-    def __init__(self, folder: Path, identity: str, lock: int) -> None:
-        self.folder = folder
+    def __init__(self, store: Store, identity: str) -> None:
         self.identity = identity
         self.stored = 0
         """Bytes that were stored since it was opened."""
-        self._lock = lock
+        self._store = store
         self._index: dict[bytes, tuple[str, Place]] | None = None
         self._writer: PackWriter | None = None
-        self._open: dict[str, int] = {}
 
     @classmethod
-    def open(cls, folder: Path, *, writes: bool = False, make: bool = False) -> Self:
+    def open(cls, place: Path | str, *, writes: bool = False, make: bool = False) -> Self:
         """Open it, made if it is not there and `make`. Raises StateError where another writes to it, NotFoundError, OutOfSpaceError."""
-        subject = f"backups in {folder}"
-        with telling(subject):
-            if make and not (folder / NOTE).exists():
-                _make(folder, subject)
-            try:
-                note = json.loads((folder / NOTE).read_bytes())
-                identity = str(note["identity"])
-                if note["format"] != _NAME or not IDENTITY.fullmatch(identity):
-                    raise ValueError("it is another's")
-            except FileNotFoundError as error:
-                raise NotFoundError(subject, "there are none", "make one: gasang backup create NAME --to DIR") from error
-            except (ValueError, TypeError, KeyError) as error:
-                raise BadInputError(subject, f"its note is damaged ({error})", f"write {NOTE} anew from another copy") from error
-            lock = os.open(folder / NOTE, os.O_RDONLY | os.O_CLOEXEC)
-        if not lock_file(lock, shared=not writes):
-            os.close(lock)
-            raise StateError(subject, "another writes to them", "wait for that one")
-        made = cls(folder, identity, lock)
-        if writes:
-            for left in (folder / PACKS).glob("*.part"):
-                left.unlink(missing_ok=True)
-        return made
+        store = open_store(place)
+        try:
+            if make:
+                _make(store)
+            identity = _identity(store)
+            store.lock(shared=not writes)
+        except BaseException:
+            store.close()
+            raise
+        return cls(store, identity)
 
     def __enter__(self) -> Self:
         return self
@@ -83,21 +73,28 @@ class Repository:
         if self._writer is not None:
             self._writer.give_up()
             self._writer = None
-        for descriptor in (*self._open.values(), self._lock):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._open, self._lock = {}, -1
+        self._store.close()
 
     # Chunks.
+
+    def _packs(self) -> list[Entry]:
+        return [each for each in self._store.entries(PACKS) if _PACK.fullmatch(each.name)]
+
+    def _table(self, pack: Entry) -> dict[bytes, Place]:
+        """What a pack has; of one that is damaged nothing: that is missing, and is stored anew or told by who needs it."""
+        with contextlib.suppress(BadInputError, FileNotFoundError):
+            return read_table(self._store, pack)
+        return {}
 
     @property
     def _known(self) -> dict[bytes, tuple[str, Place]]:
         if self._index is None:
-            self._index = {}
-            for path in sorted((self.folder / PACKS).glob("*.pack")):
-                with contextlib.suppress(BadInputError):  # what it has is missing, and is stored anew or told by who needs it
-                    for digest, place in read_table(path).items():
-                        self._index[digest] = path.name, place
+            packs = self._packs()
+            index = {}
+            with ThreadPoolExecutor(_AT_ONCE) as several:
+                for pack, table in zip(packs, several.map(self._table, packs), strict=True):
+                    index.update({digest: (pack.name, place) for digest, place in table.items()})
+            self._index = index
         return self._index
 
     def put(self, data: bytes) -> bytes:
@@ -105,13 +102,14 @@ class Repository:
         digest = digest_of(data)
         known = self._known
         if digest not in known:
-            with telling(f"backups in {self.folder}"):
+            with telling(self._store.subject):
                 if self._writer is None:
-                    self._writer = PackWriter(self.folder / PACKS / f"{secrets.token_hex(16)}.pack")
+                    name = f"{PACKS}/{secrets.token_hex(16)}.pack"
+                    self._writer = PackWriter(self._store.draft(name), name)
                 before = self._writer.size
                 self._writer.add(digest, data)
                 self.stored += self._writer.size - before
-                known[digest] = self._writer.path.name, self._writer.places[digest]
+                known[digest] = self._writer.name, self._writer.places[digest]
                 if self._writer.size >= FULL:
                     self._finish_pack()
         return digest
@@ -119,45 +117,41 @@ class Repository:
     def get(self, digest: bytes) -> bytes:
         """The content of a chunk. Raises BadInputError where it is damaged or missing."""
         found = self._known.get(digest)
-        if found is None:
-            raise BadInputError(f"backups in {self.folder}", f"chunk {digest.hex()[:16]} is missing", "use another backup")
-        name, place = found
-        if self._writer is not None and name == self._writer.path.name:
-            self._finish_pack()
-        path = self.folder / PACKS / name
-        with telling(f"backups in {self.folder}"):
-            if name not in self._open:
-                self._open[name] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            return read_chunk(self._open[name], place, digest, path)
+        if found is not None:
+            name, place = found
+            if self._writer is not None and name == self._writer.name:
+                self._finish_pack()
+            with contextlib.suppress(FileNotFoundError):
+                return read_chunk(self._store, name, place, digest)
+        raise BadInputError(self._store.subject, f"chunk {digest.hex()[:16]} is missing", "use another backup")
 
     def _finish_pack(self) -> None:
         writer, self._writer = self._writer, None
         if writer is not None:
-            with telling(f"backups in {self.folder}"):
-                try:
-                    writer.close()
-                except BaseException:
-                    writer.give_up()
-                    raise
-                _sync(self.folder / PACKS)
+            with telling(self._store.subject):
+                writer.close()
 
     # Backups.
 
     def names(self) -> list[str]:
         """The identities of all backups, the oldest first."""
-        found = [path for path in (self.folder / BACKUPS).glob("*.json") if IDENTITY.fullmatch(path.stem)]
-        return [path.stem for path in sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))]
+        found = []
+        for each in sorted(self._store.entries(BACKUPS), key=lambda each: (each.modified, each.name)):
+            identity = each.name.removeprefix(f"{BACKUPS}/").removesuffix(".json")
+            if each.name == _manifest_of(identity) and IDENTITY.fullmatch(identity):
+                found.append(identity)
+        return found
 
     def read(self, identity: str) -> Manifest:
         """A backup. Raises NotFoundError, BadInputError."""
         subject = f"backup {identity[:200]}"
-        path = self.folder / BACKUPS / f"{identity}.json"
         try:
             if not IDENTITY.fullmatch(identity):
                 raise FileNotFoundError
-            data = path.read_bytes()
+            data = self._store.read(_manifest_of(identity))
         except FileNotFoundError as error:
-            raise NotFoundError(subject, f"{self.folder} has none of that name", "gasang backup ls --from DIR lists them") from error
+            hint = f"gasang backup ls --from {self._store.place} lists them"
+            raise NotFoundError(subject, f"{self._store.place} has none of that name", hint) from error
         return manifests.parse(data, subject)
 
     def all(self) -> Iterator[Manifest]:
@@ -169,28 +163,16 @@ class Repository:
     def commit(self, made: Manifest) -> None:
         """Have a backup: its chunks, then its manifest are on stable storage when this returns. Raises OutOfSpaceError."""
         self._finish_pack()
-        path = self.folder / BACKUPS / f"{made.identity}.json"
-        part = path.with_suffix(".part")
-        with telling(f"backups in {self.folder}"):
-            try:
-                with part.open("wb") as file:
-                    file.write(made.make())
-                    file.flush()
-                    os.fsync(file.fileno())
-                part.replace(path)
-            except OSError:
-                part.unlink(missing_ok=True)
-                raise
-            _sync(path.parent)
+        try:
+            _publish(self._store, _manifest_of(made.identity), made.make())
+        except FileExistsError as error:
+            raise StateError(f"backup {made.identity}", "another of its name was made meanwhile", "run it again") from error
 
     def remove(self, identity: str) -> None:
         """Forget a backup; `sweep` gives its room back. Raises NotFoundError."""
-        path = self.folder / BACKUPS / f"{identity}.json"
-        if not IDENTITY.fullmatch(identity) or not path.exists():
+        if identity not in self.names():
             self.read(identity)
-        with telling(f"backups in {self.folder}"):
-            path.unlink(missing_ok=True)
-            _sync(path.parent)
+        self._store.remove(_manifest_of(identity))
 
     def sweep(self) -> int:
         """Give back what no backup needs; the bytes. Packs that are needed by half or less are written anew. Raises BadInputError.
@@ -205,12 +187,12 @@ class Repository:
                     needed.add(digest)
                     needed.update(refs_of(self.get(digest)))
         freed = 0
-        for path in sorted((self.folder / PACKS).glob("*.pack")):
+        for pack in self._packs():
             try:
-                table = read_table(path)
+                table = read_table(self._store, pack)
             except BadInputError:
                 continue
-            live = [digest for digest in table if digest in needed and self._known[digest][0] == path.name]
+            live = [digest for digest in table if digest in needed and self._known[digest][0] == pack.name]
             kept = sum(table[digest].stored for digest in live)
             if kept * 2 > sum(place.stored for place in table.values()):
                 continue
@@ -219,15 +201,11 @@ class Repository:
                 del self._known[digest]
                 self.put(data)
             self._finish_pack()  # what is needed is stable elsewhere before it goes here
-            size = path.stat().st_size
-            if (descriptor := self._open.pop(path.name, -1)) >= 0:
-                os.close(descriptor)
             for digest in table:
-                if digest in self._known and self._known[digest][0] == path.name:
+                if digest in self._known and self._known[digest][0] == pack.name:
                     del self._known[digest]
-            path.unlink()
-            freed += size - kept
-        _sync(self.folder / PACKS)
+            self._store.remove(pack.name)
+            freed += pack.size - kept
         return freed
 
 
@@ -238,39 +216,41 @@ def refs_of(page: bytes) -> list[bytes]:
     return [page[at : at + DIGEST] for at in range(0, len(page), DIGEST)]
 
 
-@contextlib.contextmanager
-def telling(subject: str) -> Iterator[None]:
-    """What the host refuses, as an error a user understands."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in FULL_DISK:
-            hint = "free some space there; the backups that are there are whole"
-            raise OutOfSpaceError(subject, "their disk is full", hint) from error
-        if isinstance(error, PermissionError):
-            raise PermissionDeniedError(subject, f"{error.filename} may not be used", "change its permissions") from error
-        if isinstance(error, FileNotFoundError):
+def _manifest_of(identity: str) -> str:
+    return f"{BACKUPS}/{identity}.json"
+
+
+def _publish(store: Store, name: str, data: bytes) -> None:
+    with telling(store.subject):
+        draft = store.draft(name)
+        try:
+            draft.file.write(data)
+            draft.publish()
+        except BaseException:
+            draft.give_up()
             raise
-        raise BadInputError(subject, f"the host fails ({error.strerror})", "check their disk") from error
 
 
-def _make(folder: Path, subject: str) -> None:
-    if folder.exists() and any(folder.iterdir()):
-        raise StateError(subject, "the folder has other files", "name an empty folder, or a new one")
-    for part in (PACKS, BACKUPS):
-        (folder / part).mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = folder / f".{NOTE}"
-    with fresh.open("w") as file:
-        json.dump({"format": _NAME, "version": 1, "identity": secrets.token_hex(8)}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(folder / NOTE)
-    _sync(folder)
+def _make(store: Store) -> None:
+    """Make it one where there is nothing at all. Raises StateError."""
+    with contextlib.suppress(FileNotFoundError):
+        store.read(NOTE)
+        return
+    if store.entries():
+        raise StateError(store.subject, "other files are there", "name an empty folder, or a new one")
+    note = json.dumps({"format": _NAME, "version": 1, "identity": secrets.token_hex(8)})
+    with contextlib.suppress(FileExistsError):  # another made it at this moment, which is as good
+        _publish(store, NOTE, note.encode())
 
 
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _identity(store: Store) -> str:
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        note = json.loads(store.read(NOTE))
+        identity = str(note["identity"])
+        if note["format"] != _NAME or not IDENTITY.fullmatch(identity):
+            raise ValueError("it is another's")
+    except FileNotFoundError as error:
+        raise NotFoundError(store.subject, "there are none", f"make one: gasang backup create NAME --to {store.place}") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise BadInputError(store.subject, f"its note is damaged ({error})", f"write {NOTE} anew from another copy") from error
+    return identity

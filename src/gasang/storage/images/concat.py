@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from gasang.core.errors import BadInputError
 from gasang.storage.bounds import check_range
 from gasang.storage.images.image import Image, Report, check_write
 from gasang.storage.images.pieces import joined
+from gasang.storage.images.store import File
 from gasang.storage.images.stretch import Located, Stretch, Taking
 
 
@@ -22,6 +24,12 @@ class Part:
     end: int
     image: Image
     start: int = 0
+
+
+def files_of(parts: Sequence[Part]) -> set[Path]:
+    """The files of the host that parts lie in."""
+    stores = [getattr(part.image, "store", None) for part in parts]
+    return {Path(store.name) for store in stores if isinstance(store, File)}
 
 
 class Concat:

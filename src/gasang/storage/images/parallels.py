@@ -5,6 +5,7 @@ A folder's DiskDescriptor.xml says which file has which sectors (docs/interop/pr
 
 from __future__ import annotations
 
+import shutil
 import struct
 import uuid
 from dataclasses import dataclass
@@ -208,8 +209,12 @@ def create_file(path: Path, size: int, options: Options) -> Image:
     inner = "disk.hds"
     sectors = -(-size // SECTOR)
     text = _XML.format(sectors=sectors, cylinders=sectors // 1008, identity=uuid.uuid4(), name="disk", file=inner)
-    (path / DESCRIPTOR).write_text(text)
-    image = File.filled(path / inner, lambda store: make_image(store, size, options))
+    try:
+        (path / DESCRIPTOR).write_text(text)
+        image = File.filled(path / inner, lambda store: make_image(store, size, options))
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
     return Concat(str(path), image.size, [Part(0, image.size, image)], {"subformat": "described"})
 
 

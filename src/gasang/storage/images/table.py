@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from gasang.core.errors import BadInputError, GasangError, NotFoundError, PermissionDeniedError, UnsupportedError, UsageError
 from gasang.host.files import open_file
+from gasang.storage.images.concat import Concat, files_of
 from gasang.storage.images.image import Format, Image, Options
 from gasang.storage.images.raw import FOREIGN
 from gasang.storage.images.references import Trust
@@ -169,12 +170,14 @@ def describe(path: Path, form: str, trust: Trust | None) -> dict[str, Any]:
 
 def remove_image(path: Path, image: Image) -> None:
     """Take an unfinished image away, with the files of its extents. Errors of the host are not told: another is under way."""
-    names = {path}
-    for part in getattr(image, "parts", ()):  # of a Concat
-        store = getattr(part.image, "store", None)
-        names |= {Path(store.name)} if isinstance(store, File) else set()
+    folder = path.is_dir()
+    names = set(path.iterdir()) if folder else {path}
+    names |= files_of(image.parts) if isinstance(image, Concat) else set()
     with contextlib.suppress(OSError, GasangError):
         image.close()
     for name in names:
         with contextlib.suppress(OSError):
             name.unlink(missing_ok=True)
+    if folder:
+        with contextlib.suppress(OSError):
+            path.rmdir()

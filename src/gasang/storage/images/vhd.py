@@ -5,6 +5,7 @@ The footer ends the file, and dynamic images begin with a copy of it, so that a 
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import time
 import uuid
@@ -254,8 +255,7 @@ def load(store: Store, path: Path, trust: Trust) -> Image:
     """The image in `store`, which is closed on an error."""
     try:
         size = store.size()
-        tail = store.read(max(0, size - SECTOR), SECTOR)
-        footer = parse_footer(tail if tail.startswith(COOKIE) else store.read(0, SECTOR), store.name)
+        footer = _footer(store)
         if footer.kind == FIXED:
             if footer.size > size - SECTOR:
                 raise BadInputError(f"disk {store.name}", "it is shorter than its footer says", "restore it from a copy")
@@ -271,6 +271,22 @@ def load(store: Store, path: Path, trust: Trust) -> Image:
     except BaseException:
         store.close()
         raise
+
+
+def _footer(store: Store) -> Footer:
+    """The footer, or the copy of it that all but fixed images begin with.
+
+    The copy goes first: when the power went while an image grew, its guest's own bytes stand where the footer was, and could say
+    that there is a parent. Raises as `parse_footer`.
+    """
+    tail, head = store.read(max(0, store.size() - SECTOR), SECTOR), store.read(0, SECTOR)
+    found = []
+    for data in (tail, head):
+        with contextlib.suppress(BadInputError, UnsupportedError):
+            found.append(parse_footer(data, store.name))
+    if not found:
+        return parse_footer(tail if tail.startswith(COOKIE) else head, store.name)
+    return found[0] if found[0].kind == FIXED else found[-1]
 
 
 def _parent(path: Path, head: Dynamic, trust: Trust) -> Block:

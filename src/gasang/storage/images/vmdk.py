@@ -7,7 +7,7 @@ from pathlib import Path
 from gasang.core.errors import BadInputError, UnsupportedError, UsageError
 from gasang.storage.images import vmdk_descriptor as descriptors
 from gasang.storage.images import vmdk_sparse as sparse
-from gasang.storage.images.concat import Concat, Part
+from gasang.storage.images.concat import Concat, Part, files_of
 from gasang.storage.images.image import SECTOR, SIZE_MAX, Format, Image, Option, Options
 from gasang.storage.images.raw import RawImage
 from gasang.storage.images.references import Trust
@@ -115,22 +115,42 @@ def create_file(path: Path, size: int, options: Options) -> Image:
         if isinstance(extent, sparse.Compressed):
             return extent
         return Concat(str(path), size, [Part(0, size, extent)], {"subformat": kind})
+    parts: list[Part] = []
+    try:
+        return _in_files(path, size, kind, parts)
+    except BaseException:
+        for part in parts:
+            part.image.close()
+        for made in files_of(parts):
+            made.unlink(missing_ok=True)
+        raise
+
+
+def _in_files(path: Path, size: int, kind: str, parts: list[Part]) -> Image:
+    """A new image of a descriptor, and extents that are told in `parts` as they are made."""
     flat = kind.endswith("Flat")
     step = size if kind == "monolithicFlat" else _PART
-    extents, parts = [], []
+    extents = []
     for number, begin in enumerate(range(0, size, step), 1):
         end = min(begin + step, size)
         mark = "flat" if kind == "monolithicFlat" else f"{'f' if flat else 's'}{number:03}"
         name = f"{path.stem}-{mark}{path.suffix or '.vmdk'}"
-        store = File.made_new(path.with_name(name))
-        if flat:
-            store.truncate(end - begin)
-        made: Image = RawImage(store) if flat else sparse.make_extent(store, end - begin, b"", compressed=False)
-        parts.append(Part(begin, end, made))
+
+        def fill(store: Store, length: int = end - begin) -> Image:
+            if not flat:
+                return sparse.make_extent(store, length, b"", compressed=False)
+            store.truncate(length)
+            return RawImage(store)
+
+        parts.append(Part(begin, end, File.filled(path.with_name(name), fill)))
         extents.append(Extent("RW", (end - begin) // SECTOR, "FLAT" if flat else "SPARSE", name))
-    described = File.made_new(path)
-    described.write(0, descriptors.make(kind, extents, size // SECTOR))
-    described.close()
+    text = descriptors.make(kind, extents, size // SECTOR)
+
+    def describe(store: Store) -> Store:
+        store.write(0, text)
+        return store
+
+    File.filled(path, describe).close()
     return Concat(str(path), size, parts, {"subformat": kind})
 
 

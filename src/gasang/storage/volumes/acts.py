@@ -57,6 +57,11 @@ def _base(volume: Volume, words: Words) -> dict[str, Any]:
     return {}
 
 
+def _release(volume: Volume, words: Words) -> dict[str, Any]:
+    volume.release(_text(words, "name"))
+    return {}
+
+
 ACTS: Final[dict[str, Callable[[Volume, Words], dict[str, Any]]]] = {
     "snapshot": _snapshot,
     "forget": _forget,
@@ -64,6 +69,7 @@ ACTS: Final[dict[str, Callable[[Volume, Words], dict[str, Any]]]] = {
     "resize": _resize,
     "freeze": _freeze,
     "base": _base,
+    "release": _release,
 }
 OFFLINE: Final = frozenset({"apply"})
 """Acts that a machine's guest, which has the files open, would not survive."""

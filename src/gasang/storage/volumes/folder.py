@@ -62,13 +62,29 @@ def create(folder: Path, size: int, form: str = QCOW2) -> None:
 def clone(source: Path, layer: str, size: int, folder: Path) -> None:
     """A volume in a new folder that begins as `source` is at `layer`, which is not written any more; it shares the layers' files.
 
-    Raises OutOfSpaceError, StateError, OSError, and there is no folder then.
+    Raises OutOfSpaceError, StateError, UsageError, OSError, and there is no folder then.
     """
     record = read_record(source)
-    key = new_key()
+    if layer not in record.layers or layer == record.top:
+        raise StateError(f"volume {source.name}", f"layer {layer[:20]!r}, which it is to begin with, is gone", "try again")
+    key, size = new_key(), check_size(size)
     shared = {each: record.layers[each] for each in record.chain(layer)}
     fresh = Record(record.form, layer, shared, file_system=record.file_system).on(layer, key)
     _begin(folder, fresh, size, [source / record.file(each) for each in shared])
+
+
+def heir(source: Path, layer: str, size: int, folder: Path) -> None:
+    """As `clone`, for a twin (machine_disk.py): what is being written to `source` now is linked too, should the twin begin with that.
+
+    Raises as `clone` does.
+    """
+    clone(source, layer, size, folder)
+    record = read_record(source)
+    try:
+        os.link(source / record.file(record.top), folder / record.file(record.top))
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise StateError(f"volume {source.name}", "it was changed while its clone for a twin was being made", "try again") from error
 
 
 def _begin(folder: Path, record: Record, size: int, shared: list[Path] | None = None) -> None:

@@ -26,6 +26,8 @@ MOST_BYTES: Final = 1 << 20
 _KEY: Final = re.compile(r"[0-9a-f]{16}")
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 """What a snapshot may be called."""
+_HELD: Final = re.compile(NAME.pattern + "@([0-9a-f]{12}|x[0-9a-f]{11})")
+"""What one is called that belongs to a machine's snapshot (`held_name`): nobody else can give such a name."""
 _BASES_MAX: Final = 8
 
 
@@ -102,6 +104,16 @@ class Record:
         return json.dumps({"version": VERSION, **asdict(self)}, indent=1).encode()
 
 
+def held_name(snapshot: str, keeper: str) -> str:
+    """What the snapshot of a volume is called that the snapshot of a machine needs: `keeper` is whose (12 digits of the machine's id)."""
+    return f"{snapshot}@{keeper}"
+
+
+def keeper_of(name: str) -> str:
+    """Whose snapshot needs the volume's snapshot of that name; "" for nobody's."""
+    return name.rpartition("@")[2] if "@" in name else ""
+
+
 def new_key() -> str:
     """The name of a new layer, in all volumes: clones share layers by name."""
     return secrets.token_hex(8)
@@ -137,7 +149,8 @@ def _check(record: Record) -> None:
             _expect(length <= LAYERS_MAX, "layers in a loop")
     _expect(record.top in record.layers, "its top")
     for name, kept in record.snapshots.items():
-        _expect(NAME.fullmatch(name) is not None and kept.layer in record.layers and kept.layer != record.top, f"snapshot {name[:20]!r}")
+        is_one = NAME.fullmatch(name) or _HELD.fullmatch(name)
+        _expect(is_one and kept.layer in record.layers and kept.layer != record.top, f"snapshot {name[:20]!r}")
         _expect(type(kept.size) is int and 0 < kept.size < 1 << 56 and isinstance(kept.created, str), f"snapshot {name}")
     for place, key in record.bases.items():
         _expect(isinstance(place, str) and key in record.layers and key != record.top, "a base")

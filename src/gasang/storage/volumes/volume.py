@@ -17,12 +17,13 @@ from typing import Final, Self
 from uuid import uuid4
 
 from gasang.core.errors import OutOfSpaceError, StateError, UsageError
+from gasang.core.units import format_size
 from gasang.host.files import lock_file, open_file
 from gasang.storage.images.image import Image, Resizable, Sealable
 from gasang.storage.made import FULL
 from gasang.storage.volumes import layers
 from gasang.storage.volumes.folder import check_size, kept_of, read_record, write_record
-from gasang.storage.volumes.record import NAME, Kept, Record, new_key
+from gasang.storage.volumes.record import NAME, Kept, Record, keeper_of, new_key
 
 LOCK: Final = "lock"
 EXT4: Final = "ext4"
@@ -52,13 +53,13 @@ class Volume:
         """Have it alone, or with other readers. Raises StateError where another has it, NotFoundError, BadInputError, OSError."""
         subject = f"volume {folder.name}"
         read_record(folder)
-        descriptor = _lock_of(folder)
+        descriptor = lock_of(folder)
         try:
             if not lock_file(descriptor, shared=read_only):
                 raise StateError(subject, "it is in use by another machine", "stop that machine first")
             record = read_record(folder)
             if not read_only:
-                _sweep(folder, record)
+                sweep(folder, record)
             return cls(folder, record, descriptor, read_only=read_only)
         except BaseException:
             os.close(descriptor)
@@ -155,7 +156,7 @@ class Volume:
             raise UsageError(f"snapshot {name[:40]!r}", "it is no name", "use letters, digits, '_', '.' and '-'")
         if name in self.record.snapshots:
             raise StateError(f"snapshot {name}", f"{self._subject} has one of that name", "take another name, or delete it first")
-        made = Kept("", self.size, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+        made = Kept("", self.size, present_time())
 
         def change(record: Record, layer: str) -> Record:
             return replace(record, snapshots={**record.snapshots, name: replace(made, layer=layer)})
@@ -164,25 +165,37 @@ class Volume:
         return self.record.snapshots[name]
 
     def forget(self, name: str) -> None:
-        """Remove a snapshot, and what it alone needs. Raises NotFoundError."""
+        """Remove a snapshot, and what it alone needs. Raises NotFoundError, StateError for one that a machine's snapshot needs."""
         kept_of(self.record, name, self._subject)
+        if keeper_of(name):
+            hint = "remove that one: gasang snapshot rm MACHINE NAME"
+            raise StateError(f"snapshot {name}", "it belongs to the snapshot of a machine", hint)
+        self._drop(name)
+
+    def release(self, name: str) -> None:
+        """Remove one that the snapshot of a machine needed, if it is there. Raises OSError."""
+        if keeper_of(name) and name in self.record.snapshots:
+            self._drop(name)
+
+    def _drop(self, name: str) -> None:
         with self._acts, self._busy:
             self._keep(replace(self.record, snapshots={n: kept for n, kept in self.record.snapshots.items() if n != name}).reachable())
-            _sweep(self.folder, self.record)
+            sweep(self.folder, self.record)
 
     def apply(self, name: str) -> None:
         """Be what it was at a snapshot; what was written since is gone. Raises NotFoundError, OSError."""
         kept = kept_of(self.record, name, self._subject)
         with self._acts, self._busy:
             self._rise(self.record.on(kept.layer, new_key()).reachable(), kept.size)
-            _sweep(self.folder, self.record)
+            sweep(self.folder, self.record)
 
     def resize(self, size: int) -> None:
         """Have `size` bytes, which are more than now. Raises UsageError, OSError."""
         size = check_size(size)
         with self._acts, self._busy:
             if size < self.size:
-                raise UsageError(f"size {size}", f"{self._subject} has {self.size} bytes, and does not become smaller", "clone its files")
+                cause = f"{self._subject} has {format_size(self.size)}, and does not become smaller"
+                raise UsageError(f"size {format_size(size)}", cause, "make a smaller one, and copy its files")
             assert isinstance(self._image, Resizable)
             self._image.resize(size)
             self._image.flush()
@@ -235,14 +248,20 @@ class Volume:
             gone.unlink(missing_ok=True)
 
 
-def _lock_of(folder: Path) -> int:
+def present_time() -> str:
+    """As records have it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def lock_of(folder: Path) -> int:
+    """A descriptor of what is locked by who has the volume."""
     path = folder / LOCK
     if not path.exists():
         path.touch(mode=0o600)
     return open_file(path, read_only=True)
 
 
-def _sweep(folder: Path, record: Record) -> None:
+def sweep(folder: Path, record: Record) -> None:
     """Remove files that a broken-off change has left."""
     known = {record.file(key) for key in record.layers}
     for path in folder.iterdir():
