@@ -24,7 +24,7 @@ from gasang.network.spec import Endpoint, EndpointSpec, NetworkSpec
 from support.network_host import Host
 
 UDP = socket.SOCK_DGRAM
-PATIENCE = 5.0
+PATIENCE = 20.0
 
 
 class Guest:
@@ -146,7 +146,7 @@ def test_nobody_else_is_answered_by_a_guests_server(host: Host, networks: Networ
     guest, stranger = Guest(host, networks), Guest(host, networks)
     guest.join("lan", "vm")
     stranger.join("lan", "stranger")
-    host.inside(guest.outer, lambda: networks._naming._server.release("stranger"))  # nearer by, nobody answers
+    host.inside(guest.outer, lambda: networks._telling.naming._server.release("stranger"))  # nearer by, nobody answers
     with host.inside(stranger.inner, lambda: socket.socket(socket.AF_INET, UDP)) as client:
         client.settimeout(0.5)
         client.connect((guests.SERVER, 53))
@@ -203,3 +203,23 @@ def test_a_guest_that_asks_is_told_who_it_is(host: Host, tmp_path: Path) -> None
     again = host.networks(state)
     again.reconcile({end.machine: guest.outer for guest, end in zip((one, two), ends, strict=True)})
     assert wanted(ends[1]) in told(two, ends[1])
+
+
+def test_what_stands_between_network_and_guest_has_nothing_to_say(host: Host, networks: Networks) -> None:
+    guest = Guest(host, networks)
+    own = guest.join("lan", "vm")
+
+    def groups(interface: str) -> set[str]:
+        """Of IPv4 in the order of the host's bytes, of IPv6 as they are."""
+        found, here = set(), False
+        for words in map(str.split, Path("/proc/thread-self/net/igmp").read_text().splitlines()[1:]):
+            here = words[1] == interface if words[0].isdigit() and words[2] == ":" else here
+            found |= {words[0]} if here and len(words[0]) == 8 else set()
+        lines = map(str.split, Path("/proc/thread-self/net/igmp6").read_text().splitlines())
+        return found | {words[2] for words in lines if words[1] == interface}
+
+    everybody = {"010000E0", "ff020000000000000000000000000001", "ff010000000000000000000000000001"}
+    assert groups(own.host_interface) <= everybody  # reports of any other group reach each machine of the network
+    for interface in (guests.BRIDGE, guests.TAP, "eth0"):
+        assert host.inside(guest.outer, lambda name=interface: groups(name)) <= everybody
+    assert "010000E0" in host.inside(guest.outer, lambda: groups(guests.BRIDGE))

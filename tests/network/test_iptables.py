@@ -66,7 +66,7 @@ def test_without_either_the_proxy_still_serves(host: Host, monkeypatch: pytest.M
     networks.publish(endpoint, parse("0.0.0.0:8080:80"))
     for address in ("127.0.0.1", "192.0.2.1"):
         assert host.call(None, address, 8080) == endpoint.gateway4
-    assert not host.reaches(namespace, OUTSIDE, 80)
+    assert host.is_barred(namespace, OUTSIDE, 80)
     assert [sentence for sentence in networks.obstacles() if "neither nftables nor iptables" in sentence]
 
 

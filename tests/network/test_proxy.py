@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from gasang.network import streams
 from gasang.network.ports import Held, hold
 from gasang.network.proxy import Proxy
 from gasang.network.spec import PortSpec
@@ -51,7 +52,7 @@ def test_bytes_pass_both_ways_and_ends_pass_one_by_one(proxy: Proxy) -> None:
 
 
 def received(end: socket.socket) -> bytes:
-    end.settimeout(5)
+    end.settimeout(30)
     parts = []
     while part := end.recv(1 << 16):
         parts.append(part)
@@ -70,7 +71,7 @@ def test_a_slow_reader_holds_back_the_writer(proxy: Proxy) -> None:
                     while sent < 1 << 28:
                         sent += client.send(bytes(1 << 16))
                 assert sent < 1 << 26
-                client.settimeout(5)
+                client.settimeout(30)
 
 
 def test_a_machine_that_does_not_listen_ends_the_call(proxy: Proxy) -> None:
@@ -78,9 +79,34 @@ def test_a_machine_that_does_not_listen_ends_the_call(proxy: Proxy) -> None:
         port = server.getsockname()[1]
     held = publish(proxy, port)
     with call(held) as client:
-        client.settimeout(5)
+        client.settimeout(30)
         with contextlib.suppress(ConnectionResetError):
             assert client.recv(1) == b""
+
+
+def test_a_flood_of_calls_holds_so_many_and_other_ports_are_served(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "_MOST_CONNECTIONS", 8)
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as flooded, socket.create_server(("127.0.0.1", 0)) as other:
+        target, quiet = publish(proxy, flooded.getsockname()[1]), publish(proxy, other.getsockname()[1])
+        before = len(os.listdir("/proc/self/fd"))
+        with contextlib.ExitStack() as callers:
+            calls = [callers.enter_context(call(target)) for _ in range(40)]
+            for each in calls[8:]:
+                each.settimeout(5)
+                with contextlib.suppress(ConnectionResetError):
+                    assert each.recv(1) == b""
+            assert len(os.listdir("/proc/self/fd")) - before <= 40 + 2 * 8
+            with call(quiet) as client, other.accept()[0] as machine:
+                machine.sendall(b"served")
+                client.settimeout(5)
+                assert client.recv(6) == b"served"
+        for _ in range(8):  # those that were let in are over now
+            with flooded.accept()[0] as machine:
+                assert received(machine) == b""
+        with call(target) as client, flooded.accept()[0] as machine:
+            machine.sendall(b"again")
+            client.settimeout(5)
+            assert client.recv(5) == b"again"
 
 
 def test_a_released_port_is_closed_with_its_connections(proxy: Proxy) -> None:
@@ -92,7 +118,7 @@ def test_a_released_port_is_closed_with_its_connections(proxy: Proxy) -> None:
                 client.sendall(b"x")
                 assert machine.recv(1) == b"x"
                 proxy.release([held.port])
-                client.settimeout(5)
+                client.settimeout(30)
                 with contextlib.suppress(ConnectionResetError):
                     assert client.recv(1) == b""
         with pytest.raises(ConnectionRefusedError):
@@ -102,11 +128,11 @@ def test_a_released_port_is_closed_with_its_connections(proxy: Proxy) -> None:
 def test_datagrams_find_their_way_back_to_each_caller(proxy: Proxy) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
-        server.settimeout(5)
+        server.settimeout(30)
         held = publish(proxy, server.getsockname()[1], "udp")
         callers = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(5)]
         for number, caller in enumerate(callers):
-            caller.settimeout(5)
+            caller.settimeout(30)
             caller.sendto(bytes([number]), ("127.0.0.1", held.port.host_port))
         for _ in callers:
             data, sender = server.recvfrom(10)

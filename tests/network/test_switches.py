@@ -36,7 +36,7 @@ def lan(networks: Networks, **wishes: Any) -> Network:
 
 def process_of(networks: Networks, network: Network) -> int:
     with networks._lock:  # a switch that is begun anew is in nobody's list for a moment
-        return networks._switches._live[network.id].handle.process
+        return networks._drivers.of(network)._live[network.id].handle.process
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def clean(host: Host) -> Any:
     yield
     for networks in host.opened:
         for network in networks.list():
-            networks._end_switches([network])
+            networks._drivers.of(network).end(network)
     assert not any(path.exists() for path in (host.folder / "switches").glob("*"))
 
 
@@ -83,7 +83,7 @@ def test_the_hosts_stack_is_not_at_the_cables(host: Host) -> None:
     network = lan(networks, ipv6=True)
     _, end = join(host, networks, "lan", "one")
     assert {end.host_interface, network.bridge} & set(host.snapshot()["links"]) == {network.bridge}
-    with netns.entered(networks._switches._live[network.id].handle.namespace), Socket(ROUTE) as route:
+    with netns.entered(networks._drivers.of(network)._live[network.id].handle.namespace), Socket(ROUTE) as route:
         assert {link.name for link in map(rtnetlink.link_of, route.dump(rtnetlink.all_links()))} >= {end.host_interface}
         assert not route.dump(rtnetlink.all_addresses())
 
@@ -107,7 +107,7 @@ def test_limits_hold(host: Host) -> None:
     (first, one), (second, two) = (join(host, networks, "lan", name) for name in ("one", "two"))
     host.serve(first, "0.0.0.0", 80)
     host.serve(None, one.gateway4, 80)
-    assert not host.reaches(second, one.address(4), 80)
+    assert host.is_barred(second, one.address(4), 80)
     begun = time.monotonic()
     assert host.call(second, one.gateway4, 80) == two.address(4)
     assert time.monotonic() - begun > 0.06
@@ -121,7 +121,7 @@ def test_limits_hold(host: Host) -> None:
 
     refused = networks.counts(networks.inspect("lan"))["two"]["refused"]
     host.inside(second, as_another)
-    end = time.monotonic() + 5
+    end = time.monotonic() + 30
     while networks.counts(networks.inspect("lan"))["two"]["refused"] == refused:
         assert time.monotonic() < end
 
@@ -134,7 +134,7 @@ def test_tags_of_other_vlans_do_not_pass(host: Host) -> None:
     def ear() -> socket.socket:
         made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88B5))
         made.bind(("eth0", 0x88B5))
-        made.settimeout(5)
+        made.settimeout(30)
         return made
 
     def say() -> None:
@@ -210,7 +210,7 @@ def test_a_switch_that_is_killed_is_begun_anew_with_its_ports(host: Host) -> Non
     (first, one), (second, two) = (join(host, networks, "lan", name) for name in ("one", "two"))
     host.serve(first, "0.0.0.0", 80)
     process = process_of(networks, network)
-    networks._switches._live[network.id].begun -= 10  # it has lived for a while
+    networks._drivers.of(network)._live[network.id].begun -= 10  # it has lived for a while
     os.kill(process, signal.SIGKILL)
     eventually(lambda: process_of(networks, network) != process, 30)
     assert host.call(second, one.address(4), 80, patience=10.0) == two.address(4)
@@ -267,7 +267,7 @@ def test_two_hosts_share_a_network_by_a_tunnel(host: Host) -> None:
         # Both hosts have the gateway's address, and each answers its own machines alone.
         host.serve(None, one.gateway4, 82)
         assert host.call(first, one.gateway4, 82) == one.address(4)
-        assert not host.reaches(second, two.gateway4, 82)
+        assert host.is_barred(second, two.gateway4, 82)
         assert here.counts(network)["vxlan"]["frames_in"] > 4
         here.create(NetworkSpec("more", driver=SWITCH, options={f"gasang.{key}": text for key, text in options.items()}))
         with pytest.raises(StateError, match="4789"):
@@ -279,7 +279,8 @@ def test_two_hosts_share_a_network_by_a_tunnel(host: Host) -> None:
     finally:
 
         def end() -> None:
-            others._end_switches(others.list())
+            for each in others.list():
+                others._drivers.of(each).end(each)
             others.close()
 
         host.inside(host.outside, end)

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import socket
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
 from typing import Final
 
-from gasang.core.errors import GasangError, StateError
+from gasang.core.errors import GasangError
 from gasang.host import rtnetlink, sysctls
 from gasang.host.netlink import ROUTE, NetlinkError, Socket
-from gasang.host.tap import Tap
 from gasang.network import cables, forwarding, names, rules
 from gasang.network.firewall import choose
 from gasang.network.forwarding import Before
 from gasang.network.guarding import Guards
-from gasang.network.spec import SWITCH, Network, Published
+from gasang.network.spec import Network, Published
 
 _MISSING: Final = frozenset({errno.ENODEV})
 
@@ -57,8 +55,8 @@ class Bridges:
         present = self._present.get(network)
         return present[1] if present else None
 
-    def raise_up(self, network: Network, published: Sequence[Published]) -> int:
-        """Make the network's bridge and let its rules hold; the bridge's number.
+    def raise_up(self, network: Network, published: Sequence[Published], make: Callable[[Network, bytes], None]) -> None:
+        """Have the host's interface in a network made (as `Driver.make`), and let the network's rules hold.
 
         Raises StateError where the host has an interface of its name, NetlinkError, PermissionDeniedError; then nothing of it is left.
         """
@@ -66,7 +64,7 @@ class Bridges:
         outside = self._before.outside
         if not network.spec.internal:
             self._before = forwarding.turn_on(self._before, self.links(), ipv6=ipv6, store=self._store)
-        self._make(network)
+        make(network, names.bridge_address(self._tag, network.id))
         try:
             self._parameters(network)
             number = self._address(network)
@@ -76,29 +74,6 @@ class Bridges:
             self._present.pop(network.id, None)
             self._delete([network.bridge])
             raise
-        return number
-
-    def _make(self, network: Network) -> None:
-        address = names.bridge_address(self._tag, network.id)
-        if network.spec.driver == SWITCH:
-            self._make_tap(network, address)
-            return
-        try:
-            self.route.send([rtnetlink.new_bridge(network.bridge, address, network.spec.mtu)])
-        except NetlinkError as error:
-            if error.number != errno.EEXIST:
-                raise
-            subject, cause = f"bridge {network.bridge} of network {network.name}", "an interface of that name is there and not ours"
-            raise StateError(subject, cause, "remove that one, or make the network with another name for its bridge") from error
-
-    def _make_tap(self, network: Network, address: bytes) -> None:
-        """The host's own place at a switch. It stays when that ends, with the addresses and routes that belong to it."""
-        tap = Tap(network.bridge)
-        try:
-            self.route.send([rtnetlink.set_hardware_address(socket.if_nametoindex(network.bridge), address, network.spec.mtu)])
-            tap.stay()
-        finally:
-            tap.close()
 
     def adopt(self, network: Network) -> bool:
         """Take over the network's bridge as it stands; False if it is not there."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Final
 
 from gasang.core.errors import GasangError, UnsupportedError
 from gasang.host import netlink, rtnetlink, sysctls, traffic
-from gasang.host.netns import entered
+from gasang.host.netns import create, entered
 from gasang.network import guests
 
 _GONE: Final = frozenset({errno.ENODEV})
@@ -49,7 +50,11 @@ def plug(route: netlink.Socket, wanted: Plug, namespace: int) -> None:
     """
     hardware = guests.PORT_ADDRESS if wanted.guest else bytes.fromhex(wanted.mac.replace(":", ""))
     batch = [
-        rtnetlink.new_veth(wanted.host_interface, wanted.bridge, wanted.interface, hardware, namespace, wanted.mtu),
+        rtnetlink.new_veth(wanted.host_interface, wanted.bridge, wanted.interface, hardware, namespace, wanted.mtu, up=False),
+        rtnetlink.without_link_local(
+            wanted.host_interface
+        ),  # the machine would hear it look for who has that address, and then join groups
+        rtnetlink.set_up(wanted.host_interface),
         rtnetlink.get_link(wanted.host_interface),
     ]
     if wanted.isolated:
@@ -92,6 +97,25 @@ def _shape(route: netlink.Socket, index: int, bandwidth: int, latency: int) -> N
         what, module = ("latency", "sch_netem") if latency else ("bandwidth", "sch_tbf")
         hint = f"load {module}, or make the network with --driver switch, which needs none"
         raise UnsupportedError(f"{what} of a network", f"this kernel has no {module}", hint) from error
+
+
+def can_shape(bandwidth: int, latency: int) -> bool:
+    """Whether this host's kernel has what such limits need: it is tried, on the loopback of a namespace that is gone again.
+
+    Raises PermissionDeniedError, GasangError.
+    """
+    namespace = create()
+    try:
+        with entered(namespace), netlink.Socket(netlink.ROUTE) as route:
+            for limits in filter(any, ((bandwidth, 0), (0, latency))):
+                route.send([traffic.shaped(rtnetlink.LOOPBACK_INDEX, *limits)])
+    except netlink.NetlinkError as error:
+        if error.number != errno.ENOENT:
+            raise
+        return False
+    finally:
+        os.close(namespace)
+    return True
 
 
 def guest_messages(wanted: Plug, index: int) -> list[netlink.Message]:

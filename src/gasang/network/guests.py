@@ -53,7 +53,8 @@ def furnish(namespace: int, mtu: int = 0) -> int:
 def _messages(tap: int, mtu: int) -> list[netlink.Message]:
     return [
         rtnetlink.set_up(rtnetlink.LOOPBACK_INDEX),
-        rtnetlink.new_bridge(BRIDGE, SERVER_ADDRESS, mtu, index=BRIDGE_INDEX, up=False),
+        # It has nothing to say: a network's machines would each hear each other's bridge, and a guest works for every frame.
+        rtnetlink.new_bridge(BRIDGE, SERVER_ADDRESS, mtu, index=BRIDGE_INDEX, up=False, snoops=False),
         rtnetlink.without_link_local(BRIDGE_INDEX),
         rtnetlink.set_up(BRIDGE_INDEX),
         rtnetlink.new_address(BRIDGE_INDEX, socket.inet_aton(SERVER), 32),

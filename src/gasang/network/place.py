@@ -11,10 +11,12 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, Protocol, TypeVar
+from functools import wraps
+from typing import Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 from gasang.core.errors import PermissionDeniedError
 
+Given = ParamSpec("Given")
 Result = TypeVar("Result")
 _NEW_NETWORK: Final = 0x40000000
 
@@ -36,6 +38,25 @@ class Place(Protocol):
     def close(self) -> None:
         """Let go."""
         ...
+
+
+class Placed(Protocol):
+    """Something that has a place."""
+
+    place: Place
+
+
+_Placed = TypeVar("_Placed", bound=Placed)
+
+
+def there(method: Callable[Concatenate[_Placed, Given], Result]) -> Callable[Concatenate[_Placed, Given], Result]:
+    """A method that is carried out where networks are."""
+
+    @wraps(method)
+    def carried_out(self: _Placed, /, *words: Given.args, **named: Given.kwargs) -> Result:
+        return self.place.call(lambda: method(self, *words, **named))
+
+    return carried_out
 
 
 class Here:

@@ -15,7 +15,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -50,7 +50,9 @@ class _Live:
 
 
 class Switches:
-    """Those of one instance. Not thread-safe: its owner locks."""
+    """Those of one instance: a driver (drivers.py). Not thread-safe: its owner locks."""
+
+    returns_frames = False
 
     def __init__(self, folder: Path, place: Place, lost: Callable[[str], None]) -> None:
         """`lost` is called in a thread of its own, with the id of a network whose switch has ended by itself."""
@@ -64,11 +66,34 @@ class Switches:
         while self._live:
             _let_go(self._live.popitem()[1])
 
-    def begin(self, network: Network) -> None:
-        """A switch for a network, whose tap is there; a switch that is there already is taken over, with its ports.
+    def make(self, network: Network, address: bytes) -> None:
+        """The host's own place at a switch, a tap. It stays when that ends, with the addresses and routes that belong to it."""
+        tap = Tap(network.bridge)
+        try:
+            with Socket(ROUTE) as route:
+                route.send([rtnetlink.set_hardware_address(socket.if_nametoindex(network.bridge), address, network.spec.mtu)])
+            tap.stay()
+        finally:
+            tap.close()
 
-        Raises GasangError; then there is none.
+    def begin(self, network: Network, endpoints: Sequence[Endpoint]) -> None:
+        """A switch for a network, whose tap is there: one that is there already with its ports, one that has ended anew, with all of them.
+
+        Raises GasangError; where there was none, there is none then.
         """
+        live = self._live.get(network.id)
+        if live is None:
+            self._begin(network)
+        elif live.handle.is_alive():
+            return
+        else:
+            self._begin_anew(network, live)
+        ports = self._one(network.id).handle.ports
+        for endpoint in [endpoint for endpoint in endpoints if endpoint.host_interface not in ports]:
+            with contextlib.suppress(GasangError):  # a machine that ends just now has no cable any more
+                self._add(network, endpoint)
+
+    def _begin(self, network: Network) -> None:
         found = Handle.find(self._path(network))
         if found is None:
             namespace = netns.create()
@@ -85,19 +110,7 @@ class Switches:
             self.end(network)
             raise
 
-    def end(self, network: Network) -> None:
-        """No switch, and no cables to it."""
-        live = self._live.pop(network.id, None)
-        if live is not None:
-            _unwatch(live)
-            live.route.close()
-            live.handle.end()
-
-    def mend(self, network: Network, endpoints: Iterable[Endpoint]) -> None:
-        """Begin a switch anew that has ended, with all of its ports. Raises GasangError."""
-        live = self._one(network.id)
-        if live.handle.is_alive():
-            return
+    def _begin_anew(self, network: Network, live: _Live) -> None:
         namespace = os.dup(live.handle.namespace)
         try:
             fresh = Handle.start(self._path(network), namespace)
@@ -106,9 +119,14 @@ class Switches:
         _let_go(self._live.pop(network.id))
         self._keep(network, fresh)
         self._lead_out(network)
-        for endpoint in endpoints:
-            with contextlib.suppress(GasangError):  # a machine that ends just now has no cable any more
-                self._add(network, endpoint)
+
+    def end(self, network: Network) -> None:
+        """No switch, and no cables to it."""
+        live = self._live.pop(network.id, None)
+        if live is not None:
+            _unwatch(live)
+            live.route.close()
+            live.handle.end()
 
     def plug(self, network: Network, endpoint: Endpoint, namespace: int) -> None:
         """A cable to a machine, whose namespace that descriptor is, and its port. Raises GasangError; then there is neither."""
@@ -120,8 +138,27 @@ class Switches:
             self.unplug(endpoint)
             raise
 
-    def plug_again(self, network: Network, endpoint: Endpoint, namespace: int) -> None:
-        """What is missing of a machine's port and cable, after a crash. Raises GasangError."""
+    def unplug(self, endpoint: Endpoint, *, dying: bool = False) -> Sequence[str]:
+        """No port, and unless the kernel takes it away with its `dying` machine, no cable. Raises NetlinkError."""
+        live = self._live.get(endpoint.network)
+        if live is not None:
+            with contextlib.suppress(GasangError):  # a switch that has ended has no ports
+                live.handle.remove(endpoint.host_interface)
+            if not dying:
+                cables.unplug(live.route, [endpoint.host_interface])
+        return ()
+
+    def resume(self, kept: Sequence[tuple[Network, Sequence[Endpoint]]], machines: Mapping[str, int]) -> None:
+        """As Outliving: switches go on alone, and one that has not is begun anew."""
+        for network, endpoints in kept:
+            with contextlib.suppress(GasangError):  # what keeps it from beginning, the next machine that joins is told
+                self.begin(network, ())
+                for endpoint in endpoints:
+                    self._plug_again(network, endpoint, machines[endpoint.machine])
+        self._sweep({network.id: [endpoint.host_interface for endpoint in endpoints] for network, endpoints in kept})
+
+    def _plug_again(self, network: Network, endpoint: Endpoint, namespace: int) -> None:
+        """What is missing of a machine's port and cable."""
         live = self._one(network.id)
         if endpoint.host_interface in live.handle.ports:
             return
@@ -132,18 +169,8 @@ class Switches:
         else:
             self._add(network, endpoint)
 
-    def unplug(self, endpoint: Endpoint, *, dying: bool = False) -> None:
-        """No port, and unless the kernel takes it away with its `dying` machine, no cable. Raises NetlinkError."""
-        live = self._live.get(endpoint.network)
-        if live is None:
-            return
-        with contextlib.suppress(GasangError):  # a switch that has ended has no ports
-            live.handle.remove(endpoint.host_interface)
-        if not dying:
-            cables.unplug(live.route, [endpoint.host_interface])
-
-    def sweep(self, kept: Mapping[str, Collection[str]]) -> None:
-        """After a crash: end the switches of other networks than `kept` (id → its cables' names), and take out ports that are nobody's."""
+    def _sweep(self, kept: Mapping[str, Collection[str]]) -> None:
+        """End the switches of other networks than `kept` (id → its cables' names), and take out ports that are nobody's."""
         paths = {self._folder / network[:12] for network in kept}
         for path in [path for path in handle.there(self._folder) if path not in paths]:
             found = Handle.find(path)

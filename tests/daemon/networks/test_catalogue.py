@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from gasang.core.errors import GasangError, NotFoundError, PermissionDeniedError, StateError, UnsupportedError, UsageError
 from gasang.daemon.networks.catalogue import Catalogue, network_id, without_bridge
+from gasang.host import netlink, traffic
 from gasang.network.names import tag_of
 from gasang.network.networks import Networks
+from support.privileges import needs_root
 
 OPTIONS = {"bridge.enable_icc": "False", "driver.mtu": "1400", "bridge.host_binding_ipv4": "0.0.0.0"}
 
@@ -46,6 +49,23 @@ def test_a_document_becomes_a_network(catalogue: Catalogue) -> None:
     assert catalogue.remove("lan") is made
     with pytest.raises(NotFoundError, match="network lan not found"):
         catalogue.find("lan")
+
+
+@needs_root
+@pytest.mark.parametrize("able", [True, False])
+def test_limits_that_a_bridge_cannot_keep_are_a_switchs(catalogue: Catalogue, able: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host's kernel is asked; here, what it answers where it has a discipline, and where it has none of that name."""
+    name = traffic.shaped
+
+    def shaped(index: int, bandwidth: int, latency: int) -> netlink.Message:
+        made = name(index, bandwidth or 8_000_000, 0)
+        return made if able else replace(made, body=made.body.replace(b"tbf\0", b"xyz\0"))
+
+    monkeypatch.setattr(traffic, "shaped", shaped)
+    late = {"Options": {"gasang.latency": "20ms"}}
+    assert catalogue.create("late", late).spec.driver == ("bridge" if able else "switch")
+    assert catalogue.create("named", {**late, "Driver": "bridge"}).spec.driver == "bridge"
+    assert catalogue.create("plain", {}).spec.driver == "bridge"
 
 
 @pytest.mark.parametrize(

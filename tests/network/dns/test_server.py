@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from gasang.core.errors import UsageError
-from gasang.network.dns import message
+from gasang.network.dns import exchange, message
 from gasang.network.networks import Networks
 from gasang.network.spec import EndpointSpec, NetworkSpec
 from support.network_host import OUTSIDE, Host
@@ -163,6 +163,42 @@ def test_a_forged_answer_is_passed_over(host: Host, world: World) -> None:
     world.answer = forge
     (one,) = lan(host, host.networks(), "one")
     assert ask(host, one, query("example.org")).endswith(socket.inet_aton("198.51.100.7"))
+
+
+def test_aliases_in_a_circle_are_passed_on_and_harm_nobody(host: Host, world: World) -> None:
+    """Who asked follows them, or not (RFC 1034, 5.2.2); we do not."""
+
+    def circle(query: message.Query, stream: bool) -> bytes:
+        other = {"a.example": "b.example", "b.example": "a.example"}.get(query.name, "")
+        alias = b"\xc0\x0c" + struct.pack(">HHIH", 5, 1, 60, len(message.encode_name(other))) + message.encode_name(other)
+        return struct.pack(">HHHHHH", query.id, 0x8180, 1, 1, 0, 0) + query.question + alias
+
+    world.answer = circle
+    (one,) = lan(host, host.networks(), "one")
+    for name in ("a.example", "b.example", "a.example"):
+        assert int.from_bytes(ask(host, one, query(name))[6:8], "big") == 1
+    assert world.asked == [("a.example", False), ("b.example", False)]
+
+
+def test_a_resolver_that_asks_us_again_ends_in_a_failure(host: Host, world: World) -> None:
+    """A machine is the host's resolver, and has us for its own: each question would go round for ever."""
+    networks = host.networks()
+    one, two = lan(host, networks, "one", "two")
+    with host.inside(one, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as again:
+        again.connect(("127.0.0.11", 53))
+        again.settimeout(10)
+
+        def asks_again(query_: message.Query, stream: bool) -> None:
+            again.send(query(query_.name, identity=len(world.asked) & 0xFFFF))
+
+        world.answer = asks_again
+        again.send(query("round.example"))
+        answer = again.recv(65535)  # the first that is refused, when so many are under way
+        assert answer[3] & 15 == message.SERVER_FAILURE
+        assert ask(host, two, query("one")).endswith(socket.inet_aton("172.17.0.2"))
+        assert len(world.asked) <= 4 * exchange._MOST_UNDER_WAY
+        world.answer = lambda query, stream: message.reply(query, 0, [message.address_record("198.51.100.7", 60)])
+        assert ask(host, two, query("example.org"), patience=20).endswith(socket.inet_aton("198.51.100.7"))
 
 
 def test_a_dead_resolver_is_passed_over_and_none_is_told(host: Host, world: World) -> None:

@@ -25,18 +25,18 @@ def test_who_connects_is_a_port(tmp_path: Path) -> None:
     serving = threading.Thread(target=door.serve)
     serving.start()
     one, two = (socket.socket(fileno=connect(path)) for _ in range(2))
-    assert [told.get(timeout=5) for _ in range(2)] == ["port 0: connected", "port 1: connected"]
+    assert [told.get(timeout=30) for _ in range(2)] == ["port 0: connected", "port 1: connected"]
     with one, two:
-        two.settimeout(5.0)
+        two.settimeout(30)
         frame = bytes(12) + TWO + ONE + b"\x88\xb5" + bytes(46)
         one.send(frame)
         assert two.recv(100) == frame
         one.close()
-        assert told.get(timeout=5) == "port 0: gone"
+        assert told.get(timeout=30) == "port 0: gone"
     with pytest.raises(StateError):
         Door(path, Allowed())
     door.close()
-    serving.join(5)
+    serving.join(30)
     door.close()
     with pytest.raises(NotFoundError):
         connect(path)

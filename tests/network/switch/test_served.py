@@ -73,6 +73,6 @@ def test_what_is_no_document() -> None:
 
 def _connected(path: Path) -> socket.socket:
     made = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    made.settimeout(5.0)
+    made.settimeout(30)
     made.connect(str(path))
     return made

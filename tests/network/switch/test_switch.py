@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import socket
 import struct
 import threading
@@ -42,7 +43,7 @@ class End:
         ours, theirs = cable()
         self.number = switch.add(ours, allowed or Allowed())
         self.socket = socket.socket(fileno=theirs)
-        self.socket.settimeout(5.0)
+        self.socket.settimeout(30)
 
     def say(self, frame: bytes, header: bytes = BARE) -> None:
         self.socket.send(header + frame)
@@ -192,14 +193,17 @@ def test_a_rate_holds_each_way_and_latency_delays(switch: Switch) -> None:
         end.say(frame(b"\xff" * 6, mac, b"hello"))
     late.hear()
     for sender, receiver, to, source in ((fast, slow, TWO, ONE), (slow, fast, ONE, TWO)):
-        begun = time.monotonic()
-        sending = threading.Thread(target=lambda: [sender.say(frame(to, source, bytes(1400))) for _ in range(500)])  # noqa: B023  joined below
-        sending.start()
-        got = 0
-        while got < 500:
-            got += receiver.hear()[1][14:] == bytes(1400)
-        sending.join()
-        assert 0.2 < time.monotonic() - begun < 1.5  # 707,000 bytes, 131,072 of them at once: 0.29 s
+        spent: list[float] = []
+        while len(spent) < 5 and not (spent and spent[-1] < 1.5):  # on a busy host it may take some tries
+            begun = time.monotonic()
+            sending = threading.Thread(target=lambda: [sender.say(frame(to, source, bytes(1400))) for _ in range(500)])  # noqa: B023  joined below
+            sending.start()
+            got = 0
+            while got < 500:
+                got += receiver.hear()[1][14:] == bytes(1400)
+            sending.join()
+            spent.append(time.monotonic() - begun)
+        assert 0.2 < spent[-1] < 1.5  # 707,000 bytes, 131,072 of them at once: 0.29 s
     begun = time.monotonic()
     fast.say(frame(b"\xff" * 6, ONE, b"now"))
     while late.hear()[1][14:17] != b"now":
@@ -212,7 +216,7 @@ def test_a_rate_holds_each_way_and_latency_delays(switch: Switch) -> None:
 def test_a_mirror_sees_what_is_let_in(switch: Switch, ends: list[End]) -> None:
     mirror, number = switch.mirror()
     with mirror:
-        mirror.settimeout(5.0)
+        mirror.settimeout(30)
         sent = frame(TWO, ONE, b"look")
         ends[0].say(sent)
         assert mirror.recv(100) == BARE + sent
@@ -254,7 +258,7 @@ def test_an_end_that_goes_frees_its_port() -> None:
     one.say(frame(TWO, ONE, b"hello"))
     two.hear()
     one.socket.close()
-    assert there.wait(5)
+    assert there.wait(30)
     assert gone == [one.number]
     assert switch.stations() == {}
     again = End(switch)
@@ -262,6 +266,22 @@ def test_an_end_that_goes_frees_its_port() -> None:
     again.socket.close()
     two.socket.close()
     switch.close()
+    switch.close()
+
+
+def test_a_port_that_goes_at_once_was_there_before() -> None:
+    told: queue.Queue[tuple[str, int]] = queue.Queue()
+    switch = Switch(gone=lambda number: told.put(("gone", number)))
+    for _ in range(50):
+        ours, theirs = cable()
+        os.close(theirs)
+        switch.add(ours, added=lambda number: told.put(("added", number)))
+    there: set[int] = set()
+    for _ in range(100):
+        what, number = told.get(timeout=30)
+        assert (what == "gone") == (number in there)
+        there ^= {number}
+    assert not there
     switch.close()
 
 

@@ -8,8 +8,10 @@ from typing import Any, Final
 
 from gasang.core.errors import NotFoundError, PermissionDeniedError, StateError, UnsupportedError, UsageError
 from gasang.daemon.containers.names import stamp
+from gasang.network import cables
+from gasang.network.drivers import DRIVERS
 from gasang.network.limits import OF_TUNNELS, PREFIX, limits_of
-from gasang.network.mode import HOST, NONE
+from gasang.network.mode import HOST, NONE, USER
 from gasang.network.networks import Networks
 from gasang.network.spec import BRIDGE, LOOPBACK, SWITCH, Network, NetworkSpec, SubnetSpec
 
@@ -19,8 +21,6 @@ PREDEFINED: Final = (BRIDGE, *WITHOUT_BRIDGE)
 _EVERYWHERE: Final = "0.0.0.0"  # noqa: S104  what a client may write
 _OPTION: Final = "com.docker.network."
 _LISTED: Final = "docker network ls lists what is here"
-_USER: Final = "user"
-_FOREGROUND: Final = "a network in user space is for virtual machines in the foreground: leave -d out, or use bridge or host"
 
 
 def network_id(name: str) -> str:
@@ -49,7 +49,7 @@ class Catalogue:
         try:
             return self._host.inspect(name)
         except NotFoundError:
-            raise NotFoundError(f"network {name[:80]} not found", _FOREGROUND if name == _USER else _LISTED) from None
+            raise NotFoundError(f"network {name[:80]} not found", _LISTED) from None
 
     def all(self) -> list[Network]:
         """Every one, the default one among them."""
@@ -63,8 +63,8 @@ class Catalogue:
         if any(network.name == name for network in self._host.list()):
             raise StateError(f"network with name {name} already exists", "names are given once", "choose another")
         options = {str(key): str(value) for key, value in (document.get("Options") or {}).items()}
-        limits_of(options)
-        driver = str(document.get("Driver") or BRIDGE)
+        limits_of(options)  # whatever the driver, they are checked
+        driver = str(document.get("Driver") or self._fitting(options))
         mtu = _mtu(options) or _mtu_of_tunnel(options, driver)
         return self._host.create(
             NetworkSpec(
@@ -83,6 +83,13 @@ class Catalogue:
                 options=options,
             )
         )
+
+    def _fitting(self, options: dict[str, str]) -> str:
+        """The driver of a network for which none is named: the bridge, unless the kernel cannot make one keep its limits."""
+        limits = limits_of(options)
+        if not (limits.bandwidth or limits.latency):
+            return BRIDGE
+        return BRIDGE if self._host.place.call(lambda: cables.can_shape(limits.bandwidth, limits.latency)) else SWITCH
 
     def remove(self, name: str) -> Network:
         """Remove a network. Raises GasangError."""
@@ -166,7 +173,7 @@ def _default_options(network: Network) -> dict[str, str]:
 
 
 def _check_name(name: str) -> None:
-    if name in (*PREDEFINED, "default"):
+    if name in (*PREDEFINED, "default", USER):
         raise PermissionDeniedError(
             f"operation is not permitted on predefined {name} network", "every daemon has it", "choose another name"
         )
@@ -177,8 +184,9 @@ def _check_kind(document: dict[str, Any]) -> None:
     driver = str(document.get("Driver") or "bridge")
     if driver in WITHOUT_BRIDGE.values():
         raise PermissionDeniedError(f'only one instance of "{driver}" network is allowed', "every daemon has it", f"use --network {driver}")
-    if driver not in (BRIDGE, SWITCH):
-        raise UnsupportedError(f"network driver {driver[:40]!r}", "there are only 'bridge' and 'switch'", "leave the driver out")
+    if driver not in DRIVERS:
+        there = " and ".join(repr(name) for name in DRIVERS)
+        raise UnsupportedError(f"network driver {driver[:40]!r}", f"there are only {there}", "leave the driver out")
     if str(document.get("Scope") or "local") != "local" or document.get("Ingress"):
         raise UnsupportedError("network", "networks of a swarm are not here: there is no Swarm", "leave the scope out")
     source = document.get("ConfigFrom")

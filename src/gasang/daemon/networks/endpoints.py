@@ -13,7 +13,7 @@ from typing import Any, Final
 from gasang.core.errors import UsageError
 from gasang.daemon.containers.fields import mapping, read, text, texts, whole
 from gasang.daemon.containers.record import Container
-from gasang.network.mode import MACHINE, mode_of
+from gasang.network.mode import MACHINE, USER, mode_of
 from gasang.network.names import checked_hardware_address
 from gasang.network.spec import BRIDGE, Endpoint, EndpointSpec, Network
 
@@ -62,7 +62,7 @@ def asked_of_all(document: dict[str, Any], host: dict[str, Any]) -> dict[str, di
     if mode.kind == MACHINE:
         _check_sharing(wanted, host)
         return {}
-    own = mode.subject or mode.kind
+    own = mode.subject or (host["NetworkMode"] if mode.kind == USER else mode.kind)
     result = {name: asked_of(asked, f"endpoint of network {name[:40]}") for name, asked in {own: None, **wanted}.items()}
     if document.get("MacAddress") and WANTED_MAC not in result[own]:  # so clients said it before API 1.44
         result[own] |= asked_of({**result[own], "MacAddress": document["MacAddress"]}, "container config")

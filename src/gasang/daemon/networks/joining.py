@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
-from gasang.core.errors import GasangError, NotFoundError, PermissionDeniedError, StateError, UsageError
+from gasang.core.errors import GasangError, PermissionDeniedError, StateError, UsageError
 from gasang.daemon.containers.record import VM, Container
 from gasang.daemon.events import Events
 from gasang.daemon.folders import Folders
-from gasang.daemon.networks import endpoints, guests, links, texts, wanted_ports
-from gasang.daemon.networks.catalogue import PREDEFINED, WITHOUT_BRIDGE, Catalogue, network_id, without_bridge
-from gasang.daemon.records import Database, Table, damaged
+from gasang.daemon.networks import alone, endpoints, guests, links, texts, wanted_ports
+from gasang.daemon.networks.catalogue import WITHOUT_BRIDGE, Catalogue, network_id, without_bridge
+from gasang.daemon.networks.held import Held
+from gasang.daemon.networks.modes import Modes
+from gasang.daemon.networks.stored import Stored
+from gasang.daemon.records import Database, damaged
 from gasang.host import netns
-from gasang.host.namespaces import elsewhere
 from gasang.kinds.vm.process.launch import Door
-from gasang.network.mode import HOST, MACHINE, NONE, mode_of
+from gasang.network.mode import HOST, MACHINE, NONE, USER, mode_of
 from gasang.network.names import tag_of
 from gasang.network.networks import Networks
 from gasang.network.place import Place
@@ -47,66 +49,22 @@ class ContainerNetworks:
         `place` is where networks are, if not where the daemon is.
         """
         self._make = make
-        self._table = Table(database, "network")
         self._events = events
         self._folders = folders
         self._find = find
-        state: dict[str, dict[str, Any]] = {"network": {}, "endpoint": {}, "host": {}}
+        stored = Stored(database)
         try:
-            for key in self._table:
-                kind, _, name = key.partition("/")
-                state[kind][name] = self._table[key]
-            for stale in _stale(state["endpoint"], Table(database, "container")):
-                del state["endpoint"][stale]
-                self._store("endpoint", stale, None)
-            self.host = Networks(state, tag=tag_of(identity), store=self._store, place=place, folder=folders.run / "switches")
+            self.host = Networks(
+                stored.load(), tag=tag_of(identity), store=stored.store, place=place, folder=folders.run / "switches"
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise damaged("networks", str(folders.state)) from error
         self.catalogue = Catalogue(self.host)
-        self._held: dict[str, int] = {}
-        self._taps: dict[str, int] = {}
+        self._alone = alone.Alone(folders.run / "user-networks", self.host.place)
+        self.modes = Modes(find, self.catalogue, self.host.place)
+        self._held = Held()
         self._staying: set[str] = set()
         self._tidy: asyncio.TimerHandle | None = None
-
-    def _store(self, kind: str, key: str, value: dict[str, Any] | None) -> None:
-        if value is None:
-            self._table.drop(f"{kind}/{key}")
-        else:
-            self._table.put(f"{kind}/{key}", value)
-
-    # before the start
-
-    def check(self, container: Container) -> None:
-        """Raise UsageError for what can never be joined. A network or container that is not there yet is missed at the start."""
-        wanted_ports.ports_of(container)
-        mode = mode_of(container.host["NetworkMode"])
-        if mode.kind == MACHINE:
-            return
-        links.check(container, self._find)
-        for name, asked in container.endpoints.items():
-            if name not in WITHOUT_BRIDGE and (network := self._known(name)):
-                endpoints.check(asked, network)
-
-    def _known(self, name: str) -> Network | None:
-        try:
-            return self.catalogue.find(name)
-        except NotFoundError:
-            return None
-
-    def settle(self, container: Container) -> None:
-        """Call things by their own names: other containers by their id, networks by their name, however the client called them."""
-        links.settle(container)
-        mode = mode_of(container.host["NetworkMode"])
-        if mode.kind == MACHINE:
-            try:
-                container.host["NetworkMode"] = f"{MACHINE}:{self._find(mode.subject).id}"
-            except NotFoundError:
-                return
-        for name in [name for name in container.endpoints if name not in PREDEFINED]:
-            network = self._known(name)
-            if network and network.name != name:
-                container.endpoints[network.name] = container.endpoints.pop(name)
-                container.host["NetworkMode"] = network.name if container.host["NetworkMode"] == name else container.host["NetworkMode"]
 
     # joining
 
@@ -114,9 +72,9 @@ class ContainerNetworks:
         """Make the container's network, and fill in the record's; the namespaces it joins, by kind. Raises GasangError."""
         mode = mode_of(container.host["NetworkMode"])
         if mode.kind == MACHINE:
-            other = self.sharing(container)
+            other = self.modes.sharing(container)
             container.config["Hostname"], container.config["Domainname"] = other.config["Hostname"], other.config["Domainname"]
-            return {"network": self._shared(other)}
+            return {"network": self.modes.shared(other)}
         if mode.kind == HOST:
             self._tell_without_bridge("connect", container)
             return {"network": ""}
@@ -124,53 +82,25 @@ class ContainerNetworks:
         if container.config["NetworkDisabled"] or not names:
             self._tell_without_bridge("connect", container)
             return {}
-        if container.id in self._staying and container.id in self._taps:
+        if container.id in self._staying and self._held.has_tap(container):
+            return {}
+        if alone.is_alone(container):
+            await asyncio.to_thread(self._begin_alone, container)
             return {}
         namespace = await asyncio.to_thread(self._connect_all, container)
         for name in names:
             self._tell("connect", container, name)
         return {"network": f"/proc/{os.getpid()}/fd/{namespace}"}
 
-    def _shared(self, other: Container) -> str:
-        """The path of another's namespace; "" where that is the host's and this daemon, not being the host's root, may only stay in it."""
-        if not self.host.place.is_apart:
-            return f"/proc/{other.status.pid}/ns/net"
-        try:
-            return elsewhere(other.status.pid, "net")
-        except FileNotFoundError as error:
-            raise StateError("cannot join network of a non running container", other.id, f"start {other.name} first") from error
-
-    def of_exec(self, container: Container) -> dict[str, str]:
-        """As `join` for one more process in a container that runs: what it is not to join. Raises StateError where it does not run."""
-        mode = mode_of(container.host["NetworkMode"]).kind
-        if mode == HOST or (mode == MACHINE and not self._shared(container)):
-            return {"network": ""}
-        return {}
-
-    def owner(self, container: Container) -> str:
-        """The id of the container whose /etc/hosts, /etc/hostname and /etc/resolv.conf this one has: that whose network it shares."""
-        mode = mode_of(container.host["NetworkMode"])
-        try:
-            return self._find(mode.subject).id if mode.kind == MACHINE else container.id
-        except NotFoundError:
-            return container.id
-
-    def sharing(self, container: Container) -> Container:
-        """The container whose network this one shares. Raises NotFoundError, StateError where it does not run."""
-        other = self._find(mode_of(container.host["NetworkMode"]).subject)
-        if not other.status.alive:
-            raise StateError("cannot join network of a non running container", other.id, f"start {other.name} first")
-        return other
-
     def _connect_all(self, container: Container) -> int:
         order = endpoints.first_to_last(container.endpoints, self._own(container))
         networks = [self.catalogue.find(name) for name in order if name != NONE]
         way_out = endpoints.way_out(container.endpoints, networks)
         namespace = self.host.place.call(lambda: self._make(container))
-        self._held[container.id] = namespace
+        self._held.hold({container.id: namespace})
         try:
             if container.kind == VM:
-                self._taps[container.id] = self.host.furnish(namespace, networks[0].spec.mtu)
+                self._held.furnish(container, self.host.furnish(namespace, networks[0].spec.mtu))
             for network in networks:
                 self._connect(container, network, namespace, default_route=network.id == way_out)
             self._publish(container)
@@ -178,6 +108,15 @@ class ContainerNetworks:
             self._leave(container, dying=False)
             raise
         return namespace
+
+    def _begin_alone(self, container: Container) -> None:
+        """Its namespace is empty; its card leads to a process that is where ports are published."""
+        self._held.furnish(container, self._alone.begin(container))
+        try:
+            self._held.hold({container.id: self.host.place.call(lambda: self._make(container))})
+        except (GasangError, OSError):
+            self._leave(container)
+            raise
 
     def _own(self, container: Container) -> str:
         return mode_of(container.host["NetworkMode"]).subject or NONE
@@ -225,26 +164,18 @@ class ContainerNetworks:
     def _leave(self, container: Container, *, dying: bool = True) -> None:
         for endpoint in self.host.endpoints(machine=container.id):
             self.host.disconnect(endpoint, dying=dying)
-        self.started(container)
-        tap = self._taps.pop(container.id, None)
-        if tap is not None:
-            os.close(tap)
+        self._held.drop(container)
+        if alone.is_alone(container):
+            self._alone.end(container)
         container.ports = {}
         for asked in list(container.endpoints.values()):
             endpoints.forget(asked)
 
-    def started(self, container: Container) -> None:
-        """The process holds its namespace now: we need not."""
-        namespace = self._held.pop(container.id, None)
-        if namespace is not None:
-            os.close(namespace)
-
     # virtual machines, whose namespaces are held while they run: their processes are not in them
 
     def door(self, container: Container) -> Door | None:
-        """The way to its networks of a machine that has joined them, both descriptors the caller's to close; None where it is in none."""
-        tap = self._taps.get(container.id)
-        return None if tap is None else Door(os.dup(self._held[container.id]), os.dup(tap))
+        """As Held has it."""
+        return self._held.door(container)
 
     @contextlib.asynccontextmanager
     async def staying(self, container: Container) -> AsyncIterator[None]:
@@ -252,7 +183,7 @@ class ContainerNetworks:
 
         One whose tap another daemon has made leaves them, and joins them anew. Who does not run after the block is in none.
         """
-        if container.id not in self._taps:
+        if not self._held.has_tap(container):
             yield
             return
         self._staying.add(container.id)
@@ -269,6 +200,8 @@ class ContainerNetworks:
 
     def card(self, container: Container) -> dict[str, Any] | None:
         """What a machine's guest is on its card (kinds.vm.network.Card), None where it is in no network."""
+        if alone.is_alone(container):
+            return alone.card()
         ends = self.host.endpoints(machine=container.id)
         text = texts.resolv_conf(container, self.host) if ends else ""
         mtus = {network.id: network.spec.mtu for network in self.host.list()}
@@ -276,20 +209,8 @@ class ContainerNetworks:
 
     def figures(self, container: Container) -> dict[str, dict[str, int]]:
         """What went through a running machine's networks."""
-        namespace = self._held.get(container.id)
+        namespace = self._held.namespace(container)
         return {} if namespace is None else self.host.place.call(lambda: guests.figures(namespace))
-
-    @contextlib.contextmanager
-    def _namespace(self, container: Container) -> Iterator[int]:
-        """The namespace of one that runs. Raises NotFoundError, and StateError for a machine that has no network card."""
-        if container.kind == VM and container.id not in self._held:
-            raise StateError(container.subject, "it was started without a network card", "stop it, connect it, and start it again")
-        held = self._held.get(container.id)
-        namespace = netns.of_process(container.status.pid) if held is None else os.dup(held)
-        try:
-            yield namespace
-        finally:
-            os.close(namespace)
 
     def _tidy_later(self, after: float | None = 0.0) -> None:
         if after is None or self._tidy is not None:
@@ -313,7 +234,7 @@ class ContainerNetworks:
                 if guests.is_own(held[identity]):  # it was not in its networks yet when the last daemon was killed
                     os.close(held.pop(identity))
             self.host.reconcile(held)
-            self._held |= {identity: held.pop(identity) for identity in machines & held.keys()}
+            self._held.hold({identity: held.pop(identity) for identity in machines & held.keys()})
         finally:
             for descriptor in held.values():
                 os.close(descriptor)
@@ -325,10 +246,7 @@ class ContainerNetworks:
         with contextlib.suppress(GasangError):  # what cannot be taken away now, the next daemon takes
             self.host.tidy(linger=0)
         self.host.close()
-        for namespace in self._held.values():
-            os.close(namespace)
-        for tap in self._taps.values():
-            os.close(tap)
+        self._held.close()
 
     # connecting and disconnecting what runs; the life's lock is held
 
@@ -355,7 +273,7 @@ class ContainerNetworks:
 
     def _check_connection(self, name: str, container: Container) -> None:
         bare = without_bridge(name)
-        if mode_of(container.host["NetworkMode"]).kind in (HOST, MACHINE):
+        if mode_of(container.host["NetworkMode"]).kind in (HOST, MACHINE, USER):
             raise UsageError(_SHARED, "it has no network of its own", "make it anew with --network")
         if bare == HOST:
             raise UsageError(_HOSTS, "it was made without it", "make it anew with --network host")
@@ -364,7 +282,7 @@ class ContainerNetworks:
 
     def _connect_running(self, container: Container, network: Network) -> None:
         before = texts.resolv_conf(container, self.host)
-        with self._namespace(container) as namespace:
+        with self._held.opened(container) as namespace:
             self._connect(container, network, namespace)
         if container.kind == VM:  # its files are its own: it is told otherwise
             return
@@ -388,7 +306,7 @@ class ContainerNetworks:
         self._tell("disconnect", container, called)
 
     def _disconnect_running(self, container: Container, network: Network) -> None:
-        with self._namespace(container) as namespace:
+        with self._held.opened(container) as namespace:
             for endpoint in self.host.endpoints(network.id, container.id):
                 self.host.disconnect(endpoint, namespace=namespace)
         if container.kind == VM:
@@ -419,7 +337,7 @@ class ContainerNetworks:
     def _tell(self, action: str, container: Container, name: str) -> None:
         driver = WITHOUT_BRIDGE.get(name, BRIDGE)
         known = network_id(name) if name in WITHOUT_BRIDGE else container.endpoints.get(name, {}).get("NetworkID") or ""
-        if not known and (network := self._known(name)):
+        if not known and (network := self.modes.known(name)):
             known = network.id
         self._events.tell("network", action, known, {"container": container.id, "name": name, "type": driver})
 
@@ -434,17 +352,3 @@ class ContainerNetworks:
         gone = await asyncio.to_thread(self.catalogue.remove, name)
         self._events.tell("network", "destroy", gone.id, {"name": gone.name, "type": gone.spec.driver})
         return gone
-
-
-def _stale(endpoints: Mapping[str, Mapping[str, Any]], containers: Table) -> list[str]:
-    """Endpoints whose address another has as well: they were given back while a full disk kept no record of it."""
-    holders: dict[tuple[str, str], list[str]] = {}
-    for key, endpoint in endpoints.items():
-        if endpoint.get("ipv4"):
-            holders.setdefault((endpoint["network"], endpoint["ipv4"]), []).append(key)
-
-    def is_idle(key: str) -> bool:
-        record = containers.get(endpoints[key]["machine"])
-        return record is None or record["status"]["status"] not in ("running", "paused")
-
-    return [key for keys in holders.values() for key in sorted(keys, key=is_idle)[1:]]

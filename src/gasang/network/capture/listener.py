@@ -5,10 +5,10 @@ from __future__ import annotations
 import socket
 import struct
 import time
-from dataclasses import dataclass
 from typing import Final
 
 from gasang.core.errors import GasangError, PermissionDeniedError
+from gasang.network.capture.heard import LARGEST, Frame, Heard
 
 _ALL: Final = 0x0003
 _SOL_PACKET, _ADD_MEMBERSHIP, _STATISTICS, _AUXILIARY = 263, 1, 6, 8
@@ -23,60 +23,30 @@ _TIMES: Final = 35
 _TIME = struct.Struct("=qq")
 _RECEIVE_BUFFER_FORCE: Final = 33
 _QUEUE: Final = 8 << 20
-LARGEST: Final = 14 + 4 + 65535
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """As it passed; `moment` in nanoseconds since 1970."""
-
-    data: bytes
-    moment: int
-
-
-class Listener:
-    """Every frame of interface `name`, in the network namespace of the thread that makes this. Nothing waits: who is slow misses some."""
+class Listener(Heard):
+    """Every frame of interface `name`, in the network namespace of the thread that makes this."""
 
     def __init__(self, name: str) -> None:
         """Raises PermissionDeniedError, GasangError where there is no such interface."""
         try:
-            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, 0)
+            source = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, 0)
         except PermissionError as error:
             raise PermissionDeniedError(f"interface {name}", "listening is not permitted", "run the daemon as root") from error
         try:
-            self._socket.setsockopt(_SOL_PACKET, _AUXILIARY, 1)
-            self._socket.setsockopt(socket.SOL_SOCKET, _TIMES, 1)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _QUEUE)
+            source.setsockopt(_SOL_PACKET, _AUXILIARY, 1)
+            source.setsockopt(socket.SOL_SOCKET, _TIMES, 1)
+            source.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _QUEUE)
             index = socket.if_nametoindex(name)
             # A bridge shows what passes between its ports to those alone who ask for everything.
-            self._socket.setsockopt(_SOL_PACKET, _ADD_MEMBERSHIP, _MEMBERSHIP.pack(index, _PROMISCUOUS, 0, bytes(8)))
-            self._socket.bind((name, _ALL))
+            source.setsockopt(_SOL_PACKET, _ADD_MEMBERSHIP, _MEMBERSHIP.pack(index, _PROMISCUOUS, 0, bytes(8)))
+            source.bind((name, _ALL))
         except OSError as error:
-            self._socket.close()
+            source.close()
             raise GasangError(f"interface {name}", f"it cannot be listened to ({error.strerror})", "see that it is there and up") from error
+        super().__init__(source, "bridge")
         self._received = self._dropped = 0
-
-    def fileno(self) -> int:
-        """To be waited for."""
-        return self._socket.fileno()
-
-    def close(self) -> None:
-        """Listen no more."""
-        self._socket.close()
-
-    def frames(self, most: int) -> list[Frame]:
-        """Those that are there, so many at most. Raises GasangError when the interface goes."""
-        found: list[Frame] = []
-        try:
-            while len(found) < most:
-                data, control, *_ = self._socket.recvmsg(LARGEST, 256)
-                found.append(self._frame(data, control))
-        except BlockingIOError:
-            pass
-        except OSError as error:
-            if not found:
-                raise GasangError("network", f"its bridge has gone ({error.strerror})", "start a machine in it") from error
-        return found
 
     def counts(self) -> tuple[int, int]:
         """How many frames there were up to now, and how many of them were lost."""
@@ -86,7 +56,8 @@ class Listener:
         self._dropped += drops
         return self._received, self._dropped
 
-    def _frame(self, data: bytes, control: list[tuple[int, int, bytes]]) -> Frame:
+    def _next(self) -> Frame:
+        data, control, *_ = self._socket.recvmsg(LARGEST, 256)
         moment = 0
         for level, kind, value in control:
             if level == _SOL_PACKET and kind == _AUXILIARY and len(value) >= _AUXILIARY_DATA.size:

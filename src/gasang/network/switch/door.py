@@ -52,7 +52,7 @@ class Door:
             arrived.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
             descriptor = arrived.detach()
             try:
-                self._told(f"port {self._switch.add(descriptor, self._allowed)}: connected")
+                self._switch.add(descriptor, self._allowed, added=lambda number: self._told(f"port {number}: connected"))
             except OutOfSpaceError as error:
                 os.close(descriptor)
                 self._told(str(error))

@@ -80,6 +80,11 @@ class Server:
             with suppress(OSError):
                 control.send(connection, control.failure(error))
 
+    def _named(self, name: str, number: int) -> None:
+        """In the thread of the switch."""
+        with self._lock:
+            self._numbers[name] = number
+
     def _gone(self, number: int) -> None:
         """In the thread of the switch."""
         with self._lock:
@@ -104,10 +109,7 @@ class Server:
             raise UsageError("port of a switch", "no descriptor came with it", "restart the daemon")
         allowed, vxlan, name = control.allowed_of(words.get("allowed")), control.vxlan_of(words.get("vxlan")), str(words.get("name"))
         self._take_out(name)
-        number = self._switch.add(descriptor, allowed, vxlan)
-        with self._lock:
-            self._numbers[name] = number
-        return number, -1
+        return self._switch.add(descriptor, allowed, vxlan, added=lambda number: self._named(name, number)), -1
 
     def remove(self, words: Mapping[str, Any], _descriptor: int) -> tuple[Any, int]:
         """Take a port out; none of that name is no failure."""

@@ -91,13 +91,28 @@ class Switch:
             self._thread.join()
             os.close(self._control)
 
-    def add(self, descriptor: int, allowed: Allowed = Allowed(), vxlan: Vxlan | None = None) -> int:  # noqa: B008  it is frozen
+    def add(
+        self,
+        descriptor: int,
+        allowed: Allowed = Allowed(),  # noqa: B008  it is frozen
+        vxlan: Vxlan | None = None,
+        *,
+        added: Callable[[int], None] = lambda number: None,
+    ) -> int:
         """A port; its number. The descriptor is the switch's now; with `vxlan` it is a socket of UDP (vxlan.listening).
+
+        `added` is called with the number in the switch's thread, so before `gone` could be, however soon the port goes.
 
         Raises OutOfSpaceError when all are taken, StateError for a switch that has ended; then the descriptor is the caller's.
         """
         made: list[int] = []
-        self._change(lambda: made.append(self._add(descriptor, allowed, vxlan)))
+
+        def work() -> None:
+            made.append(self._add(descriptor, allowed, vxlan))
+            if made[0] >= 0:
+                added(made[0])
+
+        self._change(work)
         if made[0] < 0:
             raise OutOfSpaceError("switch", f"all of its {self._most} ports are taken", "take one out")
         return made[0]

@@ -20,11 +20,14 @@ from gasang.network.ports import Held
 from gasang.network.user.packets import Packet
 from gasang.network.user.stack import HOST_UNREACHABLE, NET_UNREACHABLE, Stack
 from gasang.network.user.stream import Stream, connecting
-from gasang.network.user.tcp.connection import Connection, Ends
+from gasang.network.user.tcp.connection import Connection, Ends, Phase
 from gasang.network.user.tcp.segment import ACK, FIN, RST, SYN, WRAP, Segment
 
 MOST: Final = 512
 MOST_CONNECTING: Final = 64
+"""Of the guest's calls that the outside has not answered; and of those from outside that the guest has not."""
+MOST_CALLERS: Final = 256
+"""Of those from outside: who floods a published port leaves the guest as many of its own."""
 _PATIENCE: Final = 3.0
 _DNS: Final = 53
 _MOST_DNS: Final = 16
@@ -186,11 +189,21 @@ class Calls:
                 return
             places = self._stack.places
             port = self._free_port(held.port.machine_port)
-            if port is None or not self._has_room():
+            if port is None or not self._has_room_for_callers() or not self._has_room():
                 client.close()
                 continue
             client.setblocking(False)
             self._add((places.guest, held.port.machine_port, places.gateway, port), client).call()
+
+    def _has_room_for_callers(self) -> bool:
+        """Whether one more may call from outside; as for the guest's own calls."""
+        callers = [stream for stream in self._keys if stream.is_from_outside]
+        unanswered = [stream for stream in callers if stream.connection.phase is Phase.CALLING]
+        if len(unanswered) >= MOST_CONNECTING:
+            if monotonic() - unanswered[0].since < _PATIENCE:
+                return False
+            unanswered[0].give_up()
+        return len(callers) < MOST_CALLERS or any(stream.is_settled for stream in callers)
 
     def _free_port(self, target: int) -> int | None:
         places = self._stack.places

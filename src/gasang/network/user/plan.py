@@ -7,6 +7,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Final
 
 MTU: Final = 1500
+MAC: Final = "02:67:61:73:61:6e"
+"""A guest's hardware address: on its cable there is nobody but the gateway."""
 _UNREACHED: Final = tuple(
     IPv4Network(text) for text in ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4")
 ) + tuple(

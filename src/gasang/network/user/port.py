@@ -22,11 +22,16 @@ _TAKES_BYTES: Final = 4
 
 
 class Port:
-    """The descriptor is ours. `arrived` gets each frame, `rested` hears that there are no more for now, `agreed` what is taken."""
+    """The descriptor is ours. `arrived` gets each frame, `rested` hears that there are no more for now, `agreed` what is taken.
+
+    `ended` hears that the other end is closed.
+    """
 
     def __init__(
-        self, loop: Loop, descriptor: int, arrived: Callable[[bytes], None], rested: Callable[[], None], agreed: Callable[[int], None]
-    ) -> None:
+        self, loop: Loop, descriptor: int, arrived: Callable[[bytes], None], rested: Callable[[], None], agreed: Callable[[int], None],
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        self._ended = ended
         self._selector = loop.selector
         self._descriptor = descriptor
         self._arrived = arrived
@@ -86,6 +91,7 @@ class Port:
                 frame = b""
             if not frame:
                 self.close()
+                self._ended()
                 break
             if len(frame) == _TAKES_BYTES:
                 self._agreed(int.from_bytes(frame, "little"))

@@ -48,9 +48,13 @@ def cable() -> tuple[int, int]:
 
 
 class UserNetwork:
-    """The descriptor and the sockets of `published` ports are its own now. `takes` is what a tap there takes (TUNSETOFFLOAD)."""
+    """The descriptor and the sockets of `published` ports are its own now. `takes` is what a tap there takes (TUNSETOFFLOAD).
+
+    `ended` is set when nobody has the cable's other end any more.
+    """
 
     def __init__(self, plan: Plan, descriptor: int, published: Sequence[Held] = (), resolv_conf: str = PATH, takes: int = 0) -> None:
+        self.ended = threading.Event()
         self._loop = Loop("user-network")
         self._resolvers = Watched(resolv_conf)
         directory = Directory()
@@ -70,7 +74,7 @@ class UserNetwork:
     # In the thread.
 
     def _begin(self, descriptor: int, published: Sequence[Held]) -> None:
-        self._port = Port(self._loop, descriptor, self._arrived, self._calls.rest, self._agree)
+        self._port = Port(self._loop, descriptor, self._arrived, self._calls.rest, self._agree, self.ended.set)
         for held in published:
             (self._calls if held.port.protocol == "tcp" else self._flows).publish(held)
         self._advertise()

@@ -45,6 +45,7 @@ class Stream:
         self.connection = connection
         self.since = monotonic()
         self.is_connecting = False
+        self.is_from_outside = False
         self._owner = owner
         self._outside = outside
         self._asked: tuple[Packet, Segment] | None = None
@@ -69,6 +70,7 @@ class Stream:
 
     def call(self) -> None:
         """Somebody outside has called the guest."""
+        self.is_from_outside = True
         self.connection.call(monotonic())
         self.settle()
 
