@@ -60,7 +60,10 @@ def test_what_no_volume_is(engine: Engine, driver: str, options: dict[str, str],
 def test_a_disk_is_no_folder_and_the_other_way_round(engine: Engine) -> None:
     engine.volumes.create("data", {}, "disk", SIZE)
     engine.volumes.create("files", {})
-    assert engine.volumes.create("data", {}, "disk", SIZE)["Name"] == "data"
+    for options in (SIZE, {}, None):  # a machine names it without its size
+        assert engine.volumes.create("data", {}, "disk", options)["Name"] == "data"
+    with pytest.raises(StateError, match=r"it is there, with 32 MiB.*gasang volume resize data"):
+        engine.volumes.create("data", {}, "disk", {"size": "64M"})
     with pytest.raises(StateError, match="a disk"):
         engine.volumes.create("data", {})
     with pytest.raises(StateError, match="a folder"):

@@ -24,7 +24,7 @@ def test_a_socket_in_a_folder_with_a_long_name(tmp_path: Path) -> None:
         with short_path(folder) as short:
             other.connect(f"{short}/name")
     assert (folder / "name").is_socket()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_no_folder(tmp_path: Path) -> None:

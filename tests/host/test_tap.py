@@ -54,11 +54,11 @@ def test_frames_go_both_ways(tap: Tap) -> None:
     up("tap0")
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as wire:
         wire.bind(("tap0", 0x88B5))
-        wire.settimeout(5)
+        wire.settimeout(30)
         tap.send([memoryview(bytes(HEADER)), memoryview(PING[:7]), memoryview(PING[7:])])
         assert wire.recv(2000) == PING
         wire.send(PING)
-        assert select.select([tap.descriptor], [], [], 5)[0]
+        assert select.select([tap.descriptor], [], [], 30)[0]
         assert frames(tap, b"\x88\xb5") == [bytes(HEADER) + PING]
         assert frames(tap, b"\x88\xb5") == []
 
@@ -97,7 +97,7 @@ def test_names_that_cannot_be(tap: Tap, name: str) -> None:
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(GasangError, match="network interface"):
         Tap(name)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_a_socket_stands_in_for_a_tap() -> None:

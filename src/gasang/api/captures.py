@@ -22,8 +22,7 @@ from gasang.api.http.request import Request
 from gasang.api.http.router import Route
 from gasang.core.errors import GasangError, UsageError
 from gasang.daemon.engine import Engine
-from gasang.network.capture.listener import Listener
-from gasang.network.capture.mirror import Mirror
+from gasang.network.capture.heard import Heard
 from gasang.network.capture.pcapng import MEDIA_TYPE
 from gasang.network.capture.recording import MOST_KEPT, Recording, Wanted
 
@@ -58,7 +57,7 @@ class Captures:
                 await asyncio.gather(gone, sending, return_exceptions=True)
 
 
-async def _send(stream: Stream, listener: Listener | Mirror, recording: Recording, seconds: float | None) -> None:
+async def _send(stream: Stream, listener: Heard, recording: Recording, seconds: float | None) -> None:
     until = None if seconds is None else time.monotonic() + seconds
     await stream.send(recording.begin())
     try:
@@ -70,7 +69,7 @@ async def _send(stream: Stream, listener: Listener | Mirror, recording: Recordin
     await stream.end()
 
 
-async def _readable(listener: Listener | Mirror, until: float | None) -> bool:
+async def _readable(listener: Heard, until: float | None) -> bool:
     """Whether frames came before then."""
     left = None if until is None else until - time.monotonic()
     if left is not None and left <= 0:

@@ -150,9 +150,13 @@ class Machine:
         found: list[dict[str, Any]] = self._client.call("GET", self._vm("snapshots"))
         return found
 
-    def restore(self, name: str) -> None:
-        """Have it go on where it stood when the snapshot was made; what it has done since is gone."""
-        self._client.call("POST", self._vm("restore"), {"name": name})
+    def restore(self, name: str, *, discard: bool = False) -> dict[str, str]:
+        """Have it go on where it stood when the snapshot was made; what it has done since is gone.
+
+        What its volumes had is kept as snapshots of theirs, unless it is to be discarded: their names, by the volumes'.
+        """
+        told = self._client.call("POST", self._vm("restore"), {"name": name, "discard": 1 if discard else None})
+        return {each["Volume"]: each["Snapshot"] for each in told["Kept"]}
 
     def fork(self) -> Machine:
         """A running twin, which goes on from this moment as a machine of its own."""

@@ -6,7 +6,7 @@
 | GET …/ID/snapshots | | a list of Name, Created, Size, Memory, Digest, Error |
 | POST …/ID/snapshots?name= | | 201 and one of them |
 | DELETE …/ID/snapshots/NAME | | 204 |
-| POST …/ID/restore?name= | | 204 |
+| POST …/ID/restore?name=&discard= | | Kept: the Volume and Snapshot of what its volumes had, unless discard=1 |
 | POST …/ID/fork?count= | | 201 and a list of Id, Name |
 | POST …/ID/freeze | | Folder, Files, Machine, HostConfig, Labels, Name: for a backup |
 | DELETE …/ID/freeze | | 204: the backup is done |
@@ -69,8 +69,9 @@ class Machines:
 
     async def restore(self, request: Request, reply: Reply) -> None:
         """POST restore."""
-        await self._machines.restore(self._named(request), request.text("name"))
-        await reply.empty()
+        keep = not request.flag("discard")
+        kept = await self._machines.restore(self._named(request), request.text("name"), keep=keep)
+        await reply.json({"Kept": [{"Volume": volume, "Snapshot": snapshot} for volume, snapshot in kept]})
 
     async def fork(self, request: Request, reply: Reply) -> None:
         """POST fork."""

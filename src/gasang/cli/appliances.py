@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from gasang.cli.containers.family import Commands, Local
@@ -16,13 +15,12 @@ from gasang.cli.disks import ALLOW, FORCE, FORM, JSON, KEY_FILE, OPTION, TO, for
 from gasang.cli.options import Argument, Example, Parsed, Syntax, switch, value
 from gasang.cli.progress import open_progress
 from gasang.cli.settings import Context
-from gasang.cli.verbs import import_
+from gasang.cli.verbs.import_ import OPTIONS as OF_ARCHIVES
 from gasang.core.config import parse_cpus, parse_memory
 from gasang.core.errors import GasangError, StateError, UsageError
 from gasang.core.paths import cache_folder
-from gasang.core.units import format_size
+from gasang.core.units import counted, format_size
 from gasang.host.block_devices import is_block_device, users
-from gasang.storage.shelf import user_shelf
 
 if TYPE_CHECKING:
     from gasang.core.progress import Progress
@@ -40,6 +38,7 @@ _CPUS, _MEMORY = 1, 1 << 30
 def sweep() -> None:
     """Remove what killed imports have left, and what was found on disks that are not here any more."""
     from gasang.kinds.vm.imported import sweep as sweep_found
+    from gasang.storage.shelf import user_shelf
 
     user_shelf().sweep()
     sweep_found()
@@ -61,11 +60,13 @@ def _is_disk(parsed: Parsed, source: str) -> bool:
 def _import(parsed: Parsed, context: Context) -> int:
     source, *names = parsed.arguments
     if source == "-" or not _is_disk(parsed, source):
-        return import_.run(parsed, context)
+        from gasang.cli.verbs.import_ import run
+
+        return run(parsed, context)
     from gasang.storage.http import PartsError
     from gasang.storage.images.conversion import convert
     from gasang.storage.images.table import create_image
-    from gasang.storage.shelf import describe
+    from gasang.storage.shelf import describe, user_shelf
 
     name = names[0] if names else Path(source.partition("?")[0]).stem
     if is_block_device(Path(source)) and not parsed.get(MOUNTED):
@@ -93,8 +94,8 @@ def _import(parsed: Parsed, context: Context) -> int:
     if parsed.get(JSON):
         print(json.dumps(told, indent=2))
         return 0
-    disks = "1 disk" if len(images) == 1 else f"{len(images)} disks"
-    print(f"{name}: {disks}, {machine.cpus} processors, {format_size(machine.memory)} of memory, {len(machine.cards)} cards")
+    disks, cpus, cards = counted(len(images), "disk"), counted(machine.cpus, "processor"), counted(len(machine.cards), "card")
+    print(f"{name}: {disks}, {cpus}, {format_size(machine.memory)} of memory, {cards}")
     more = "".join(f" --disk {name}/{number}" for number in range(1, len(images)))
     print(f"gasang run --vm --cpus {machine.cpus} --memory {machine.memory >> 20}M{more} {name}")
     return 0
@@ -131,6 +132,8 @@ def _check_device(path: Path) -> None:
 
 def _downloaded(url: str, folder: Path, progress: Progress, cleanup: ExitStack) -> str:
     """The file of what a server has that does not serve parts; it goes when the import ends."""
+    from tempfile import TemporaryDirectory
+
     from gasang.storage.http_whole import download
 
     print(f"gasang: the server of {url} does not serve parts of files: it is downloaded as a whole first", file=sys.stderr)
@@ -202,7 +205,7 @@ def _exported(parsed: Parsed, source: str, context: Context, cleanup: ExitStack)
     from gasang.storage.appliance.ovf import Appliance
     from gasang.storage.formats import REMOTE
     from gasang.storage.images.table import open_image
-    from gasang.storage.shelf import form_of
+    from gasang.storage.shelf import form_of, user_shelf
 
     plain = Appliance(Path(source).stem, 0, 0, (), ("nat",))
     if source.startswith(REMOTE) or Path(source).exists():
@@ -236,7 +239,7 @@ COMMANDS: Final[Commands] = {
     "import": Local(
         Syntax(
             "Take in a disk image or an appliance under a name; or make a container image of an archive of files.",
-            (FORM, KEY_FILE, ALLOW, MOUNTED, JSON, *import_.SYNTAX.options),
+            (FORM, KEY_FILE, ALLOW, MOUNTED, JSON, *OF_ARCHIVES),
             (
                 Argument(
                     "FILE|DEVICE|URL",

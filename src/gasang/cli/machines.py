@@ -1,4 +1,4 @@
-"""``gasang run -d --vm``: a virtual machine behind the daemon, in a process of its own."""
+"""``gasang run --vm`` with -d, or with a network of the daemon's: a virtual machine behind the daemon, in a process of its own."""
 
 from __future__ import annotations
 
@@ -27,12 +27,18 @@ _NETWORK: Final = (of.NETWORKS, of.ALIASES, of.IP, of.IP6, of.MAC, of.PUBLISH, o
 OPTIONS: Final[tuple[Option[Any], ...]] = (
     vm.REQUIRE_JAIL, DETACH, of.NAME, of.LABELS, of.LABEL_FILE, *_NETWORK, *(place.option for place in PLACES),
 )  # fmt: skip
-"""Those that go with machines in the background alone."""
+"""Those that go with machines behind the daemon alone."""
 
 
 def run(parsed: Parsed, context: Context) -> int:
-    """Make and start the machine, its image pulled first where it is missing; print its id. Raises GasangError."""
+    """Make and start the machine, its image pulled first where it is missing. Raises GasangError.
+
+    With -d its id is printed; else this command shows it, and it is removed when it ends.
+    """
+    from gasang.cli.containers.attached import console_for
     from gasang.cli.containers.daemon import connect
+    from gasang.cli.containers.document import Ends
+    from gasang.cli.containers.foreground import Machine
 
     vm.check(parsed)
     sits = not parsed.command
@@ -48,11 +54,21 @@ def run(parsed: Parsed, context: Context) -> int:
             files = boot_files(image, progress, context.origin(), platform.architecture, inside=bool(parsed.command))
             prepare_agent(platform.family, progress)  # the machine's process would wait for it, and tell nobody
         sits = sits and files.process is None
-    client = connect(context)
-    made = client.call("POST", "/gasang/vms/create", {"name": parsed.get(of.NAME)}, document(parsed, context, sits=sits))
-    client.call("POST", path_of("containers", made["Id"], "start"))
-    print(made["Id"])
-    return 0
+    client, behind = connect(context), parsed.get(DETACH)
+    sits = sits and (behind or (os.isatty(0) and os.isatty(1)))
+    body = document(parsed, context, sits=sits)
+    machine = body["Machine"]
+    if not behind:
+        body["HostConfig"]["AutoRemove"] = True
+        body["StdinOnce"] = machine["stdin"]
+    console = None if behind else console_for(interactive=machine["stdin"], tty=machine["tty"])
+    key = client.call("POST", "/gasang/vms/create", {"name": parsed.get(of.NAME)}, body)["Id"]
+    if console is None:
+        client.call("POST", path_of("containers", key, "start"))
+        print(key)
+        return 0
+    shown = Machine(client, key, tty=machine["tty"], removed=True)
+    return shown.run(console, Ends(machine["stdin"], True, True), start=True, pass_signals=True)
 
 
 def document(parsed: Parsed, context: Context, *, sits: bool) -> dict[str, Any]:

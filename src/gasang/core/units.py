@@ -83,6 +83,11 @@ def format_size(count: int) -> str:
     return f"{shown} {unit}"
 
 
+def counted(number: int, what: str) -> str:
+    """So many of something: "1 disk", "2 disks"."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def parse_duration(text: str, subject: str = "duration") -> float:
     """The seconds that `text` says: parts such as ``1h 30m 5s 250ms``, or a bare number of seconds.
 

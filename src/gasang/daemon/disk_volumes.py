@@ -17,6 +17,8 @@ from gasang.storage.volumes.acts import act
 from gasang.storage.volumes.volume import Volume
 
 PATIENCE: Final = 60.0
+_SILENT: Final = frozenset({"freeze", "base", "release"})
+"""What is done for something else, of which others hear."""
 
 
 class DiskVolumes:
@@ -43,7 +45,7 @@ class DiskVolumes:
             told: dict[str, Any] = await self._ways.ask(holder, "volume", {"volume": name, "act": what, **words}, PATIENCE)
         else:
             told = await asyncio.to_thread(_act, folder, what, words)
-        if what not in ("freeze", "base"):
+        if what not in _SILENT:
             self._services.events.tell("volume", what, name, {"driver": "disk"})
         return told
 

@@ -16,7 +16,6 @@ from gasang.daemon.containers.names import new_id
 from gasang.daemon.containers.record import CONTAINER, VM, Container
 from gasang.daemon.containers.supervised import SupervisedRuntime
 from gasang.daemon.containers.users import Users
-from gasang.daemon.disk_volumes import DiskVolumes
 from gasang.daemon.events import Events
 from gasang.daemon.folders import Folders
 from gasang.daemon.images import DaemonImages
@@ -82,7 +81,7 @@ class Engine:
         self.containers = Lives(services)
         self.machines = Machines(services, self.containers)
         self.keeping = Keeping(self.containers, self.machines.ways)
-        self.disk_volumes = DiskVolumes(services, self.containers, self.machines.ways)
+        self.disk_volumes = self.machines.volumes.disks
         services.ways.update({CONTAINER: ContainerWays(services), VM: self.machines.ways})
         self.execs = Execs(services, self.containers)
         self.files = ContainerFiles(services)
@@ -106,6 +105,7 @@ class Engine:
         """Take over what a former daemon left."""
         await Recovery(self.services, self.containers, self.execs).run()
         await self.machines.ways.sweep()
+        await self.machines.volumes.sweep()
 
     async def warm_up(self) -> None:
         """Have what the first container needs: programs compiled, layers that a crash of the host left half-written forgotten."""

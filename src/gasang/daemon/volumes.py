@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from gasang.core.errors import BadInputError, GasangError, NotFoundError, StateError, UnsupportedError, UsageError
-from gasang.core.units import parse_size
+from gasang.core.units import format_size, parse_size
 from gasang.daemon.containers.binds import VOLUME as NAME
 from gasang.daemon.containers.names import new_id, now
 from gasang.daemon.events import Events
 from gasang.daemon.folders import Folders
 from gasang.daemon.records import Database, Table
 from gasang.storage.volumes import folder as disks
+from gasang.storage.volumes.record import keeper_of
 from gasang.storage.volumes.volume import Volume
 
 ANONYMOUS = "com.docker.volume.anonymous"
@@ -69,7 +70,7 @@ class Volumes:
                 "choose another",
             )
         if name in self._table:
-            return self._existing(name, driver)
+            return self._existing(name, driver, options or {})
         made = name or new_id()
         if anonymous or not name:
             labels = {**labels, ANONYMOUS: ""}
@@ -83,11 +84,15 @@ class Volumes:
         data.mkdir(parents=True, exist_ok=True)
         return self._enter(made, driver, data, labels, options or {})
 
-    def _existing(self, name: str, driver: str) -> dict[str, Any]:
+    def _existing(self, name: str, driver: str, options: dict[str, str]) -> dict[str, Any]:
         found = self.find(name)
         if DISK in (driver, found["Driver"]) and driver != found["Driver"]:
             cause = f"it is there, {'a disk' if found['Driver'] == DISK else 'a folder'}"
             raise StateError(f"volume {name}", cause, "choose another name; only virtual machines have volumes that are disks")
+        size = found.get("Status", {}).get("Size")
+        if driver == DISK and size is not None and options and _disk_options(options)[0] != size:
+            hint = f"choose another name, or gasang volume resize {name} SIZE"
+            raise StateError(f"volume {name}", f"it is there, with {format_size(size)}", hint)
         return found
 
     def clone_disk(self, source: Path, layer: str, size: int, name: str) -> dict[str, Any]:
@@ -100,6 +105,42 @@ class Volumes:
         shutil.rmtree(place, ignore_errors=True)
         disks.clone(source, layer, size, place)
         return self._enter(name, DISK, place, {}, {"size": str(size), "format": disks.read_record(place).form, "clone": source.name})
+
+    def heir_disk(self, source: Path, layer: str, size: int, folder: Path, owner: str) -> Path:
+        """A disk volume in `folder`, the machine's that is called `owner`, which goes with it: of a twin, in place of the one in `source`.
+
+        Raises StateError, OutOfSpaceError, OSError, and there is none then.
+        """
+        found = next((record for record in self._records() if record["Mountpoint"] == str(source)), None)
+        root = str(found["Options"].get("clone", found["Name"]) if found and self.is_anonymous(found["Name"]) else source.name)
+        name, number = f"{root}-{owner}", 1
+        while name in self._table:
+            number += 1
+            name = f"{root}-{owner}-{number}"
+        place = folder / name
+        disks.heir(source, layer, size, place)
+        form = disks.read_record(place).form
+        self._enter(name, DISK, place, {ANONYMOUS: ""}, {"size": str(size), "format": form, "clone": root})
+        return place
+
+    def _records(self) -> list[dict[str, Any]]:
+        return [self._table[name] for name in self._table]
+
+    def disks(self) -> dict[Path, str]:
+        """The names of the volumes that are disks, by where they lie."""
+        return {Path(record["Mountpoint"]): record["Name"] for record in self._records() if record["Driver"] == DISK}
+
+    def forget_below(self, folder: Path) -> None:
+        """Forget those that lay in a machine's folder, which is gone."""
+        for place, name in self.disks().items():
+            if place.is_relative_to(folder):
+                self._table.drop(name)
+                self._events.tell("volume", "destroy", name, {"driver": DISK})
+
+    def place(self, name: str) -> Path:
+        """Where a volume lies, if it is there."""
+        found = self._table.get(name)
+        return Path(found["Mountpoint"]) if found and found["Driver"] == DISK else self._folders.volume(name)
 
     def _enter(self, made: str, driver: str, place: Path, labels: dict[str, str], options: dict[str, str]) -> dict[str, Any]:
         record = {
@@ -118,7 +159,7 @@ class Volumes:
     def recover(self) -> None:
         """Forget volumes whose removal was broken off."""
         for name in self._table:
-            if not self._folders.volume(name).exists():
+            if not self.place(name).exists():
                 self._table.drop(name)
 
     def folder(self, name: str) -> Path:
@@ -152,16 +193,26 @@ class Volumes:
             return
         driver = self.find(name)["Driver"]
         if users:
-            raise StateError(f"remove {name}", f"volume is in use - [{', '.join(users)}]", "remove these containers first")
+            cause = f"volume is in use - [{', '.join(users)}]{self._held(name)}"
+            raise StateError(f"remove {name}", cause, "remove these containers first")
+        place = self.place(name)
         if driver == DISK:
             with suppress(NotFoundError, BadInputError):  # what is damaged can be removed
-                Volume.open(self._folders.volume(name)).close()
+                Volume.open(place).close()
         gone = self._folders.scratch() / f"volume-{new_id()}"  # emptied by the next daemon, should this one be killed
         with suppress(FileNotFoundError):
-            self._folders.volume(name).rename(gone)
+            place.rename(gone)
         self._table.drop(name)
         shutil.rmtree(gone, ignore_errors=True)
         self._events.tell("volume", "destroy", name, {"driver": driver})
+
+    def _held(self, name: str) -> str:
+        """Which of its snapshots belong to machines' snapshots, as words behind others."""
+        with suppress(GasangError):
+            folder = self.disk(name)
+            held = [each for each in disks.read_record(folder).snapshots if keeper_of(each)] if folder else []
+            return f", and machines' snapshots need it: {', '.join(held)}" if held else ""
+        return ""
 
 
 def _disk_options(options: dict[str, str]) -> tuple[int, str]:

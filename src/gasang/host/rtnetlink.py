@@ -50,6 +50,7 @@ _KIND = 1
 _DATA = 2
 _VETH_PEER = 1
 _FORWARD_DELAY = 1
+_MULTICAST_SNOOPING = 23
 _PORT_KIND = 4
 _PORT_DATA = 5
 _PORT_HAIRPIN = 4
@@ -91,20 +92,25 @@ def _header(index: int = 0, flags: int = 0, change: int = 0, family: int = 0) ->
     return _LINK.pack(family, 0, index, flags, change)
 
 
-def new_bridge(name: str, hardware_address: bytes, mtu: int = 0, *, index: int = 0, up: bool = True) -> Message:
-    """A bridge that forwards at once and keeps its hardware address whatever joins it; with an index of the caller's choice, if any."""
-    info = nested(_LINK_INFO, text(_KIND, "bridge"), nested(_DATA, u32(_FORWARD_DELAY, 0)))
+def new_bridge(name: str, hardware_address: bytes, mtu: int = 0, *, index: int = 0, up: bool = True, snoops: bool = True) -> Message:
+    """A bridge that forwards at once and keeps its hardware address whatever joins it; with an index of the caller's choice, if any.
+
+    One that `snoops` learns which ports want which groups (RFC 4541), and for that joins the group of all who do, by IGMP and MLD: what it
+    says there reaches whoever is behind its ports (RFC 4286).
+    """
+    data = u32(_FORWARD_DELAY, 0) + (b"" if snoops else u8(_MULTICAST_SNOOPING, 0))
+    info = nested(_LINK_INFO, text(_KIND, "bridge"), nested(_DATA, data))
     body = _header(index, UP if up else 0, UP) + text(_NAME, name) + attribute(_HARDWARE_ADDRESS, hardware_address) + info
     return Message(NEW_LINK, CREATE | EXCL, body + (u32(_MTU, mtu) if mtu else b""), f"bridge {name}")
 
 
-def new_veth(name: str, bridge: int, inner: str, hardware_address: bytes, namespace: int, mtu: int = 0) -> Message:
-    """A pair: `name` here, up, a port of the bridge numbered `bridge` (0: of none); `inner`, down, in the namespace of that descriptor."""
+def new_veth(name: str, bridge: int, inner: str, hardware_address: bytes, namespace: int, mtu: int = 0, *, up: bool = True) -> Message:
+    """A pair: `name` here, a port of the bridge numbered `bridge` (0: of none); `inner`, down, in the namespace of that descriptor."""
     # One queue an end: a cable hands packets over where they are sent, and each queue is objects and events that cost time to make.
     common = u32(_TX_QUEUES, 1) + u32(_RX_QUEUES, 1) + (u32(_MTU, mtu) if mtu else b"")
     there = _header() + text(_NAME, inner) + attribute(_HARDWARE_ADDRESS, hardware_address) + u32(_NAMESPACE_FD, namespace) + common
     info = nested(_LINK_INFO, text(_KIND, "veth"), nested(_DATA, attribute(_VETH_PEER, there)))
-    body = _header(0, UP, UP) + text(_NAME, name) + (u32(_MASTER, bridge) if bridge else b"") + common + info
+    body = _header(0, UP if up else 0, UP) + text(_NAME, name) + (u32(_MASTER, bridge) if bridge else b"") + common + info
     return Message(NEW_LINK, CREATE | EXCL, body, f"interface {name}")
 
 
@@ -129,18 +135,23 @@ def _port(name: str, flag: int) -> Message:
     return Message(NEW_LINK, 0, _header() + text(_NAME, name) + slave, f"interface {name}")
 
 
-def set_up(index: int) -> Message:
+def set_up(link: int | str) -> Message:
     """Set an interface up."""
-    return Message(NEW_LINK, 0, _header(index, UP, UP), f"interface {index}")
+    return Message(NEW_LINK, 0, _whose(link, UP, UP), f"interface {link}")
 
 
-def without_link_local(index: int) -> Message:
+def _whose(link: int | str, flags: int = 0, change: int = 0) -> bytes:
+    """The header of a message about the interface of a number, or of a name."""
+    return _header(link, flags, change) if isinstance(link, int) else _header(0, flags, change) + text(_NAME, link)
+
+
+def without_link_local(link: int | str) -> Message:
     """Let an interface come up without an IPv6 link-local address, and so without looking for others who have it.
 
     A message of its own: in one that also sets the interface up, the kernel does that first, and the address is there by then.
     """
     no_address = nested(_AF_SPEC, nested(socket.AF_INET6, u8(_ADDRESS_GENERATION, _GENERATE_NONE)))
-    return Message(NEW_LINK, 0, _header(index) + no_address, f"interface {index}")
+    return Message(NEW_LINK, 0, _whose(link) + no_address, f"interface {link}")
 
 
 def delete_link(name: str) -> Message:

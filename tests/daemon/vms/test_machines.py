@@ -118,6 +118,33 @@ def test_impossible_numbers_of_twins(engine: Engine, count: int) -> None:
         asyncio.run(engine.machines.fork(create(engine, "web"), count))
 
 
+def test_twins_are_made_two_at_once_and_none_behind_one_that_failed(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = create(engine, "web")
+    made.status.status = "running"
+    begun: list[int] = []
+
+    async def flock(failing: int) -> list[int]:
+        both = asyncio.Event()
+
+        async def twin(parent: Container) -> int:
+            begun.append(number := len(begun))
+            if number == 1:
+                both.set()
+            await both.wait()
+            if number == failing:
+                raise StateError("fork of a machine", "it fails")
+            return number
+
+        monkeypatch.setattr(engine.machines, "_twin", twin)
+        return await engine.machines.fork(made, 5)  # type: ignore[return-value]
+
+    assert asyncio.run(flock(-1)) == [0, 1, 2, 3, 4]
+    begun.clear()
+    with pytest.raises(StateError, match="it fails"):
+        asyncio.run(flock(1))
+    assert len(begun) <= 3
+
+
 def test_changes_of_one_that_does_not_run(engine: Engine) -> None:
     made = create(engine, "web")
     change = {"Memory": 128 << 20, "NanoCpus": 1_500_000_000, "RestartPolicy": {"Name": "always"}}

@@ -21,7 +21,7 @@ from gasang.cli.main import main
 from gasang.core.errors import BadInputError
 from gasang.kinds.container.bundle import Bundles, Record
 from gasang.kinds.container.launching import launcher
-from support.containers import configuration, groups_of_host, make_root, mounts_of_host, needs_containers, script
+from support.containers import configuration, groups_of_tests, make_root, mounts_of_host, needs_containers, script
 
 pytestmark = needs_containers
 
@@ -82,7 +82,7 @@ def ended(pid: int) -> int:
 
 def test_a_life_as_the_specification_has_it(oci: Oci) -> None:
     launcher()  # kept open from its first use on
-    before = (mounts_of_host(oci.folder), groups_of_host(), sorted(os.listdir("/proc/self/fd")))
+    before = (mounts_of_host(oci.folder), groups_of_tests(), sorted(os.listdir("/proc/self/fd")))
     oci.create(script("exit 3"), "--pid-file", str(oci.folder / "pid"))
     state = oci.state()
     assert (state["status"], state["bundle"], state["ociVersion"]) == ("created", str(oci.bundle), "1.2.0")
@@ -95,7 +95,7 @@ def test_a_life_as_the_specification_has_it(oci: Oci) -> None:
     code, _, err = oci("state", oci.name)
     assert (code, "does not exist" in err) == (3, True)
     assert json.loads((oci.folder / "log").read_text().splitlines()[-1])["level"] == "error"
-    assert (mounts_of_host(oci.folder), groups_of_host(), sorted(os.listdir("/proc/self/fd"))) == before
+    assert (mounts_of_host(oci.folder), groups_of_tests(), sorted(os.listdir("/proc/self/fd"))) == before
 
 
 def test_what_does_not_fit_the_state_is_refused(oci: Oci) -> None:

@@ -18,7 +18,7 @@ from gasang.kinds.container.container import Streams
 from gasang.kinds.container.launching import LaunchError, ProgramMissingError, ProgramRefusedError
 from gasang.kinds.container.planning.order import FolderRoot
 from gasang.kinds.container.privileges import has_capability
-from support.containers import Host, Output, children_of_ours, configuration, groups_of_host, mounts_of_host, needs_containers, script
+from support.containers import Host, Output, children_of_ours, configuration, groups_of_tests, mounts_of_host, needs_containers, script
 
 pytestmark = needs_containers
 
@@ -498,7 +498,7 @@ def test_nothing_may_be_mounted_inside_proc(host: Host, tmp_path: Path) -> None:
 
 def test_nothing_leaks(host: Host) -> None:
     host.sh("true")
-    before = (sorted(os.listdir("/proc/self/fd")), mounts_of_host(host.folder), groups_of_host(), children_of_ours())
+    before = (sorted(os.listdir("/proc/self/fd")), mounts_of_host(host.folder), groups_of_tests(), children_of_ours())
     for _ in range(3):
         host.sh("sleep 100 & sleep 100 & exit 0")
         with pytest.raises(LaunchError):
@@ -511,5 +511,5 @@ def test_nothing_leaks(host: Host) -> None:
         container = host.create(script("exec sleep 100"), output.write)
         container.delete(force=True)
         output.text()
-    after = (sorted(os.listdir("/proc/self/fd")), mounts_of_host(host.folder), groups_of_host(), children_of_ours())
+    after = (sorted(os.listdir("/proc/self/fd")), mounts_of_host(host.folder), groups_of_tests(), children_of_ours())
     assert after == before

@@ -43,7 +43,7 @@ def test_what_leads_out(folder: Path, path: str) -> None:
     with pytest.raises(GasangError, match=r"path .*: it escapes .* by a link or dots") as caught:
         Part(folder, path).open()
     assert not isinstance(caught.value, NotFoundError)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 @pytest.mark.parametrize("path", ["missing", "dangling", "file/x"])

@@ -96,15 +96,15 @@ class Ticks(Ballooning):
 def test_a_keeper_ticks_until_it_is_held_or_closed() -> None:
     ticks = Ticks()
     keeper = Keeper(ticks, period=0.001)
-    assert all(ticks.come.acquire(timeout=5) for _ in range(3))
+    assert all(ticks.come.acquire(timeout=30) for _ in range(3))
     keeper.hold()
     while ticks.come.acquire(blocking=False):
         pass
     assert not ticks.come.acquire(timeout=0.05)
     keeper.release()
-    assert ticks.come.acquire(timeout=5)
+    assert ticks.come.acquire(timeout=30)
     keeper.close()
-    assert threading.active_count() == 1
+    assert "balloon" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_a_twins_keeper_goes_on() -> None:
@@ -115,7 +115,7 @@ def test_a_twins_keeper_goes_on() -> None:
     if child == 0:
         ticks.come = threading.Semaphore(0)
         keeper.renew()
-        ticked = ticks.come.acquire(timeout=5)
+        ticked = ticks.come.acquire(timeout=30)
         keeper.close()
         os._exit(0 if ticked else 1)
     assert os.waitpid(child, 0)[1] == 0

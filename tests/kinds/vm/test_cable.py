@@ -34,7 +34,7 @@ class Wired:
         self.tap = self.new_tap("tap0")
         self.wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         self.wire.bind(("tap0", KIND))
-        self.wire.settimeout(5)
+        self.wire.settimeout(30)
         self.cable = Cable(self.tap, MAC)
         self.driver = Driver(self.cable.card).start(size=64)
         self.seen: list[bytes] = []
@@ -68,7 +68,7 @@ class Wired:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.005)

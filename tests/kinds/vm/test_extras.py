@@ -58,8 +58,8 @@ def test_devices_workers_and_their_end(tmp_path: Path) -> None:
                 worker.hold()
                 worker.release()
         assert "vm0" not in [name for _, name in socket.if_nameindex()]
-        assert threading.active_count() == 1
+        assert not {"cable", "balloon", "virtio"} & {thread.name for thread in threading.enumerate()}
         with ExitStack() as cleanup, pytest.raises(NotFoundError, match="bridge none0"):
             attach(Extras(network=Network(CARD, "vm0", "none0")), 1 << 30, 2, cleanup)
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert len(os.listdir("/proc/self/fd")) <= descriptors
     os.close(namespace)

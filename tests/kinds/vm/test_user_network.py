@@ -52,7 +52,7 @@ def test_frames_go_both_ways_and_all_is_gone_after() -> None:
                 seen += [content for _, content in driver.rings[RECEIVE].take_used()]
             time.sleep(0.01)
         del cable
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
     assert not {"cable", "user-network"} & {thread.name for thread in threading.enumerate()}
 
 
@@ -63,4 +63,4 @@ def test_a_port_that_is_taken_leaves_nothing_behind() -> None:
         wanted = UserNetwork(Plan(), (PortSpec(80, "tcp", "127.0.0.1"), PortSpec(81, "tcp", "127.0.0.1", taken.getsockname()[1])))
         with pytest.raises(StateError, match="already allocated"):
             wanted.attach(cleanup)
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(os.listdir("/proc/self/fd")) <= before

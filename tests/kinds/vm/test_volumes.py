@@ -10,8 +10,7 @@ import pytest
 
 from gasang.core.errors import GasangError, StateError, UnsupportedError, UsageError
 from gasang.kinds.vm.base import AnyMachine
-from gasang.kinds.vm.snapshot.disks import capture
-from gasang.kinds.vm.volumes import AttachedVolume, attach, change
+from gasang.kinds.vm.volumes import AttachedVolume, attach, bequeathed, change, share, written
 from gasang.storage.volumes.folder import create, read_record
 from gasang.storage.volumes.volume import Volume
 
@@ -90,11 +89,17 @@ def test_what_its_machine_does(folder: Path) -> None:
     assert list(read_record(folder).snapshots) == ["one"]
 
 
-def test_a_snapshot_of_its_machine_does_not_keep_it(folder: Path, tmp_path: Path) -> None:
+def test_a_twin_has_the_volume_that_was_made_for_it(folder: Path, tmp_path: Path) -> None:
     with ExitStack() as cleanup:
         vm, _ = attached(folder, cleanup)
-        with pytest.raises(UnsupportedError, match="volume data: a machine's snapshot does not keep volumes"):
-            capture(vm.disks(), tmp_path)
+        [volume] = written(vm)
+        assert share(vm) == {str(folder): {"Layer": volume.record.layers[volume.record.top].below, "Size": SIZE}}
+        with bequeathed(vm, {str(folder): str(tmp_path / "twin")}):
+            assert volume.heir == tmp_path / "twin"
+        assert volume.heir is None
+    with ExitStack() as cleanup:
+        vm, _ = attached(folder, cleanup, read_only=True)
+        assert (written(vm), share(vm)) == ([], {})
 
 
 def test_targets_are_looked_at(folder: Path) -> None:

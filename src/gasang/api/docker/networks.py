@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 from gasang.api.docker.filters import Filters, filters_of
 from gasang.api.http.connection import Reply
@@ -16,6 +16,7 @@ from gasang.daemon.containers.record import Container
 from gasang.daemon.engine import Engine
 from gasang.daemon.networks.catalogue import PREDEFINED, WITHOUT_BRIDGE, without_bridge
 from gasang.daemon.networks.endpoints import asked_of
+from gasang.network.spec import SWITCH
 
 FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
 PRUNE_FILTERS = ("until", "label", "label!")
@@ -36,6 +37,7 @@ NETWORK = {
 }
 IPAM = {"Driver": text(), "Config": maps(), "Options": text_map()}
 """Docker Engine API, NetworkCreate and IPAM."""
+_CHOSEN: Final = "it is a network on a switch in user space: this host's kernel lacks what keeps a bridge's limits (sch_netem, sch_tbf)"
 CONNECT = {"Container": text(), "EndpointConfig": mapping(), "Force": truth()}
 
 
@@ -85,7 +87,8 @@ class Networks:
             raise UsageError("invalid name", "the network has none", "give one")
         document["IPAM"] = read(document["IPAM"] or {}, IPAM, "network's IPAM")
         made = await self._networks.create(document["Name"], document)
-        await reply.json({"Id": made.id, "Warning": ""}, 201)
+        chosen = not document["Driver"] and made.spec.driver == SWITCH
+        await reply.json({"Id": made.id, "Warning": _CHOSEN if chosen else ""}, 201)
 
     async def remove(self, request: Request, reply: Reply) -> None:
         """DELETE /networks/ID."""

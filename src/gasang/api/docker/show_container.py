@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from gasang.daemon.containers.record import CONTAINER, NEVER, Container, Mount
@@ -123,7 +124,7 @@ def inspect(container: Container, log_path: str, sizes: dict[str, int]) -> dict[
         "GraphDriver": {"Name": "overlay2", "Data": None},
         **sizes,
         **kind(container),
-        "Mounts": [mount(entry) for entry in container.mounts],
+        "Mounts": [*(mount(entry) for entry in container.mounts), *_of_machine(container)],
         "Config": _config(container),
         "NetworkSettings": {
             "Bridge": "",
@@ -139,6 +140,16 @@ def inspect(container: Container, log_path: str, sizes: dict[str, int]) -> dict[
             "Networks": shown_endpoints,
         },
     }
+
+
+def _of_machine(container: Container) -> list[dict[str, Any]]:
+    """The mount points of a virtual machine: volumes that are disks, and folders of the host, those that are volumes among them."""
+    shown: list[dict[str, Any]] = []
+    for group, of_disk in (("volumes", {"Type": "volume", "Driver": "disk"}), ("folders", {"Type": "bind"})):
+        for source, target, read_only in container.machine.get(group, ()):
+            kind_of = {**of_disk, "Name": Path(source).name} if group == "volumes" else of_disk
+            shown.append({**kind_of, "Source": source, "Destination": target, "Mode": "", "RW": not read_only, "Propagation": ""})
+    return shown
 
 
 def _seconds(text: str) -> float:
@@ -218,5 +229,5 @@ def line(container: Container, sizes: dict[str, int]) -> dict[str, Any]:
         "Status": status_line(container),
         "HostConfig": {"NetworkMode": container.host["NetworkMode"]},
         "NetworkSettings": {"Networks": endpoints(container)},
-        "Mounts": [mount(entry) for entry in container.mounts],
+        "Mounts": [*(mount(entry) for entry in container.mounts), *_of_machine(container)],
     }

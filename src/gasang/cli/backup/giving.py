@@ -15,9 +15,10 @@ from gasang.api.client import Client, path_of
 from gasang.cli.backup.taking import BOOT, CONTAINER, INITRD, KERNEL, MACHINE, ROOT, VOLUME
 from gasang.core.errors import BadInputError, GasangError, NotFoundError, StateError
 from gasang.daemon.containers.extract import Extraction
+from gasang.storage.backup.folder import telling
 from gasang.storage.backup.manifest import DISK, Manifest, Object
 from gasang.storage.backup.objects import chunks_of, restore_disk
-from gasang.storage.backup.repository import Repository, telling
+from gasang.storage.backup.repository import Repository
 from gasang.storage.images.table import create_image
 from gasang.storage.volumes.volume import Volume
 

@@ -11,7 +11,7 @@ from gasang.core.errors import UsageError
 _NAMES: Final = ("name", "alias", "ip", "ip6", "mac-address")
 USER_WITH_HOST: Final = ("user,host=allow",)
 USER: Final = ("user", "user,host=deny", *USER_WITH_HOST)
-"""What a virtual machine in the foreground says for a network in user space; with the host, its gateway leads to the host's loopback."""
+"""What a virtual machine says for a network in user space; with the host, its gateway leads to the host's loopback."""
 
 
 SWITCH: Final = "switch:"
@@ -74,10 +74,16 @@ def switch_of(networks: Sequence[Attachment]) -> Attachment | None:
     return found._replace(network=path)
 
 
-def user_network(networks: Sequence[Attachment]) -> str | None:
-    """How a virtual machine in the foreground is joined to the outside: one of USER, "none", or None where nothing was said.
+def of_daemon(networks: Sequence[Attachment]) -> bool:
+    """Whether they are networks of the daemon's, as ``gasang network ls`` shows them: a virtual machine on one is behind the daemon."""
+    others = (*USER, "none", "host")
+    return bool(networks) and not any(one.network in others or one.network.startswith((SWITCH, "container:")) for one in networks)
 
-    Raises UsageError for networks that only machines in the background join.
+
+def user_network(networks: Sequence[Attachment]) -> str | None:
+    """How a virtual machine without a daemon is joined to the outside: one of USER, "none", or None where nothing was said.
+
+    Raises UsageError for all others.
     """
     if not networks:
         return None
@@ -86,11 +92,13 @@ def user_network(networks: Sequence[Attachment]) -> str | None:
             raise UsageError(
                 f"network {one.network}",
                 "a virtual machine has a kernel and a network of its own, and shares no other's",
-                f"use one of {', '.join(USER)}, none, or add -d and name one of gasang network ls",
+                f"use one of {', '.join(USER)}, none, or name one of gasang network ls",
             )
     if len(networks) > 1 or networks[0] != Attachment(networks[0].network) or networks[0].network not in (*USER, "none"):
         raise UsageError(
-            f"network {networks[-1].network}", "machines in the background alone join it", f"add -d, or use one of {', '.join(USER)}, none"
+            f"network {networks[-1].network}",
+            "a machine with a network in user space, or none, is in no other",
+            f"use one of {', '.join(USER)}, none, or name only those of gasang network ls",
         )
     return networks[0].network
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Any, Final
 
 from gasang.cli.containers.daemon import connect
@@ -18,8 +17,8 @@ from gasang.cli.standard import FORMAT
 from gasang.core.errors import GasangError, UsageError
 from gasang.core.units import format_size
 
-TO = value("to", "DIR", "the folder that has the backups; made if it is not there", plain_text, files=True)
-FROM = value("from", "DIR", "the folder that has the backups", plain_text, files=True)
+TO = value("to", "DIR|s3://BUCKET/PREFIX", "where the backups are; made if it is not there", plain_text, files=True)
+FROM = value("from", "DIR|s3://BUCKET/PREFIX", "where the backups are", plain_text, files=True)
 INCREMENTAL = switch("incremental", "read only what has changed since the last backup of it there")
 NAME = value("name", "NEW", "what the machine or volume is to be called; by default as it was", plain_text)
 HOST_PATHS = switch("host-paths", "a machine has the folders of the host that it had, and the kernel that was given by its path")
@@ -32,11 +31,11 @@ COLUMNS: Final = (
 )  # fmt: skip
 
 
-def _folder(parsed: Parsed, option: Any) -> Path:
-    folder = parsed.get(option)
-    if not folder:
-        raise UsageError(f"option {option.flag}", "it does not say where the backups are", f"add {option.flag} DIR")
-    return Path(folder)
+def _place(parsed: Parsed, option: Any) -> str:
+    place = parsed.get(option)
+    if not place:
+        raise UsageError(f"option {option.flag}", "it does not say where the backups are", f"add {option.flag} DIR, or s3://BUCKET/PREFIX")
+    return str(place)
 
 
 def _row(kept: Any) -> dict[str, Any]:
@@ -49,10 +48,10 @@ def _create(parsed: Parsed, context: Context) -> int:
     from gasang.cli.backup.taking import Taking, find
     from gasang.storage.backup.repository import Repository
 
-    folder = _folder(parsed, TO)
+    place = _place(parsed, TO)
     client = connect(context)
     targets = [find(client, word) for word in parsed.arguments]
-    with Repository.open(folder, writes=True, make=True) as repository, open_progress(context) as progress:
+    with Repository.open(place, writes=True, make=True) as repository, open_progress(context) as progress:
         for target in targets:
             with progress.step(f"backing up {target.name}", None, "bytes") as step:
                 made = Taking(client, repository, target, step.advance, incremental=parsed.get(INCREMENTAL)).run()
@@ -63,7 +62,7 @@ def _create(parsed: Parsed, context: Context) -> int:
 def _list(parsed: Parsed, context: Context) -> int:
     from gasang.storage.backup.repository import Repository
 
-    with Repository.open(_folder(parsed, FROM)) as repository:
+    with Repository.open(_place(parsed, FROM)) as repository:
         rows = [_row(kept) for kept in repository.all()]
     print(render(parsed.get(FORMAT), COLUMNS, rows), end="")
     return 0
@@ -73,7 +72,7 @@ def _restore(parsed: Parsed, context: Context) -> int:
     from gasang.cli.backup.giving import Giving
     from gasang.storage.backup.repository import Repository
 
-    with Repository.open(_folder(parsed, FROM)) as repository, open_progress(context) as progress:
+    with Repository.open(_place(parsed, FROM)) as repository, open_progress(context) as progress:
         kept = repository.read(parsed.arguments[0])
         with progress.step(f"restoring {kept.identity}", None, "bytes") as step:
             name, host_paths = parsed.get(NAME) or "", parsed.get(HOST_PATHS)
@@ -90,7 +89,7 @@ def _verify(parsed: Parsed, context: Context) -> int:
     from gasang.storage.backup.repository import Repository
 
     worst = 0
-    with Repository.open(_folder(parsed, FROM)) as repository, open_progress(context) as progress:
+    with Repository.open(_place(parsed, FROM)) as repository, open_progress(context) as progress:
         for identity in parsed.arguments or repository.names():
             problem = ""
             try:
@@ -109,7 +108,7 @@ def _verify(parsed: Parsed, context: Context) -> int:
 def _remove(parsed: Parsed, context: Context) -> int:
     from gasang.storage.backup.repository import Repository
 
-    with Repository.open(_folder(parsed, FROM), writes=True) as repository:
+    with Repository.open(_place(parsed, FROM), writes=True) as repository:
         for identity in parsed.arguments:
             repository.remove(identity)
         freed = repository.sweep()
@@ -120,12 +119,13 @@ def _remove(parsed: Parsed, context: Context) -> int:
 COMMANDS: Final[Commands] = {
     "create": Local(
         Syntax(
-            "Keep a machine with its disks and settings, a volume, or the volumes of a container, in a folder of backups.",
+            "Keep a machine with its disks and settings, a volume, or the volumes of a container, in a folder or bucket of backups.",
             (TO, INCREMENTAL, JSON),
             (Argument("NAME", "a machine, container or volume; volume:NAME is a volume", repeated=True, completes="machines"),),
             examples=(
                 Example("gasang backup create web --to /mnt/backups", "whether it runs or not"),
                 Example("gasang backup create data --to /mnt/backups --incremental", "what has changed since the last one"),
+                Example("gasang backup create web --to s3://mine/backups", "in a bucket; keys and endpoint from the environment or ~/.aws"),
             ),
             notes="""
 Every backup is whole by itself: what it shares with others in the folder is stored once. A machine that runs goes on; its disks are kept

@@ -75,7 +75,9 @@ COMMANDS: Final[Commands] = {
                 Example("gasang volume snapshot data", "list them"),
                 Example("gasang volume snapshot --create before data", "keep the present state; a machine that has it goes on"),
             ),
-            notes="A snapshot costs milliseconds, whatever the volume's size, and room only for what is written after it.",
+            notes="""
+A snapshot costs milliseconds, whatever the volume's size, and room only for what is written after it. One that is called NAME@ID belongs
+to the snapshot NAME of a machine, and goes with that; before-restore-TIME is what the volume had when its machine was restored.""",
         ),
         _snapshot,
     ),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from gasang.api.client import Client
 from gasang.cli.options import HELP, Example, Parsed, Syntax
 from gasang.cli.settings import Context
 from gasang.cli.standard import DEBUG, PROGRESS, with_standard_options
 from gasang.cli.table import VERBS, module_of
 from gasang.core.errors import UsageError
+
+if TYPE_CHECKING:  # many commands have no daemon
+    from gasang.api.client import Client
 
 
 class Command(NamedTuple):
@@ -72,13 +74,13 @@ def dispatch(parsed: Parsed, context: Context, commands: Commands) -> int:
 
 def resolved(command: Command | Local | Same) -> tuple[Syntax, Run]:
     """What a command accepts and what does it; the module of a verb is imported for that."""
-    from importlib import import_module
-
-    from gasang.cli.containers.daemon import connect
-
     if isinstance(command, Local):
         return command
     if isinstance(command, Command):
+        from gasang.cli.containers.daemon import connect
+
         return command.syntax, lambda parsed, context: command.run(parsed, connect(context))
+    from importlib import import_module
+
     module = import_module(module_of(command.verb))
     return module.SYNTAX, module.run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Final
 
 from gasang.api.client import Client, path_of
@@ -15,7 +16,7 @@ from gasang.cli.containers.pruning import command
 from gasang.cli.containers.shown import listed, short_id
 from gasang.cli.containers.switches import SWITCH
 from gasang.cli.options import Argument, Example, Parsed, Syntax, plain_text, switch, value, values
-from gasang.cli.output import Column, Row, render
+from gasang.cli.output import Column, Row, printable, render
 from gasang.cli.standard import FORMAT
 from gasang.core.errors import UsageError
 
@@ -96,14 +97,17 @@ def _create(parsed: Parsed, client: Client) -> int:
     pools = _pools(parsed)
     body = {
         "Name": parsed.arguments[0],
-        "Driver": parsed.get(DRIVER) or ("switch" if parsed.get(VXLAN) else "bridge"),
+        "Driver": parsed.get(DRIVER) or ("switch" if parsed.get(VXLAN) else ""),
         "EnableIPv6": parsed.get(IPV6),
         "Options": dict(parsed.get(DRIVER_OPTIONS)) | _limits(parsed),
         "Internal": parsed.get(INTERNAL),
         "Labels": dict(parsed.get(LABELS)),
         **({"IPAM": {"Config": pools}} if pools else {}),
     }
-    print(client.call("POST", "/networks/create", body=body)["Id"])
+    made = client.call("POST", "/networks/create", body=body)
+    if made.get("Warning"):
+        print(f"gasang: {printable(made['Warning'])}", file=sys.stderr)
+    print(made["Id"])
     return 0
 
 

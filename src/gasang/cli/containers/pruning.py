@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from gasang.api.client import Client
 from gasang.cli.containers.family import Command
 from gasang.cli.containers.filters import FILTER, query_of
 from gasang.cli.options import Example, Option, Parsed, Syntax, switch
@@ -15,6 +14,9 @@ from gasang.cli.output import Column, Row, render
 from gasang.cli.standard import FORMAT
 from gasang.core.errors import UsageError
 from gasang.core.units import format_size
+
+if TYPE_CHECKING:
+    from gasang.api.client import Client
 
 FORCE = switch("force", "without asking first", short="f")
 COLUMNS: Final = (Column("name", "NAME"), Column("kind", "KIND"))

@@ -57,7 +57,9 @@ COMMANDS: Final[Commands] = {
             "Keep the present state of a machine; it goes on.",
             arguments=(MACHINE, NAME),
             examples=(Example("gasang snapshot create web base", "as base"),),
-            notes="It holds memory, disks and devices, and shares with the snapshot before what has not changed since.",
+            notes="""
+It holds memory, disks, devices and disk volumes, all of one moment, and shares with the snapshot before what has not changed. A volume
+keeps its part (gasang volume snapshot VOLUME lists it) until this snapshot is removed. Folders of the host are not in it.""",
         ),
         _create,
     ),

@@ -22,7 +22,9 @@ SYNTAX = Syntax(
         Example("gasang fork web", "one twin, web-1"),
         Example("gasang rm -f $(gasang fork -q -n 20 web)", "twenty, and away with them"),
     ),
-    notes="A twin is a machine like any other, with a log, a disk and snapshots of its own.",
+    notes="""
+A twin is a machine like any other, with a log, a disk and snapshots of its own. It has a clone of each disk volume that the machine writes
+to, which goes with it.""",
 )
 
 

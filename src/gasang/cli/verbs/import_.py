@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from gasang.cli.containers.daemon import connect
 from gasang.cli.containers.options import PLATFORM
 from gasang.cli.options import Argument, Example, Parsed, Syntax, plain_text, value, values
 from gasang.cli.settings import Context
@@ -10,10 +9,11 @@ from gasang.core.errors import GasangError, UsageError
 
 CHANGE = values("change", "INSTRUCTION", "of a Dockerfile, such as 'CMD [\"sh\"]'", plain_text, short="c")
 MESSAGE = value("message", "TEXT", "what it is", plain_text, short="m")
+OPTIONS = (CHANGE, MESSAGE, PLATFORM)
 
 SYNTAX = Syntax(
     "Make a container image of one layer from a tar archive of files, and print its id.",
-    options=(CHANGE, MESSAGE, PLATFORM),
+    options=OPTIONS,
     arguments=(
         Argument("FILE", "the archive, also compressed; - for standard input", completes="files"),
         Argument("IMAGE", "what to call it", required=False),
@@ -28,6 +28,7 @@ SYNTAX = Syntax(
 def run(parsed: Parsed, context: Context) -> int:
     """Make it and print its id. Raises GasangError, OSError."""
     from gasang.cli.containers.context import check_tag  # the family of images has no time for it
+    from gasang.cli.containers.daemon import connect
     from gasang.cli.containers.saving import read_from
 
     source, *name = parsed.arguments

@@ -6,8 +6,9 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from gasang.cli import machines, vm
+from gasang.cli.containers.attachments import of_daemon
 from gasang.cli.containers.options import DETACH, DETACH_KEYS, INTERACTIVE, PLATFORM, SHARED, SIG_PROXY, TTY, given
-from gasang.cli.containers.places import MOUNTS, OWN, REMOVE, VOLUMES, headings
+from gasang.cli.containers.places import MOUNTS, NETWORKS, OWN, REMOVE, VOLUMES, headings
 from gasang.cli.options import Argument, Example, Option, Parsed, Syntax, switch, values
 from gasang.cli.settings import Context
 from gasang.core.config import one_of
@@ -42,6 +43,7 @@ SYNTAX = Syntax(
         Example("gasang run --vm --cpus 2 --memory 1G debian:trixie -- uname -a", "run one command inside and end with its exit code"),
         Example("gasang run --vm web", "boot disks that gasang image import took in as web, with their own kernel"),
         Example("gasang run --vm --network user -p 8080:80 debian:trixie", "with a network that needs no root, and a port of it"),
+        Example("gasang run --vm --network lan debian:trixie", "among the machines and containers of a network, gone when it ends"),
         Example("gasang run --vm -v ./data:/data:ro debian:trixie -- ls /data", "with a folder of the host inside"),
         Example("gasang run --vm -v data:/data debian:trixie", "with a volume, such as a disk of gasang volume create data --size 20G"),
         Example("echo hello | gasang run -i busybox wc -c", "a command that reads standard input"),
@@ -60,7 +62,7 @@ is not there, 125 if the machine could not start or died first. Ports are publis
 def run(parsed: Parsed, context: Context) -> int:
     """Start the machine, connect the console, and return what the command inside returned. Raises GasangError."""
     if parsed.get(VM) or parsed.get(vm.KERNEL) or not parsed.arguments:
-        behind = parsed.get(DETACH)
+        behind = parsed.get(DETACH) or of_daemon(parsed.get(NETWORKS))
         others = [option for option in (*FOREGROUND, *OWN) if option not in (*machines.OPTIONS, *FOLDERS, *(() if behind else vm.NETWORK))]
         _refuse(given(parsed, others), "it is for containers", "leave it out, or leave --vm out")
         background = [option for option in machines.OPTIONS if option not in vm.NETWORK]

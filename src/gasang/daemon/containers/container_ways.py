@@ -36,7 +36,7 @@ class ContainerWays:
         return await self._services.runtime.launch(await asyncio.to_thread(self._one_more, container, key, config, size))
 
     def _one_more(self, container: Container, key: str, config: dict[str, Any], size: tuple[int, int]) -> Wish:
-        shared = self._services.networks.of_exec(container)
+        shared = self._services.networks.modes.of_exec(container)
         around = self._preparation.surroundings(container, shared, self._services.users.of(container), config["User"] or None)
         process = oci.process(
             container,

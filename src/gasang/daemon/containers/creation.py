@@ -100,8 +100,8 @@ class Creation:
         self._services.users.check(container)
         oci.capabilities(host, host["Privileged"])
         container.mounts = mounts_of(merged, host, self._inherited(host["VolumesFrom"] or []))
-        self._services.networks.settle(container)
-        self._services.networks.check(container)
+        self._services.networks.modes.settle(container)
+        self._services.networks.modes.check(container)
         await self._make_files(container, image)
         more = _without_root(container) if self._services.users.is_rootless else []
         return container, [*_warnings(host), *discarded, *more]

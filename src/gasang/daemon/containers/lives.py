@@ -137,7 +137,7 @@ class Lives:
 
     def users_of_volume(self, name: str) -> list[str]:
         """The ids of containers and machines that mount a volume."""
-        place = self._services.folders.volume(name)
+        place = self._services.volumes.place(name)
 
         def uses(entry: Container) -> bool:
             own = (source for group in ("folders", "volumes") for source, *_ in entry.machine.get(group, ()))

@@ -90,7 +90,7 @@ class Preparation:
         wanted = config["User"] if user is None else user
         passwd, group = (layers.text(container, f"etc/{name}") for name in ("passwd", "group"))
         identity = fitting(identify(wanted, passwd, group, host["GroupAdd"] or []))
-        folder = self._services.folders.container(self._services.networks.owner(container))
+        folder = self._services.folders.container(self._services.networks.modes.owner(container))
         return oci.Surroundings(
             uid=identity.uid,
             gid=identity.gid,
@@ -142,7 +142,7 @@ class Preparation:
         source.mkdir(parents=True, exist_ok=True)
 
     def _write_files(self, container: Container, folder: Path) -> None:
-        if self._services.networks.owner(container) != container.id:
+        if self._services.networks.modes.owner(container) != container.id:
             return
         hostname = container.config["Hostname"] or os.uname().nodename
         texts: dict[str, Any] = {"hostname": f"{hostname}\n", **self._services.networks.files(container)}

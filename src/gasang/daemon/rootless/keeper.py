@@ -6,6 +6,7 @@ Who it is stands in a file of the run-time folder: its number, and what tells it
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -91,9 +92,10 @@ class Beginning:
             os.close(tell)
             os.close(hear)
         try:
-            number = int.from_bytes(_heard(told), "little")
+            answer = _heard(told)
         finally:
             os.close(told)
+        number = int.from_bytes(answer, "little") if answer else errno.ETIMEDOUT
         if number:
             self.give_up()
             raise OSError(number, os.strerror(number))
@@ -140,6 +142,7 @@ def _spawn(tell: int, hear: int, words: list[str]) -> int:
 
 
 def _heard(told: int) -> bytes:
+    """What it tells: 0, or why there are no namespaces; nothing from one that has ended, or takes too long."""
     if not select.select([told], [], [], PATIENCE)[0]:
         return b""
     return os.read(told, 8)

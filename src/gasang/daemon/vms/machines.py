@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+from collections import deque
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,7 @@ from gasang.daemon.networks import endpoints, wanted_ports
 from gasang.daemon.networks.endpoints import asked_of_all
 from gasang.daemon.services import Services
 from gasang.daemon.vms.files import GuestFiles
+from gasang.daemon.vms.volumes import MachineVolumes
 from gasang.daemon.vms.ways import Forked, Restored, VmWays
 from gasang.daemon.volumes import DISK
 from gasang.devices.virtio.net import VirtioNet
@@ -29,7 +31,6 @@ from gasang.images.store import Image
 from gasang.kinds.vm.platforms import default_architecture
 from gasang.kinds.vm.process.births import FILES
 from gasang.kinds.vm.process.jail import noted
-from gasang.kinds.vm.process.machine import SNAPSHOTS
 from gasang.kinds.vm.process.settings import MachineSettings
 from gasang.kinds.vm.snapshot import folder as snapshots
 from gasang.kinds.vm.snapshot.snapshot import Snapshot
@@ -53,6 +54,8 @@ OF_ANY: Final = frozenset({
 """Fields of HostConfig that any machine has."""
 SNAPSHOT_TIME: Final = 600.0
 MOST_TWINS: Final = 1000
+AT_ONCE: Final = 2
+"""Twins that are being made at the same time: while the parent forks, the next one's networks and stand-in are made."""
 
 
 class Machines:
@@ -62,8 +65,12 @@ class Machines:
         self._services = services
         self._lives = lives
         self.ways = VmWays(services)
+        self.volumes = MachineVolumes(services, lives, self.ways)
+        self.ways.on_forget = self.volumes.forget
         self.files = GuestFiles(self.ways)
         self._naming_twins = asyncio.Lock()
+        self._cloning = asyncio.Lock()
+        """Held from the clones of volumes to the fork: they would lack what the fork of another has changed."""
 
     def find(self, word: str) -> Container:
         """The machine of a name, an id or the beginning of one. Raises NotFoundError, UsageError, UnsupportedError for a container."""
@@ -91,8 +98,8 @@ class Machines:
             )  # fmt: skip
             container.family = container.short
             _check_card(container)
-            self._services.networks.settle(container)
-            self._services.networks.check(container)
+            self._services.networks.modes.settle(container)
+            self._services.networks.modes.check(container)
             self.ways.folder(container).mkdir(parents=True, mode=0o710)
             self._lives.add(container)
         return container
@@ -142,33 +149,39 @@ class Machines:
 
     # snapshots
 
-    def _store(self, container: Container) -> Path:
-        return self.ways.folder(container) / SNAPSHOTS
-
     async def snapshot(self, container: Container, name: str) -> dict[str, Any]:
         """Keep its present state. Raises UsageError, StateError for one that does not run or a name that is taken, OutOfSpaceError."""
         snapshots.check_name(name)
         if not container.status.alive:
             raise StateError(container.subject, f"it is {container.status.status}", "start it first")
-        await self.ways.ask(container, "snapshot", {"name": name}, SNAPSHOT_TIME)
+        try:
+            await self.ways.ask(container, "snapshot", {"name": name}, SNAPSHOT_TIME)
+        except GasangError:
+            await self.volumes.give_up(container, name)
+            raise
         self._services.tell(container, "snapshot", {"snapshot": name})
-        return await asyncio.to_thread(_about, self._store(container) / name)
+        return await asyncio.to_thread(_about, self.volumes.store(container) / name)
 
     async def snapshots(self, container: Container) -> list[dict[str, Any]]:
         """Its snapshots, by name."""
-        store = self._store(container)
+        store = self.volumes.store(container)
         return await asyncio.to_thread(lambda: [_about(store / name) for name in snapshots.names(store)])
 
     async def forget(self, container: Container, name: str) -> None:
         """Remove a snapshot. Raises NotFoundError."""
-        await asyncio.to_thread(snapshots.remove, self._store(container), name)
+        await asyncio.to_thread(snapshots.remove, self.volumes.store(container), name)
+        await self.volumes.release(container, name)
         self.ways.standing.forget(self.ways.folder(container))
         self._services.tell(container, "snapshot-remove", {"snapshot": name})
 
-    async def restore(self, container: Container, name: str) -> None:
-        """End it if it runs; it goes on where the snapshot was made. Raises NotFoundError, BadInputError, and it goes on as it was."""
-        place = self._store(container) / snapshots.check_name(name)
+    async def restore(self, container: Container, name: str, *, keep: bool = True) -> list[tuple[str, str]]:
+        """End it if it runs; it goes on where the snapshot was made. Raises NotFoundError, BadInputError, and it goes on as it was.
+
+        With `keep` snapshots of its volumes are made of what they have now: (volume, snapshot) of each.
+        """
+        place = self.volumes.store(container) / snapshots.check_name(name)
         birth = await asyncio.to_thread(_check, place, container.machine.get("architecture") or default_architecture())
+        records = await self.volumes.kept(container, name)
         life = self._lives.life(container)
         async with self._services.networks.staying(container) if birth.has_card else nullcontext():
             held, container.host["AutoRemove"] = container.host["AutoRemove"], False
@@ -176,9 +189,11 @@ class Machines:
                 await self._lives.running.kill(life, 9, final=True)
             finally:
                 container.host["AutoRemove"] = held
+            kept = await self.volumes.go_back(records, keep=keep)
             await self._restart(container, birth)
         self._services.tell(container, "restore", {"snapshot": name})
         self.ways.prepare(container, birth)
+        return kept
 
     async def _restart(self, container: Container, birth: Restored) -> None:
         try:
@@ -203,20 +218,47 @@ class Machines:
             raise UsageError(f"{count} twins", f"1 to {MOST_TWINS} can be made at once", "give another number")
         if not container.status.alive:
             raise StateError(container.subject, f"it is {container.status.status}", "start it first")
-        return [await self._twin(container) for _ in range(count)]
+        twins: dict[int, Container] = {}
+        wanted = iter(range(count))
+
+        async def make() -> None:
+            try:
+                for number in wanted:
+                    twins[number] = await self._twin(container)
+            finally:
+                deque(wanted, 0)  # where one failed nobody begins another
+
+        ends = await asyncio.gather(*(make() for _ in range(AT_ONCE)), return_exceptions=True)
+        for error in filter(None, ends):
+            raise error
+        return [twins[number] for number in sorted(twins)]
 
     async def _twin(self, parent: Container) -> Container:
         async with self._naming_twins:  # who asks at the same time gets the next name
             twin = await self._record_of_twin(parent)
-        self.ways.births[twin.id] = Forked(self.ways.folder(parent))
         try:
-            await self._lives.start(twin)
+            if self.volumes.forked(parent):
+                async with self._cloning:
+                    await self._be_born(parent, twin, await self._bequeath(parent, twin))
+            else:
+                await self._be_born(parent, twin, {})
         except GasangError:
             if twin.id in {entry.id for entry in self._lives.all()}:
                 await self._lives.remove(twin, force=True, volumes=False)
             raise
         self._services.tell(parent, "fork", {"twin": twin.id})
         return twin
+
+    async def _be_born(self, parent: Container, twin: Container, heirs: dict[str, str]) -> None:
+        self.ways.births[twin.id] = Forked(self.ways.folder(parent), heirs)
+        await self._lives.start(twin)
+
+    async def _bequeath(self, parent: Container, twin: Container) -> dict[str, str]:
+        """The twin's volumes. A daemon that is killed over it leaves a machine that is not whole, which the next one removes."""
+        heirs = await self.volumes.bequeath(parent, twin)
+        twin.status.status = "created"
+        self._lives.save(twin)
+        return heirs
 
     async def _record_of_twin(self, parent: Container) -> Container:
         with self._lives.naming(self._next_name(parent.name)) as name:
@@ -226,6 +268,8 @@ class Machines:
             twin.machine = {**parent.machine, "hostname": _hostname(name)}
             twin.endpoints = {network: endpoints.of_twin(asked) for network, asked in parent.endpoints.items()}
             twin.host["PortBindings"], twin.ports = wanted_ports.of_twin(parent.host["PortBindings"]), {}
+            if self.volumes.forked(parent):
+                twin.status.status = "creating"
             place = self.ways.folder(twin)
             await asyncio.to_thread(_make_folder, place, self.ways.folder(parent))
             self._lives.add(twin)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -30,12 +31,11 @@ class MachineProcess(SupervisedProcess):
     async def start(self) -> int:
         """Its pid, once the guest executes. Raises StartError with what it said."""
         try:
-            pid = await super().start()
+            await super().start()
             word = await _read(self._ready)
         finally:
             self._forget()
-        _check(word)
-        return pid
+        return _check(word)
 
     def close(self) -> None:
         """Let go of its supervisor."""
@@ -82,7 +82,7 @@ class BornProcess(SupervisedProcess):
 class Another(NamedTuple):
     """A twin: it is forked by the machine in the folder `parent`, its own files are in `folder`, and its guest is to be this.
 
-    With `replaces` it goes on in the place of the machine that had the folder.
+    With `replaces` it goes on in the place of the machine that had the folder. `volumes` are the folders of its volumes, by the parent's.
     """
 
     parent: Path
@@ -90,6 +90,7 @@ class Another(NamedTuple):
     hostname: str
     card: dict[str, Any] | None
     replaces: bool = False
+    volumes: Mapping[str, str] = {}
 
 
 class TwinProcess(SupervisedProcess):
@@ -114,8 +115,9 @@ class TwinProcess(SupervisedProcess):
         return int(found["pid"])
 
     def _fork(self, streams: int) -> dict[str, Any]:
-        parent, folder, hostname, card, replaces = self._another
-        return ask_fork(parent, folder, streams, self._link, hostname, FORK_TIME, network=card, tap=self._tap, replaces=replaces)
+        parent, folder, hostname, card, replaces, volumes = self._another
+        more: dict[str, Any] = {"network": card, "tap": self._tap, "replaces": replaces, "volumes": volumes}
+        return ask_fork(parent, folder, streams, self._link, hostname, FORK_TIME, **more)
 
     def close(self) -> None:
         """Let go of its supervisor."""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
@@ -44,9 +44,10 @@ class Restored(NamedTuple):
 
 
 class Forked(NamedTuple):
-    """A birth as the twin of the machine in this folder."""
+    """A birth as the twin of the machine in this folder; `volumes` are the folders of its volumes, by the parent's."""
 
     parent: Path
+    volumes: Mapping[str, str] = {}
 
 
 _log = logging.getLogger(__name__)
@@ -64,6 +65,8 @@ class VmWays:
         self._program: Path | None = None
         self.nursery = Nursery()
         self.standing = Standing(self.nursery)
+        self.on_forget: Callable[[Container], Awaitable[None]] = _nothing
+        """What else a machine leaves behind that is removed."""
 
     def folder(self, container: Container) -> Path:
         """A machine's."""
@@ -91,7 +94,8 @@ class VmWays:
         folder = self.folder(container)
         if isinstance(birth, Forked):
             made, link = await asyncio.to_thread(self._stand_in, container, door)
-            return TwinProcess(made, link, Another(birth.parent, folder, container.machine["hostname"], card), _kept(door))
+            another = Another(birth.parent, folder, container.machine["hostname"], card, volumes=birth.volumes)
+            return TwinProcess(made, link, another, _kept(door))
         snapshot = str(birth.snapshot) if birth else ""
         settings = MachineSettings.of_document({**container.machine, "snapshot": snapshot, "network": card})
         log, size = self._log(container), console_size(container.host["ConsoleSize"])
@@ -173,6 +177,8 @@ class VmWays:
     async def forget(self, container: Container) -> None:
         """What no machine was booted from any more goes, and the folder of its family with the last of them."""
         self.standing.forget(self.folder(container))
+        if container.machine.get("volumes"):
+            await self.on_forget(container)
         if container.family:
             with contextlib.suppress(OSError):  # others are in it
                 self.folder(container).parent.rmdir()
@@ -237,6 +243,10 @@ class VmWays:
         """What its own layers of its disk take on the host."""
         own = await asyncio.to_thread(_taken, self.folder(container) / LAYERS)
         return {"SizeRw": own, "SizeRootFs": own}
+
+
+async def _nothing(container: Container) -> None:
+    """Nobody wants to know."""
 
 
 def _kept(door: Door | None) -> int:

@@ -52,8 +52,9 @@ class Transport(ABC):
         self._offered = device.features | TRANSPORT_FEATURES
         self._status = self._interrupt = self._generation = 0
         self._device_features_word = self._driver_features_word = self._selected = 0
-        self._serving = False
+        self._serving = self._followed = False
         self._follower: threading.Thread | None = None
+        """The last one; whether there is one at work is what `_followed` says."""
         self.bells: Bells | None = None
         """Who hears the notifications of a running device without stopping the guest, if anybody."""
         self._hung: dict[Place, tuple[int, Bell]] = {}
@@ -109,8 +110,9 @@ class Transport(ABC):
                 self._attempt(job)
             finally:
                 self._serving = False
-            if self._follower is None and any(queue.budget < 0 for queue in self.queues):
-                self._follower = threading.Thread(target=self._follow, name="virtio", daemon=True)
+            if not self._followed and any(queue.budget < 0 for queue in self.queues):
+                self._followed = True
+                self._follower = threading.Thread(target=self._follow, args=(self._follower,), name="virtio", daemon=True)
                 self._follower.start()
             if self._hung:
                 self._lend()
@@ -121,14 +123,16 @@ class Transport(ABC):
         except GUEST_FAULTS as fault:
             self._fail(str(fault))
 
-    def _follow(self) -> None:
+    def _follow(self, last: threading.Thread | None) -> None:
         """On a thread of its own: serve what one batch was not enough for, with pauses in which others get the lock."""
+        if last is not None:
+            last.join()  # so that who waits for this one has waited for all
         while True:
             time.sleep(BREATH)
             with self.lock:
                 left = [index for index, queue in enumerate(self.queues) if queue.budget < 0]
                 if not left or not self._running():
-                    self._follower = None
+                    self._followed = False
                     return
                 self.serve(partial(self._notify_all, left))
 

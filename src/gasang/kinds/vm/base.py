@@ -243,9 +243,9 @@ class Machine(ABC, Generic[A, B]):
             if self.ended.is_set():
                 raise StateError("machine", "it has ended", "start another")
             self.machine.pause()
-            self.board.settle()
             for worker in self.workers:
                 worker.hold()
+            self.board.settle()  # behind the workers, whose last jobs may have left something to be served
 
     def resume(self) -> None:
         """Go on as if nothing had been, behind a snapshot or a fork under way. Raises StateError where it is not paused."""

@@ -164,7 +164,7 @@ def _append(found: DiskBoot) -> str:
 
 
 def _write(path: Path, data: bytes) -> None:
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     fresh.write_bytes(data)
     fresh.replace(path)
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from ipaddress import ip_network
-from typing import Final
 
 from gasang.host.tap import Tap
 from gasang.kinds.vm.cable import Cable
 from gasang.kinds.vm.card import Card, packed
 from gasang.network import ports
 from gasang.network.spec import LOOPBACK, PortSpec
-from gasang.network.user.plan import Plan
-
-MAC: Final = "02:67:61:73:61:6e"
+from gasang.network.user.plan import MAC, Plan
 
 
 @dataclass(frozen=True)

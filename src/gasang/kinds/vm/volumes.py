@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,7 +14,7 @@ from gasang.devices.worker import Worker
 from gasang.kinds.vm.folders import check_target
 from gasang.storage.volumes.acts import OFFLINE, SYNCED, act
 from gasang.storage.volumes.folder import read_record
-from gasang.storage.volumes.volume import Volume
+from gasang.storage.volumes.machine_disk import MachineDisk
 
 if TYPE_CHECKING:
     from gasang.kinds.vm.base import AnyMachine
@@ -51,10 +51,10 @@ def attach(volumes: Sequence[AttachedVolume], warn: Callable[[str], None], clean
         subject = f"volume {wanted.folder.name}"
         if wanted.read_only and not read_record(wanted.folder).file_system:
             raise StateError(subject, "it has no file system yet", "mount it writable once, without :ro")
-        volume = Volume.open(wanted.folder, read_only=wanted.read_only)
+        volume = MachineDisk.open(wanted.folder, read_only=wanted.read_only)
         cleanup.callback(volume.close)
         volume.format(wanted.folder.name)
-        devices.append(VirtioBlock(volume, worker, read_only=wanted.read_only, serial=serial(number), on_error=_about(subject, warn)))
+        devices.append(VirtioBlock(volume, worker, read_only=wanted.read_only, serial=serial(number), on_error=_about(volume, warn)))
     cleanup.callback(worker.close)
     return devices, [worker]
 
@@ -86,7 +86,7 @@ def change(vm: AnyMachine, guest: Hearing | None, attached: Sequence[tuple[str, 
     name, what = str(words.get("volume")), str(words.get("act"))
     device = _find(vm.disks(), name)
     volume = device.block
-    assert isinstance(volume, Volume)
+    assert isinstance(volume, MachineDisk)
     if what in OFFLINE:
         raise StateError(f"volume {name}", "a machine that runs has it", "stop that machine first")
     if guest is not None and what in SYNCED:
@@ -112,10 +112,37 @@ def _grown(guest: Hearing | None, target: str, size: int) -> str:
 
 def _find(devices: Sequence[VirtioBlock], name: str) -> VirtioBlock:
     for device in devices:
-        if isinstance(device.block, Volume) and device.block.folder.name == name and not device.read_only:
+        if isinstance(device.block, MachineDisk) and device.block.folder.name == name and not device.read_only:
             return device
     raise UnsupportedError(f"volume {name[:80]}", "this machine cannot write to it", "attach it without :ro")
 
 
-def _about(subject: str, warn: Callable[[str], None]) -> Callable[[str], None]:
-    return lambda cause: warn(f"{subject}: {cause}")
+def _about(volume: MachineDisk, warn: Callable[[str], None]) -> Callable[[str], None]:
+    return lambda cause: warn(f"volume {volume.folder.name}: {cause}")  # a twin's is another
+
+
+# twins
+
+
+def written(vm: AnyMachine) -> list[MachineDisk]:
+    """The volumes that a machine writes to."""
+    return [device.block for device in vm.disks() if isinstance(device.block, MachineDisk) and not device.read_only]
+
+
+def share(vm: AnyMachine) -> dict[str, dict[str, Any]]:
+    """What a twin's volumes are to begin with, by the folders of those that the machine writes to: Layer, Size. Raises as `freeze` does."""
+    return {str(volume.folder): act(volume, "freeze", {}) for volume in written(vm)}
+
+
+@contextmanager
+def bequeathed(vm: AnyMachine, heirs: Mapping[str, str]) -> Iterator[None]:
+    """In the block a twin has these folders for the machine's volumes, by the folders of those."""
+    volumes = written(vm)
+    for volume in volumes:
+        folder = heirs.get(str(volume.folder))
+        volume.heir = Path(folder) if folder else None
+    try:
+        yield
+    finally:
+        for volume in volumes:
+            volume.heir = None

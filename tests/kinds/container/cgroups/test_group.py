@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,11 @@ pytestmark = needs_containers
 def test_processes_are_in_every_hierarchy(host: Host) -> None:
     output = Output()
     data = script("exec sleep 100")
-    data["linux"]["cgroupsPath"] = "/test-deep/er"
+    path = f"/test-{os.getpid()}-deep/er"
+    data["linux"]["cgroupsPath"] = path
     container = host.create(data, output.write)
     text = Path(f"/proc/{container.pid}/cgroup").read_text()
-    assert {line.split(":", 2)[2] for line in text.splitlines()} == {"/test-deep/er"}
+    assert {line.split(":", 2)[2] for line in text.splitlines()} == {path}
     assert container.cgroup is not None
     assert container.cgroup.processes() == [container.pid]
     container.delete(force=True)

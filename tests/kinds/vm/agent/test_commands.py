@@ -18,6 +18,7 @@ from gasang.kinds.vm.agent.client import ENVIRONMENT, Agent, Wants
 from gasang.kinds.vm.agent.errors import CommandNotFoundError, CommandRefusedError
 from gasang.kinds.vm.agent.running import STDOUT
 from support.agents import HostAgent
+from support.supervised import eventually
 
 BIG = os.urandom(1 << 20)
 
@@ -219,10 +220,11 @@ def test_keys_reach_a_terminal(agent: Agent) -> None:
 
 
 def test_a_terminal_hangs_up_with_its_host(agent: Agent, tmp_path: Path) -> None:
-    mark = tmp_path / "mark"
+    mark, ready = tmp_path / "mark", tmp_path / "ready"
     os.mkfifo(mark)
-    running = agent.exec(["sh", "-c", f"trap 'echo hung up >{mark}; exit' HUP; while :; do sleep 0.05; done"], terminal=WindowSize(80, 24))
-    time.sleep(0.1)
+    script = f"trap 'echo hung up >{mark}; exit' HUP; : >{ready}; while :; do sleep 0.05; done"
+    running = agent.exec(["sh", "-c", script], terminal=WindowSize(80, 24))
+    eventually(ready.exists)
     running.close()
     with mark.open() as told:
         assert told.read() == "hung up\n"

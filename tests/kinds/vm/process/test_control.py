@@ -49,7 +49,7 @@ def server(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
     held.set()
     made.close()
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
     assert not (tmp_path / packets.NAME).exists()
 
 

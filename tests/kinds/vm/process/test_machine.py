@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from gasang.core.errors import NotFoundError, StateError, UsageError
+from gasang.core.errors import NotFoundError, OutOfSpaceError, StateError, UsageError
 from gasang.kinds.container.supervisor.status import read_exit
 from gasang.kinds.vm.process.client import ask, ask_fork
 from gasang.kinds.vm.process.machine import FAILED, READY, SNAPSHOTS
@@ -55,7 +58,8 @@ def test_its_status_and_figures(machines: Machines) -> None:
     machine = machines.talking(cpus=2)
     found = machine.ask("status")
     assert (found["paused"], found["memory"], found["cpus"]) == (False, 64 << 20, 2)
-    assert found["pid"] == machine.supervisor.status().pid
+    assert os.readlink(f"/proc/{found['pid']}/exe") == os.path.realpath(sys.executable)
+    assert os.readlink(f"/proc/{machine.supervisor.status().pid}/exe").endswith("gasang-stand-in (deleted)")
     figures = machine.ask("stats")
     assert figures["guest"] == 64 << 20
     assert 0 < figures["private"] <= figures["resident"]
@@ -277,3 +281,24 @@ def test_ready_is_one_byte() -> None:
 def test_a_machine_without_a_control_socket_is_no_machine(tmp_path: Path) -> None:
     with pytest.raises((StateError, NotFoundError)):
         ask(tmp_path / "nothing", "status")
+
+
+@pytest.mark.parametrize("room", [0, 4 << 20, 32 << 20])
+def test_one_without_memory_refuses_and_answers_again(room: int, machines: Machines) -> None:
+    """Whatever it lacks memory for, threads that answer included."""
+    machine = machines.talking()
+    machine.ask("snapshot", name="base")
+    pid = machine.ask("status")["pid"]
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
+    resource.prlimit(pid, resource.RLIMIT_AS, (pages * resource.getpagesize() + room, -1))
+    try:
+        with suppress(OutOfSpaceError, StateError):  # it may have what it needs
+            machine.ask("snapshot", name="second")
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_AS, (-1, -1))
+    assert not machine.ask("status")["paused"]
+    machine.ask("snapshot", name="third")
+    for name in ("base", "third"):
+        Snapshot.open(machine.folder / SNAPSHOTS / name).verify()
+    machine.screen.socket.sendall(b"q")
+    assert machine.end().code == 0

@@ -8,10 +8,7 @@ import pytest
 
 from gasang.kinds.vm.machine import VirtualMachine
 from gasang.kinds.vm.snapshot.snapshot import Snapshot
-from support.computing import mixing, parts_of
-
-ROUNDS = 2_000_000
-"""How much the guest of `kept` computes: it has hardly begun."""
+from support.computing import KEPT_ROUNDS, mixing, parts_of
 
 
 @pytest.fixture
@@ -23,6 +20,6 @@ def store(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
     """A snapshot of a machine in the middle of a computation."""
-    with VirtualMachine(parts_of(mixing(ROUNDS), bytearray())) as vm:
+    with VirtualMachine(parts_of(mixing(KEPT_ROUNDS), bytearray())) as vm:
         vm.start()
         return vm.snapshot(tmp_path_factory.mktemp("kept"), "middle")

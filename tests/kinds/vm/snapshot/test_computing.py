@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,9 @@ from hypothesis import strategies as st
 import gasang
 from gasang.core.errors import StateError
 from gasang.core.protocols import Forkable, Pausable, Snapshottable
+from gasang.devices.virtio import transport
+from gasang.devices.virtio.rng import VirtioRng
+from gasang.devices.virtio.transport import Transport
 from gasang.kinds.vm.machine import VirtualMachine
 from gasang.kinds.vm.snapshot import memory, take
 from gasang.kinds.vm.snapshot.folder import names
@@ -26,10 +30,9 @@ from gasang.kinds.vm.snapshot.memory import Copied
 from gasang.kinds.vm.snapshot.snapshot import Snapshot, Wiring
 from support import restoring
 from support.assembler import T0, addi, assemble, jump
-from support.computing import BUFFER, MIB, counting, letters, mixed, mixing, parts_of
+from support.computing import BUFFER, KEPT_ROUNDS, MIB, counting, letters, mixed, mixing, parts_of
 
 ROUNDS = 60_000
-KEPT_ROUNDS = 2_000_000
 COUNT = 20_000
 
 
@@ -107,6 +110,32 @@ def test_a_paused_machine_stays_paused_and_one_that_runs_goes_on(store: Path) ->
     with pytest.raises(StateError, match="ended"):
         vm.snapshot(store, "late")
     assert sorted(path.name for path in store.iterdir()) == ["paused", "running"]
+
+
+class LastJob:
+    """A worker whose last job leaves a device more to serve than one batch."""
+
+    def __init__(self, link: Transport) -> None:
+        self.link = link
+
+    def hold(self) -> None:
+        self.link.serve(lambda: setattr(self.link.queues[0], "budget", -1))
+
+    def release(self) -> None:
+        """Nothing."""
+
+
+def test_nothing_is_served_any_more_when_the_workers_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Transport, "_running", lambda self: True)
+    monkeypatch.setattr(transport, "BREATH", 0.1)
+    with VirtualMachine(replace(parts_of(assemble(addi(T0, T0, 1), jump(-4)), bytearray()), virtio=(VirtioRng(),))) as vm:
+        [link] = vm.board.virtio
+        vm.workers = (LastJob(link),)
+        vm.start()
+        vm.pause()
+        assert link._follower is not None
+        assert not link._follower.is_alive()
+        vm.resume()
 
 
 def test_what_is_typed_while_it_is_kept_comes_behind_it(kept: Snapshot, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,11 +18,10 @@ from gasang.kinds.vm.snapshot.snapshot import Snapshot, Wiring
 from gasang.storage.overlay import Overlay
 from gasang.storage.raw import Raw
 from support.assembler import assemble, jump
-from support.computing import MIB, counting, letters, mixed, mixing, parts_of
+from support.computing import KEPT_ROUNDS, MIB, counting, letters, mixed, mixing, parts_of
 from support.disk_machines import machine_with
 
 PLACE = RAM_BASE + 50 * MIB
-ROUNDS = 12_000_000
 FOREVER = assemble(jump(0))
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this host has no fork")
@@ -42,7 +41,10 @@ def into(pipe: int, said: bytearray) -> Body:
     return body
 
 
-@pytest.mark.parametrize(("program", "harts", "says"), [(mixing(ROUNDS), 1, mixed(ROUNDS)), (counting(6_000_000), 2, letters(12_000_000))])
+@pytest.mark.parametrize(
+    ("program", "harts", "says"),
+    [(mixing(KEPT_ROUNDS), 1, mixed(KEPT_ROUNDS)), (counting(6_000_000), 2, letters(12_000_000))],
+)
 def test_a_machine_and_its_twins_compute_the_same(program: bytes, harts: int, says: bytes) -> None:
     said = bytearray()
     read, write = os.pipe()

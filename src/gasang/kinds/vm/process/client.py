@@ -6,7 +6,7 @@ import array
 import errno
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,16 +53,17 @@ def ask_fork(
     network: dict[str, Any] | None = None,
     tap: int = -1,
     replaces: bool = False,
+    volumes: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Have the machine in `folder` fork a twin whose folder is `twin`, with the streams of the stand-in that is the process `streams`.
 
     `link` is the twin's end of the link to it; `tap` the descriptor of what its card is plugged into, where it is what `network` says
-    (kinds.vm.network.Card). One that `replaces` has its disk instead of the layers that are in its folder. Raises as `ask` does, and
-    StateError where that process has ended.
+    (kinds.vm.network.Card). One that `replaces` has its disk instead of the layers that are in its folder; `volumes` are the
+    folders of its volumes, by those of the machine's. Raises as `ask` does, and StateError where that process has ended.
     """
     try:
         with opened_streams(streams) as files:
-            words = {"folder": str(twin), "hostname": hostname, "network": network, "replaces": replaces}
+            words = {"folder": str(twin), "hostname": hostname, "network": network, "replaces": replaces, "volumes": dict(volumes or {})}
             taps = [tap] if tap >= 0 else []
             return dict(ask(folder, "fork", words, files=[link.fileno(), *files, *taps], patience=patience))
     except OSError as error:

@@ -5,8 +5,10 @@ Whatever comes, the answer to what is wrong is an error; only the machine's own 
 
 from __future__ import annotations
 
+import _thread
 import array
 import contextlib
+import errno
 import os
 import select
 import socket
@@ -14,6 +16,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Collection
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +28,13 @@ CONNECTIONS: Final = 16
 """More are refused: who asks is the daemon."""
 _RIGHTS: Final = 8
 _MOMENT: Final = 2.0
+_SHORT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""What the host lacks for another connection, for a while."""
+_SHORTLY: Final = 0.1
+_BEGINNING: Final = 2.0
+"""Seconds in which a thread begins that will begin at all."""
+NO_MEMORY: Final = packets.refusal(OutOfSpaceError("machine", "the host has no memory left", "end other programs"))
+"""Made before: then there may be none for making it."""
 Handed = socket.socket | FileIO
 """What comes along with a request: a socket, or another file."""
 Handler = Callable[[dict[str, Any], list[Handed]], object]
@@ -38,6 +48,7 @@ class ControlServer:
         self._folder = folder
         self._verbs = verbs
         self._lock = threading.Lock()
+        self._gone = threading.Condition(self._lock)
         self._open: set[socket.socket] = set()
         self._handed: set[Handed] = set()
         self.receiving = threading.Lock()
@@ -52,14 +63,8 @@ class ControlServer:
             finally:
                 os.umask(before)
         self._listener.listen(CONNECTIONS)
-        self._threads: set[threading.Thread] = set()
-        self._begin(self._accept)
-
-    def _begin(self, work: Callable[..., None], *words: object) -> None:
-        thread = threading.Thread(target=work, args=words, name="control", daemon=True)
-        with self._lock:
-            self._threads = {each for each in self._threads if each.is_alive()} | {thread}
-            thread.start()
+        self._listening = threading.Thread(target=self._accept, name="control", daemon=True)
+        self._listening.start()
 
     def abandon(self, own: Collection[Handed] = ()) -> None:
         """In a process forked with `receiving` held, whose parent goes on listening: let go of its sockets. No other thread is there.
@@ -67,44 +72,56 @@ class ControlServer:
         And of what came along with requests under way, but for its `own`.
         """
         self._lock, self.receiving = threading.Lock(), threading.Lock()
+        self._gone = threading.Condition(self._lock)
         for each in (self._listener, *self._open, *(self._handed - set(own))):
             each.close()
         self._open.clear()
         self._handed.clear()
-        self._threads.clear()
 
     def close(self) -> None:
         """Take the socket away; answers under way are given if that takes no longer than a moment."""
         with contextlib.suppress(OSError):
             (self._folder / packets.NAME).unlink()
         self._listener.shutdown(socket.SHUT_RDWR)
+        end = time.monotonic() + _MOMENT
+        self._listening.join(_MOMENT)  # who has come by now is among the others then
         with self._lock:
             for each in self._open:
                 with contextlib.suppress(OSError):  # its other end has gone
                     each.shutdown(socket.SHUT_RD)
-            threads = self._threads - {threading.current_thread()}
-        end = time.monotonic() + _MOMENT
-        for thread in threads:
-            thread.join(max(0.0, end - time.monotonic()))
+            self._gone.wait_for(lambda: not self._open, max(0.0, end - time.monotonic()))
         self._listener.close()
 
     def _accept(self) -> None:
         while True:
+            _wait(self._listener)
             try:
-                connection, _ = self._listener.accept()
-            except ConnectionAbortedError:
+                connection = self._welcome()
+            except MemoryError:
+                time.sleep(_SHORTLY)  # no event tells when there is some again
                 continue
-            except OSError:  # it was closed
-                return
-            with self._lock:
-                full = len(self._open) >= CONNECTIONS
-                if not full:
-                    self._open.add(connection)
-            if full:
-                _send(connection, packets.refusal(StateError("machine", f"{CONNECTIONS} are connected to it", "end one of them")))
-                connection.close()
+            except OSError as error:
+                if error.errno not in _SHORT:  # it was closed
+                    return
+                time.sleep(_SHORTLY)
                 continue
-            self._begin(self._serve, connection)
+            try:
+                if len(self._open) > CONNECTIONS:
+                    raise StateError("machine", f"{CONNECTIONS} are connected to it", "end one of them")
+                begin(partial(self._serve, connection))
+            except GasangError as error:
+                _send(connection, packets.refusal(error))
+                self._hang_up(connection)
+
+    def _welcome(self) -> socket.socket:
+        """Who has come. Raises OSError, MemoryError."""
+        with self.receiving:
+            while True:
+                with contextlib.suppress(ConnectionAbortedError):
+                    connection, _ = self._listener.accept()
+                    with self._lock:
+                        self._open.add(connection)
+                    return connection
 
     def _serve(self, connection: socket.socket) -> None:
         try:
@@ -116,15 +133,20 @@ class ControlServer:
                     self._let_go(handed)
                 if not _send(connection, reply):
                     return
+        except MemoryError:
+            _send(connection, NO_MEMORY)
         finally:
-            with self._lock:
-                self._open.discard(connection)
+            self._hang_up(connection)
+
+    def _hang_up(self, connection: socket.socket) -> None:
+        with self.receiving:
             connection.close()
+            with self._gone:
+                self._open.discard(connection)
+                self._gone.notify_all()
 
     def _receive(self, connection: socket.socket) -> tuple[bytes, int, list[Handed]] | None:
-        waiting = select.poll()
-        waiting.register(connection, select.POLLIN)
-        waiting.poll()
+        _wait(connection)
         with self.receiving:
             received = receive(connection)
             if received is not None:
@@ -149,9 +171,30 @@ class ControlServer:
         except GasangError as error:
             return packets.refusal(error)
         except MemoryError:
-            return packets.refusal(OutOfSpaceError("machine", "the host has no memory left", "end other programs"))
+            return NO_MEMORY
         except OSError as error:
             return packets.refusal(GasangError("machine", f"the host refused ({error.strerror})", "look at its log"))
+
+
+def begin(work: Callable[[], None]) -> None:
+    """Have it done on a thread of its own, which has begun. Raises OutOfSpaceError where the host has no room for another.
+
+    Thread.start of the threading module waits for ever for a thread that has no memory for its first steps.
+    """
+    claim, begun = threading.Lock(), threading.Event()
+
+    def run() -> None:
+        if claim.acquire(blocking=False):
+            begun.set()
+            work()
+
+    try:
+        _thread.start_new_thread(run, ())
+        done = begun.wait(_BEGINNING) or not claim.acquire(blocking=False)
+    except (RuntimeError, MemoryError):
+        done = False
+    if not done:
+        raise OutOfSpaceError("machine", "the host has no room for another thread of it", "end other programs")
 
 
 def receive(connection: socket.socket) -> tuple[bytes, int, list[Handed]] | None:
@@ -180,6 +223,13 @@ def _owned(number: int) -> Handed | None:
         os.close(number)
         return None
     return FileIO(number)
+
+
+def _wait(ours: socket.socket) -> None:
+    """Until something comes, or it ends."""
+    waiting = select.poll()
+    waiting.register(ours, select.POLLIN)
+    waiting.poll()
 
 
 def _send(connection: socket.socket, packet: bytes) -> bool:

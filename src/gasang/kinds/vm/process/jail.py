@@ -1,8 +1,8 @@
 """The jail of a machine's process: what a guest that breaks out of a device finds there (docs/reference/machines.md).
 
 Entered once, before there is a second thread and before the guest executes; twins, which are forks, are born in it. What the host does not
-let us do is told, and the rest is done all the same. There is no process namespace: the kernel ends one with its first process, and a
-twin outlives the machine that it was forked from. So no system call that names a process is allowed (calls.py).
+let us do is told, and the rest is done all the same. The process namespace is there already (apart.py): a machine's twins share it, so no
+system call that names a process is allowed (calls.py).
 """
 
 from __future__ import annotations

@@ -7,8 +7,10 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -18,9 +20,10 @@ from gasang.kinds.vm.ballooning import Keeper
 from gasang.kinds.vm.base import AnyMachine
 from gasang.kinds.vm.card import Card, card_of
 from gasang.kinds.vm.process import jail, lessons
+from gasang.kinds.vm.process.apart import HostPid, can_be_apart, is_apart, leave_stand_in
 from gasang.kinds.vm.process.births import LAYERS, Birth, code_of, coming_layers, live, put_in_place, remove_former_layers, running
 from gasang.kinds.vm.process.console import SupervisedConsole
-from gasang.kinds.vm.process.control import ControlServer, Handed, Handler
+from gasang.kinds.vm.process.control import ControlServer, Handed, Handler, begin
 from gasang.kinds.vm.process.figures import figures
 from gasang.kinds.vm.process.guest import Guest
 from gasang.kinds.vm.process.reach import prepare
@@ -61,13 +64,15 @@ class _Twin(NamedTuple):
     replaces: bool = False
     lesson: lessons.Lesson | None = None
     handed: Sequence[Handed] = ()
+    volumes: Mapping[str, str] = {}
+    """The folders of its volumes, by those of the volumes that they are clones of."""
 
 
 class MachineProcess:
     """The machine that this process holds. `told` is the descriptor that hears READY or FAILED; `link` leads to its stand-in.
 
     `lacking` is what its jail has not; `tap` the descriptor that its network card is plugged into. One that `stands` is restored, and waits
-    for being forked: the fork is the machine.
+    for being forked: the fork is the machine. `own_pid` tells what the host calls the process, and each of its twins.
     """
 
     def __init__(
@@ -81,11 +86,13 @@ class MachineProcess:
         *,
         stands: bool = False,
         compiler: JailedCompiler | None = None,
+        own_pid: Callable[[], int] = os.getpid,
     ) -> None:
         self.folder = folder
         self._lacking = lacking
         self.settings = settings
         self._stands = stands
+        self._own_pid = own_pid
         self._compilers = [] if compiler is None else [compiler]
         self.console = SupervisedConsole(tty=settings.tty, reads_input=settings.stdin, link=link, absent=stands)
         self.console.ask_to_end = self._shut_down
@@ -124,7 +131,7 @@ class MachineProcess:
             vm.card = self.settings.network
         self._vm, self._guest = vm, Guest(self.folder, vm, self._warn)
         self._server = ControlServer(self.folder, self._verbs())
-        self._tell(READY + str(os.getpid()).encode())
+        self._tell(READY + str(self._own_pid()).encode())
         if self.settings.snapshot and not self._stands:
             self._guest.identify("", self.settings.network, self._tap)
 
@@ -166,12 +173,13 @@ class MachineProcess:
             "memory": self._leave_memory,
             "network": self._change_network,
             "volume": self._change_volume,
+            "share": self._share,
             "freeze": self._freeze,
         }
 
     def _status(self, words: dict[str, Any], handed: list[Handed]) -> dict[str, Any]:
         vm = self.vm
-        return {"pid": os.getpid(), "paused": vm.paused, "stage": self._stage, "memory": vm.machine.ram.size, "cpus": vm.cpus}
+        return {"pid": self._own_pid(), "paused": vm.paused, "stage": self._stage, "memory": vm.machine.ram.size, "cpus": vm.cpus}
 
     def _stats(self, words: dict[str, Any], handed: list[Handed]) -> dict[str, Any]:
         return {"guest": self.vm.machine.ram.size, "cpus": self.vm.cpus, "jit": self.vm.compiled(), **figures()}
@@ -208,6 +216,12 @@ class MachineProcess:
         from gasang.kinds.vm.volumes import change
 
         return change(self.vm, self._guest, self.settings.volumes, words)
+
+    def _share(self, words: dict[str, Any], handed: list[Handed]) -> dict[str, Any]:
+        """What clones of the machine's volumes, for a twin, are to begin with."""
+        from gasang.kinds.vm.volumes import share
+
+        return share(self.vm)
 
     def _freeze(self, words: dict[str, Any], handed: list[Handed]) -> dict[str, Any]:
         """What is on the machine's own disk never changes in the layers that this links in a folder; how many they are."""
@@ -247,7 +261,8 @@ class MachineProcess:
         card, tap = card_of(words.get("network")), taps[0].fileno() if taps else -1
         if len(taps) != (card is not None):
             raise UsageError("fork of a machine", "a tap and a network go together", "send both, or neither")
-        life = _Twin(Path(folder), [each.fileno() for each in streams], link, name, card, tap, words.get("replaces") is True, handed=handed)
+        numbers, volumes = [each.fileno() for each in streams], _heirs(words.get("volumes"))
+        life = _Twin(Path(folder), numbers, link, name, card, tap, words.get("replaces") is True, handed=handed, volumes=volumes)
         with ExitStack() as cleanup:
             with self._forking:
                 ready, telling = socket.socketpair()
@@ -257,7 +272,7 @@ class MachineProcess:
                 with telling:
                     twin = self._bear(life, telling)
                 facts = {"seconds": round(time.monotonic() - begun, 5)}
-            threading.Thread(target=twin.wait, name="twin", daemon=True).start()  # nobody else can bury it
+            begin(partial(_bury, twin))  # nobody else can bury it
             return {**_introduced(twin, ready.recv(_SENTENCE)), **facts}
 
     def _met(self, ready: socket.socket) -> None:
@@ -283,7 +298,7 @@ class MachineProcess:
         for chain in chains:
             chain.heir = layers
         try:
-            with self._server.receiving:
+            with _bequeathed(self.vm, life), self._server.receiving:
                 return self.vm.fork(lambda vm: self._be_twin(vm, life, telling), Identity.fresh())
         finally:
             for chain in chains:
@@ -298,6 +313,9 @@ class MachineProcess:
             self._server.abandon(life.handed)
             self._server = None
         self.folder, self._vm, self._forking, self._lessons = life.folder, vm, threading.Lock(), 0
+        if life.volumes:
+            own = tuple((life.volumes.get(place, place), target, read_only) for place, target, read_only in self.settings.volumes)
+            self.settings = replace(self.settings, volumes=own)
         self._guest = guest = Guest(life.folder, vm, self._warn)
         code = BROKEN
         try:
@@ -309,11 +327,11 @@ class MachineProcess:
                 guest_sockets.renew(life.folder)
             if life.lesson is not None:
                 lessons.teach(vm, life.lesson)
-            with running(vm, self.console):  # its guest has work of its own meanwhile
-                guest.identify(life.name, life.card, life.tap)
-                self._settle(vm, life)
-                telling.sendall(READY)
+            self._settle(vm, life)  # before its guest has work, which would be in the way
+            with running(vm, self.console):
+                telling.sendall(READY + str(self._own_pid()).encode())
                 telling.close()
+                guest.identify(life.name, life.card, life.tap)
                 if life.replaces:
                     remove_former_layers(life.folder)
             code = code_of(vm, self.control) if self.console.left is None else SIGNALLED + self.console.left
@@ -340,13 +358,33 @@ class MachineProcess:
         self._server = ControlServer(life.folder, self._verbs())
 
 
+def _heirs(found: object) -> dict[str, str]:
+    """The folders of a twin's volumes, as a request has them. Raises UsageError."""
+    heirs = found or {}
+    if not isinstance(heirs, dict) or not all(isinstance(path, str) and os.path.isabs(path) for path in heirs.values()):
+        raise UsageError("fork of a machine", "its volumes are no folders", "send a folder for each volume")
+    return heirs
+
+
+def _bequeathed(vm: AnyMachine, life: _Twin) -> AbstractContextManager[None]:
+    if not life.volumes:
+        return nullcontext()
+    from gasang.kinds.vm.volumes import bequeathed  # most machines have none
+
+    return bequeathed(vm, life.volumes)
+
+
 def _introduced(twin: Twin, word: bytes) -> dict[str, Any]:
     """What is told of a twin that has said `word`. Raises StateError where it does not live."""
-    if word != READY:
+    if not word.startswith(READY):
         cause = word.removeprefix(FAILED).decode("utf-8", "replace") or "it ended at once"
         raise StateError("fork of a machine", f"the twin did not begin to live ({cause})", "look at the machine's log")
     identity = twin.identity
-    return {"pid": twin.pid, "name": identity.name, "mac": identity.mac.hex(":")}
+    return {"pid": int(word.removeprefix(READY)), "name": identity.name, "mac": identity.mac.hex(":")}
+
+
+def _bury(twin: Twin) -> None:
+    twin.wait()
 
 
 def _chains(vm: AnyMachine) -> list[Chain]:
@@ -376,15 +414,21 @@ def main(arguments: list[str]) -> int:
     for descriptor in (told, tap, namespace):
         if descriptor >= 0:
             os.set_inheritable(descriptor, False)
+    link: socket.socket | None = None
     try:
         settings = MachineSettings.read(folder)
+        own_pid = HostPid()
+        link = leave_stand_in(namespace)
         compiler = _compiler_of(folder, settings)
         lacking = _confine(folder, settings, namespace)
     except (GasangError, OSError) as error:
         _fail(told, error)
         print(f"gasang: {error}", file=sys.stderr)
+        _end(link, BROKEN)
         return BROKEN
-    return MachineProcess(folder, settings, told, lacking, tap=tap, compiler=compiler).run()
+    code = MachineProcess(folder, settings, told, lacking, link, tap, compiler=compiler, own_pid=own_pid).run()
+    _end(link, code)
+    return code
 
 
 def born(folder: Path, streams: int, link: socket.socket, told: int, tap: int = -1) -> int:
@@ -393,12 +437,13 @@ def born(folder: Path, streams: int, link: socket.socket, told: int, tap: int = 
         settings = MachineSettings.read(folder)
         with opened_streams(streams) as taken:
             take_streams(taken, tty=settings.tty)
+        own_pid = HostPid()
         compiler = _compiler_of(folder, settings)
         lacking = _confine(folder, settings)
     except (GasangError, OSError) as error:
         _fail(told, error)
         return BROKEN
-    code = MachineProcess(folder, settings, told, lacking, link, tap, compiler=compiler).run()
+    code = MachineProcess(folder, settings, told, lacking, link, tap, compiler=compiler, own_pid=own_pid).run()
     _end(link, code)
     return code
 
@@ -407,11 +452,12 @@ def stood(folder: Path, link: socket.socket, told: int) -> int:
     """A restored machine that waits for being forked, in a process forked for it; it ends with `link`."""
     try:
         settings = MachineSettings.read(folder)
+        own_pid = HostPid()
         lacking = _confine(folder, settings)
     except (GasangError, OSError) as error:
         _fail(told, error)
         return BROKEN
-    return MachineProcess(folder, settings, told, lacking, link, stands=True).run()
+    return MachineProcess(folder, settings, told, lacking, link, stands=True, own_pid=own_pid).run()
 
 
 def _compiler_of(folder: Path, settings: MachineSettings) -> JailedCompiler | None:
@@ -429,7 +475,10 @@ def _compiler_of(folder: Path, settings: MachineSettings) -> JailedCompiler | No
 
 def _confine(folder: Path, settings: MachineSettings, network: int = -1) -> dict[str, str]:
     """Make everything ready and go to jail; what does not hold of it. Raises GasangError, OSError."""
+    together = can_be_apart() and not is_apart()
     lacking = jail.enter(prepare(folder, settings), folder, serves_folders=bool(settings.folders), network=network)
+    if together:
+        lacking.setdefault(jail.NAMESPACES, "no process namespace can be made")
     jail.note(folder, lacking)
     if settings.jail == REQUIRED:
         jail.demand(lacking)

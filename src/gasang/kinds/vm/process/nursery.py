@@ -15,7 +15,6 @@ import sys
 import traceback
 from contextlib import suppress
 from importlib import import_module
-from io import FileIO
 from pathlib import Path
 from typing import Final
 
@@ -24,8 +23,10 @@ from gasang.core.progress import Silent
 from gasang.host.syscalls import machine_name
 from gasang.kinds.vm.platforms import default_architecture, platform_of
 from gasang.kinds.vm.process import packets
+from gasang.kinds.vm.process.apart import can_be_apart, fork_apart
 from gasang.kinds.vm.process.calls import program
 from gasang.kinds.vm.process.control import Handed, receive
+from gasang.kinds.vm.process.first import first_program
 from gasang.kinds.vm.process.machine import born, stood
 from gasang.kinds.vm.snapshot.fork import BROKEN
 
@@ -44,6 +45,8 @@ def _load() -> None:
     for name in _LATER:
         import_module(name)
     program(machine_name())
+    if can_be_apart():
+        first_program()
     with suppress(GasangError):  # a machine that needs it says so itself
         platform_of(default_architecture()).prepare(Silent())
     gc.collect()
@@ -68,12 +71,12 @@ def serve(connection: socket.socket) -> None:
 def _bear(connection: socket.socket, packet: bytes, handed: list[Handed]) -> None:
     verb, words = packets.read_request(packet)
     folder, streams = words.get("folder"), words.get("streams", -1)
-    sockets = [each for each in handed if isinstance(each, socket.socket)]
-    taps = [each for each in handed if isinstance(each, FileIO)]
+    sockets = [each for each in handed[:2] if isinstance(each, socket.socket)]
+    taps = handed[2:]  # a device's descriptor, or a socket: what carries frames
     wrong = type(streams) is not int or (streams < 0) != (verb == STAND)
     if not isinstance(folder, str) or wrong or len(sockets) != 2 or len(taps) > (verb != STAND):
         raise UsageError("birth", "it needs a folder, a process whose streams it takes, and two sockets", "send all of them")
-    if os.fork():
+    if fork_apart():
         return
     code = BROKEN
     try:

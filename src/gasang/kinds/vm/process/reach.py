@@ -68,7 +68,7 @@ def _snapshot(path: Path) -> list[Place]:
     document = Snapshot.open(path).document
     layers = cache_folder(os.environ) / "layers"
     layers.mkdir(parents=True, exist_ok=True)
-    bases = (Place(Path(disk.path)) for disk in document.disks if disk.path)
+    bases = (Place(Path(disk.path)) for disk in document.disks if disk.path and not disk.volume)
     return [*_platform(platform_of(document.architecture)), Place(path), Place(layers, writable=True), *bases]
 
 

@@ -72,7 +72,11 @@ def _entry() -> NativeFunction:
     return stand_in
 
 
+def stand_in_program() -> bytes:
+    """The program. Raises what `kept_program` raises."""
+    return kept_program("stand-in", [os.path.dirname(__file__), os.path.dirname(str(gasang.host.__file__))], _entry)
+
+
 def stand_in_file(folder: Path) -> Path:
     """The program as a file in `folder`, made there if need be. Raises OSError."""
-    image = kept_program("stand-in", [os.path.dirname(__file__), os.path.dirname(str(gasang.host.__file__))], _entry)
-    return program_file(folder / "gasang-stand-in", image)
+    return program_file(folder / "gasang-stand-in", stand_in_program())

@@ -2,7 +2,7 @@
 
 What a guest has written lies in an overlay over a file that never changes: the overlay's content is kept, and which file it belongs to. A
 disk that the guest writes directly is kept whole. A disk that it cannot write is only named. Restored, each gets a throw-away layer of
-its own: a snapshot's files are never written.
+its own: a snapshot's files are never written. Volumes are another matter (volumes.py): they keep their own snapshots, and go back to them.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ from gasang.core.protocols import Block
 from gasang.devices.virtio.block import VirtioBlock
 from gasang.host.files import open_file, read_at, write_at
 from gasang.host.holes import data_runs
+from gasang.kinds.vm.snapshot import volumes
 from gasang.kinds.vm.snapshot.document import AGAIN, DiskRecord
 from gasang.kinds.vm.snapshot.folder import DISK, DOCUMENT
+from gasang.storage.formats import Told
+from gasang.storage.formats import open_disk as open_form
 from gasang.storage.overlay import Overlay
 from gasang.storage.raw import Raw
 
@@ -30,17 +33,18 @@ IDENTITY: Final = b"snapshot"
 _BASE: Final = "base-"
 _LAYER: Final = "layer-"
 """What files are called until their digests are known."""
+ELSEWHERE: Final = "have what is written on a volume (gasang volume create NAME --size SIZE), or give the disk with ,readonly"
 
 
-def capture(devices: Sequence[VirtioBlock], folder: Path) -> list[DiskRecord]:
+def capture(devices: Sequence[VirtioBlock], folder: Path, held: str = "") -> list[DiskRecord]:
     """Copy what the disks hold into `folder`; the machine and its disks' workers stand still. The digests follow (`settle`).
 
-    Raises UnsupportedError for a disk that cannot be kept, OSError.
+    Volumes keep it themselves, as `held`. Raises UnsupportedError for a disk that cannot be kept, OSError.
     """
-    return [_capture(device.block, device.read_only, folder, str(number)) for number, device in enumerate(devices)]
+    return [_capture(device.block, device.read_only, folder, str(number), held) for number, device in enumerate(devices)]
 
 
-def _capture(block: Block, read_only: bool, folder: Path, number: str) -> DiskRecord:
+def _capture(block: Block, read_only: bool, folder: Path, number: str, held: str) -> DiskRecord:
     if isinstance(block, Overlay) and isinstance(block.base, Raw):
         with _new(folder / f"{_LAYER}{number}") as file:
             block.save(file.fileno(), IDENTITY)
@@ -51,12 +55,28 @@ def _capture(block: Block, read_only: bool, folder: Path, number: str) -> DiskRe
         with _new(folder / f"{_BASE}{number}") as file:
             _copy(block, file.fileno())
         return DiskRecord("", block.size, 0, "", "", read_only)
-    from gasang.storage.volumes.volume import Volume  # nothing that has no volume has time for it
+    from gasang.storage.volumes.machine_disk import MachineDisk  # nothing that has no volume has time for it
 
-    if isinstance(block, Volume):
-        hint = f"keep it by itself: gasang volume snapshot --create NAME {block.folder.name}"
-        raise UnsupportedError(f"volume {block.folder.name}", "a machine's snapshot does not keep volumes", hint)
-    raise UnsupportedError(f"disk of {type(block).__name__}", "a snapshot cannot keep a disk of this form", "use a raw one")
+    if isinstance(block, MachineDisk):
+        return volumes.record_of(block, held)
+    if isinstance(block, Told) and block.file is not None and read_only:
+        path, form = block.file
+        info = path.stat()
+        return DiskRecord(str(path), info.st_size, info.st_mtime_ns, "", "", read_only, form=form)
+    raise UnsupportedError(called(block), "a snapshot cannot keep a disk of this form that is written to", ELSEWHERE)
+
+
+def called(block: Block) -> str:
+    """How errors name a disk: one of a file by that."""
+    if isinstance(block, Raw):
+        return f"disk {block.name}"
+    return f"disk {block.file[0]}" if isinstance(block, Told) and block.file is not None else f"disk of {type(block).__name__}"
+
+
+def shareable(device: VirtioBlock) -> bool:
+    """Whether a twin can read the same disk: one that nobody writes here, in files of the host. Each has an offset of its own there."""
+    block = device.block
+    return device.read_only and (isinstance(block, Raw) or (isinstance(block, Told) and block.file is not None))
 
 
 def _new(path: Path) -> IO[bytes]:
@@ -120,6 +140,8 @@ def file_digest(path: Path) -> str:
 def check(records: Sequence[DiskRecord], subject: str) -> None:
     """Whether the files that disks are based on are what they were. Raises NotFoundError or BadInputError."""
     for record in records:
+        if record.kept:
+            volumes.check(record, subject)
         if not record.path:
             continue
         try:
@@ -133,6 +155,8 @@ def check(records: Sequence[DiskRecord], subject: str) -> None:
 
 def open_disk(record: DiskRecord, folder: Path, layers: Path) -> Block:
     """The disk as it was, with a throw-away layer in the folder `layers`. Raises what `check`, Raw.open and Overlay.over raise."""
+    if record.form:
+        return open_form(Path(record.path), read_only=True, form=record.form)
     base = Raw.open(Path(record.path) if record.path else folder / f"{DISK}{record.base}", read_only=True)
     try:
         if record.read_only:

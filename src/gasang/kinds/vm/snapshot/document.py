@@ -39,7 +39,8 @@ class DiskRecord:
     """A disk: the file it is based on, and what differs from it (`layer`, a saved overlay's digest, "" for nothing).
 
     The base is the file `path`, which had `size` bytes and was last changed at `modified` (nanoseconds); or the snapshot has it, and
-    `base` is its digest.
+    `base` is its digest. `form` is its format, "" for raw. Of a volume, `volume` is the folder and `kept` its snapshot that this one needs;
+    one that is only read is based on the file of its top layer.
     """
 
     path: str
@@ -48,6 +49,9 @@ class DiskRecord:
     base: str
     layer: str
     read_only: bool
+    volume: str = ""
+    kept: str = ""
+    form: str = ""
 
     def files(self) -> tuple[str, ...]:
         """Digests of the snapshot's own files for it."""
@@ -127,9 +131,11 @@ def _document(plain: Any) -> Document:
 
 def _disk(plain: Any) -> DiskRecord:
     path, base = _text(plain["path"]), _hex(plain["base"])
-    if bool(path) == bool(base):
-        raise ValueError("a disk is based on a file or on the snapshot's own")
-    return DiskRecord(path, _number(plain["size"]), _number(plain["modified"]), base, _hex(plain["layer"]), bool(plain["read_only"]))
+    volume, kept, form = (_text(plain.get(name, "")) for name in ("volume", "kept", "form"))  # earlier builds had none of these
+    if bool(path) + bool(base) + bool(kept) != 1:
+        raise ValueError("a disk is based on a file, on the snapshot's own, or on a volume's snapshot")
+    read_only = bool(plain["read_only"])
+    return DiskRecord(path, _number(plain["size"]), _number(plain["modified"]), base, _hex(plain["layer"]), read_only, volume, kept, form)
 
 
 def _text(value: Any) -> str:

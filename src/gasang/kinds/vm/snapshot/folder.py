@@ -7,6 +7,7 @@ process left is removed when the next is made. Files of a parent are shared with
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import re
 import secrets
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from gasang.core.errors import GasangError, NotFoundError, StateError, UsageError
+from gasang.core.errors import GasangError, NotFoundError, OutOfSpaceError, StateError, UsageError
 from gasang.host.files import lock_file, sync
 from gasang.images.spool import out_of_space
 
@@ -44,7 +45,8 @@ def check_name(name: str) -> str:
 def new_folder(store: Path, name: str) -> Iterator[Path]:
     """A folder to fill, which becomes the snapshot `name` when the block ends well, and is gone when it does not.
 
-    Raises UsageError for an impossible name, StateError where there is one of this name, OutOfSpaceError on a full disk.
+    Raises UsageError for an impossible name, StateError where there is one of this name, OutOfSpaceError on a full disk and
+    where memory is short.
     """
     place = store / check_name(name)
     try:
@@ -68,6 +70,8 @@ def new_folder(store: Path, name: str) -> Iterator[Path]:
             raise
     except OSError as error:
         raise out_of_space(error, store) from error
+    except MemoryError as error:
+        raise OutOfSpaceError(f"snapshot {name}", "the host has no memory left for making it", "end other programs") from error
 
 
 def _check_free(place: Path) -> None:
@@ -113,6 +117,11 @@ def names(store: Path) -> list[str]:
         return sorted(path.parent.name for path in store.glob(f"*/{DOCUMENT}") if not path.parent.name.startswith("."))
     except OSError as error:
         raise GasangError(f"snapshots in {store}", f"they cannot be listed ({error.strerror})", "check the path") from error
+
+
+def is_being_made(store: Path, name: str) -> bool:
+    """Whether somebody has begun a snapshot of this name, and may go on with it."""
+    return any(store.glob(f"{_NEW}{glob.escape(name)}-*"))
 
 
 def remove(store: Path, name: str) -> None:

@@ -19,17 +19,18 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from gasang.core.errors import GasangError, OutOfSpaceError, UnsupportedError
+from gasang.kinds.vm.snapshot import disks
 from gasang.kinds.vm.snapshot.identity import Identity
 from gasang.storage.overlay import Overlay
-from gasang.storage.raw import Raw
 
 if TYPE_CHECKING:
     from gasang.kinds.vm.base import AnyMachine
+    from gasang.storage.volumes.machine_disk import MachineDisk
 
 BROKEN = 125
 """The exit code of a twin whose `body` raised."""
@@ -73,28 +74,49 @@ def fork(vm: AnyMachine, body: Callable[[Any], int], identity: Identity | None =
     if not hasattr(os, "fork"):
         raise UnsupportedError("fork of a machine", "this host has no fork", "use a Linux host")
     own = identity or Identity.fresh()
-    overlays = _overlays(vm)
+    overlays, volumes = _shared(vm)
+    shared: list[Overlay | MachineDisk] = [*overlays, *volumes]
     if vm.machine.is_begun:
         with vm.board.bus.lock:
             vm.machine.make_private()
-    with vm.standing_still(), vm.board.bus.lock:
-        for overlay in overlays:
-            overlay.split()
+    with _steady(volumes), vm.standing_still(), vm.board.bus.lock:
+        for disk in shared:
+            disk.split()
         vm.before_fork()
         pid = _fork()
         if pid == 0:
-            _live(vm, overlays, body, own)
+            _live(vm, shared, body, own)
     return Twin(pid, own)
 
 
-def _overlays(vm: AnyMachine) -> list[Overlay]:
-    found = []
+def _shared(vm: AnyMachine) -> tuple[list[Overlay], list[MachineDisk]]:
+    """The disks that go two ways from a fork on. Raises UnsupportedError for one that would be written by both."""
+    overlays, volumes = [], []
     for device in vm.disks():
-        if isinstance(device.block, Overlay):
-            found.append(device.block)
-        elif not (isinstance(device.block, Raw) and device.read_only):
-            raise UnsupportedError("fork of a machine", "two cannot write to one disk or volume", "give it the disk read-only, or a layer")
-    return found
+        block = device.block
+        if isinstance(block, Overlay):
+            overlays.append(block)
+        elif not disks.shareable(device):
+            from gasang.storage.volumes.machine_disk import MachineDisk  # most machines have none
+
+            if not isinstance(block, MachineDisk):
+                what = "share one connection to a disk" if device.read_only else "write to one disk"
+                raise UnsupportedError("fork of a machine", f"two cannot {what} ({disks.called(block)})", disks.ELSEWHERE)
+            if not device.read_only and block.heir is None:
+                cause = f"nobody has made a clone of volume {block.folder.name} for the twin"
+                raise UnsupportedError("fork of a machine", cause, "fork it by the daemon: gasang fork")
+            volumes.append(block)
+    return overlays, volumes
+
+
+@contextlib.contextmanager
+def _steady(volumes: Sequence[MachineDisk]) -> Iterator[None]:
+    """Nobody else changes the volumes in the block. What they have to write is written while the machine runs."""
+    with contextlib.ExitStack() as steady:
+        for volume in volumes:
+            steady.enter_context(volume.steady())
+            volume.flush()
+        yield
 
 
 def _fork() -> int:
@@ -113,12 +135,12 @@ def _fork() -> int:
     return pid
 
 
-def _live(vm: AnyMachine, overlays: list[Overlay], body: Callable[[Any], int], identity: Identity) -> None:
+def _live(vm: AnyMachine, split: Sequence[Overlay | MachineDisk], body: Callable[[Any], int], identity: Identity) -> None:
     """The whole life of the child process."""
     code = BROKEN
     try:
-        for overlay in overlays:
-            overlay.renew()
+        for disk in split:
+            disk.renew()
         vm.revive(identity)
         vm.board.bus.lock.release()
         code = body(vm)

@@ -20,6 +20,7 @@ from gasang.kinds.vm.extras import NOTHING, Extras, attach
 from gasang.kinds.vm.guest_ports import GuestPorts
 from gasang.kinds.vm.snapshot.identity import Identity
 from gasang.kinds.vm.snapshot.snapshot import Snapshot, Wiring
+from gasang.kinds.vm.snapshot.volumes import check_back, written
 from gasang.kinds.vm.sockets import offered
 
 
@@ -51,7 +52,9 @@ def restored_guest(
     with ExitStack() as cleanup:
         disks = _devices(snapshot, snapshot.open_disks() if blocks is None else blocks, worker, warn, cleanup)
         ports = GuestPorts(console, control, speaks=speaks)
-        others, more = attach(extras, snapshot.document.memory.size, _pairs(snapshot.document.state), cleanup)
+        others, more = attach(extras, snapshot.document.memory.size, _pairs(snapshot.document.state), cleanup, warn)
+        if extras.volumes:
+            check_back(snapshot.document.disks, written(device for device in others if isinstance(device, VirtioBlock)))
         virtio: list[VirtioDevice] = [ports.device, disks[0], VirtioRng(), *disks[1:], *others]
         virtio += offered(sockets, f"snapshot {snapshot.path.name}", cleanup)
         vm = cleanup.enter_context(snapshot.restore(Wiring(ports.chatter.take, virtio, (worker, *more), warn, identity)))
@@ -112,5 +115,5 @@ def _devices(
         cleanup.callback(block.close)
     return [
         VirtioBlock(block, worker, read_only=record.read_only, on_error=lambda cause: warn(f"disk: {cause}"))
-        for block, record in zip(blocks, snapshot.document.disks, strict=True)
+        for block, record in zip(blocks, snapshot.own_disks(), strict=True)
     ]

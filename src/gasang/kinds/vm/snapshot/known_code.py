@@ -25,7 +25,7 @@ def note(folder: Path, known: Mapping[int, Marks]) -> None:
     if not content or len(content) > _MOST:
         return
     with contextlib.suppress(OSError):
-        new = folder / f"{NAME}.{os.getpid()}"
+        new = folder / f"{NAME}.{os.urandom(4).hex()}"
         new.write_bytes(content)
         new.replace(folder / NAME)
 

@@ -23,7 +23,7 @@ from gasang.devices.virtio.device import VirtioDevice
 from gasang.devices.worker import Holdable
 from gasang.kinds.vm.platforms import ARCHITECTURES
 from gasang.kinds.vm.snapshot import disks, document, known_code, stamp, working_set
-from gasang.kinds.vm.snapshot.document import AGAIN, DOCUMENT_MAX, Document
+from gasang.kinds.vm.snapshot.document import AGAIN, DOCUMENT_MAX, DiskRecord, Document
 from gasang.kinds.vm.snapshot.folder import DISK, DOCUMENT, INDEX, MEMORY
 from gasang.kinds.vm.snapshot.identity import Identity
 from gasang.kinds.vm.snapshot.index import Place, decode_index
@@ -105,6 +105,10 @@ class Snapshot:
             self.verify()
         disks.check(self.document.disks, self._subject)
 
+    def own_disks(self) -> list[DiskRecord]:
+        """Its disks but volumes, which a machine has besides."""
+        return [record for record in self.document.disks if not record.volume]
+
     def _disk_files(self) -> list[str]:
         return sorted({name for disk in self.document.disks for name in disk.files()})
 
@@ -112,14 +116,14 @@ class Snapshot:
         return [self.path / INDEX, *self.layers(), *(self.path / f"{DISK}{name}" for name in self._disk_files())]
 
     def open_disks(self, folder: Path | None = None) -> list[Block]:
-        """Its disks, in the order of the machine's, each with a throw-away layer in `folder` (default: in the cache).
+        """Its disks but volumes, in the order of the machine's, each with a throw-away layer in `folder` (default: in the cache).
 
         Verify it before (`check`). Raises NotFoundError or BadInputError where one cannot be opened, OSError.
         """
         layers = folder or cache_folder(os.environ) / "layers"
         opened: list[Block] = []
         try:
-            opened.extend(disks.open_disk(record, self.path, layers) for record in self.document.disks)
+            opened.extend(disks.open_disk(record, self.path, layers) for record in self.own_disks())
         except BaseException:
             for block in opened:
                 block.close()

@@ -35,7 +35,7 @@ def note_verified(folder: Path, files: Sequence[Path], begun: int) -> None:
     """Note that they were, beginning at `begun` (time.time_ns()). Where nothing can be written, they are verified again next time."""
     with contextlib.suppress(OSError):
         if all(path.stat().st_mtime_ns < begun - _MARGIN for path in files):
-            new = folder / f"{NAME}.{os.getpid()}"
+            new = folder / f"{NAME}.{os.urandom(4).hex()}"
             new.write_text(json.dumps({"boot": boot_id(), "files": _identities(files)}), encoding="ascii")
             new.replace(folder / NAME)
 

@@ -17,6 +17,7 @@ from gasang.kinds.vm.snapshot.document import Document, MemoryRecord, encode
 from gasang.kinds.vm.snapshot.folder import DOCUMENT, INDEX, MEMORY, new_folder
 from gasang.kinds.vm.snapshot.index import LAYERS_MAX, MAPS_MAX, Index, Place, encode_index, layer_name, runs
 from gasang.kinds.vm.snapshot.snapshot import Snapshot
+from gasang.kinds.vm.snapshot.volumes import Keeping, written
 
 if TYPE_CHECKING:
     from gasang.kinds.vm.base import AnyMachine
@@ -44,16 +45,17 @@ def take(vm: AnyMachine, store: Path, name: str) -> Snapshot:
     """
     last, moment = vm.last_snapshot, vm.last_moment
     parent = _parent(last, store)
-    with new_folder(store, name) as folder:
+    with Keeping(written(vm.disks()), store, name) as keeping, new_folder(store, name) as folder:
         file = os.open(folder / _PART, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             # Threads that bring the guest input take the lock: what they write is in all parts of a snapshot or in none.
             with vm.standing_still(), vm.board.bus.lock:
                 state, card = vm.save(), vm.card
                 now = vm.moment()
-                written = vm.written_since(moment) if parent is not _NOBODY else None
-                copied = memory.copy_memory(vm.machine.ram.memory, file, written)
-                records = disks.capture(vm.disks(), folder)
+                since = vm.written_since(moment) if parent is not _NOBODY else None
+                copied = memory.copy_memory(vm.machine.ram.memory, file, since)
+                records = disks.capture(vm.disks(), folder, keeping.name)
+            keeping.hold()
             own, inherited = memory.settle(file, vm.machine.ram.size, copied, parent.index)
             index, layers = _joined(file, vm.machine.ram.size, parent, own, inherited)
         finally:

@@ -30,7 +30,7 @@ def note(folder: Path, memory: LazyMemory) -> None:
     """Note what of `memory` has been touched since it was restored; where nothing can be written, it is noted another time."""
     runs = [[run.offset // PAGE, run.length // PAGE, int(run.own)] for run in page_runs(memory.address, memory.size)]
     with contextlib.suppress(OSError):
-        new = folder / f"{NAME}.{os.getpid()}"
+        new = folder / f"{NAME}.{os.urandom(4).hex()}"
         new.write_text(json.dumps(runs, separators=(",", ":")), encoding="ascii")
         new.replace(folder / NAME)
 

@@ -11,6 +11,7 @@ from gasang.accel.kvm.dirty import Stores
 from gasang.accel.kvm.long_mode import enter_long_mode, tables_size, write_tables
 from gasang.accel.kvm.machine import KvmMachine, Shape
 from gasang.accel.kvm.protected_mode import enter_protected_mode
+from gasang.accel.kvm.rings import ENTRIES
 from gasang.accel.kvm.state import set_cpuid
 from gasang.accel.kvm.system import Kvm
 from gasang.core.errors import StateError, UsageError
@@ -61,7 +62,8 @@ class PcMachine(Machine[KvmMachine, PcBoard]):
     architecture: ClassVar[str] = "amd64"
 
     def __init__(self, kvm: Kvm, parts: PcParts) -> None:
-        super().__init__(KvmMachine(kvm, Shape(layout.ram_ranges(parts.memory), parts.cpus)), parts)
+        ring = 0 if kvm.emulator else ENTRIES
+        super().__init__(KvmMachine(kvm, Shape(layout.ram_ranges(parts.memory), parts.cpus, ring=ring)), parts)
         self._kernel = parts.kernel
         self._msrs = kvm.msrs()
         self._of_twin: State = {}
