@@ -21,7 +21,7 @@ def programs() -> dict[str, str]:
 
 def user_program() -> Path:
     """All programs in one static riscv64 Linux executable, which is also the initrd's init. Raises guests.build.BuildError."""
-    sources = [SOURCES / "init.c", SOURCES / "measure.c", *(SOURCES / f"{name}.c" for name in programs())]
+    sources = [SOURCES / "init.c", SOURCES / "measure.c", SOURCES / "crew.c", *(SOURCES / f"{name}.c" for name in programs())]
     return compile_program("bench-init", sources, USER_FLAGS, sorted(SOURCES.glob("*.h")))
 
 

@@ -13,7 +13,7 @@ sys.path[0:1] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "src")]
 from bench import figures, kernel, peers, readme, systemd  # noqa: E402
 from bench.assets import programs  # noqa: E402
 from bench.figures import Figure  # noqa: E402
-from bench.measures import boot, cache, idle, login, start  # noqa: E402
+from bench.measures import boot, cache, idle, login, parallel, start  # noqa: E402
 from bench.measures import programs as speed  # noqa: E402
 from bench.peers import Peer  # noqa: E402
 from bench.processes import MachineError  # noqa: E402
@@ -66,6 +66,10 @@ class Bench:
         """Programs of ten seconds under Linux, hot code compiled, begun cold."""
         return speed.cold(self._compiling(), self._kernel(), self._names(), self._options.runs, self._options.scale)
 
+    def parallel(self) -> list[Figure]:
+        """A program of two threads with one vCPU and with two."""
+        return parallel.parallel(self._peers, self._kernel(), self._options.runs, self._work())
+
     def bare(self) -> list[Figure]:
         """Programs on the bare machine."""
         return speed.bare(self._peers, self._names(), self._options.runs, self._work(), self._options.sv39, self._means())
@@ -116,6 +120,7 @@ class Bench:
 MEASURES: dict[str, Callable[[Bench], list[Figure]]] = {
     "programs": Bench.programs,
     "cold": Bench.cold,
+    "parallel": Bench.parallel,
     "bare": Bench.bare,
     "boot": Bench.boot,
     "cache": Bench.cache,

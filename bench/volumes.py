@@ -1,10 +1,11 @@
 """Volumes and backups: snapshot and clone of a volume of 20 GiB, and what an incremental backup of it reads.
 
-python bench/volumes.py [--written 1024] [--changed 100] [--runs N] [--scratch DIR] [--write-readme]
+python bench/volumes.py [--written 1024] [--changed 100] [--runs N] [--scratch DIR] [--machine] [--write-readme]
 
 The volume holds ext4 and some noise. Each run writes 4 KiB, flushes, and then takes a snapshot (a clone), on stable storage when the clock
-stops. Beside it `qemu-img snapshot -c` of the same disk in one image, which is synced too, less the time that `qemu-img --version` takes.
-The backups go to a folder on the same disk.
+stops. Beside it `qemu-img snapshot -c` of the same disk in one image, which is synced too, less the time of `qemu-img --version`.
+The backups go to a folder on the same disk. With --machine a Debian guest (`gasang pull debian:trixie`) has a volume of 20 GiB, and is
+forked and kept: while it is idle, and while it writes to the volume, and syncs it, all the time.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from contextlib import closing
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 import figures
@@ -34,7 +37,7 @@ from gasang.storage.backup.objects import keep_disk, restore_disk, verify
 from gasang.storage.backup.repository import Repository
 from gasang.storage.images.conversion import difference
 from gasang.storage.volumes import layers
-from gasang.storage.volumes.folder import clone, create
+from gasang.storage.volumes.folder import clone, create, heir
 from gasang.storage.volumes.volume import Volume
 
 SIZE = 20 << 30
@@ -140,6 +143,45 @@ def backups(volume: Volume, scratch: Path, changed: int) -> list[Figure]:
     return found
 
 
+def pauses(scratch: Path, runs: int) -> list[Figure]:
+    """How long a guest with a volume stands still for a twin, and for a snapshot."""
+    from bench.pauses import BOUND, Stopwatch
+
+    from gasang.kinds.vm.extras import Extras
+    from gasang.kinds.vm.volumes import AttachedVolume, bequeathed, share
+    from support.debian_guest import debian_at_its_prompt
+
+    create(scratch / "machine", SIZE)
+    volume = AttachedVolume(scratch / "machine", "/data")
+    found = []
+    with debian_at_its_prompt(extras=Extras(volumes=(volume,))) as (vm, screen):
+        screen.ask("true")
+        watch = Stopwatch(vm)
+        for doing, script in (("idle", "sync"), ("writing and syncing", "{ while :; do date >>/data/log; sync /data/log; done & }")):
+            screen.ask(script)
+            whole = []
+            for number in range(runs):
+                twin = scratch / f"twin{number}"
+                whole.append(timed(lambda twin=twin: heir(volume.folder, **begin_of(share(vm)), folder=twin)))
+                with bequeathed(vm, {str(volume.folder): str(twin)}), vm.fork(lambda forked: 0) as made:
+                    made.wait()
+                shutil.rmtree(twin)
+            note = f"longest of {runs} {max(watch.pauses):.1f}; the clone before {figures.middle(whole):.1f}"
+            pause = figures.middle(watch.pauses)
+            found.append(Figure(f"fork of a guest with a volume, {doing}: its pause", "ms", None, pause, target=BOUND, note=note))
+            watch.pauses.clear()
+            vm.snapshot(scratch / "snapshots", doing.split()[0])
+            found.append(Figure(f"snapshot of it, {doing}: its pause", "ms", None, figures.middle(watch.pauses)))
+            watch.pauses.clear()
+    return found
+
+
+def begin_of(shared: dict[str, dict[str, object]]) -> dict[str, object]:
+    """Layer and size of the only volume."""
+    [told] = shared.values()
+    return {"layer": told["Layer"], "size": told["Size"]}
+
+
 def main() -> None:
     """Measure and show."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -147,6 +189,7 @@ def main() -> None:
     parser.add_argument("--changed", type=int, default=100, help="MiB changed between the backups")
     parser.add_argument("--runs", type=int, default=11)
     parser.add_argument("--scratch", type=Path, help="where the files lie (default: the temporary folder)")
+    parser.add_argument("--machine", action="store_true", help="a guest with a volume, too")
     parser.add_argument("--write-readme", action="store_true")
     options = parser.parse_args()
     if not shutil.which("qemu-img"):
@@ -162,6 +205,7 @@ def main() -> None:
                 volume.write(at * MIB, rng.randbytes(MIB))
             volume.flush()
             found = [*snapshots(volume, scratch, options.runs), *backups(volume, scratch, options.changed)]
+        found += pauses(scratch, options.runs) if options.machine else []
     print(figures.as_text(found, "qemu-img"))
     if options.write_readme:
         readme.write("bench/volumes.py", figures.as_markdown(found, "qemu-img"), {**machine, "load after": peers.load()})

@@ -54,7 +54,7 @@ TEST = (
 BENCH = (*TEST, "docker.io", "iperf3", "runc")
 PACKAGES = {"demo": DEMO, "test": TEST, "bench": BENCH}
 NOT_IN_ALL_SUITES = ("sqv",)
-USUAL_PYTHON_PACKAGES = 28  # what pip names while it installs; the base of its time estimate
+USUAL_PYTHON_PACKAGES = 56  # what pip names while it installs; the base of its time estimate
 APT = ("apt-get", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3")
 
 

@@ -1,9 +1,9 @@
 """Run all tests, in stages: ``make test``. Lanes of a stage run side by side, where nothing of one can disturb the other.
 
 What looks at the whole host (mounts, namespaces, control groups, processes, times) has the host for itself, but for the machine in QEMU:
-that is a process with one processor. The last lane of a stage shows its progress as it comes, the others when they have ended. A few tests
-that fail beside others are run once more, alone, and named: who fails then has failed. The first stage in
-which something fails is the last.
+that is a process with one processor. The last lane of a stage shows its progress as it comes, the others when they have ended. A few
+tests that fail are named, and run once more when the stage has ended, with nothing beside them: who fails then has failed. The first
+stage in which something fails is the last.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import IO, Final, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 FEW: Final = 3
-"""So many tests of a lane may have failed for want of a processor; more have another reason."""
+"""So many tests of a lane may have failed for want of a processor; where more have, there is another reason."""
 FAILED: Final = 1
 """pytest's exit code where tests failed."""
 
@@ -60,9 +60,10 @@ def run(stage: Sequence[Lane]) -> int:
     print(f"pytest: {', beside '.join(lane.name for lane in reversed(stage))} …", flush=True)
     *quiet, shown = stage
     begun = time.monotonic()
-    running = [(lane, *_started(lane, tempfile.TemporaryFile())) for lane in quiet]  # noqa: SIM115 - closed with its process
+    outputs = [tempfile.TemporaryFile() for _ in quiet]  # noqa: SIM115 - closed with their processes
+    running = [(lane, _started(lane, output), output) for lane, output in zip(quiet, outputs, strict=True)]
     try:
-        codes = [_started(shown, None)[0].wait()]
+        codes = [_started(shown, None).wait()]
         for lane, process, output in running:
             codes.append(process.wait())
             print(f"pytest: {lane.name}, after {time.monotonic() - begun:.0f} s", flush=True)
@@ -72,8 +73,7 @@ def run(stage: Sequence[Lane]) -> int:
         for _, process, output in running:
             process.kill()
             process.wait()
-            if output is not None:
-                output.close()
+            output.close()
     return next((code for code in codes if code), 0)
 
 
@@ -82,25 +82,28 @@ def _alone(lane: Lane) -> int:
     failed = json.loads((_cache(lane) / "v" / "cache" / "lastfailed").read_bytes())
     if len(failed) > FEW:
         return FAILED
-    print(f"pytest: {lane.name}: failed beside others, now alone: {', '.join(failed)}", flush=True)
-    again = Lane(lane.name, ("--last-failed", "--last-failed-no-failures=none", *lane.words))
-    return _started(again, None)[0].wait()
+    print(f"pytest: {lane.name}: failed, now alone: {', '.join(failed)}", flush=True)
+    return _process(lane, None, "--last-failed", "--last-failed-no-failures=none").wait()
 
 
 def _cache(lane: Lane) -> Path:
     return ROOT / ".pytest_cache" / lane.name.replace(" ", "-").replace(",", "")
 
 
-def _started(lane: Lane, output: IO[bytes] | None) -> tuple[subprocess.Popen[bytes], IO[bytes] | None]:
-    words = [sys.executable, "-m", "pytest", "-q", "-o", f"cache_dir={_cache(lane)}", *lane.words]
-    return subprocess.Popen(words, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT if output else None), output
+def _process(lane: Lane, output: IO[bytes] | None, *options: str) -> subprocess.Popen[bytes]:
+    words = [sys.executable, "-m", "pytest", "-q", "-o", f"cache_dir={_cache(lane)}", *options, *lane.words]
+    return subprocess.Popen(words, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT if output else None)
 
 
-def _show(output: IO[bytes] | None) -> None:
-    if output is not None:
-        output.seek(0)
-        while data := output.read(1 << 16):
-            os.write(1, data)
+def _started(lane: Lane, output: IO[bytes] | None) -> subprocess.Popen[bytes]:
+    """All of a lane; what failed in earlier runs is forgotten, and counts in none."""
+    return _process(lane, output, "--cache-clear")
+
+
+def _show(output: IO[bytes]) -> None:
+    output.seek(0)
+    while data := output.read(1 << 16):
+        os.write(1, data)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
  *   bench=off             powers off at once
  *   bench=prompt          prints a prompt and waits for input, as a shell does
  *   bench=NAME,… or all   runs these programs one after the other, then powers off
+ *   bench=crew            runs the program of two threads, then powers off
  *   scale=PERCENT         of each program's usual work
  *   warm=SECONDS          that each program runs before it is timed
  * Between "bench begin" and "bench end" each line is a result. Started as an ordinary program it takes NAME, PERCENT and SECONDS. */
@@ -126,7 +127,11 @@ int main(int count, char **arguments)
         sleep(SETTLE);
         printf("\nbench begin\n");
         fflush(stdout);
-        run_list(what, strtoul(option("scale", "100"), NULL, 10), strtoul(option("warm", "0"), NULL, 10));
+        uint64_t scale = strtoul(option("scale", "100"), NULL, 10), warm = strtoul(option("warm", "0"), NULL, 10);
+        if (strcmp(what, "crew"))
+            run_list(what, scale, warm);
+        else
+            measure_crew(scale, warm);
         printf("bench end\n");
     }
     fflush(stdout);

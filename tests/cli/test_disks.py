@@ -27,6 +27,8 @@ from gasang.storage.ext4 import write_ext4
 from gasang.storage.formats import open_given
 from gasang.storage.throttle import Limits
 from gasang.storage.tree import Entry, Kind
+from support.privileges import needs_root
+from support.small_disk import small_disk
 
 SYNTAX = with_standard_options(run.SYNTAX)
 
@@ -87,6 +89,32 @@ def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "compressed pieces" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["disk.qcow2"],
+        ["disk.vmdk"],
+        ["-o", "subformat=streamOptimized", "disk.vmdk"],
+        ["-o", "subformat=twoGbMaxExtentSparse", "disk.vmdk"],
+        ["-o", "subformat=monolithicFlat", "disk.vmdk"],
+        ["disk.vdi"],
+        ["disk.vhdx"],
+        ["disk.vhd"],
+        ["disk.hdd"],
+        ["-o", "layout=folder", "disk.hdd"],
+        ["disk.img"],
+    ],
+    ids=" ".join,
+)
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "disk.img").write_bytes(os.urandom(4 << 20))
+    with small_disk(tmp_path / "small", 2048) as small:
+        *options, name = words
+        assert image("convert", *options, tmp_path / "disk.img", small / name) == 7
+        assert "no space left" in capsys.readouterr().err
+        assert not list(small.iterdir())
+
+
 def test_disks_are_imported_and_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("GASANG_HOME", str(tmp_path / "home"))
     (tmp_path / "raw.img").write_bytes(b"there and back" * (1 << 16) + bytes(1 << 17))
@@ -114,7 +142,7 @@ def test_disks_are_imported_and_exported(tmp_path: Path, monkeypatch: pytest.Mon
     assert not list((tmp_path / "home" / "data" / "disks").iterdir())
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@needs_root
 def test_a_device_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("GASANG_HOME", str(tmp_path / "home"))
     write_ext4(tmp_path / "disk", [Entry(path="file", kind=Kind.FILE, data=b"content")], 8 << 20, uuid=UUID(int=1))

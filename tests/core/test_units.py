@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gasang.core.errors import UsageError
-from gasang.core.units import format_duration, format_size, parse_duration, parse_size
+from gasang.core.units import counted, format_duration, format_size, parse_duration, parse_size
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,10 @@ def test_a_formatted_size_is_within_its_rounding(count: int) -> None:
 def test_any_text_is_a_size_or_an_error(text: str) -> None:
     with suppress(UsageError):
         assert 0 <= parse_size(text) < 1 << 63
+
+
+def test_things_are_counted() -> None:
+    assert [counted(number, "disk") for number in (0, 1, 2)] == ["0 disks", "1 disk", "2 disks"]
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def test_closing_waits_for_what_was_given() -> None:
 def test_an_idle_worker_has_no_thread_and_closes_at_once() -> None:
     before = threading.active_count()
     worker = Worker("disk")
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
     worker.close()
     worker.close()
 

@@ -159,6 +159,16 @@ def test_a_life_in_a_network(gasang: Gasang) -> None:
     assert (told(gasang, "web", "web-1"), called(gasang, published(gasang, "web"))) == ("web-1", "web")
 
 
+def test_in_the_foreground(gasang: Gasang) -> None:
+    gasang("network", "create", "lan")
+    box(gasang)
+    ask = ("timeout", "20", "bash", "-c", "cat </dev/tcp/box/80; cat; exit 7")
+    words = ("run", "-i", "--vm", "--name", "brief", "--memory", "256M", "--network", "lan", IMAGE, "--", *ask)
+    done = gasang.run(*words, data=b"typed")
+    assert (done.returncode, done.stdout) == (7, b"box\ntyped"), done
+    assert gasang("ps", "-a", "--format", "{name}").split() == ["box"]
+
+
 def test_joining_and_leaving_while_it_runs(gasang: Gasang) -> None:
     gasang("network", "create", "--driver", "switch", "other")
     box(gasang, "other")
@@ -184,3 +194,60 @@ def test_one_without_a_network(gasang: Gasang) -> None:
         (("--network", "nowhere"), b"network nowhere not found"),
     ):
         assert cause in gasang.run("run", "-d", "--name", "odd", *words, "--vm", IMAGE).stderr
+
+
+def test_a_network_of_its_own_in_user_space(gasang: Gasang) -> None:
+    vm(gasang, "--network", "user", "-p", "80", "--require-jail")
+    port = published(gasang, "web")
+    assert called(gasang, port) == "web"
+    assert place(gasang, "web", "user") == ("10.0.2.15", "02:67:61:73:61:6e")
+    addresses, hardware = card(gasang, "web")
+    assert (addresses.split()[0], hardware) == place(gasang, "web", "user")
+    assert gasang("exec", "web", "cat", "/etc/resolv.conf").strip() == "nameserver 10.0.2.3"
+    with gasang.inside(), socket.create_server(("127.0.0.1", 0)) as server:
+        secret = server.getsockname()[1]
+        assert gasang.run("exec", "web", "timeout", "20", "bash", "-c", f": </dev/tcp/10.0.2.2/{secret}").returncode == 1
+    gasang("snapshot", "create", "web", "before")
+    gasang("fork", "web")
+    other = published(gasang, "web-1")
+    assert port != other
+    assert [called(gasang, each) for each in (port, other)] == ["web", "web-1"]
+    gasang("restore", "web", "before")
+    eventually(lambda: called(gasang, port) == "web")
+    gasang("rm", "-f", "web-1")
+    with gasang.inside(), socket.create_server(("127.0.0.1", int(other))):
+        pass
+    done = gasang.run("run", "-d", "--vm", "--network", "user", "-p", f"{port}:80", IMAGE)
+    assert done.returncode != 0
+    assert b"port is already allocated" in done.stderr or b"address already in use" in done.stderr
+    gasang("network", "create", "lan")
+    assert b"has no network of its own" in gasang.run("network", "connect", "lan", "web").stderr
+
+
+def test_it_outlives_the_daemon(gasang: Gasang) -> None:
+    vm(gasang, "--network", "user,host=allow", "-p", "80")
+    port = published(gasang, "web")
+    daemon = int(gasang("daemon", "status", "--format", "{process}"))
+    os.kill(daemon, signal.SIGKILL)
+    eventually(lambda: gasang.run("daemon", "status").returncode != 0)
+    with gasang.inside():
+        gasang("daemon", "start")
+    assert called(gasang, port) == "web"
+    with gasang.inside(), socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(20)
+        script = f"echo hello >/dev/tcp/10.0.2.2/{server.getsockname()[1]}"
+        gasang("exec", "web", "timeout", "20", "bash", "-c", script)
+        with server.accept()[0] as connection:
+            assert connection.makefile().readline() == "hello\n"
+    gasang("restart", "-t", "1", "web")
+    eventually(lambda: gasang.run("exec", "web", "bash", "-c", ": </dev/tcp/localhost/80").returncode == 0)
+    assert called(gasang, published(gasang, "web")) == "web"
+    gasang("rm", "-f", "web")
+    with gasang.inside(), socket.create_server(("127.0.0.1", int(port))):
+        pass
+
+
+def test_containers_are_not_in_such_a_network(gasang: Gasang) -> None:
+    done = gasang.run("run", "--network", "user", BUSYBOX, "true")
+    assert b"is for virtual machines" in done.stderr
+    assert b"predefined user network" in gasang.run("network", "create", "user").stderr

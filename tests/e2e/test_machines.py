@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -242,8 +243,13 @@ def test_a_machine_killed_in_the_middle_of_a_snapshot_or_a_restore(gasang: Gasan
 
 
 def born_of(gasang: Gasang) -> list[int]:
-    """What is alive of the daemon's nurseries' children, but for twins of others."""
-    return [int(pid) for nursery in nurseries(gasang) for pid in Path(f"/proc/{nursery}/task/{nursery}/children").read_text().split()]
+    """What is alive of what the daemon's nurseries have born, but for twins of others: the second process of each family."""
+    found = [pid for nursery in nurseries(gasang) for first in children(nursery) for pid in children(first)]
+    return [pid for pid in found if re.search(r"^NSpid:.*\t2$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)]
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_a_damaged_snapshot_is_refused_and_the_machine_goes_on(gasang: Gasang, room: Room) -> None:
@@ -379,5 +385,4 @@ def test_without_the_process_that_machines_are_born_in(gasang: Gasang, room: Roo
 def nurseries(gasang: Gasang) -> list[int]:
     """The processes of the daemon that bear machines."""
     daemon = int(gasang("daemon", "status", "--format", "{process}"))
-    children = Path(f"/proc/{daemon}/task/{daemon}/children").read_text().split()
-    return [int(pid) for pid in children if b"nursery" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [pid for pid in children(daemon) if b"nursery" in Path(f"/proc/{pid}/cmdline").read_bytes()]

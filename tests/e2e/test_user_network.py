@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -19,11 +22,13 @@ from gasang.kinds.vm.extras import Extras
 from gasang.kinds.vm.machine import VirtualMachine
 from gasang.kinds.vm.pull import boot_files
 from gasang.kinds.vm.user_network import UserNetwork
+from gasang.native.cache import default_directory
 from gasang.network.spec import PortSpec
 from gasang.network.user.plan import Plan
 from support.debian_guest import IMAGE, Screen, debian_at_its_prompt
 
 PULL_SECONDS = 1500
+NOBODY = 65534
 MIB = 1 << 20
 TENTATIVE = 0x40
 """IFA_F_TENTATIVE: the guest's kernel still asks whether somebody else has the address."""
@@ -135,3 +140,54 @@ def test_the_command_line_gives_it(tmp_path: Path) -> None:
                 assert connection.recv(100) == b"from the guest\n"
             _, said = running.communicate(timeout=120)
         assert running.returncode == 0, said
+
+
+PERL = "use IO::Socket::INET; $s = IO::Socket::INET->new(LocalPort => 80, Listen => 9); $c = $s->accept; print $c `id -u`; close $c"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be nobody")
+def test_a_user_without_any_privilege() -> None:
+    """`gasang run --vm --no-root -p` as nobody, in no group, with an empty home but for the image: a published port leads to the guest."""
+    image, home = cache_folder(os.environ) / "tests", Path(tempfile.mkdtemp(prefix="nobody-", dir="/var/tmp"))
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("GASANG_HOME", str(image))
+            pull()
+        for part in ("data/images", "cache/ready"):
+            shutil.copytree(image / part, home / "g" / part, symlinks=True)
+        shutil.copytree(default_directory(), home / "native")
+        for folder, folders, files in os.walk(home):
+            for name in (".", *folders, *files):
+                os.chown(os.path.join(folder, name), NOBODY, NOBODY, follow_symlinks=False)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        variables = {"HOME": str(home), "PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path)}
+        variables |= {"GASANG_HOME": str(home / "g"), "GASANG_NATIVE_CACHE": str(home / "native")}
+        nobody = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs", "--bounding-set=-all"]
+        words = ["run", "--vm", "--no-root", "--memory", "256M", "-p", f"{port}:80", IMAGE, "--", "perl", "-e", PERL]
+        process = subprocess.Popen(
+            [*nobody, sys.executable, "-m", "gasang", *words], env=variables, cwd=home, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        try:
+            assert heard(process, port) == b"0\n"
+            output, _ = process.communicate(timeout=60)
+            assert process.returncode == 0, output
+        finally:
+            process.kill()
+            process.communicate()
+    finally:
+        shutil.rmtree(home)
+
+
+def heard(process: subprocess.Popen[bytes], port: int) -> bytes:
+    """What the guest says to whoever calls, once it listens: until then the stack takes the call and breaks it off."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 20) as client:
+            if said := client.makefile("rb").read():
+                return said
+        time.sleep(0.2)
+    process.kill()
+    raise AssertionError(process.communicate()[0])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gasang.accel.kvm.machine import KvmMachine
 from gasang.accel.kvm.reality import Kind, reality
 from gasang.core.errors import BadInputError, MachineDiedError, NotFoundError
 from gasang.images.control import ControlPort
@@ -18,6 +19,7 @@ from gasang.kinds.vm.snapshot.document import decode, encode
 from gasang.kinds.vm.snapshot.folder import DOCUMENT
 from gasang.kinds.vm.snapshot.guest import restored_guest
 from gasang.kinds.vm.snapshot.snapshot import Snapshot
+from gasang.kinds.vm.x86 import machine
 from support.nested.images import Heard, Run, run_in, running
 
 COUNTING = r"""
@@ -107,6 +109,40 @@ def test_the_second_holds_what_changed(kept: Restored) -> None:
     assert len(own) == 1 < len(second.document.memory.layers)
     whole, more = (sum(path.stat().st_blocks * 512 for path in snapshot.path.glob("memory-*")) for snapshot in (first, second))
     assert more - whole < whole // 2
+
+
+MUCH = r"""
+i=0
+while :; do
+    i=$((i + 1))
+    head -c 6291456 /dev/urandom > /dev/shm/much
+    sha256sum /dev/shm/much > /dev/shm/sum
+    sha256sum -c --quiet /dev/shm/sum && echo "count $i forks 0"
+done
+"""
+"""More than a small ring has room for, and whether it is what was written."""
+
+
+def test_a_guest_that_fills_its_ring_is_kept_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "ENTRIES", 1024)
+    with running("cloud", MUCH, b"count 1 ") as run:
+        inner = run.vm.machine
+        assert isinstance(inner, KvmMachine)
+        assert inner.rings is not None
+        first = run.vm.snapshot(tmp_path, "first")
+        run.screen.wait_for(f"count {_last(run.screen.text()) + 3} ".encode())
+        second = run.vm.snapshot(tmp_path, "second")
+        said = _last(run.screen.text())
+        assert inner.rings.stops >= 3
+    assert second.document.parent == first.digest
+    assert set(second.document.memory.layers) & set(first.document.memory.layers)
+    screen = Heard()
+    with restored_guest(second, screen, ControlPort(lambda stage: None), speaks=False) as (vm, _):
+        vm.start()
+        screen.wait_for(f"count {said + 3} ".encode(), 60)
+        vm.stop()
+        vm.join()
+    assert follows(counted(screen.text()))
 
 
 def test_one_of_a_restored_machine_holds_what_it_wrote(kept: Restored) -> None:

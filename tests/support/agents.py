@@ -45,7 +45,7 @@ class HostAgent:
         """The client, which has not said anything yet."""
         return Agent(self.reach, "guest of the test")
 
-    def comes_to_rest(self, seconds: float = 10.0) -> bool:
+    def comes_to_rest(self, seconds: float = 30.0) -> bool:
         """Whether it has nothing of a connection any more within that time: it hears of a connection's end when it looks."""
         end = time.monotonic() + seconds
         while len(os.listdir(f"/proc/{self.pid}/fd")) != AT_REST:

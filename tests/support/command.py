@@ -117,7 +117,7 @@ def check_sentence(done: Done, code: int, says: str) -> None:
     assert (done.code, done.out) == (code, b""), done.err
 
 
-def processes(mark: str, seconds: float = 2.0) -> list[str]:
+def processes(mark: str, seconds: float = 20.0) -> list[str]:
     """Command lines of the processes that still run with `mark` in their environment; those about to end are given a moment."""
     end = time.monotonic() + seconds
     while (found := list(_marked(f"{MARK}={mark}".encode()))) and time.monotonic() < end:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Final
+
 from gasang.kinds.vm.board import RAM_BASE
 from gasang.kinds.vm.loader import load_kernel
 from gasang.kinds.vm.parts import Parts
@@ -47,6 +50,10 @@ def say(value: int) -> tuple[Line, ...]:
 OFF = (addi(A7, ZERO, 8), ECALL)
 
 
+KEPT_ROUNDS: Final = 12_000_000
+"""A second of work or so: who is started and then looked at has not come to its end."""
+
+
 def mixing(rounds: int) -> bytes:
     """Mixes a number into a buffer `rounds` times, then says the sum of the buffer."""
     body: tuple[Line, ...] = (
@@ -70,6 +77,7 @@ def mixing(rounds: int) -> bytes:
     )  # fmt: skip
 
 
+@cache
 def mixed(rounds: int) -> bytes:
     """What `mixing` says."""
     buffer, value = [0] * WORDS, START

@@ -83,17 +83,17 @@ def real_mode(made: KvmMachine, code: bytes, number: int = 0) -> None:
     vcpu.set(ioctls.SET_REGS, s.Regs(rip=CODE, rsp=0x7000, rflags=2))
 
 
-def protected_mode(made: KvmMachine, code: bytes) -> None:
-    """Begin in 32-bit protected mode at CODE, flat, without paging."""
-    made.ram.write(CODE, code)
-    vcpu = made.vcpus[0]
+def protected_mode(made: KvmMachine, code: bytes, number: int = 0, at: int = CODE) -> None:
+    """Begin in 32-bit protected mode at `at`, flat, without paging."""
+    made.ram.write(at, code)
+    vcpu = made.vcpus[number]
     special = vcpu.get(ioctls.GET_SREGS)
     special.cs = s.Segment(0, 0xFFFF_FFFF, 8, 11, 1, 0, 1, 1, 0, 1)
     for name in ("ds", "es", "fs", "gs", "ss"):
         setattr(special, name, s.Segment(0, 0xFFFF_FFFF, 16, 3, 1, 0, 1, 1, 0, 1))
     special.cr0 |= 1
     vcpu.set(ioctls.SET_SREGS, special)
-    vcpu.set(ioctls.SET_REGS, s.Regs(rip=CODE, rsp=0x7000, rflags=2))
+    vcpu.set(ioctls.SET_REGS, s.Regs(rip=at, rsp=0x7000, rflags=2))
 
 
 def long_mode(made: KvmMachine, code: bytes) -> None:

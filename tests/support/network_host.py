@@ -139,7 +139,7 @@ class Host:
 
         self.stack.callback(end)
 
-    def call(self, namespace: int | None, address: str, port: int, *, kind: int = socket.SOCK_STREAM, patience: float = 3.0) -> str:
+    def call(self, namespace: int | None, address: str, port: int, *, kind: int = socket.SOCK_STREAM, patience: float = 20.0) -> str:
         """What the server there answers; raises OSError if it cannot be reached."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         made = (lambda: socket.socket(family, kind))() if namespace is None else self.inside(namespace, lambda: socket.socket(family, kind))
@@ -150,20 +150,24 @@ class Host:
             return made.recv(200).decode()
 
     def reaches(self, namespace: int | None, address: str, port: int, *, kind: int = socket.SOCK_STREAM) -> bool:
-        """Whether anybody answers there at all."""
+        """Whether anybody answers there at all: who does may take his time."""
+        return bool(self.call(namespace, address, port, kind=kind))
+
+    def is_barred(self, namespace: int | None, address: str, port: int, *, kind: int = socket.SOCK_STREAM) -> bool:
+        """Whether nobody answers there, for as long as it is worth waiting for nothing."""
         try:
             self.call(namespace, address, port, kind=kind, patience=0.4)
         except OSError:
-            return False
-        return True
+            return True
+        return False
 
-    def settled(self, expected: dict[str, Any], patience: float = 5.0) -> dict[str, Any]:
+    def settled(self, expected: dict[str, Any], patience: float = 20.0) -> dict[str, Any]:
         """The snapshot, as soon as it is as expected (the kernel takes dead namespaces away in its own time)."""
         self._until(lambda: self.snapshot() == expected, patience)
         return self.snapshot()
 
     @staticmethod
-    def _until(condition: Callable[[], bool], patience: float = 5.0) -> None:
+    def _until(condition: Callable[[], bool], patience: float = 20.0) -> None:
         end = time.monotonic() + patience
         while not condition() and time.monotonic() < end:
             time.sleep(0.01)
@@ -179,6 +183,6 @@ def _answer(server: socket.socket, kind: int, stop: threading.Event) -> None:
                 continue
             client, caller = server.accept()
             with client:
-                client.settimeout(1)
+                client.settimeout(20)
                 client.recv(200)
                 client.sendall(caller[0].encode())

@@ -164,7 +164,7 @@ def joined(raw: bytes, stream: int) -> bytes:
     return b"".join(data for number, data in frames(raw) if number == stream)
 
 
-def eventually(test: Callable[[], Any], limit: float = 10.0) -> Any:
+def eventually(test: Callable[[], Any], limit: float = 60.0) -> Any:
     """Wait for something that gives no event."""
     end = time.monotonic() + limit
     while not (found := test()):

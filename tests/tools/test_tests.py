@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+FAILS_ONCE = "from pathlib import Path\ndef test_once(): assert Path('seen').exists() or Path('seen').touch()\n"
 
 
 @pytest.fixture
@@ -55,16 +56,15 @@ def test_lanes_beside_each_other(
     assert "pytest: good …" not in capfd.readouterr().out
 
 
-def test_a_few_that_fail_beside_others_are_run_alone(
+def test_a_few_that_fail_are_run_alone(
     tests: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(tests, "ROOT", tmp_path)
-    once = "from pathlib import Path\ndef test_good(): pass\ndef test_once(): assert Path('seen').exists() or Path('seen').touch()\n"
-    (tmp_path / "test_once.py").write_text(once)
+    (tmp_path / "test_once.py").write_text(f"{FAILS_ONCE}def test_good(): pass\n")
     lane = tests.Lane("a lane, this", ("test_once.py",))
     assert tests.run([lane]) == 0
     told = capfd.readouterr().out
-    assert "pytest: a lane, this: failed beside others, now alone: test_once.py::test_once\n" in told
+    assert "pytest: a lane, this: failed, now alone: test_once.py::test_once\n" in told
     assert "1 failed, 1 passed" in told
     assert told.rstrip().rpartition("\n")[2].startswith("1 passed, 1 deselected")
 
@@ -78,3 +78,15 @@ def test_many_that_fail_are_not_run_again(
     assert "alone" not in capfd.readouterr().out
     (tmp_path / "test_bad.py").write_text("import nothing_of_this_name\n")
     assert tests.run([tests.Lane("bad", ("test_bad.py",))]) not in (0, 1)
+
+
+def test_what_failed_in_earlier_runs_does_not_count(
+    tests: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tests, "ROOT", tmp_path)
+    lane = tests.Lane("lane", ("test_it.py",))
+    (tmp_path / "test_it.py").write_text("".join(f"def test_{at}(): assert False\n" for at in range(tests.FEW + 1)))
+    assert tests.run([lane]) == 1
+    (tmp_path / "test_it.py").write_text(FAILS_ONCE)
+    assert tests.run([lane]) == 0
+    assert "pytest: lane: failed, now alone: test_it.py::test_once\n" in capfd.readouterr().out

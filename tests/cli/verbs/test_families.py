@@ -114,6 +114,13 @@ def test_a_wrong_word_is_told_with_the_family(daemon: FakeDaemon, capsys: pytest
     assert "option --frob: gasang network create has no such option" in capsys.readouterr().err
 
 
+def test_what_the_daemon_has_chosen_is_told(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]) -> None:
+    daemon.tells("POST /networks/create", {"Id": "n1", "Warning": "on a switch"})
+    assert command.main(["network", "create", "--latency", "20ms", "far"]) == 0
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("n1\n", "gasang: on a switch\n")
+
+
 def test_networks_with_pools(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]) -> None:
     daemon.tells("POST /networks/create", {"Id": "n1"})
     words = [
@@ -132,6 +139,6 @@ def test_networks_with_pools(daemon: FakeDaemon, capsys: pytest.CaptureFixture[s
     assert command.main(["network", "create", *words, "app"]) == 0
     body = daemon.asked[0].document
     assert body["IPAM"]["Config"] == [{"Subnet": "10.5.0.0/16", "IPRange": "10.5.1.0/24", "Gateway": "10.5.0.1"}, {"Subnet": "fd00::/64"}]
-    assert (body["EnableIPv6"], body["Options"], body["Driver"]) == (True, {"a": "b"}, "bridge")
+    assert (body["EnableIPv6"], body["Options"], body["Driver"]) == (True, {"a": "b"}, "")
     assert command.main(["network", "create", "--gateway", "1.1.1.1", "--gateway", "2.2.2.2", "app"]) == 2
     assert "there are more of them than subnets" in capsys.readouterr().err

@@ -88,12 +88,16 @@ def test_snapshots(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]) -> No
     daemon.tells("POST /gasang/vms/web/snapshots", about, status=201)
     daemon.tells("GET /gasang/vms/web/snapshots", [about, broken])
     daemon.tells("DELETE /gasang/vms/web/snapshots/base", status=204)
-    daemon.tells("POST /gasang/vms/web/restore", status=204)
+    daemon.tells("POST /gasang/vms/web/restore", {"Kept": [{"Volume": "data", "Snapshot": "before-restore-1"}]})
     assert command.main(["snapshot", "create", "web", "base"]) == 0
     assert command.main(["restore", "web", "base"]) == 0
     assert command.main(["snapshot", "rm", "web", "base"]) == 0
-    assert capsys.readouterr().out == "base\nweb\nbase\n"
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("base\nweb\nbase\n", "gasang: what volume data had is kept as its snapshot before-restore-1\n")
     assert [daemon.of(f"POST /gasang/vms/web/{verb}")[0].query for verb in ("snapshots", "restore")] == [{"name": ["base"]}] * 2
+    assert command.main(["restore", "--discard", "web", "base"]) == 0
+    assert daemon.of("POST /gasang/vms/web/restore")[1].query == {"name": ["base"], "discard": ["1"]}
+    capsys.readouterr()
     assert command.main(["snapshot", "ls", "web"]) == 0
     said = capsys.readouterr()
     assert [line.split()[0] for line in said.out.splitlines()] == ["NAME", "base", "odd"]

@@ -43,7 +43,10 @@ def program(tmp_path: Path) -> Path:
     return path
 
 
-def test_everything_is_shown_from_the_first_instruction(program: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_everything_is_shown_from_the_first_instruction(
+    program: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GASANG_PROGRESS", "none")  # the processor may have to be compiled first
     assert command.main(["trace", "--memory", "64M", str(program)]) == 0
     shown = capfd.readouterr()
     lines = [line.split() for line in shown.out.splitlines()]

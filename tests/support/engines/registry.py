@@ -32,23 +32,29 @@ class Registry:
     def __init__(self, folder: Path, *, guarded: bool = False) -> None:
         folder.mkdir(parents=True)
         self._folder = folder
-        self._port = free_port()
-        self.host = f"localhost:{self._port}"
-        auth = ""
-        if guarded:
-            (folder / "htpasswd").write_text(_HTPASSWD + "\n")
-            auth = _AUTH.format(folder=folder)
-        settings = folder / "settings.yml"
-        settings.write_text(_SETTINGS.format(folder=folder, port=self._port, auth=auth))
         self._log = (folder / "log").open("wb")
+        (folder / "htpasswd").write_text(_HTPASSWD + "\n")
+        tries = 0
+        while not self._begins(_AUTH.format(folder=folder) if guarded else ""):  # another may have taken the port by now
+            tries += 1
+            assert tries < 5, (folder / "log").read_text()
+        self.host = f"localhost:{self._port}"
+
+    def _begins(self, auth: str) -> bool:
+        """Whether it serves, at a port that was free a moment ago."""
+        self._port = free_port()
+        settings = self._folder / "settings.yml"
+        settings.write_text(_SETTINGS.format(folder=self._folder, port=self._port, auth=auth))
         self._process = subprocess.Popen(
             [program(), "serve", str(settings)], stdout=self._log, stderr=self._log, stdin=subprocess.DEVNULL, preexec_fn=dies_with_us
         )
-        limit = time.monotonic() + 30
-        while not self._answers():
-            assert self._process.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < limit, f"docker-registry does not answer on {self.host}"
+        limit = time.monotonic() + 60
+        while self._process.poll() is None:
+            if self._answers():
+                return True
+            assert time.monotonic() < limit, f"docker-registry does not answer on port {self._port}"
             time.sleep(0.02)
+        return False
 
     def close(self) -> None:
         """End it."""
