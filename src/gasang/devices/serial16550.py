@@ -19,7 +19,7 @@ character time-out at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from gasang.core.protocols import CharacterSink, IrqLine, State
 from gasang.devices.state import check_version
@@ -38,6 +38,18 @@ MSR_CTS, MSR_DSR, MSR_RING, MSR_DCD = 0x10, 0x20, 0x40, 0x80
 MSR_TRAILING_RING = 0x04
 
 
+class Shortcut(Protocol):
+    """What answers for the line status and takes bytes to be sent in place of the device, where the processor can do that by itself."""
+
+    def offer(self, status: int, *, takes: bool) -> None:
+        """From now on this is the line status, 0 if reading it changes something; bytes to be sent may wait if it `takes` them."""
+        ...
+
+    def take(self) -> bytes:
+        """The bytes that wait."""
+        ...
+
+
 class Serial16550:
     """One UART: output goes to `sink`, input comes by `receive`, `irq` is level-triggered and not gated by OUT2."""
 
@@ -47,7 +59,26 @@ class Serial16550:
         self._irq = irq
         self._sink = sink
         self._waiting = bytearray()
+        self._shortcut: Shortcut | None = None
         self.reset()
+
+    def lend(self, shortcut: Shortcut) -> None:
+        """Have the processor do without the device what it can. The caller holds the bus lock, or nothing runs yet."""
+        self._shortcut = shortcut
+        self._offer()
+
+    def settle(self) -> None:
+        """Send what waits in the shortcut. The caller holds the bus lock."""
+        if self._shortcut is not None and (data := self._shortcut.take()):
+            self._transmit_pending = True
+            self._sink(data)
+
+    def _offer(self) -> None:
+        """Have in the shortcut what the registers say now. A byte may wait if sending it would do no more than send it."""
+        if self._shortcut is not None:
+            interrupts = self._ier & IER_TRANSMIT and not self._transmit_pending
+            takes = not (self._lcr & LCR_DLAB or self._mcr & MCR_LOOP or interrupts)
+            self._shortcut.offer(0 if self._overrun else self._status(), takes=takes)
 
     def receive(self, data: bytes) -> None:
         """Input from the host; it waits for the guest as long as it must. The caller holds the bus lock."""
@@ -55,6 +86,7 @@ class Serial16550:
             self._waiting += data
             self._refill()
             self._update()
+            self._offer()
 
     def take(self, length: int) -> bytes:
         """Up to `length` bytes of input, for a guest that asks its firmware instead of the line. The caller holds the bus lock."""
@@ -65,21 +97,30 @@ class Serial16550:
         self._fifo.clear()
         self._refill()
         self._update()
+        self._offer()
         return data
 
     def read(self, offset: int, width: int) -> int:
         """The byte register at `offset`, whatever the width; 0 beyond the eighth."""
         handler = self._READS.get(offset)
-        return handler(self) if handler else 0
+        if handler is None:
+            return 0
+        self.settle()
+        value = handler(self)
+        self._offer()
+        return value
 
     def write(self, offset: int, width: int, value: int) -> None:
         """Store the low byte of `value`; read-only registers and those beyond the eighth ignore it."""
         handler = self._WRITES.get(offset)
         if handler:
+            self.settle()
             handler(self, value & 0xFF)
+            self._offer()
 
     def reset(self) -> None:
         """The state after master reset (data sheet, table III). Input that waits in the host's queue stays."""
+        self.settle()
         self._ier = self._fcr = self._lcr = self._mcr = self._scr = 0
         self._divisor = 12
         self._fifo = bytearray()
@@ -89,9 +130,11 @@ class Serial16550:
         self._modem_delta = 0
         self._refill()
         self._update()
+        self._offer()
 
     def save(self) -> State:
         """Registers, FIFO and the host's queue."""
+        self.settle()
         return {
             "version": 1,
             "registers": [self._ier, self._fcr, self._lcr, self._mcr, self._scr, self._divisor, self._modem, self._modem_delta],
@@ -110,6 +153,7 @@ class Serial16550:
         self._overrun = bool(state["overrun"])
         self._transmit_pending = bool(state["transmit_pending"])
         self._update()
+        self._offer()
 
     # Registers, one function an access.
 
@@ -184,11 +228,14 @@ class Serial16550:
         self._update()
 
     def _read_lsr(self) -> int:
-        status = LSR_THR_EMPTY | LSR_IDLE | (LSR_DATA if self._fifo else 0) | (LSR_OVERRUN if self._overrun else 0)
+        status = self._status()
         if self._overrun:
             self._overrun = False
             self._update()
         return status
+
+    def _status(self) -> int:
+        return LSR_THR_EMPTY | LSR_IDLE | (LSR_DATA if self._fifo else 0) | (LSR_OVERRUN if self._overrun else 0)
 
     def _read_msr(self) -> int:
         status = self._modem | self._modem_delta

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from gasang.accel.soft.decoded import Marks, join, marks_of
@@ -13,7 +15,7 @@ from gasang.cpus.riscv64.clock import TIMEBASE
 from gasang.cpus.riscv64.state import SUPERVISOR, Cpu
 from gasang.cpus.riscv64.trap import SEIP
 from gasang.devices.bus import BusError
-from gasang.host.memory import LazyMemory
+from gasang.host.memory import LazyMemory, populate
 from gasang.native.types import instance, size_of
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ PARENTS_BLOCKS, TWINS_BLOCKS = BLOCKS + 512, BLOCKS + 1024
 """The same in processes that fork, and in forked ones: what twins share should not be forgotten for the little that each needs itself."""
 IDLE_SECONDS = 0.5
 """A hart that sleeps longer gives its decoded code back."""
+SHORT_WAIT = TIMEBASE // 5000
+"""Guest time (0.2 ms): after a wait that was shorter the next is begun awake, while the host has a processor for each hart."""
 FEW_BLOCKS = 64
 """Fewer than these are not worth it."""
 USER_COUNTERS = 7
@@ -66,6 +70,7 @@ class Hart:
         self._code_map = LazyMemory(max(4096, (machine.ram.size >> 12) * 4), "gasang-code-map")
         cpu.hart = number
         cpu.multi = int(machine.hart_count > 1)
+        self._may_look = 1 < machine.hart_count <= len(os.sched_getaffinity(0))
         cpu.shared = ctypes.addressof(machine.shared)
         cpu.code_map, cpu.blocks, cpu.block_count = self._code_map.address, self._blocks.address, BLOCKS
         cpu.decode_tables = ctypes.addressof(machine.processor.decoder.pointer)
@@ -130,15 +135,15 @@ class Hart:
         """Ask for something that is answered; done once `answers` has reached the ticket returned."""
         with self.machine.answered:
             self._tickets += 1
-            ticket = self._tickets
-        self.request(request | exits.REQUEST_STOP)
-        return ticket
+            self.request(request | exits.REQUEST_STOP)
+            return self._tickets
 
     def answer(self) -> None:
         """The hart has served its requests and left the run loop: whoever asked may go on."""
         with self.machine.answered:
-            self.answers = self._tickets
-            self.machine.answered.notify_all()
+            if self.cpu.requests & exits.REQUEST_STOP == 0:  # else it is asked anew, and comes here again
+                self.answers = self._tickets
+                self.machine.answered.notify_all()
 
     def answer_requests(self) -> None:
         """Serve requests from outside the run loop, on the hart's own thread."""
@@ -146,12 +151,22 @@ class Hart:
             self._serve(self.address)
             self.cpu.exit = exits.NONE
             self.answer()
+            if self.machine.serial.has_some:
+                self.request(exits.REQUEST_STOP)  # what it has sent is seen to when it goes on
 
     def wait(self) -> None:
         """Sleep until an interrupt, a request, or the timer."""
         self.wakeup.clear()
         if self._pending(self.address):
             return
+        if self._may_look:
+            began = time.perf_counter()
+            self._sleep()
+            self.cpu.patience = SHORT_WAIT if time.perf_counter() - began < SHORT_WAIT / TIMEBASE else 0
+        else:
+            self._sleep()
+
+    def _sleep(self) -> None:
         left = self.cpu.stimecmp - self._time(self.address)
         seconds = None if left > LONG_WAIT else max(left, 0) / TIMEBASE
         if seconds is not None and seconds < IDLE_SECONDS:
@@ -200,6 +215,10 @@ class Hart:
         self._blocks.make_private()
         self._code_map.make_private()
         self.cpu.block_count = max(self.cpu.block_count, PARENTS_BLOCKS)
+
+    def copy_ahead(self) -> None:
+        """In a forked process: have a copy of its state and its soft TLB, all of which are written, before it executes."""
+        populate(self.address, size_of(Cpu))
 
     def run_in_turn(self, turn: Turn) -> None:
         """Execute only while it is this hart's turn."""

@@ -11,13 +11,13 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from gasang.accel.soft.clock import GuestClock, first_moment, moment
 from gasang.accel.soft.gate import Gate
 from gasang.accel.soft.hart import Hart
+from gasang.accel.soft.line import SerialShortcut
 from gasang.accel.soft.memory import GuestRam
 from gasang.core.errors import BadInputError, StateError, TimedOutError
 from gasang.core.protocols import State
@@ -30,6 +30,7 @@ from gasang.native.types import instance
 if TYPE_CHECKING:
     from gasang.accel.soft.jit.regions import Regions
     from gasang.accel.soft.jit.service import Launch
+    from gasang.accel.soft.jit.store import RegionStore
 
 VERSION = 1
 OFF, ON, CHECK = "off", "on", "check"
@@ -54,12 +55,20 @@ class Bus(Protocol):
 class SoftMachine:
     """Harts and RAM. `bus` and `firmware` (which answers environment calls) are set before `start`.
 
+    `settle` is called, without the bus lock, when bytes wait in the serial line's shortcut, which is connected by whoever has such a line.
+
     `compiler` starts the process that compiles hot code, where that is not just any process. `code_cache` is a folder where compiled code
-    outlives the machine, for compilers that reach it.
+    outlives the machine, for compilers that reach it; for others what was found there.
     """
 
     def __init__(
-        self, ram_base: int, ram_size: int, harts: int, jit: str = OFF, compiler: Launch | None = None, code_cache: Path | None = None
+        self,
+        ram_base: int,
+        ram_size: int,
+        harts: int,
+        jit: str = OFF,
+        compiler: Launch | None = None,
+        code_cache: Path | RegionStore | None = None,
     ) -> None:
         assert 1 <= harts <= MAX_HARTS
         self.processor: Processor = load()
@@ -78,6 +87,8 @@ class SoftMachine:
         self.harts = [Hart(self, number) for number in range(harts)]
         for hart in self.harts:
             shared.harts[hart.number] = hart.address
+        self.serial = SerialShortcut(self)
+        self.settle: Callable[[], None] = lambda: None
         self.clock = self._make_clock()
         self.ram.on_change(self._ram_changed)
         self.stopping = threading.Event()
@@ -87,16 +98,10 @@ class SoftMachine:
         self._time = 0
         self.regions = self._make_regions(compiler, code_cache, checked=jit == CHECK) if jit != OFF else None
 
-    def _make_regions(self, compiler: Launch | None, code_cache: Path | None, *, checked: bool) -> Regions:
-        from gasang.accel.soft.jit.price import Price
-        from gasang.accel.soft.jit.regions import Regions  # a start without has no time for it
-        from gasang.accel.soft.jit.service import CompileService
-        from gasang.accel.soft.jit.store import RegionStore
+    def _make_regions(self, compiler: Launch | None, code_cache: Path | RegionStore | None, *, checked: bool) -> Regions:
+        from gasang.accel.soft.jit.assembly import make_regions  # a start without has no time for it
 
-        store = RegionStore(code_cache) if code_cache is not None else None
-        price = None if checked else Price() if compiler is None else Price(start=0)  # one that is to be checked compiles what it can
-        make_service = partial(CompileService, folder=code_cache, launch=compiler, price=price)
-        regions = Regions(self, make_service, store=store, checked=checked)
+        regions = make_regions(self, compiler, code_cache, checked=checked)
         regions.start()
         return regions
 
@@ -186,6 +191,8 @@ class SoftMachine:
         except BaseException as error:  # the thread's only handler: whatever it is ends the machine and is told by `join`
             self.failure = error
             self.stop()
+        finally:
+            self._settle()
 
     def _stand_still(self, hart: Hart) -> None:
         """At the gate: first the instruction that is half done, then nothing but answers to other harts' requests."""
@@ -210,6 +217,20 @@ class SoftMachine:
         after = _AFTER.get(hart.step())
         if after is not None:
             after(self, hart)
+
+    def _settle(self) -> None:
+        if self.serial.has_some:
+            self.settle()
+
+    def answer(self, hart: Hart) -> None:
+        """A hart was asked to leave its run loop, by somebody or for what it has sent."""
+        self._settle()
+        hart.answer()
+
+    def call_firmware(self, hart: Hart) -> None:
+        """The guest asks its firmware, which may write to the same line."""
+        self._settle()
+        self.firmware(hart)
 
     def look_at_hot(self, hart: Hart) -> None:
         """A hart has found hot code."""
@@ -321,9 +342,9 @@ class SoftMachine:
 
 
 _AFTER: Mapping[int, Callable[[SoftMachine, Hart], None]] = {
-    exits.SBI: lambda machine, hart: machine.firmware(hart),
+    exits.SBI: lambda machine, hart: machine.call_firmware(hart),
     exits.WAIT: lambda machine, hart: hart.wait(),
-    exits.STOPPED: lambda machine, hart: hart.answer(),
+    exits.STOPPED: lambda machine, hart: machine.answer(hart),
     exits.LOST: lambda machine, hart: hart.judge(),
     exits.HOT: lambda machine, hart: machine.look_at_hot(hart),
     exits.DIFFERENCE: lambda machine, hart: machine.tell_difference(hart),

@@ -30,7 +30,7 @@ from gasang.cpus.riscv64.check_state import (
 from gasang.cpus.riscv64.code import block_at
 from gasang.cpus.riscv64.execute import Handler, enter, pc_of
 from gasang.cpus.riscv64.regions import decode_place
-from gasang.cpus.riscv64.state import CODE_TLB_ENTRIES, NO_TAG, PAGE_MASK, PAGE_SIZE, TLB_ENTRIES, Cpu
+from gasang.cpus.riscv64.state import CODE_TLB_ENTRIES, DIRTY_RING, NO_TAG, PAGE_MASK, PAGE_SIZE, TLB_ENTRIES, Cpu
 from gasang.native import (
     address_of,
     atomic_add,
@@ -232,6 +232,24 @@ def same(check: ptr[Check]) -> boolean:
 
 
 @native(inline=False)
+def in_doubt(cpu: ptr[Cpu], region: ptr[CheckedRegion]) -> boolean:
+    """Whether a page of a region may have been changed by others since the hart's last fence.i (code.py, rules 3 and 4).
+
+    Until the next one the hart may execute what was there or what is there (specification of Zifencei), so that both may be right.
+    """
+    if cpu.dirty_count > DIRTY_RING:
+        return True
+    for position in range(cpu.dirty_count):
+        number = u64(cpu.code_map[cpu.dirty[position]])
+        if number != 0:
+            stamp = block_at(cpu, number - 1).stamp
+            for index in range(region.pages):
+                if region.stamps[index] == stamp:
+                    return True
+    return False
+
+
+@native(inline=False)
 def run_twice(check: ptr[Check], place: ptr[CheckPlace], record: ptr[Record], budget: u64) -> boolean:
     """Region and interpreter, from here; whether the region did anything. cpu.exit is DIFFERENCE if they differ."""
     cpu = check.cpu
@@ -266,7 +284,7 @@ def run_twice(check: ptr[Check], place: ptr[CheckPlace], record: ptr[Record], bu
             cpu.quantum = cpu.budget
         else:
             cpu.remaining = cpu.remaining - (check.executed - budget)
-    if not same(check):
+    if not same(check) and not in_doubt(cpu, region):
         cpu.exit = exits.DIFFERENCE
     set_float_control(u32(cpu.frm), u32(check.interpreted_flags))
     return check.executed != 0

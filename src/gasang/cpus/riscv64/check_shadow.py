@@ -161,6 +161,12 @@ def shadow_poll(shadow: ptr[Cpu], budget: u64, unused: u64) -> u64:
     return QUANTUM
 
 
+@native(convention="preserve_most", inline=False)
+def shadow_page(shadow: ptr[Cpu], start: u64, unused: u64) -> u64:
+    """`find_page` on the shadow, which knows what the hart knew when it was attached."""
+    return 0
+
+
 @native
 def word_at(check: ptr[Check], region: ptr[CheckedRegion], origin: u64, pc: u64) -> u64:
     """The instruction at a pc of the region's pages, 0 for another pc or a compressed one."""
@@ -207,5 +213,6 @@ def reason_of(check: ptr[Check], word: u64) -> u64:
 
 CHECKED_HELPERS: dict[str, NativeFunction] = {
     "load_beyond": shadow_load_beyond, "store_beyond": shadow_store_beyond, "poll_region": shadow_poll, "miss": caught_far,
+    "find_page": shadow_page,
 }  # fmt: skip
 """By name what takes the place of what regions call."""

@@ -12,7 +12,7 @@ Rules that keep records true (ORDER: code coherence):
 3. Another hart that holds records of the page learns of it through its dirty ring, at its next fence.i: earlier the specification
    promises nothing.
 4. Other harts' write translations made before the flag was set are dropped at their next poll; the page is decoded when they have
-   answered. If one does not in time, it may have written unnoticed, and the next fence.i forgets all blocks.
+   answered. If one does not in time, it may have written to the page unnoticed, which the next fence.i then forgets.
 5. A block whose content compiled regions know (its stamp is not 0) is forgotten as a whole: a region may begin anywhere in it, and those of
    other pages that lead into it compare the stamp.
 """
@@ -147,30 +147,31 @@ def make_block(cpu: ptr[Cpu], page: u64) -> ptr[Block]:
     if atomic_or(flags, CODE_PAGE) & CODE_PAGE == 0 or cpu.multi != 0:
         drop_write_entries(cpu, block.host)
         if cpu.multi != 0:
-            ask_others_to_drop(cpu)
+            ask_others_to_drop(cpu, page)
     return block
 
 
 @native
-def ask_others_to_drop(cpu: ptr[Cpu]) -> None:
+def ask_others_to_drop(cpu: ptr[Cpu], page: u64) -> None:
     """Rule 4: other harts drop their write translations, before anything of the page is decoded.
 
-    They answer within a poll, some microseconds. One that does not (its host thread is not running) leaves this hart in doubt until
-    its next fence.i.
+    They answer within a poll, some microseconds. One that does not (its host thread is not running) leaves this hart in doubt about the
+    page until its next fence.i.
     """
     shared = cpu.shared
-    doubt = cpu.unconfirmed_epoch
-    cpu.unconfirmed_epoch = atomic_add(ref(shared.code_epoch), 1) + 1
+    epoch = atomic_add(ref(shared.code_epoch), 1) + 1
     for index in range(shared.hart_count):
         if shared.harts[index] != u64(cpu):
             other = cast(ptr[Cpu], shared.harts[index])
             atomic_or(ref(other.requests), exits.REQUEST_FLUSH_WRITES)
     tries: u64 = 0
-    while tries < PATIENCE and not confirmed(cpu):
+    while tries < PATIENCE and not confirmed(cpu, epoch):
         drop_if_asked(cpu)
         tries += 1
-    if confirmed(cpu):
-        cpu.unconfirmed_epoch = doubt
+    if tries == PATIENCE:
+        lock(shared)
+        note_dirty(cpu, page)
+        unlock(shared)
 
 
 @native
@@ -244,36 +245,33 @@ def drop_if_asked(cpu: ptr[Cpu]) -> None:
 
 
 @native
-def confirmed(cpu: ptr[Cpu]) -> boolean:
-    """Whether no other hart can have written unnoticed to a page that this one decoded: each has answered, or does not execute."""
+def confirmed(cpu: ptr[Cpu], epoch: u64) -> boolean:
+    """Whether no other hart can write unnoticed to a page that became code by then: each has answered, or does not execute."""
     shared = cpu.shared
     for index in range(shared.hart_count):
         if shared.harts[index] != u64(cpu):
             other = cast(ptr[Cpu], shared.harts[index])
-            if atomic_load(ref(other.seen_epoch)) < cpu.unconfirmed_epoch and atomic_load(ref(other.inside)) != 0:
+            if atomic_load(ref(other.seen_epoch)) < epoch and atomic_load(ref(other.inside)) != 0:
                 return False
     return True
 
 
 @native(inline=False)
 def fence_instruction(cpu: ptr[Cpu]) -> None:
-    """fence.i: forget what others have written since, and everything if some hart may have written unnoticed. Execution goes on at a pc."""
+    """fence.i: forget what others have written since, or may have. Execution goes on at a pc."""
     if cpu.multi == 0 and atomic_load(ref(cpu.dirty_count)) == 0:
         return
     shared = cpu.shared
-    everything = cpu.unconfirmed_epoch != 0
     lock(shared)
     count = cpu.dirty_count
-    if count > DIRTY_RING:
-        everything = True
-    elif not everything:
+    everything = count > DIRTY_RING
+    if not everything:
         for position in range(count):
             forget_block(cpu, cpu.dirty[position])
     cpu.dirty_count = 0
     unlock(shared)
     if everything:
         forget_all_blocks(cpu)
-    cpu.unconfirmed_epoch = 0
 
 
 @native

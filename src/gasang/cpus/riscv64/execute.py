@@ -17,15 +17,15 @@ from gasang.cpus.record import Record
 from gasang.cpus.riscv64 import exits
 from gasang.cpus.riscv64.block import RECORDS, Block
 from gasang.cpus.riscv64.clock import update_timer
-from gasang.cpus.riscv64.code import block_at, drop_if_asked, fence_instruction, make_block
+from gasang.cpus.riscv64.code import block_at, drop_if_asked, make_block
+from gasang.cpus.riscv64.harts import serve
 from gasang.cpus.riscv64.hot import is_hot
-from gasang.cpus.riscv64.mmu import FETCH, access_fault, flush_all, in_ram, translate
+from gasang.cpus.riscv64.mmu import FETCH, access_fault, in_ram, translate
 from gasang.cpus.riscv64.state import CODE_TLB_ENTRIES, OFFSET_MASK, PAGE_MASK, Cpu
 from gasang.cpus.riscv64.trap import ILLEGAL_INSTRUCTION, deliver_exception, deliver_interrupt, deliverable, raise_exception
 from gasang.native import (
     Fault,
     address_of,
-    atomic_and,
     atomic_load,
     atomic_store,
     attempt,
@@ -75,11 +75,7 @@ def serve_requests(cpu: ptr[Cpu]) -> None:
     """Do what other threads have asked of this hart."""
     drop_if_asked(cpu)
     asked = atomic_load(ref(cpu.requests)) & ~u64(exits.REQUEST_FLUSH_WRITES)
-    atomic_and(ref(cpu.requests), ~asked)
-    if asked & exits.REQUEST_FLUSH_TLB != 0:
-        flush_all(cpu)
-    if asked & exits.REQUEST_FENCE_I != 0:
-        fence_instruction(cpu)
+    serve(cpu, asked)
     if asked & exits.REQUEST_STOP != 0:
         cpu.exit = exits.STOPPED
 
@@ -89,11 +85,12 @@ def poll(cpu: ptr[Cpu], record: ptr[Record], budget: u64) -> None:
     """The budget is used up at `record`, which is executed next."""
     cpu.pc = pc_of(cpu, record)
     cpu.budget = 0
+    samples = 1 + cpu.quantum // (QUANTUM + 1)  # a region's quantum that ends outside stands for as much of what is outside
     refill(cpu)
     if cpu.budget == 0:
         cpu.exit = exits.LIMIT
         return
-    if unlikely(cpu.hot_after != 0 and is_hot(cpu, record)):
+    if unlikely(cpu.hot_after != 0 and is_hot(cpu, record, samples)):
         cpu.exit = exits.HOT
         return
     update_timer(cpu)
@@ -128,6 +125,15 @@ def enter(cpu: ptr[Cpu], record: ptr[Record], budget: u64) -> None:
     return tail_call(miss, cpu, record, budget)
 
 
+@native(inline=True)
+def enter_block(cpu: ptr[Cpu], address: u64, block: ptr[Block]) -> None:
+    """Have the code TLB find the page of an address in a block."""
+    entry = ref(cpu.code_tlb[(address >> 12) & (CODE_TLB_ENTRIES - 1)])
+    entry.tag = (address & PAGE_MASK) | cpu.context
+    entry.base = u64(block)
+    entry.bias = (address & PAGE_MASK) - (u64(block) >> 3)
+
+
 @native(may_fault=True, inline=False)
 def find_code(cpu: ptr[Cpu]) -> None:
     """Enter the page of cpu.pc into the code TLB, giving it a block if it has none."""
@@ -139,10 +145,7 @@ def find_code(cpu: ptr[Cpu]) -> None:
     page = (physical - cpu.shared.ram_base) >> 12
     number = u64(cpu.code_map[page])
     block = make_block(cpu, page) if number == 0 else block_at(cpu, number - 1)
-    entry = ref(cpu.code_tlb[(target >> 12) & (CODE_TLB_ENTRIES - 1)])
-    entry.tag = (target & PAGE_MASK) | cpu.context
-    entry.base = u64(block)
-    entry.bias = (target & PAGE_MASK) - (u64(block) >> 3)
+    enter_block(cpu, target, block)
 
 
 @native(convention="preserve_none", inline=False)

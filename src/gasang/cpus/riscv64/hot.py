@@ -29,8 +29,8 @@ def hot_place(cpu: ptr[Cpu], stretch: u64) -> ptr[HotPlace]:
 
 
 @native(inline=False)
-def is_hot(cpu: ptr[Cpu], record: ptr[Record]) -> boolean:
-    """Count a poll at `record`; whether its stretch of code has become hot now.
+def is_hot(cpu: ptr[Cpu], record: ptr[Record], samples: u64) -> boolean:
+    """Count a poll at `record` as so many samples; whether its stretch of code has become hot now.
 
     It is told at `hot_after` samples, and again as `is_told` says. A place that two stretches share goes to the one met more often.
 
@@ -50,8 +50,12 @@ def is_hot(cpu: ptr[Cpu], record: ptr[Record]) -> boolean:
             place.count = place.count - 1 - (place.count >> FADES)
             return False
         place.stretch = stretch
-    place.count = place.count + 1
-    return place.count % cpu.hot_after == 0 and is_told(place.count // cpu.hot_after)
+    if samples > cpu.hot_after:  # or it would be told about at none of the times that it has become hot
+        samples = cpu.hot_after
+    before = place.count // cpu.hot_after
+    place.count = place.count + samples
+    times = place.count // cpu.hot_after
+    return times != before and is_told(times)
 
 
 @native(inline=True)

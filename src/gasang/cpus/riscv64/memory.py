@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from gasang.cpus.riscv64 import exits
 from gasang.cpus.riscv64.code import stored_to_code
+from gasang.cpus.riscv64.line import line_status, line_takes
 from gasang.cpus.riscv64.mmu import CODE_PAGE, LOAD, STORE, access_fault, ask_mmio, fill_tlb, in_ram, tlb_index, translate
 from gasang.cpus.riscv64.reservation import begin_store, conditional_u32, conditional_u64, contended, end_store, reserve
 from gasang.cpus.riscv64.state import OFFSET_MASK, PAGE_MASK, PAGE_SIZE, USER, Cpu
@@ -61,6 +62,10 @@ def load_slow(cpu: ptr[Cpu], address: u64, size: u64) -> u64:
     if address & (size - 1) != 0 or (state == exits.MMIO_FAULT and cpu.mmio_address == physical):
         raise_exception(cpu, LOAD_ACCESS_FAULT, address)
         raise Fault
+    status = line_status(cpu, physical, size)
+    if status != 0:
+        cpu.mmio_value = status
+        return u64(ref(cpu.mmio_value))
     ask_mmio(cpu, physical, size, 0, 0)
     raise Fault
 
@@ -102,6 +107,8 @@ def store_slow(cpu: ptr[Cpu], address: u64, value: u64, size: u64) -> None:
     if address & (size - 1) != 0 or (state == exits.MMIO_FAULT and cpu.mmio_address == physical):
         raise_exception(cpu, STORE_ACCESS_FAULT, address)
         raise Fault
+    if line_takes(cpu, physical, value, size):
+        return
     ask_mmio(cpu, physical, size, value, 1)
     raise Fault
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gasang.cpus.decoder import DecoderTables
-from gasang.cpus.riscv64 import ahead, clock, code, execute, hot, jumps, mmu, outside, regions
+from gasang.cpus.riscv64 import ahead, clock, code, execute, hot, jumps, line, mmu, outside, regions
 from gasang.cpus.riscv64.handlers import make_handlers, noting_handlers
 from gasang.cpus.riscv64.isa import rv64
 from gasang.native import NativeFunction
@@ -31,14 +31,14 @@ ENTRIES: tuple[NativeFunction, ...] = (
     code.code_near,
     hot.stretch_of,
     hot.heat_of,
-    hot.heats_of,
     hot.set_heat,
     regions.block_stamp,
     regions.block_host,
     regions.stamp_block,
-    regions.executed_places,
+    regions.describe_page,
     regions.begin_region,
     jumps.watch_near,
+    line.take_line,
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from gasang.cpus.riscv64 import exits
 from gasang.cpus.riscv64.clock import update_timer
 from gasang.cpus.riscv64.code import fence_instruction
 from gasang.cpus.riscv64.csr import refuse
+from gasang.cpus.riscv64.harts import answer_call, comes_soon
 from gasang.cpus.riscv64.mmu import flush_all, flush_asid, flush_page
 from gasang.cpus.riscv64.state import SUPERVISOR, USER, Cpu
 from gasang.cpus.riscv64.trap import (
@@ -31,7 +32,7 @@ SBI_TIME = 0x54494D45
 @privileged.instruction("000000000000 00000 000 00000 1110011", "")
 @native(may_fault=True)
 def ecall(cpu: ptr[Cpu]) -> None:
-    """Call the environment: from U-mode the supervisor, from S-mode the SBI (2.8). Setting the timer is answered here."""
+    """Call the environment: from U-mode the supervisor, from S-mode the SBI (2.8). Timers and most calls about harts are served here."""
     if cpu.privilege == USER:
         raise_exception(cpu, USER_ECALL, 0)
         raise Fault
@@ -40,6 +41,8 @@ def ecall(cpu: ptr[Cpu]) -> None:
         update_timer(cpu)
         cpu.x[10] = 0
         cpu.x[11] = 0
+        return
+    if answer_call(cpu):
         return
     cpu.exit = exits.SBI
     raise Fault
@@ -75,7 +78,7 @@ def wfi(cpu: ptr[Cpu]) -> None:
     if cpu.privilege != SUPERVISOR:
         refuse(cpu)
     update_timer(cpu)
-    if atomic_load(ref(cpu.sip)) & cpu.sie == 0:
+    if atomic_load(ref(cpu.sip)) & cpu.sie == 0 and not comes_soon(cpu):
         cpu.exit = exits.WAIT
 
 

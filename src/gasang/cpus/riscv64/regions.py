@@ -11,12 +11,14 @@ from typing import Any
 from gasang.cpus.riscv64.block import RECORDS, Block
 from gasang.cpus.riscv64.clock import update_timer
 from gasang.cpus.riscv64.code import block_at
-from gasang.cpus.riscv64.execute import fill_record, miss
+from gasang.cpus.riscv64.execute import enter_block, fill_record, miss
+from gasang.cpus.riscv64.hot import heats_of
 from gasang.cpus.riscv64.memory import amo_pointer_u32, amo_pointer_u64, try_amo_pointer_u32, try_amo_pointer_u64
-from gasang.cpus.riscv64.state import Cpu
+from gasang.cpus.riscv64.mmu import FETCH, in_ram, translate
+from gasang.cpus.riscv64.state import PAGE_MASK, Cpu
 from gasang.cpus.riscv64.trap import deliverable
 from gasang.cpus.riscv64.windows import close_windows, load_beyond, store_beyond
-from gasang.native import NativeFunction, atomic_load, cast, i64, load_unaligned, native, ptr, ref, u8, u16, u32, u64
+from gasang.native import Fault, NativeFunction, atomic_load, attempt, cast, i64, load_unaligned, native, ptr, ref, u8, u16, u32, u64
 
 QUANTUM = 4096
 """Instructions between polls inside a region: they take no longer than the interpreter's quantum."""
@@ -34,19 +36,37 @@ def poll_region(cpu: ptr[Cpu], budget: u64, unused: u64) -> u64:
     update_timer(cpu)
     if deliverable(cpu, atomic_load(ref(cpu.sip))) != 0:
         return 0
-    cpu.compiled = cpu.compiled + (cpu.quantum - budget)
+    cpu.compiled = cpu.compiled + (QUANTUM - budget)
     cpu.retired = cpu.retired + i64(cpu.quantum - budget)
     cpu.remaining = rest - QUANTUM
     cpu.quantum = QUANTUM
     return QUANTUM
 
 
+@native(may_fault=True)
+def enter_decoded(cpu: ptr[Cpu], start: u64) -> None:
+    """Enter a page into the code TLB. Raises Fault if none of its code is decoded, or it cannot be executed."""
+    physical = translate(cpu, start, FETCH) & PAGE_MASK
+    if in_ram(cpu, physical) == 0:
+        raise Fault
+    number = u64(cpu.code_map[(physical - cpu.shared.ram_base) >> 12])
+    if number == 0:
+        raise Fault
+    enter_block(cpu, start, block_at(cpu, number - 1))
+
+
+@native(convention="preserve_most", inline=False)
+def find_page(cpu: ptr[Cpu], start: u64, unused: u64) -> u64:
+    """Whether the code TLB knows a page from now on: a region's other pages are known only by chance when it has been flushed."""
+    return u64(1) if attempt(enter_decoded, cpu, start) else u64(0)
+
+
 SUBSTITUTES: dict[Any, NativeFunction] = {amo_pointer_u32: try_amo_pointer_u32, amo_pointer_u64: try_amo_pointer_u64}
 """What takes the place of a call in a region."""
 
-HELPERS: list[NativeFunction] = [load_beyond, store_beyond, close_windows, poll_region, miss]
+HELPERS: list[NativeFunction] = [load_beyond, store_beyond, close_windows, poll_region, miss, find_page]
 """What regions call, by the indices that follow."""
-LOAD_BEYOND, STORE_BEYOND, CLOSE_WINDOWS, POLL_REGION, MISS = range(5)
+LOAD_BEYOND, STORE_BEYOND, CLOSE_WINDOWS, POLL_REGION, MISS, FIND_PAGE = range(6)
 
 
 @native
@@ -75,6 +95,13 @@ def executed_places(cpu: ptr[Cpu], number: u64, out: ptr[u8]) -> u64:
     for index in range(u64(RECORDS)):
         out[index] = 0 if block.records[index].handler == fresh else u8(1)
     return block.host
+
+
+@native
+def describe_page(cpu: ptr[Cpu], number: u64, found: ptr[u8]) -> u64:
+    """To `found` go what `executed_places` says of a block and, behind it, what `heats_of` says; the page's host address."""
+    heats_of(cpu, number, cast(ptr[u64], u64(found) + RECORDS))
+    return executed_places(cpu, number, found)
 
 
 @native

@@ -44,6 +44,8 @@ JUMPS = 256
 STRETCHES = 32
 """Of a page."""
 DIRTY_RING = 256
+LINE_ROOM = 1024
+"""Bytes that wait for a serial line: see line.py."""
 
 
 @struct
@@ -129,6 +131,12 @@ class Shared:
     clock_time: u64  # guest time (10 MHz) at the anchor
     clock_scale: u64  # guest time units a host tick, times 2**32
     harts: array[u64] = length(64)  # addresses of the Cpu structs
+    # --- the serial line's shortcut: see line.py
+    line_at: u64  # guest-physical address of its registers
+    line_status: u64  # what its line status register says, 0 if it must be asked
+    line_open: u64  # whether bytes to be sent may wait in `line`
+    line_count: u64  # that wait; changed under `lock`
+    line: array[u8] = length(1024)
 
 
 @struct
@@ -169,7 +177,9 @@ class Cpu:
     quantum: u64  # what budget was after the last poll
     remaining: u64  # instructions the caller still allows after this quantum
     retired: i64  # instructions retired before this quantum
-    requests: u64  # shared: see requests.py
+    requests: u64  # shared: see exits.py
+    serving: u64  # shared: 1 while requests that were taken back are being done
+    patience: u64  # guest time that a wait may last before the hart's thread sleeps
     hart: u64
     watches_traps: u64  # 1 if the run loop returns after each trap
     # --- MMIO handshake
@@ -198,7 +208,6 @@ class Cpu:
     dispatch: ptr[u64]  # handler addresses: [instruction number * 2 + far]
     inside: u64  # shared: 1 while the hart executes; outside, it drops what it is asked to before it goes on
     seen_epoch: u64  # shared: the code epoch whose write entries are gone
-    unconfirmed_epoch: u64
     dirty_count: u64  # shared, under Shared.lock
     dirty: array[u64] = length(256)  # RAM pages written by others while decoded here
     shared: ptr[Shared]
@@ -211,7 +220,7 @@ class Cpu:
     hot_after: u64  # samples of a place that make it hot, 0 for no samples
     looks: u64  # whether code that is met for the first time is looked at: compiled regions are known
     look_rest: u64  # polls before the next of these looks
-    compiled: u64  # instructions between the polls that found the hart inside a region
+    compiled: u64  # instructions executed in regions; inside one, with what is left of its budget
     check: u64  # address of the Check that compares regions with the interpreter (check_state.py), 0 for none
     jumps: array[JumpSeen] = length(256)  # see jumps.py
     code_tlb: array[CodeTlbEntry] = length(2048)

@@ -144,6 +144,31 @@ def test_a_loop_on_two_pages_notices_that_the_second_is_another(make_bare: Calla
     assert (bare.cpu.x[5], bare.cpu.x[10]) == (40_000, 30_000)
 
 
+def test_a_region_finds_a_page_that_was_flushed_and_is_not_executed_now(make_bare: Callable[..., Bare]) -> None:
+    """It could not begin without, and nothing else would enter that page."""
+    bare = make_bare()
+    compiling = Compiling(bare)
+    last = PAGE - 12
+    bare.put(CODE + last, asm("addi", rd=5, rs1=5, imm=1), asm("bne", rs1=9, rs2=0, imm=8), asm("jal", rd=0, imm=-8))
+    bare.put(CODE + PAGE, asm("addi", rd=10, rs1=10, imm=1), asm("jal", rd=0, imm=-16))
+    bare.cpu.x[9], bare.cpu.pc = 1, CODE + last
+    compiling.run(30_000)
+    assert any(set(request.pages) == {0, 1} for request in compiling.regions.service.asked)  # type: ignore[attr-defined]
+    bare.cpu.x[9] = 0
+    compiling.run(30_000)
+    bare.machine.processor.functions["wipe_tlb"](bare.hart.address)
+    bare.machine.processor.functions["enter_context"](bare.hart.address)
+    assert place_of(bare, CODE + PAGE) == 0
+    compiling.run(30_000)
+    assert place_of(bare, CODE + PAGE) > 0
+    assert bare.hart.instructions == 90_000
+
+
+def place_of(bare: Bare, address: int) -> int:
+    """The number of the block that the code TLB has for a page."""
+    return int(bare.machine.processor.functions["code_place"](bare.hart.address, address))
+
+
 def test_a_store_into_the_page_of_the_region_that_does_it(make_bare: Callable[..., Bare], compile_hot: CompileHot) -> None:
     plain, compiled = make_bare(), make_bare()
     compiling = compile_hot(compiled)

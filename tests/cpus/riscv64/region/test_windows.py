@@ -106,6 +106,23 @@ def test_accesses_that_share_a_look_go_over_the_edges_of_pages(pair: Pair, pages
     assert both(pair, 60_000) == exits.LIMIT
 
 
+@pytest.mark.parametrize("pages", [[0, 1, 2, 3], [3, 1, 0, 2]])
+def test_accesses_by_a_register_that_is_moved_between_them(pair: Pair, pages: list[int]) -> None:
+    for bare in pair[:2]:
+        paged(bare, pages)
+    accesses = [
+        asm("ld", rd=11, rs1=ADDRESS, imm=0),
+        asm("addi", rd=ADDRESS, rs1=ADDRESS, imm=48),
+        asm("sd", rs1=ADDRESS, rs2=5, imm=-8),
+        asm("add", rd=14, rs1=0, rs2=ADDRESS),
+        asm("addi", rd=ADDRESS, rs1=ADDRESS, imm=-48),
+        asm("lhu", rd=13, rs1=14, imm=7),
+        asm("sb", rs1=ADDRESS, rs2=13, imm=9),
+    ]
+    begin(pair, walking(20, *accesses), 700)
+    assert both(pair, 60_000) == exits.LIMIT
+
+
 @pytest.mark.parametrize(("step", "verb"), [(1032, "ld"), (1032, "sd"), (1023, "sd")])
 def test_a_window_follows_a_place_that_goes_over_scattered_pages(pair: Pair, step: int, verb: str) -> None:
     for bare in pair[:2]:

@@ -11,7 +11,8 @@
           ▼
     the region is left before the instruction
 
-Accesses of a line by the same register, unchanged between them, share the first one's look: it asks for the whole stretch they lie in.
+Accesses of a line by the same register, or by what differs from it by a known number, share the first one's look: it asks for the whole
+stretch they lie in.
 What follows a look has not to ask again whether it succeeded, since where one did not, all that follows in the line is written twice.
 """
 
@@ -21,7 +22,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from gasang.cpus.instruction_set import NO_REGISTER
 from gasang.cpus.riscv64 import memory
+from gasang.cpus.riscv64.i import add, addi
 from gasang.cpus.riscv64.mmu import LOAD, STORE
 from gasang.cpus.riscv64.region.layout import CPU, GUEST, HART, field_offset, offset_of
 from gasang.cpus.riscv64.region.pages import Step
@@ -37,6 +40,7 @@ TLB_ENTRY_SIZE = 32
 WINDOWS_SIZE = offset_of(Windows, "window") + WINDOWS * WINDOW_SIZE
 OURS = "%windows"
 """The windows of the privilege that the region was begun in."""
+_REGISTERS = NO_REGISTER + 1
 FIELDS = ("first", "limit", "addend", "patience")
 
 
@@ -61,7 +65,7 @@ class Group:
     kind: int
     low: int
     high: int
-    """The stretch, from the register."""
+    """The stretch, from the value that a register had."""
     host: str = ""
     """Where the look found the stretch, once it is made."""
     window: int = 0
@@ -70,7 +74,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Planned:
-    """An instruction's access: its group, and its distance from the register."""
+    """An instruction's access: its group, and its distance from the value that the group goes by."""
 
     group: Group
     distance: int
@@ -79,21 +83,33 @@ class Planned:
 def plan(line: Iterable[Step]) -> dict[int, Planned]:
     """The accesses of a straight line, by place."""
     open_groups: dict[int, Group] = {}
+    values = {register: (register, 0) for register in range(_REGISTERS)}
+    """To each register which of the values met so far it is, and how much more."""
     planned: dict[int, Planned] = {}
-    for step in line:
+    for number, step in enumerate(line):
         instruction, slots = step.decoded.instruction, step.decoded.slots
         access = next((ACCESSES[callee] for callee in _callees(instruction.function) if callee in ACCESSES), None)
         if access is not None:
-            register, distance = slots["rs1"], slots["imm"]
-            group = open_groups.get(register)
+            value, more = values[slots["rs1"]]
+            distance = slots["imm"] + more
+            group = open_groups.get(value)
             if group is None or max(group.high, distance + access.size) - min(group.low, distance) > LONGEST:
-                group = open_groups[register] = Group(access.kind, distance, distance + access.size)
+                group = open_groups[value] = Group(access.kind, distance, distance + access.size)
             group.low, group.high = min(group.low, distance), max(group.high, distance + access.size)
             group.kind = max(group.kind, access.kind)
             planned[step.place] = Planned(group, distance)
         if "rd" in instruction.wants:
-            open_groups.pop(slots["rd"], None)
+            values[slots["rd"]] = _written(step, values) or (_REGISTERS + number, 0)
     return planned
+
+
+def _written(step: Step, values: dict[int, tuple[int, int]]) -> tuple[int, int] | None:
+    """Which value an instruction writes, and how much more; None if it is none that was met before."""
+    function, slots = step.decoded.instruction.function, step.decoded.slots
+    if function is addi:
+        value, more = values[slots["rs1"]]
+        return value, more + slots["imm"]
+    return values[slots["rs2"]] if function is add and slots["rs1"] == 0 else None
 
 
 def _callees(function: Any) -> list[NativeFunction]:
@@ -169,6 +185,7 @@ class AccessEmitter(FunctionEmitter):
         found, page, other = self._known(group, low, places["patience"])
         self.branch(self._likely(found), known, self.apart())
         self.begin(known)
+        limit = self.value(f"load volatile i64, ptr {places['limit']}{HART}")  # once more: so the host compares with memory above
         waits, follow = self.block, self.label("follow")
         self.branch(self.value(f"icmp ugt i64 {limit}, {PAGE_LIMIT}"), near, follow)
         self.begin(follow)

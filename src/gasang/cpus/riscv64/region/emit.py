@@ -26,7 +26,7 @@ from gasang.cpus.riscv64.region.lines import LineEmitter
 from gasang.cpus.riscv64.region.pages import Step
 from gasang.cpus.riscv64.region.shape import Region
 from gasang.cpus.riscv64.region.symbol import SYMBOL
-from gasang.cpus.riscv64.regions import CLOSE_WINDOWS, POLL_REGION
+from gasang.cpus.riscv64.regions import CLOSE_WINDOWS, FIND_PAGE, POLL_REGION
 from gasang.cpus.riscv64.state import PAGE_SIZE
 from gasang.cpus.riscv64.windows import WINDOWS
 from gasang.native.emit_function import ATTRIBUTES
@@ -107,8 +107,11 @@ class RegionEmitter(LineEmitter):
         start = self.plus(origin, page * PAGE_SIZE)
         entry = self.code_entry(start)
         tag = self.value(f"load i64, ptr {entry}{HART}")
-        known = self.label("known")
-        self.branch(self.value(f"icmp eq i64 {tag}, {self.value(f'or i64 {start}, %known.context')}"), known, "pass")
+        known, unknown = self.label("known"), self.label("unknown")
+        self.branch(self.value(f"icmp eq i64 {tag}, {self.value(f'or i64 {start}, %known.context')}"), known, unknown)
+        self.begin(unknown)
+        found = self.value(f"call preserve_mostcc i64 {self.helper(FIND_PAGE)}(ptr {CPU}, i64 {start}, i64 0)")
+        self.branch(self.value(f"icmp ne i64 {found}, 0"), known, "pass")
         self.begin(known)
         base = self.value(f"load i64, ptr {self.value(f'getelementptr i8, ptr {entry}, i64 {BASE_AT}')}{HART}")
         same = self.label("same")
@@ -155,35 +158,33 @@ class RegionEmitter(LineEmitter):
         region = self.region
         for place in region.entries:
             self.begin(f"enter{name_of(place)}")
+            self.account("add", "%budget")
             self.line(f"store i64 {self.minus('%budget', region.ways[place])}, ptr %left")
             self.stored = self.homes.written
-            if place not in region.heads:
-                self._check(place)
-            self.jump(f"{'at' if place in region.heads else 'go'}{name_of(place)}")
+            self._check(place)
         for leader in sorted(region.leaders):
-            self.begin(f"at{name_of(leader)}")
             self.stored = self.homes.stored(leader)
-            if leader in region.heads:
-                self._check(leader)
-            self.start(f"go{name_of(leader)}")
+            if leader in region.heads or leader in region.entries:
+                self._poll(leader)
+            self.begin(f"go{name_of(leader)}")
             self._line_from(leader)
 
     def _check(self, place: int) -> None:
-        """Go on if the budget lasts until the next check: %left is what it is less that; else poll, or leave."""
+        """Go on at a place if the budget lasts until the next check: %left is what it is less that; else poll first."""
+        less = self.value(f"icmp slt i64 {self.value('load i64, ptr %left')}, 0")
+        self.branch(self.value(f"call i1 @llvm.expect.i1(i1 {less}, i1 false)"), f"poll{name_of(place)}", f"go{name_of(place)}")
+
+    def _poll(self, place: int) -> None:
+        """Poll before going on at a place, or leave."""
         need = self.region.ways[place]
-        enough, poll = self.label("enough"), self.label("poll")
+        self.begin(f"poll{name_of(place)}")
         left = self.value("load i64, ptr %left")
-        less = self.value(f"icmp slt i64 {left}, 0")
-        self.branch(self.value(f"call i1 @llvm.expect.i1(i1 {less}, i1 false)"), poll, enough)
-        self.begin(poll)
-        all_left = self.plus(left, need)
-        fresh = self.value(f"call preserve_mostcc i64 {self.helper(POLL_REGION)}(ptr {CPU}, i64 {all_left}, i64 0)")
+        fresh = self.value(f"call preserve_mostcc i64 {self.helper(POLL_REGION)}(ptr {CPU}, i64 {self.plus(left, need)}, i64 0)")
         refreshed = self.label("refreshed")
         self.branch(self.value(f"icmp uge i64 {fresh}, {need}"), refreshed, self.exit_to(place, left, need))
         self.begin(refreshed)
         self.line(f"store i64 {self.minus(fresh, need)}, ptr %left")
-        self.jump(enough)
-        self.begin(enough)
+        self.jump(f"go{name_of(place)}")
 
     def _line_from(self, leader: int) -> None:
         """The instructions from a leader to the next, and where they go on."""
@@ -229,7 +230,10 @@ class RegionEmitter(LineEmitter):
             self.put_away(self.homes.away(place) & ~stored)
             self.stored = stored  # on the other ways on it has not been
             self.line(f"store i64 {self.plus(rest, way - self.region.ways[place])}, ptr %left")
-            self.jump(f"at{name_of(place)}")
+            if place in self.region.heads:
+                self._check(place)
+            else:
+                self.jump(f"go{name_of(place)}")
         elif place // PAGE_SIZE in self.stamps:
             self.jump(self.exit_to(place, rest, way))
         else:

@@ -54,9 +54,10 @@ class LeavingEmitter(BodyEmitter):
             self.begin(label)
             self._leave_at(place, self.plus(left, more), missing)
         for (end, missing), label in self._ways.items():
+            after = self._after(end, missing)
             self.begin(label)
-            self.put_away(missing)
-            self.jump(end)
+            self.put_away(missing & ~after)
+            self.jump(self._ways[end, after] if after else end)
         self.begin("far")
         self._write_flag()
         self._far()
@@ -64,7 +65,14 @@ class LeavingEmitter(BodyEmitter):
         self._write_flag()
         at = self.value(f"inttoptr i64 {self.value('load i64, ptr %at')} to ptr")
         where = self.value(f"inttoptr i64 {self.value('load i64, ptr %where')} to ptr")
-        self.go(self.value(f"load ptr, ptr {where}{HART}"), at, self.value("load i64, ptr %left"))
+        left = self.value("load i64, ptr %left")
+        self.account("sub", left)
+        self.go(self.value(f"load ptr, ptr {where}{HART}"), at, left)
+
+    def _after(self, end: str, missing: int) -> int:
+        """What another way to the same end puts away, and no more than is missing: text that need not be written twice."""
+        others = [other for which, other in self._ways if which == end and other != missing and not other & ~missing]
+        return max(others, key=int.bit_count, default=0)
 
     def put_away(self, registers: int) -> None:
         """Give the hart the values of some registers."""
@@ -101,6 +109,7 @@ class LeavingEmitter(BodyEmitter):
     def _far(self) -> None:
         """Go on at %pc, as a handler of a far jump does."""
         target, left = self.value("load i64, ptr %pc"), self.value("load i64, ptr %left")
+        self.account("sub", left)
         entry = self.code_entry(target)
         tag = self.value(f"load i64, ptr {entry}{HART}")
         wanted = self.value(f"or i64 {self.value(f'and i64 {target}, {PAGE_MASK}')}, %known.context")
@@ -117,6 +126,12 @@ class LeavingEmitter(BodyEmitter):
         self.begin(lost)
         self.line(f"store i64 {target}, ptr {self.of_cpu('pc')}{HART}")
         self.go(self.helper(MISS), "%record", left)
+
+    def account(self, what: str, budget: str) -> None:
+        """Keep Cpu.compiled: a region has what it was given, and by its polls, less what it leaves."""
+        place = self.of_cpu("compiled")
+        counted = self.value(f"load i64, ptr {place}{HART}")
+        self.line(f"store i64 {self.value(f'{what} i64 {counted}, {budget}')}, ptr {place}{HART}")
 
     def go(self, target: str, record: str, left: str) -> None:
         """Leave: a tail call of a handler."""
