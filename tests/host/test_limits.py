@@ -23,3 +23,13 @@ def test_memory_beyond_the_limit_is_refused() -> None:
 
 def test_time_beyond_the_limit_ends_the_process() -> None:
     assert _end_of("from gasang.host.limits import limit_time; limit_time(0)\nwhile True: pass") == -signal.SIGXCPU
+
+
+def test_a_process_opens_as_many_files_as_it_is_allowed_to() -> None:
+    program = (
+        "import os, resource; from gasang.host.limits import open_as_many_as_allowed as more; "
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (20, 200)); more(100); held = [os.dup(0) for _ in range(90)]; "
+        "assert resource.getrlimit(resource.RLIMIT_NOFILE) == (100, 200); more(1000); more(50); "
+        "assert resource.getrlimit(resource.RLIMIT_NOFILE) == (200, 200)"
+    )
+    assert _end_of(program) == 0

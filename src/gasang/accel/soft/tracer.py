@@ -78,6 +78,7 @@ class Tracer:
         self.wanted = wanted
         self.skip = skip
         self.names = names or Unnamed()
+        machine.serial.connect(0)  # or some accesses would be no exits
         for hart in machine.harts:
             hart.step = _HartTracer(self, hart, hart.step).step  # type: ignore[method-assign]
 

@@ -112,6 +112,29 @@ def test_a_wrong_region_is_found_out(make_bare: Callable[..., Bare], home: Path,
         assert bytes.fromhex(kept["memory"][f"{DATA:#x}"])[8:16] == (before["a0"]).to_bytes(8, "little")
 
 
+def test_code_that_others_have_changed_since_the_last_fence_is_no_difference(make_bare: Callable[..., Bare]) -> None:
+    """What was decoded is of one content, the region of another: until it fences, the hart may execute either."""
+    ones, twos, back = asm("addi", rd=10, rs1=10, imm=1), asm("addi", rd=10, rs1=10, imm=2), asm("jal", rd=0, imm=-4)
+    bare = make_bare()
+    bare.put(CODE, ones, back)
+    compiling = Compiling(bare, checked=True)
+    assert compiling.run(100_000) == exits.LIMIT
+    entered, _ = checked(compiling)
+    bare.put(CODE, twos)
+    bare.machine.processor.functions["forget_all_blocks"](bare.hart.address)
+    bare.cpu.pc = CODE
+    assert bare.run(10) == exits.LIMIT  # decoded anew
+    bare.put(CODE, ones)
+    bare.cpu.pc = CODE
+    compiling.regions.look(bare.hart)
+    before = int(bare.cpu.x[10])
+    assert compiling.run(10_000) == exits.LIMIT
+    assert checked(compiling)[0] > entered
+    assert bare.cpu.x[10] == before + 10_000  # two for each round, as the interpreter has decoded it
+    bare.cpu.dirty_count = 0  # had nobody changed anything, it were one
+    assert compiling.run(10_000) == exits.DIFFERENCE
+
+
 def test_a_page_that_has_two_names(make_bare: Callable[..., Bare]) -> None:
     """A store by one name is loaded by the other, inside the region's copy too."""
     bare = make_bare()

@@ -7,7 +7,7 @@ import queue
 from gasang.accel.soft.jit.messages import PLACES, Answer, Page, Request
 from gasang.accel.soft.jit.price import LIKELY, REGION, SAMPLE, SAVED, STEP, Price
 from gasang.accel.soft.jit.service import CompileService
-from gasang.accel.soft.jit.worker import answer
+from gasang.accel.soft.jit.worker import COLD, answer
 from gasang.cpus.riscv64.state import PAGE_SIZE
 from support.bare import asm
 
@@ -34,9 +34,16 @@ def test_code_is_worth_it_when_it_has_cost_enough() -> None:
 def test_what_it_costs_is_learned() -> None:
     price = Price()
     for _ in range(400):
-        price.learn(100, REGION + 100 * 4 * STEP)
-    assert 3.9 * STEP < price.step <= 4 * STEP
+        price.learn(100, 4 * (REGION + 100 * STEP))
+    assert 3.9 < price.scale <= 4
     assert price.gain(WORTH, LIKELY) < 0
+
+
+def test_a_processor_to_spare_makes_code_worth_it_sooner() -> None:
+    price, spare = Price(), Price(weight=0.1)
+    assert spare.gain(WORTH // 10 + 1, LIKELY) >= 0 > spare.gain(WORTH // 10 - 1, LIKELY)
+    assert spare.start == price.start / 10
+    assert spare.most(WORTH) >= 9 * price.most(WORTH)
 
 
 def test_nothing_is_started_before_it_is_worth_that() -> None:
@@ -78,3 +85,18 @@ def test_a_region_is_worth_what_all_its_stretches_have_cost() -> None:
     assert answer(together).image
     assert answer(together._replace(most=5)).steps == steps // 10
     assert answer(loop._replace(most=10)).steps == steps  # where nobody knows
+
+
+def test_a_page_that_is_hardly_executed_is_left_out() -> None:
+    """A region begins only where all its pages are known."""
+    near = asm("addi", rd=5, rs1=5, imm=1) + asm("bne", rs1=9, rs2=0, imm=PAGE_SIZE - 4) + asm("jal", rd=0, imm=-8)
+    far = asm("addi", rd=10, rs1=10, imm=1) + asm("jal", rd=0, imm=-PAGE_SIZE - 4)
+    executed = (b"\1\0" * 3).ljust(PLACES, b"\0")
+
+    def pages_of(heat: int) -> set[int]:
+        pages = {0: Page(near.ljust(PAGE_SIZE, b"\0"), executed, 9, (10_000,)), 1: Page(far.ljust(PAGE_SIZE, b"\0"), executed, 8, (heat,))}
+        return set(answer(Request(1, 0, False, (), pages)).stamps)
+
+    assert pages_of(0) == {0}
+    assert pages_of(10_000 // COLD - 1) == {0}
+    assert pages_of(10_000 // COLD + 2) == {0, 1}

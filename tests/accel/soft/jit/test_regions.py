@@ -9,17 +9,22 @@ from pathlib import Path
 
 import pytest
 
+from gasang.accel.soft.jit.messages import Answer, Request
 from gasang.accel.soft.jit.pack import stamp_of
-from gasang.accel.soft.jit.regions import AGAIN, HOT_AFTER, MOST_TRIES
+from gasang.accel.soft.jit.regions import AGAIN, FREE_TRIES, HOT_AFTER
 from gasang.accel.soft.jit.shelf import Shelf
 from gasang.accel.soft.jit.store import RegionStore
+from gasang.accel.soft.jit.worker import answer
 from gasang.accel.soft.machine import ON, SoftMachine
 from gasang.core.errors import PermissionDeniedError
 from gasang.cpus.riscv64 import exits
+from gasang.cpus.riscv64.execute import QUANTUM
+from gasang.cpus.riscv64.regions import QUANTUM as REGION_QUANTUM
+from gasang.cpus.riscv64.state import PAGE_SIZE
 from gasang.host.code import CodeMemory
 from support.bare import CODE, Bare, asm
 from support.machines import bare_machine
-from support.regions import KEY, Compiling, everything, prepare
+from support.regions import KEY, AtOnce, Compiling, everything, prepare
 from support.supervised import eventually
 
 PATIENCE = 120
@@ -89,13 +94,45 @@ def test_regions_are_placed_again_without_compiling(bare: Bare) -> None:
     assert len(compiling.regions.service.asked) == asked  # type: ignore[attr-defined]
 
 
-def test_code_that_changes_for_ever_is_compiled_a_few_times_only(bare: Bare) -> None:
-    compiling = Compiling(bare)
+class Nothing(AtOnce):
+    """A service that finds nothing to compile."""
+
+    def ask(self, heat: int, request: Request) -> list[int]:
+        """Say so."""
+        self.asked.append(request)
+        self._answered(Answer(request.number, (), {}, (), 0.0, b""))
+        return []
+
+
+def test_what_does_not_get_compiled_is_asked_for_ever_more_rarely(bare: Bare) -> None:
+    compiling = Compiling(bare, service=Nothing)
     bare.put(CODE, *LOOP)
-    for _ in range(MOST_TRIES + 3):
-        compiling.run(10_000)
-        bare.machine.processor.functions["forget_all_blocks"](bare.hart.address)
-    assert len(compiling.regions.service.asked) <= MOST_TRIES  # type: ignore[attr-defined]
+    counts = []
+    for _ in range(4):
+        compiling.run(1_000_000)
+        counts.append(asked(compiling))
+    assert FREE_TRIES < counts[0] < FREE_TRIES + 6
+    assert counts[3] - counts[1] <= 1
+
+
+def test_what_two_harts_execute_is_as_hot_as_both_have_made_it() -> None:
+    heats: list[int] = []
+
+    class Hears(AtOnce):
+        def ask(self, heat: int, request: Request) -> list[int]:
+            heats.append(heat)
+            return super().ask(heat, request)
+
+    bare = Bare(harts=2)
+    compiling = Compiling(bare, service=Hears)
+    functions, stretch = bare.machine.processor.functions, (CODE - bare.machine.ram.base) // 128
+    for hart in bare.machine.harts:
+        functions["set_heat"](hart.address, stretch, 100)
+    bare.put(CODE, *LOOP)
+    assert compiling.run(100_000) == exits.LIMIT
+    assert heats[0] > 200
+    assert functions["heat_of"](bare.machine.harts[1].address, stretch) == 0  # there is a region now
+    bare.close()
 
 
 def test_code_that_is_in_a_region_is_not_compiled_once_more(bare: Bare) -> None:
@@ -150,6 +187,36 @@ def test_nothing_is_hot_before_it_was_met_so_often(bare: Bare) -> None:
     assert not compiling.regions.service.asked  # type: ignore[attr-defined]
     compiling.run(900 * 3)
     assert len(compiling.regions.service.asked) == 1  # type: ignore[attr-defined]
+
+
+def test_what_is_met_at_the_end_of_a_regions_quantum_counts_for_all_of_it(bare: Bare) -> None:
+    """Code between regions is met where a region's polls leave it, which are rarer."""
+    compiling = Compiling(bare, hot_after=1 << 40)
+    bare.put(CODE, *LOOP)
+    bare.cpu.budget = bare.cpu.quantum = REGION_QUANTUM
+    assert compiling.run(QUANTUM) == exits.LIMIT
+    functions = bare.machine.processor.functions
+    stretch = functions["stretch_of"](bare.hart.address, functions["code_place"](bare.hart.address, CODE), CODE % PAGE_SIZE)
+    assert functions["heat_of"](bare.hart.address, stretch) == -(-REGION_QUANTUM // QUANTUM)
+
+
+def test_where_the_largest_region_lacks_a_page_a_smaller_one_begins(bare: Bare) -> None:
+    compiling = Compiling(bare)
+    last = PAGE_SIZE - 12
+    bare.put(CODE + last, asm("addi", rd=5, rs1=5, imm=1), asm("bne", rs1=9, rs2=0, imm=8), asm("jal", rd=0, imm=-8))
+    bare.put(CODE + PAGE_SIZE, asm("addi", rd=10, rs1=10, imm=1), asm("jal", rd=0, imm=-16))
+    bare.cpu.x[9], bare.cpu.pc = 1, CODE + last
+    compiling.run(30_000)
+    (request,) = compiling.regions.service.asked  # type: ignore[attr-defined]
+    assert len(request.pages) == 2
+    shelf = compiling.regions.shelf
+    assert shelf.take(answer(request._replace(pages={0: request.pages[0]}))) is not None
+    assert [len(region.stamps) for region, _ in shelf.near(request.pages[0].stamp)] == [2, 1]
+    bare.machine.processor.functions["forget_all_blocks"](bare.hart.address)
+    bare.cpu.x[9], before = 0, compiling.regions.statistics.placed
+    compiling.run(30_000)
+    assert asked(compiling) == 1
+    assert compiling.regions.statistics.placed == before + 1
 
 
 def asked(compiling: Compiling) -> int:

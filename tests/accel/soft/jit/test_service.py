@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import queue
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from gasang.accel.soft.jit.finishing import LOCK, begin
 from gasang.accel.soft.jit.messages import PLACES, Answer, Page, Request
 from gasang.accel.soft.jit.pack import stamp_of
 from gasang.accel.soft.jit.service import MOST_STARTS, MOST_WAITING, CompileService
 from gasang.accel.soft.jit.store import RegionStore
 from gasang.accel.soft.jit.worker import serve
 from gasang.cpus.riscv64.state import PAGE_SIZE
+from gasang.host.files import lock_file, wait_for_lock
 from support.bare import asm
 from support.supervised import eventually
 
@@ -158,3 +161,17 @@ def test_what_waits_at_the_end_is_compiled_for_the_next(tmp_path: Path, answers:
 
     eventually(is_all_there, PATIENCE)
     store.close()
+
+
+def test_one_process_at_a_time_compiles_what_was_left(tmp_path: Path) -> None:
+    """Its lock is there before it is: whoever waits for it after a machine's end misses none."""
+    folder, said, gate = tmp_path / "regions", tmp_path / "said", tmp_path / "gate"
+    os.mkfifo(gate)
+    program = f"import sys; open({str(gate)!r}).read(); open({str(said)!r}, 'a').write(sys.stdin.read())"
+    begin([sys.executable, "-c", program], [b"one ", b"two"], folder)
+    with open(folder / LOCK, "ab") as alone:
+        assert not lock_file(alone.fileno(), shared=False)
+        begin([sys.executable, "-c", program], [b" never"], folder)
+        gate.write_bytes(b"")
+        wait_for_lock(alone.fileno())
+    assert said.read_text() == "one two"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import struct
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,8 @@ FARTHEST: Final = 1 << 21
 MOST_WATCHED: Final = 1 << 14
 """Stretches remembered: a guest may execute code at ever new addresses."""
 _SPACE: Final = 1 << 64
+_NOTED: Final = struct.Struct("<QQ")
+"""A JumpSeen."""
 
 
 class Jumps:
@@ -40,14 +43,10 @@ class Jumps:
     def seen(self, hart: Hart, page: int, pages: Iterable[int]) -> tuple[tuple[int, int], ...]:
         """What was noted of jumps on `pages`, and their targets, as distances from `page`. They are noted no more."""
         self._change(hart, page, 0)
-        chosen = set(pages)
-        found: set[tuple[int, int]] = set()
-        for index in range(JUMPS):
-            jump = hart.cpu.jumps[index]
-            place, target = _signed(int(jump.pc) - page), _signed(int(jump.target) - page)
-            if place // PAGE_SIZE in chosen and abs(target) < FARTHEST:
-                found.add((place, target))
-        return tuple(sorted(found))
+        chosen = {(page + delta * PAGE_SIZE) % _SPACE // PAGE_SIZE for delta in pages}
+        noted = _NOTED.iter_unpack(ctypes.string_at(ctypes.addressof(hart.cpu.jumps), JUMPS * _NOTED.size))
+        distances = {(_signed(pc - page), _signed(target - page)) for pc, target in noted if pc // PAGE_SIZE in chosen}
+        return tuple(sorted((place, target) for place, target in distances if abs(target) < FARTHEST))
 
     def _change(self, hart: Hart, page: int, watched: int) -> int:
         functions, noting = self._processor.functions, self._processor.noting

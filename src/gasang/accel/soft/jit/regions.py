@@ -10,10 +10,10 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from gasang.accel.soft.jit.jumps import Jumps
 from gasang.accel.soft.jit.messages import Answer, Page, Request
@@ -44,11 +44,19 @@ NEAR = 64
 """Pages to each side that are looked at for code."""
 MOST_PAGES = 12
 MOST_CONTENTS = 2048
-MOST_TRIES = 4
-"""How often code of the same content is compiled: each time it has found further places to begin at."""
+FREE_TRIES = 4
+"""How often code of the same content is asked for as soon as it is hot: each time more of it has been executed."""
+RARER = 4
+"""Times as hot as before it must be for each further time."""
 PLACES = PAGE_SIZE // 2
 MOST_REST = 512
 """Polls without a look at code met for the first time, at most: where nothing was found, looks become rarer."""
+
+
+class _Found(ctypes.Structure):
+    """What `describe_page` fills."""
+
+    _fields_: ClassVar = [("executed", ctypes.c_uint8 * PLACES), ("heats", ctypes.c_uint64 * STRETCHES)]
 
 
 class Service(Protocol):
@@ -145,6 +153,8 @@ class Regions:
         """The numbers of what is asked, by page and stretch."""
         self._contents: dict[int, bytes] = {}
         """Of pages lately asked about, by stamp: requests share them."""
+        self._looked_at: dict[int, tuple[int, bytes]] = {}
+        """Stamp and content of pages as they were found last, by their host address: to compare is less than to digest."""
         self._tries: Counter[tuple[int, int]] = Counter()
         self._arrived = {hart.number: _Arrived() for hart in machine.harts}
         self._dropped: list[CodeMemory] = []
@@ -190,18 +200,31 @@ class Regions:
         self._rest = self._rest // 4 if found else min(2 * self._rest + 1, MOST_REST)
         hart.cpu.look_rest = self._rest
         stretch = functions["stretch_of"](hart.address, number, place)
-        heat = functions["heat_of"](hart.address, stretch)
+        heat = self._heat(stretch)
         if found:
-            functions["set_heat"](hart.address, stretch, 0)
+            self._cool(stretch)
         elif heat >= hart.cpu.hot_after:
             self._have_compiled(hart, pc & -PAGE_SIZE, place, stamp, heat, stretch)
+
+    def _heat(self, stretch: int) -> int:
+        """The samples of a stretch by all harts: what they execute together is as hot as if one did."""
+        heat_of = self._machine.processor.functions["heat_of"]
+        return sum(int(heat_of(hart.address, stretch)) for hart in self._machine.harts)
+
+    def _cool(self, stretch: int) -> None:
+        """A region has its place: every hart counts anew."""
+        functions = self._machine.processor.functions
+        for hart in self._machine.harts:
+            if functions["heat_of"](hart.address, stretch):
+                functions["set_heat"](hart.address, stretch, 0)
 
     def _have_compiled(self, hart: Hart, page: int, place: int, stamp: int, heat: int, stretch: int) -> None:
         tries = (stamp, place >> 7)
         with self._lock:
             asked = self._asked.get(self._waiting.get(tries, 0))
             again = self.shelf.covers(stamp, place)
-            full = (again and heat < AGAIN * hart.cpu.hot_after) or self._tries[tries] >= MOST_TRIES or self.shelf.is_full
+            enough = hart.cpu.hot_after * (AGAIN if again else 1) * RARER ** max(self._tries[tries] - FREE_TRIES + 1, 0)
+            full = heat < enough or self.shelf.is_full
         if asked is not None:
             if heat > asked.heat:  # else it has lost samples to another place meanwhile
                 asked.heat = heat
@@ -248,22 +271,30 @@ class Regions:
         pairs = (ctypes.c_int64 * (2 * MOST_PAGES))()
         near = self._machine.processor.functions["code_near"]
         count = near(hart.address, page & (1 << 64) - 1, NEAR, MOST_PAGES, ctypes.addressof(pairs))
-        if len(self._contents) > MOST_CONTENTS:
-            self._contents.clear()
         return {pairs[2 * index]: self._page(hart, pairs[2 * index + 1]) for index in range(count)}
 
     def _page(self, hart: Hart, number: int) -> Page:
-        executed = (ctypes.c_uint8 * PLACES)()
-        host = self._machine.processor.functions["executed_places"](hart.address, number, ctypes.addressof(executed))
-        content = ctypes.string_at(host, PAGE_SIZE)
-        stamp = stamp_of(content)
-        heats = (ctypes.c_uint64 * STRETCHES)()
-        self._machine.processor.functions["heats_of"](hart.address, number, ctypes.addressof(heats))
-        return Page(self._contents.setdefault(stamp, content), bytes(executed), stamp, tuple(heats))
+        found = _Found()
+        host = self._machine.processor.functions["describe_page"](hart.address, number, ctypes.addressof(found))
+        stamp, content = self._look_at(host)
+        return Page(content, bytes(found.executed), stamp, tuple(found.heats))
+
+    def _look_at(self, host: int) -> tuple[int, bytes]:
+        """Stamp and content of the page at a host address."""
+        known = self._looked_at.get(host)
+        present = ctypes.string_at(host, PAGE_SIZE)
+        if known is None or known[1] != present:
+            if len(self._contents) > MOST_CONTENTS or len(self._looked_at) > MOST_CONTENTS:
+                self._contents.clear()
+                self._looked_at.clear()
+            stamp = stamp_of(present)
+            known = self._looked_at[host] = stamp, self._contents.setdefault(stamp, present)
+        return known
 
     def _stamp(self, hart: Hart, number: int) -> int:
         """A block's stamp, or what it would be."""
-        return int(self._machine.processor.functions["block_stamp"](hart.address, number)) or stamp_of(self._content(hart, number))
+        functions = self._machine.processor.functions
+        return int(functions["block_stamp"](hart.address, number)) or self._look_at(functions["block_host"](hart.address, number))[0]
 
     def _content(self, hart: Hart, number: int) -> bytes:
         return ctypes.string_at(self._machine.processor.functions["block_host"](hart.address, number), PAGE_SIZE)
@@ -330,7 +361,7 @@ class Regions:
             if begun is None:
                 self._count_again(hart, asked.stretch)  # another address space, perhaps: as soon as the code goes on it is looked at
             elif begun:
-                self._machine.processor.functions["set_heat"](hart.address, asked.stretch, 0)
+                self._cool(asked.stretch)
 
     def _free(self) -> None:
         """Give back the code that was dropped, if every hart has forgotten where it was."""
@@ -347,8 +378,14 @@ class Regions:
             self.statistics.loaded += read
             self.statistics.code_bytes = self.shelf.code_bytes
             self._make_room()
-        begun = [self._place(hart, region, page - delta * PAGE_SIZE) for region, delta in self.shelf.near(stamp)]
-        return any(begun)
+        begun, taken = 0, set[tuple[int, int]]()
+        for region, delta in self.shelf.near(stamp):
+            numbers = self._valid(hart, region, page - delta * PAGE_SIZE)
+            if numbers and self.shelf.meets(region):
+                free = [place for place in _records(region.entries, numbers) if place[:2] not in taken]
+                taken.update(place[:2] for place in free)
+                begun += self._begin(hart, region, free)
+        return begun > 0
 
     def _mapped(self, hart: Hart, page: int, entry: Entry, at: int) -> dict[int, bytes] | None:
         """The contents of an entry's pages, the one `at` this distance at `page`; None if they are not all decoded."""
@@ -365,8 +402,7 @@ class Regions:
         numbers = self._valid(hart, region, page)
         if not numbers:
             return None
-        places = self.shelf.begins(region)
-        return self._begin(hart, region, [(numbers[place // PAGE_SIZE], place % PAGE_SIZE, place // PAGE_SIZE) for place in places])
+        return self._begin(hart, region, _records(self.shelf.begins(region), numbers))
 
     def _valid(self, hart: Hart, region: Placed, page: int) -> dict[int, int]:
         """The blocks of a region's pages, stamped, if all have the content it was compiled from, page 0 at `page`; else nothing."""
@@ -390,6 +426,11 @@ class Regions:
             begun = sum(int(begin(hart.address, number, offset >> 1, region.address)) for number, offset, _ in places)
         self.statistics.placed += begun
         return begun
+
+
+def _records(places: Iterable[int], numbers: dict[int, int]) -> list[tuple[int, int, int]]:
+    """Where places of a region lie whose pages have these blocks: (block, offset, distance of the page)."""
+    return [(numbers[place // PAGE_SIZE], place % PAGE_SIZE, place // PAGE_SIZE) for place in places]
 
 
 def _call(hart: Hart) -> None:

@@ -35,7 +35,7 @@ class Report(NamedTuple):
     instructions: int
     """That the machine has executed."""
     executed: int
-    """Of these inside regions: counted where regions are checked, else estimated from where polls have found the harts."""
+    """Of these inside regions."""
     checked: bool
 
     @property
@@ -44,12 +44,16 @@ class Report(NamedTuple):
         return min(self.executed / self.instructions, 1.0) if self.instructions else 0.0
 
     def totals(self) -> dict[str, Any]:
-        """The whole as plain data: seconds, bytes, a share from 0 to 1; `exits` are empty where regions are not checked."""
+        """The whole as plain data: seconds, bytes, a share from 0 to 1; `exits` are empty where regions are not checked.
+
+        `regions` were compiled for this machine, `loaded` for earlier ones.
+        """
         exits: Counter[str] = Counter()
         for region in self.regions:
             exits.update(region.exits)
         return {
             "regions": self.statistics.regions,
+            "loaded": self.statistics.loaded,
             "steps": self.statistics.steps,
             "code_bytes": self.statistics.code_bytes,
             "compile_seconds": round(self.statistics.seconds, 6),

@@ -97,10 +97,15 @@ class Shelf:
             return region
 
     def _adds_nothing(self, answer: Answer) -> bool:
-        """Whether larger regions begin everywhere where it does, or the same: answers do not come in the order of what they cover."""
+        """Whether larger regions on no other pages begin everywhere where it does, or the same.
+
+        Answers do not come in the order of what they cover.
+        """
         best = [self._best.get((answer.stamps[place // PAGE_SIZE], place % PAGE_SIZE)) for place in answer.entries]
-        same = dict(answer.stamps), answer.places
-        return all(other is not None and (other.steps > len(answer.places) or (other.stamps, other.places) == same) for other in best)
+        stamps, places, steps = dict(answer.stamps), answer.places, len(answer.places)
+        same = [other is not None and other.stamps == stamps and other.places == places for other in best]
+        larger = [other is not None and other.steps > steps and other.stamps.items() <= stamps.items() for other in best]
+        return all(one or other for one, other in zip(same, larger, strict=True))
 
     def _index(self, region: Placed) -> None:
         for delta, stamp in region.stamps.items():
@@ -134,20 +139,26 @@ class Shelf:
         return count
 
     def near(self, stamp: int) -> list[tuple[Placed, int]]:
-        """The regions with a page of this stamp, and that page's distance from their page 0."""
+        """The regions with a page of this stamp, and that page's distance from their page 0: the largest first, of equals the latest."""
         with self._lock:
-            return [(self._kept[address].region, delta) for address, delta in self._near.get(stamp, {}).items()]
+            found = [(self._kept[address].region, delta) for address, delta in reversed(self._near.get(stamp, {}).items())]
+        return sorted(found, key=lambda one: -one[0].steps)
 
-    def begins(self, region: Placed) -> list[int]:
-        """The places where it is the largest that begins there. It is about to be placed."""
+    def meets(self, region: Placed) -> bool:
+        """Whether it is here still. It is about to be placed."""
         with self._lock:
             kept = self._kept.get(region.address)
             if kept is None or kept.region is not region:
-                return []
+                return False
             self._met += 1
             kept.met = self._met
-            stamps, best = region.stamps, self._best
-            return [place for place in region.entries if best.get((stamps[place // PAGE_SIZE], place % PAGE_SIZE)) is region]
+            return True
+
+    def begins(self, region: Placed) -> list[int]:
+        """The places where it is the largest that begins there. It is about to be placed."""
+        stamps, best = region.stamps, self._best
+        here = region.entries if self.meets(region) else ()
+        return [place for place in here if best.get((stamps[place // PAGE_SIZE], place % PAGE_SIZE)) is region]
 
     def covers(self, stamp: int, offset: int) -> bool:
         """Whether an instruction is in some region."""

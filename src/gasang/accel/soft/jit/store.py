@@ -51,12 +51,16 @@ def region_key() -> bytes:
 
 
 class RegionStore:
-    """The regions kept in `folder` for `key`. A host without such a folder has none, and keeps none."""
+    """The regions kept in `folder` for `key`. A host without such a folder has none, and keeps none.
 
-    def __init__(self, folder: Path, key: bytes | None = None, most: int = MOST_BYTES) -> None:
+    With `only_reads` it has what was there when it was made, and does not tell what was used: for who goes where the folder is not.
+    """
+
+    def __init__(self, folder: Path, key: bytes | None = None, most: int = MOST_BYTES, *, only_reads: bool = False) -> None:
         self._key = key or region_key()
         self._folder = folder
         self._most = most
+        self._only_reads = only_reads
         self.path = folder / (sha256(self._key).hexdigest()[:32] + _ENDING)
         self._by_stamp: dict[int, list[Entry]] = {}
         self._file: int | None = None
@@ -113,7 +117,7 @@ class RegionStore:
         """Note that these were used just now."""
         now = _minutes()
         stale = [entry for entry in entries if entry.used + STALE <= now]
-        if not stale or self._file is None:
+        if not stale or self._file is None or self._only_reads:
             return
         with contextlib.suppress(OSError), self._locked(), open(self.path, "r+b", buffering=0) as file:
             if os.fstat(file.fileno()).st_ino != os.fstat(self._file).st_ino:  # made anew since: their places are others'

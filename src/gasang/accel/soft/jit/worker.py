@@ -27,6 +27,8 @@ MOST_MEMORY = 1 << 30
 """Bytes of data: LLVM that wants more ends, and the region stays interpreted."""
 MOST_SECONDS = 60
 """Processor time of one request."""
+COLD = 256
+"""A page with less than one in so many of a region's samples is left out of it."""
 
 
 def main(folder: str = "") -> None:
@@ -103,15 +105,35 @@ def _shape(request: Request) -> Region | None:
     jumps: dict[int, set[int]] = {}
     for place, target in request.jumps:
         jumps.setdefault(place, set()).add(target)
-    return form(Graph(pages, jumps), request.hot)
+    shape = form(Graph(pages, jumps), request.hot)
+    while shape is not None and (cold := _cold_pages(request, shape)):
+        pages = {delta: page for delta, page in pages.items() if delta not in cold}
+        shape = form(Graph(pages, jumps), request.hot)
+    return shape
+
+
+def _cold_pages(request: Request, shape: Region) -> set[int]:
+    """Pages that a region would lie on for next to nothing: it is begun only where all of them are known, and for these that is rare."""
+    heats = _heats(request, shape)
+    all_heat = sum(heats.values())
+    by_page = dict.fromkeys((delta for delta, _ in heats), 0)
+    for (delta, _), heat in heats.items():
+        by_page[delta] += heat
+    return {delta for delta, heat in by_page.items() if delta != 0 and (heat + 1) * COLD < all_heat}
 
 
 def _share(request: Request, shape: Region) -> int:
     """How many of a region's instructions the hot place's stretch has to be worth: the other stretches are hot too."""
-    stretches = {(place // PAGE_SIZE, place % PAGE_SIZE * STRETCHES // PAGE_SIZE) for place in shape.steps}
+    heats = _heats(request, shape)
     hot = 0, request.hot * STRETCHES // PAGE_SIZE
-    heats = {where: _heat(request, *where) for where in stretches | {hot}}
+    heats[hot] = _heat(request, *hot)
     return -(-len(shape.steps) * max(heats[hot], 1) // max(sum(heats.values()), 1))
+
+
+def _heats(request: Request, shape: Region) -> dict[tuple[int, int], int]:
+    """The heat of each stretch that a region has instructions in, by page and number."""
+    stretches = {(place // PAGE_SIZE, place % PAGE_SIZE * STRETCHES // PAGE_SIZE) for place in shape.steps}
+    return {where: _heat(request, *where) for where in stretches}
 
 
 def _heat(request: Request, delta: int, stretch: int) -> int:
