@@ -72,6 +72,6 @@ def test_without_either_the_proxy_still_serves(host: Host, monkeypatch: pytest.M
 
 def test_a_program_that_fails_says_why() -> None:
     with pytest.raises(Exception, match="no-such-program: it cannot be run"):
-        iptables._run(["no-such-program"])
+        iptables.run(["no-such-program"])
     with pytest.raises(Exception, match="false: it failed"):
-        iptables._run(["false"])
+        iptables.run(["false"])

@@ -145,3 +145,43 @@ def test_datagrams_find_their_way_back_to_each_caller(proxy: Proxy) -> None:
 
 def test_closing_without_ever_serving_is_quiet() -> None:
     Proxy().close()
+
+
+def test_a_flood_costs_the_flooder_and_not_others(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All places are taken by two callers' addresses: a third gets in at the cost of who has most, whose idlest connection ends."""
+    monkeypatch.setattr(streams, "_MOST_CONNECTIONS", 8)
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server, contextlib.ExitStack() as cleanup:
+        server.settimeout(5)
+        held = publish(proxy, server.getsockname()[1])
+
+        def calls(source: str) -> tuple[socket.socket, socket.socket]:
+            client = socket.create_connection(("127.0.0.1", held.port.host_port), 5, (source, 0))
+            ends = client, server.accept()[0]
+            for end in ends:
+                end.settimeout(5)
+                cleanup.enter_context(end)
+            return ends
+
+        quiet = [calls("127.0.0.2") for _ in range(2)]
+        flood = [calls("127.0.0.3") for _ in range(6)]
+        for client, machine in (quiet[0], flood[0]):  # the flooder's first one is not the idlest any more
+            client.sendall(b"hello")
+            assert machine.recv(10) == b"hello"
+        late = calls("127.0.0.4")
+        assert flood[1][0].recv(1) == b""
+        for client, machine in (*quiet, flood[0], *flood[2:], late):
+            machine.sendall(b"here")
+            assert client.recv(10) == b"here"
+        again = socket.create_connection(("127.0.0.1", held.port.host_port), 5, ("127.0.0.3", 0))
+        cleanup.enter_context(again)
+        again.settimeout(5)
+        with contextlib.suppress(ConnectionResetError):
+            assert again.recv(1) == b""  # none of its own is idle
+        monkeypatch.setattr(streams, "_IDLE", 0.0)
+        replaced = calls("127.0.0.3")
+        replaced[0].sendall(b"new")
+        assert replaced[1].recv(10) == b"new"
+        assert flood[0][0].recv(1) == b""  # the idlest one has made room for it
+        for client, machine in quiet:
+            machine.sendall(b"still")
+            assert client.recv(10) == b"still"

@@ -304,6 +304,10 @@ class Netfilter:
         """How many chains or rules there are in all."""
         return len(self._socket.dump(_message({"chains": _GET_CHAIN, "rules": _GET_RULE}[what], 0, 0, b"", f"the list of {what}")))
 
+    def chains(self) -> list[tuple[int, str, str]]:
+        """Family, table and name of every chain."""
+        return [(answer.body[0], _name(answer, 1), _name(answer, 3)) for answer in self._chains()]
+
     def dropping_forwarders(self) -> list[str]:
         """Tables whose chain at the forward hook drops what it does not know: they can stop our packets too."""
         return [_name(answer, 1) for answer in self._chains() if _drops_forwarded(answer)]

@@ -233,6 +233,11 @@ def set_down(index: int) -> Message:
     return Message(NEW_LINK, 0, _header(index, 0, UP), f"interface {index}")
 
 
+def move(index: int, namespace: int, name: str) -> Message:
+    """Let an interface be in the network namespace of a descriptor, down and called so; its number may become another."""
+    return Message(NEW_LINK, 0, _header(index) + u32(_NAMESPACE_FD, namespace) + text(_NAME, name), f"interface {name}")
+
+
 def set_hardware_address(index: int, hardware_address: bytes, mtu: int = 0) -> Message:
     """Give an interface an address of Ethernet, and the size of its packets (0: as it is)."""
     body = _header(index) + attribute(_HARDWARE_ADDRESS, hardware_address) + (u32(_MTU, mtu) if mtu else b"")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
@@ -16,11 +17,13 @@ from gasang.core.errors import GasangError
 from gasang.host import rtnetlink, sysctls
 from gasang.host.netlink import ROUTE, NetlinkError, Socket
 from gasang.network import cables, forwarding, names, rules
+from gasang.network.docker_user import DockerUser
 from gasang.network.firewall import choose
 from gasang.network.forwarding import Before
 from gasang.network.guarding import Guards
 from gasang.network.spec import Network, Published
 
+_log = logging.getLogger(__name__)
 _MISSING: Final = frozenset({errno.ENODEV})
 
 
@@ -31,12 +34,14 @@ class Bridges:
         self.route = Socket(ROUTE)
         self._firewall = choose(tag)
         self.guards = Guards(tag)
+        self._docker = DockerUser(tag)
         self._tag = tag
         self._before = before
         self._store = store
         # Deleting makes the kernel wait; those who connect meanwhile have a socket of their own.
         self._slow = Socket(ROUTE)
         self._slow_lock = threading.Lock()
+        self._told: set[str] = set()
         self._present: dict[str, tuple[Network, int]] = {}
 
     def close(self) -> None:
@@ -44,6 +49,7 @@ class Bridges:
         self.route.close()
         self._slow.close()
         self.guards.close()
+        self._docker.close()
         self._firewall.close()
 
     def links(self) -> list[rtnetlink.Link]:
@@ -70,6 +76,7 @@ class Bridges:
             number = self._address(network)
             self._present[network.id] = network, number
             self._join_rules(network, outside, published)
+            self._tell_obstacles()
         except GasangError:
             self._present.pop(network.id, None)
             self._delete([network.bridge])
@@ -99,6 +106,7 @@ class Bridges:
     def clear(self) -> None:
         """No rules, and the host's parameters as they were before us."""
         self._firewall.clear()
+        self._docker.clear()
         self.guards.clear()
         if self._before.parameters:
             self._before = forwarding.put_back(self._before, self.links())
@@ -116,6 +124,22 @@ class Bridges:
     def write_rules(self, published: Sequence[Published]) -> None:
         """Make the rules anew, for the networks that are on the host."""
         self._firewall.write([_ruled(network) for network, _number in self._present.values()], published, self._before.outside)
+        self.let_pass()
+
+    def let_pass(self) -> None:
+        """What passes our bridges passes dockerd's rules, if there are any now."""
+        if not self._present:
+            return
+        self._docker.accept([network.bridge for network, _number in self._present.values()])
+
+    def _tell_obstacles(self) -> None:
+        """In the log, each once; looked for with the first network."""
+        if len(self._present) != 1:
+            return
+        with contextlib.suppress(GasangError):
+            for sentence in set(self.obstacles()) - self._told:
+                self._told.add(sentence)
+                _log.warning("networks: %s", sentence)
 
     def _join_rules(self, network: Network, outside: Sequence[str], published: Sequence[Published]) -> None:
         """Rules for one more network; where there are none yet, or what is outside has become known, all of them."""
@@ -123,6 +147,7 @@ class Bridges:
             self.write_rules(published)
         else:
             self._firewall.join(_ruled(network))
+            self.let_pass()
 
     def publish(self, published: Sequence[Published], host_interface: str) -> None:
         """Let rules send these ports to the machine at that cable.
@@ -138,6 +163,8 @@ class Bridges:
         """Make the rules anew if somebody has flushed them together with his own."""
         if self._present and self._firewall.lost():
             self.write_rules(published)
+        else:
+            self.let_pass()
 
     def withdraw(self, published: Sequence[Published]) -> None:
         """Undo `publish`."""
@@ -145,7 +172,7 @@ class Bridges:
 
     def obstacles(self) -> list[str]:
         """Sentences about what on this host keeps networks from working as they should."""
-        return self._firewall.obstacles()
+        return self._firewall.obstacles(beside_docker=self._docker.is_accepting())
 
     def forget_connections(self, addresses: Iterable[str]) -> None:
         """Let the kernel forget translated connections to these addresses, which other machines will have."""

@@ -13,6 +13,7 @@ from typing import Protocol
 from gasang.host.netlink import NetlinkError
 from gasang.host.nftables import INET, Netfilter
 from gasang.network import names, rules
+from gasang.network.docker_user import TABLE as DOCKERS_TABLE
 from gasang.network.iptables import Iptables
 from gasang.network.rules import Ruled
 from gasang.network.spec import Published
@@ -45,8 +46,8 @@ class Firewall(Protocol):
     def forget_connections(self, addresses: Iterable[str]) -> None:
         """Let the kernel forget translated connections to these addresses."""
 
-    def obstacles(self) -> list[str]:
-        """Sentences about what of the host's own stands in the way."""
+    def obstacles(self, *, beside_docker: bool) -> list[str]:
+        """Sentences about what of the host's own stands in the way; not dockerd's policy where that lets us pass."""
 
     def close(self) -> None:
         """Let go; the rules stay."""
@@ -97,10 +98,11 @@ class Nftables:
         """By conntrack's own netlink."""
         self._netfilter.forget_connections([ip_address(address).packed for address in addresses])
 
-    def obstacles(self) -> list[str]:
+    def obstacles(self, *, beside_docker: bool) -> list[str]:
         """Tables of others that drop what is forwarded."""
         ours = names.table("")
-        foreign = sorted({table for table in self._netfilter.dropping_forwarders() if not table.startswith(ours)})
+        dropping = {table for table in self._netfilter.dropping_forwarders() if not table.startswith(ours)}
+        foreign = sorted(dropping - ({DOCKERS_TABLE} if beside_docker else set()))
         return [
             f"table {table} of the host's firewall drops what it does not know, machines' packets too: let it accept them"
             for table in foreign
@@ -138,7 +140,7 @@ class NoFirewall:
     def forget_connections(self, addresses: Iterable[str]) -> None:
         """Nothing to be done."""
 
-    def obstacles(self) -> list[str]:
+    def obstacles(self, *, beside_docker: bool) -> list[str]:
         """That there is none."""
         return ["neither nftables nor iptables is there: machines do not reach the outside, and the proxy alone passes on published ports"]
 

@@ -74,7 +74,7 @@ class Iptables:
     def clear(self) -> None:
         """Our chains go, and what leads to them."""
         for family, program in self._programs.items():
-            present = _run([f"{program}-save"])
+            present = run([f"{program}-save"])
             lines: list[str] = []
             for table, jumps in _JUMPS.items():
                 gone = [f"-D {line[3:]}" for line in self._present(present, jumps)]
@@ -87,10 +87,10 @@ class Iptables:
     def forget_connections(self, addresses: Iterable[str]) -> None:
         """Kernels so old cannot select: they remember until the connections are idle."""
 
-    def obstacles(self) -> list[str]:
+    def obstacles(self, *, beside_docker: bool) -> list[str]:
         """What iptables costs, and whether the host's own rules drop."""
         sentences = ["the kernel has no nftables: rules are kept with iptables, which takes some milliseconds for every change"]
-        if ":FORWARD DROP" in _run([f"{self._programs[4]}-save", "-t", "filter"]):
+        if not beside_docker and ":FORWARD DROP" in run([f"{self._programs[4]}-save", "-t", "filter"]):
             sentences.append(
                 "the host's firewall (iptables, chain FORWARD) drops what it does not know, machines' packets too: let it accept them"
             )
@@ -101,7 +101,7 @@ class Iptables:
 
     def _apply(self) -> None:
         for family, program in self._programs.items():
-            present = _run([f"{program}-save"])
+            present = run([f"{program}-save"])
             lines: list[str] = []
             for table, jumps in _JUMPS.items():
                 there = self._present(present, jumps)
@@ -159,20 +159,21 @@ class Iptables:
         return [*lines, f"TO {_TRANSLATED} -j RETURN", "TO -j DROP"]
 
     def _restore(self, family: int, lines: Sequence[str]) -> None:
-        _run([f"{self._programs[family]}-restore", "--noflush", "--wait"], "\n".join(lines) + "\n")
+        run([f"{self._programs[family]}-restore", "--noflush", "--wait"], "\n".join(lines) + "\n")
 
 
 def _works(program: str) -> bool:
     if not all(shutil.which(f"{program}-{part}") for part in ("save", "restore")):
         return False
     try:
-        _run([f"{program}-restore", "--noflush", "--wait"], "*nat\nCOMMIT\n")
+        run([f"{program}-restore", "--noflush", "--wait"], "*nat\nCOMMIT\n")
     except GasangError:
         return False
     return True
 
 
-def _run(command: Sequence[str], text: str = "") -> str:
+def run(command: Sequence[str], text: str = "") -> str:
+    """What a program of iptables prints, given a text. Raises GasangError with what it says where it fails."""
     try:
         done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=_PATIENCE, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

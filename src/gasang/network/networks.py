@@ -20,6 +20,7 @@ from gasang.network import cables, guests, names, placing
 from gasang.network.bridges import Bridges
 from gasang.network.capture.heard import Heard
 from gasang.network.dns.upstream import PATH
+from gasang.network.docker_coming import DockerComing
 from gasang.network.drivers import Counting, Drivers, Ground
 from gasang.network.forwarding import Before
 from gasang.network.members import Members
@@ -66,6 +67,7 @@ class Networks:
         self._drivers = Drivers(Ground(self._bridges, self.place, folder, self._lost))
         self._presence = Presence(self._registry, self._members, self._bridges, self._drivers)
         self._closed = False
+        self._coming = None if self.place.is_apart else DockerComing(self._docker_came)
         for endpoint in self._members.all():
             self._registry.reserve(endpoint)
             self._telling.enlist(endpoint)
@@ -75,6 +77,8 @@ class Networks:
         if self._closed:
             return
         self._closed = True
+        if self._coming is not None:
+            self._coming.close()
         self._publishing.close()
         self._telling.close()
         self._bridges.close()
@@ -321,6 +325,12 @@ class Networks:
         except (GasangError, OSError):
             self._registry.release(endpoint)
             raise
+
+    def _docker_came(self) -> None:
+        """Its rules are there now, or others."""
+        with self._lock, contextlib.suppress(GasangError):
+            if not self._closed:
+                self._bridges.let_pass()
 
     @there
     def _lost(self, identity: str) -> None:

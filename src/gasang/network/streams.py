@@ -2,6 +2,9 @@
 
 A connection is two one-way streams; a stream reads only while it has nothing left to write, so a slow reader holds back the writer and
 nothing piles up here. Each end may finish on its own.
+
+There are so many at most. A caller more is at the cost of who has most of them: of the callers' address with the most connections, the one
+on which nothing has happened for longest ends. Where that is the new caller's own, it ends one that is idle, or is sent away.
 """
 
 from __future__ import annotations
@@ -10,7 +13,9 @@ import contextlib
 import errno
 import selectors
 import socket
+from collections import Counter
 from functools import partial
+from time import monotonic
 from typing import Final
 
 from gasang.network.loop import Handler, Loop
@@ -18,6 +23,8 @@ from gasang.network.ports import Held
 
 _CHUNK: Final = 1 << 18
 _MOST_CONNECTIONS: Final = 1024
+_IDLE: Final = 5.0
+"""Seconds after which a connection, on which nothing happens, makes room for another of the same address."""
 _BURST: Final = 64
 
 
@@ -26,7 +33,8 @@ class Connections:
 
     def __init__(self, loop: Loop, held: Held) -> None:
         self.selector = loop.selector
-        self.open: set[Connection] = set()
+        self.open: dict[Connection, None] = {}
+        """Who was idle for longest is the first."""
         self._socket = held.socket
         self._target = held.port.machine_address, held.port.machine_port
         self._family = socket.AF_INET6 if ":" in held.port.machine_address else socket.AF_INET
@@ -43,22 +51,36 @@ class Connections:
         """Accept what waits and call the machine."""
         for _ in range(_BURST):
             try:
-                client, _address = self._socket.accept()
+                client, address = self._socket.accept()
             except OSError:
                 return
-            if len(self.open) >= _MOST_CONNECTIONS:
+            if len(self.open) >= _MOST_CONNECTIONS and not self._make_room(address[0]):
                 client.close()
                 continue
-            connection = Connection(self, client)
-            self.open.add(connection)
+            connection = Connection(self, client, address[0])
+            self.open[connection] = None
             connection.call(self._family, self._target)
+
+    def _make_room(self, caller: str) -> bool:
+        """End one connection for a new one of that address; False: none that it would be fair to end."""
+        counts = Counter(connection.caller for connection in self.open)
+        caller_most, most = counts.most_common(1)[0]
+        if counts[caller] >= most:
+            caller_most = caller
+        idlest = next(connection for connection in self.open if connection.caller == caller_most)
+        if caller_most == caller and monotonic() - idlest.used < _IDLE:
+            return False
+        idlest.end()
+        return True
 
 
 class Connection:
     """A client and its machine, and what is under way between them."""
 
-    def __init__(self, server: Connections, client: socket.socket) -> None:
+    def __init__(self, server: Connections, client: socket.socket, caller: str) -> None:
         self.server = server
+        self.caller = caller
+        self.used = monotonic()
         self.client = client
         client.setblocking(False)
         self.machine: socket.socket | None = None
@@ -88,10 +110,11 @@ class Connection:
         self.client.close()
         if self.machine:
             self.machine.close()
-        self.server.open.discard(self)
+        self.server.open.pop(self, None)
 
     def handle(self, end: socket.socket, events: int) -> None:
         """One end can be read, or written to."""
+        self._note()
         try:
             if not self.waiting and not self._established():
                 self.end()
@@ -103,6 +126,13 @@ class Connection:
             self._settle()
         except OSError:
             self.end()
+
+    def _note(self) -> None:
+        """Something happens: it is the last to be ended for others."""
+        self.used = monotonic()
+        if self in self.server.open:
+            del self.server.open[self]
+            self.server.open[self] = None
 
     def _established(self) -> bool:
         assert self.machine

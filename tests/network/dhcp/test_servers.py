@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from ipaddress import ip_address
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -70,15 +71,21 @@ def test_who_is_not_answered() -> None:
         assert server.answer(message, MAC, 0.0) is None
 
 
-def test_offers_are_short_and_leases_are_not_taken_away() -> None:
+def test_offers_are_short_and_leases_are_not_taken_away(caplog: pytest.LogCaptureFixture) -> None:
     server = server4()
     server.answer(asked4(1), MAC, 0.0)
     server.answer(asked4(3, option(54, SERVER), option(50, POOL[0])), MAC, 0.0)
     flood = [bytes((2, 0, 0, 1, *divmod(number, 256))) for number in range(1000)]
     assert sum(server.answer(asked4(1, mac=mac), mac, 1.0) is not None for mac in flood) == 3
+    assert [record.message for record in caplog.records] == [
+        "DHCP: all 4 addresses are taken; who asks now gets none until one is given back"
+    ]
     assert told4(server.answer(asked4(1), MAC, 2.0))[1] == POOL[0]
     assert server.answer(asked4(1, mac=OTHER), OTHER, OFFERED) is None
     assert told4(server.answer(asked4(1, mac=OTHER), OTHER, OFFERED + 1))[1] in POOL[1:]
+    for mac in flood:
+        server.answer(asked4(1, mac=mac), mac, OFFERED + 2)
+    assert len(caplog.records) == 2  # it was over in between
 
 
 def test_what_somebody_else_uses_is_not_given_out_for_a_while() -> None:

@@ -325,6 +325,22 @@ def test_so_many_flows_are_kept(guest: Guest) -> None:
     assert len(os.listdir("/proc/self/fd")) - before <= flows.MOST
 
 
+def test_one_stack_for_many_is_bounded_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flows, "MOST", 4)
+    monkeypatch.setattr(calls, "MOST", 4)
+    with network(Plan(reaches_host=True, machines=3)) as guest, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        before = len(os.listdir("/proc/self/fd"))
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(SECONDS)
+        for source in range(2000, 2030):
+            guest.datagram("10.0.2.2", server.getsockname()[1], b"x", source)
+            server.recv(10)
+        assert len(os.listdir("/proc/self/fd")) - before == 12
+        with socket.create_server(("127.0.0.1", 0)) as called:
+            own = [guest.call("10.0.2.2", called.getsockname()[1], source) for source in range(3000, 3012)]
+            guest.until(lambda: all(each.phase is Phase.OPEN for each in own))
+
+
 def test_published_ports_lead_to_the_guest() -> None:
     with network(Plan(), PortSpec(80), PortSpec(53, "udp")) as guest:
         guest.accept(80)

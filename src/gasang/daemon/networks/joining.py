@@ -13,10 +13,11 @@ from gasang.daemon.containers.record import VM, Container
 from gasang.daemon.events import Events
 from gasang.daemon.folders import Folders
 from gasang.daemon.networks import alone, endpoints, guests, links, texts, wanted_ports
-from gasang.daemon.networks.catalogue import WITHOUT_BRIDGE, Catalogue, network_id, without_bridge
+from gasang.daemon.networks.catalogue import Catalogue, without_bridge
 from gasang.daemon.networks.held import Held
 from gasang.daemon.networks.modes import Modes
 from gasang.daemon.networks.stored import Stored
+from gasang.daemon.networks.told import Told
 from gasang.daemon.records import Database, damaged
 from gasang.host import netns
 from gasang.kinds.vm.process.launch import Door
@@ -24,7 +25,8 @@ from gasang.network.mode import HOST, MACHINE, NONE, USER, mode_of
 from gasang.network.names import tag_of
 from gasang.network.networks import Networks
 from gasang.network.place import Place
-from gasang.network.spec import BRIDGE, Network
+from gasang.network.spec import Network
+from gasang.network.way_out import WayOut
 
 _ALONE: Final = "container cannot be connected to multiple networks with one of the networks in private (none) mode"
 _SHARED: Final = "container sharing network namespace with another container or host cannot be connected to any other network"
@@ -49,7 +51,6 @@ class ContainerNetworks:
         `place` is where networks are, if not where the daemon is.
         """
         self._make = make
-        self._events = events
         self._folders = folders
         self._find = find
         stored = Stored(database)
@@ -61,7 +62,9 @@ class ContainerNetworks:
             raise damaged("networks", str(folders.state)) from error
         self.catalogue = Catalogue(self.host)
         self._alone = alone.Alone(folders.run / "user-networks", self.host.place)
+        self.way_out = WayOut(folders.run / "user-networks" / "out", self.host.place)
         self.modes = Modes(find, self.catalogue, self.host.place)
+        self._told = Told(events, self.modes.known)
         self._held = Held()
         self._staying: set[str] = set()
         self._tidy: asyncio.TimerHandle | None = None
@@ -76,26 +79,28 @@ class ContainerNetworks:
             container.config["Hostname"], container.config["Domainname"] = other.config["Hostname"], other.config["Domainname"]
             return {"network": self.modes.shared(other)}
         if mode.kind == HOST:
-            self._tell_without_bridge("connect", container)
+            self._told.without_bridge("connect", container)
             return {"network": ""}
         names = [name for name in container.endpoints if name != NONE]
         if container.config["NetworkDisabled"] or not names:
-            self._tell_without_bridge("connect", container)
+            self._told.without_bridge("connect", container)
             return {}
         if container.id in self._staying and self._held.has_tap(container):
             return {}
         if alone.is_alone(container):
-            await asyncio.to_thread(self._begin_alone, container)
-            return {}
+            namespace = await asyncio.to_thread(self._begin_alone, container)
+            return {} if container.kind == VM else {"network": f"/proc/{os.getpid()}/fd/{namespace}"}
         namespace = await asyncio.to_thread(self._connect_all, container)
         for name in names:
-            self._tell("connect", container, name)
+            self._told.place("connect", container, name)
         return {"network": f"/proc/{os.getpid()}/fd/{namespace}"}
 
     def _connect_all(self, container: Container) -> int:
         order = endpoints.first_to_last(container.endpoints, self._own(container))
         networks = [self.catalogue.find(name) for name in order if name != NONE]
         way_out = endpoints.way_out(container.endpoints, networks)
+        if way_out:
+            self.way_out.begin()
         namespace = self.host.place.call(lambda: self._make(container))
         self._held.hold({container.id: namespace})
         try:
@@ -109,14 +114,19 @@ class ContainerNetworks:
             raise
         return namespace
 
-    def _begin_alone(self, container: Container) -> None:
-        """Its namespace is empty; its card leads to a process that is where ports are published."""
-        self._held.furnish(container, self._alone.begin(container))
+    def _begin_alone(self, container: Container) -> int:
+        """A machine's namespace is empty, and its card leads to a process that is where ports are published; a container's has the card."""
+        if container.kind == VM:
+            self._held.furnish(container, self._alone.begin(container))
         try:
-            self._held.hold({container.id: self.host.place.call(lambda: self._make(container))})
+            namespace = self.host.place.call(lambda: self._make(container))
+            self._held.hold({container.id: namespace})
+            if container.kind != VM:
+                self._alone.begin_inside(container, namespace)
         except (GasangError, OSError):
             self._leave(container)
             raise
+        return namespace
 
     def _own(self, container: Container) -> str:
         return mode_of(container.host["NetworkMode"]).subject or NONE
@@ -156,9 +166,9 @@ class ContainerNetworks:
             return
         was_in = [name for name, end in container.endpoints.items() if end.get("EndpointID")]
         await asyncio.to_thread(self._leave, container)
-        self._tell_without_bridge("disconnect", container)
+        self._told.without_bridge("disconnect", container)
         for name in was_in:
-            self._tell("disconnect", container, name)
+            self._told.place("disconnect", container, name)
         self._tidy_later()
 
     def _leave(self, container: Container, *, dying: bool = True) -> None:
@@ -245,6 +255,8 @@ class ContainerNetworks:
             self._tidy.cancel()
         with contextlib.suppress(GasangError):  # what cannot be taken away now, the next daemon takes
             self.host.tidy(linger=0)
+        if not self.host.endpoints():
+            self.way_out.end()
         self.host.close()
         self._held.close()
 
@@ -267,7 +279,7 @@ class ContainerNetworks:
         except (GasangError, OSError):
             del container.endpoints[network.name]
             raise
-        self._tell("connect", container, network.name)
+        self._told.place("connect", container, network.name)
         if not container.status.alive:  # it has ended meanwhile, and was put away without this
             await self.leave(container)
 
@@ -303,7 +315,7 @@ class ContainerNetworks:
         if network and container.status.alive:
             await asyncio.to_thread(self._disconnect_running, container, network)
         del container.endpoints[called]
-        self._tell("disconnect", container, called)
+        self._told.place("disconnect", container, called)
 
     def _disconnect_running(self, container: Container, network: Network) -> None:
         with self._held.opened(container) as namespace:
@@ -327,28 +339,12 @@ class ContainerNetworks:
         """The variables that tell of linked containers."""
         return links.environment(container, self._find)
 
-    # what others are told
-
-    def _tell_without_bridge(self, action: str, container: Container) -> None:
-        for name in WITHOUT_BRIDGE:
-            if name in container.endpoints:
-                self._tell(action, container, name)
-
-    def _tell(self, action: str, container: Container, name: str) -> None:
-        driver = WITHOUT_BRIDGE.get(name, BRIDGE)
-        known = network_id(name) if name in WITHOUT_BRIDGE else container.endpoints.get(name, {}).get("NetworkID") or ""
-        if not known and (network := self.modes.known(name)):
-            known = network.id
-        self._events.tell("network", action, known, {"container": container.id, "name": name, "type": driver})
+    # networks themselves
 
     async def create(self, name: str, document: dict[str, Any]) -> Network:
         """A new network out of a client's document. Raises GasangError."""
-        made = await asyncio.to_thread(self.catalogue.create, name, document)
-        self._events.tell("network", "create", made.id, {"name": made.name, "type": made.spec.driver})
-        return made
+        return self._told.network("create", await asyncio.to_thread(self.catalogue.create, name, document))
 
     async def remove(self, name: str) -> Network:
         """Remove a network. Raises GasangError."""
-        gone = await asyncio.to_thread(self.catalogue.remove, name)
-        self._events.tell("network", "destroy", gone.id, {"name": gone.name, "type": gone.spec.driver})
-        return gone
+        return self._told.network("destroy", await asyncio.to_thread(self.catalogue.remove, name))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gasang.daemon.containers.record import Container
+from gasang.daemon.networks import alone
 from gasang.network.dns.upstream import SERVER, text_for_machine
 from gasang.network.networks import Networks
 
@@ -50,6 +51,8 @@ def _extra(container: Container) -> list[str]:
 
 def resolv_conf(container: Container, networks: Networks) -> str:
     """A network with names answers them, and asks the container's or the host's resolvers for the rest."""
+    if alone.is_alone(container):
+        return alone.resolv_conf(container)
     host = container.host
     ends = networks.endpoints(machine=container.id)
     if ends:

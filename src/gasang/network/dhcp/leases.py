@@ -32,6 +32,7 @@ class Leases:
         self._free = dict.fromkeys(self._pool)
         self._held: dict[bytes, _Lease] = {}
         self._shunned: dict[bytes, float] = {}
+        self._told = False
 
     def offer(self, client: bytes, mac: bytes, wanted: bytes, now: float) -> bytes | None:
         """An address for a client: its own, the one it wants if that is free, or another; None: there are no more."""
@@ -42,11 +43,21 @@ class Leases:
         if held is None:
             address = wanted if wanted in self._free else next(iter(self._free), None)
             if address is None:
+                self._tell()
                 return None
             del self._free[address]
             held = self._held[client] = _Lease(address, 0.0)
         held.until = max(held.until, now + OFFERED)
         return held.address
+
+    def _tell(self) -> None:
+        """Once, until there is one again: who exhausts it can ask as often as he likes."""
+        if self._pool and not self._told:
+            self._told = True
+            import logging  # who serves one guest alone hardly ever needs it, and begins sooner without
+
+            log = logging.getLogger(__name__)
+            log.warning("DHCP: all %d addresses are taken; who asks now gets none until one is given back", len(self._pool))
 
     def of(self, client: bytes, mac: bytes, now: float) -> bytes | None:
         """The address that a client has, or was offered."""
@@ -83,3 +94,4 @@ class Leases:
         for client, lease in [(client, lease) for client, lease in self._held.items() if lease.until <= now and client != asks]:
             del self._held[client]
             self._free[lease.address] = None
+        self._told = self._told and not self._free

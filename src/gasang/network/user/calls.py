@@ -49,6 +49,7 @@ class Calls:
         self.loop = loop
         self._stack = stack
         self._asker = asker
+        self._machines = stack.places.plan.machines
         self._streams: dict[Key, Stream] = {}
         self._keys: dict[Stream, Key] = {}
         self._touched: set[Stream] = set()
@@ -110,11 +111,11 @@ class Calls:
     def _has_room(self) -> bool:
         """Whether one more may begin; who has waited for long makes room, or who is over."""
         waiting = [stream for stream in self._keys if stream.is_connecting]
-        if len(waiting) >= MOST_CONNECTING:
+        if len(waiting) >= MOST_CONNECTING * self._machines:
             if monotonic() - waiting[0].since < _PATIENCE:
                 return False
             waiting[0].give_up()
-        if len(self._keys) >= MOST:
+        if len(self._keys) >= MOST * self._machines:
             over = next((stream for stream in self._keys if stream.is_settled), None)
             if over is None:
                 return False
@@ -207,7 +208,7 @@ class Calls:
 
     def _free_port(self, target: int) -> int | None:
         places = self._stack.places
-        for _ in range(MOST + 1):
+        for _ in range(MOST * self._machines + 1):
             self._port = self._port + 1 if self._port < _LAST_PORT else _FIRST_PORT
             if (places.guest, target, places.gateway, self._port) not in self._streams:
                 return self._port

@@ -50,6 +50,7 @@ class Flows:
         self._loop = loop
         self._stack = stack
         self._asker = asker
+        self._machines = stack.places.plan.machines
         self._flows: OrderedDict[Key, Flow] = OrderedDict()
         self._held: list[Held] = []
         self._clients: OrderedDict[tuple[int, int], tuple[Held, Any, float]] = OrderedDict()  # by our port and the guest's
@@ -110,7 +111,7 @@ class Flows:
         address = self._stack.places.outside(packet.target)
         if address is None:
             raise OSError(errno.ECONNREFUSED, "nobody is there")
-        while len(self._flows) >= MOST:
+        while len(self._flows) >= MOST * self._machines:
             self._forget(next(iter(self._flows)))
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         protocol = 0 if key[3] >= 0 else socket.IPPROTO_ICMPV6 if ":" in address else socket.IPPROTO_ICMP
@@ -174,7 +175,7 @@ class Flows:
         port = self._ports.get(name)
         inner = held.port.machine_port
         if port is None:
-            while len(self._clients) >= MOST:
+            while len(self._clients) >= MOST * self._machines:
                 self._forget_client(next(iter(self._clients)))
             port = _FIRST_PORT + secrets.randbelow(_PORTS)
             while (port, inner) in self._clients:

@@ -19,7 +19,11 @@ _UNREACHED: Final = tuple(
 
 @dataclass(frozen=True)
 class Plan:
-    """Addresses as text. The gateway is the host's place on the cable, and leads to the host's loopback if `reaches_host`."""
+    """Addresses as text. The gateway is the host's place on the cable, and leads to the host's loopback if `reaches_host`.
+
+    `guest6` is what a guest is called that is told so, and does not choose for itself. What is bounded is so for each of `machines`, where
+    one stack is for many.
+    """
 
     subnet: str = "10.0.2.0/24"
     gateway: str = "10.0.2.2"
@@ -28,10 +32,12 @@ class Plan:
     prefix6: str = "fd00:a00:2::/64"
     gateway6: str = "fd00:a00:2::2"
     nameserver6: str = "fd00:a00:2::3"
+    guest6: str = "fd00:a00:2::f"
     link_local: str = "fe80::2"
     mac: bytes = b"\x52\x55\x0a\x00\x02\x02"
     reaches_host: bool = False
     mtu: int = MTU
+    machines: int = 1
 
     def loopback(self, address: bytes) -> str:
         """The host's loopback address of the same family as one of our own."""

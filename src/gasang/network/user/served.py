@@ -1,7 +1,8 @@
 """A network in user space in a process of its own, which outlives who started it (apart.py): `python -m gasang.network.user.served WORDS`.
 
-WORDS is a document: the descriptor of the cable's end, the plan, and the published ports with the sockets that hold them. It ends when
-nobody has the cable's other end any more. Frames are hostile: before it reads one the process has no capability left, and is nobody.
+WORDS is a document: the descriptor of the cable's end and what the other end takes, the plan, and the published ports with the sockets that
+hold them. It ends when nobody has the cable's other end any more. Frames are hostile: before it reads one the process has no capability
+left, and is nobody.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gasang.core.errors import GasangError
-from gasang.host import confining
+from gasang.host import confining, limits
 from gasang.host.processes import CAPABILITIES
 from gasang.network.ports import Held
 from gasang.network.spec import Published
@@ -50,9 +51,10 @@ def main(arguments: list[str]) -> int:
     words = json.loads(arguments[0])
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    limits.open_as_many_as_allowed()
     published = [Held(Published(**port), socket.socket(fileno=descriptor)) for descriptor, port in words["ports"]]
     confine()
-    network = UserNetwork(Plan(reaches_host=bool(words["reaches_host"])), int(words["cable"]), published)
+    network = UserNetwork(Plan(**words["plan"]), int(words["cable"]), published, takes=int(words["takes"]))
     os.write(int(words["ready"]), READY)
     os.close(int(words["ready"]))
     network.ended.wait()
