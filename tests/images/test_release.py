@@ -40,6 +40,12 @@ def test_an_architecture_it_lacks() -> None:
         parse_release(TEXT, "trixie", "x", NOW).index("main", "s390x")
 
 
+def test_a_suite_of_before_an_architecture() -> None:
+    text = TEXT.replace("trixie", "bookworm").replace("amd64 riscv64", "amd64")
+    with pytest.raises(NotFoundError, match=r"for riscv64: .*it comes for amd64; riscv64 came with debian:trixie"):
+        parse_release(text, "bookworm", "x", NOW).index("main", "riscv64")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import Final
 
 from gasang.core.errors import BadInputError, NotFoundError
 from gasang.images.clearsign import take_apart
@@ -18,6 +19,10 @@ LIMIT = 16 << 20
 """Bytes of an InRelease file; Debian's have a seventh of a MiB."""
 
 _LINE = re.compile(r"([0-9a-f]{64}) +([0-9]{1,12}) +(\S+)")
+
+
+FIRST_FOR: Final = {"riscv64": "trixie"}
+"""Suites that brought an architecture, of those that a user may not expect to be missing: ours, where nothing else is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,9 @@ class Release:
         path = f"{component}/binary-{architecture}/Packages.xz"
         if architecture not in self.architectures or path not in self.files:
             known = ", ".join(name for name in self.architectures if name != "all")
-            raise NotFoundError(f"Debian {self.codename} for {architecture}", "it does not exist", f"it comes for {known}")
+            first = FIRST_FOR.get(architecture, self.codename)
+            later = "" if first == self.codename else f"; {architecture} came with debian:{first}"
+            raise NotFoundError(f"Debian {self.codename} for {architecture}", "it does not exist", f"it comes for {known}{later}")
         size, sha256 = self.files[path]
         folder = f"dists/{self.codename}/{component}/binary-{architecture}"
         return Wanted(f"{folder}/by-hash/SHA256/{sha256}" if self.by_hash else f"{folder}/Packages.xz", size, sha256)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from gasang.core.errors import GasangError, NotFoundError, PermissionDeniedError, UsageError
 from gasang.core.protocols import Block
@@ -40,15 +40,37 @@ REMOTE: Final = ("http://", "https://", "nbd://", "nbds://", "nbd+unix://", "nbd
 """What begins like that is no file here, but an address (storage/remote.py)."""
 
 
-def open_given(where: str, *, read_only: bool = False, form: str = "", key: bytes | None = None, limits: Limits | None = None) -> Block:
-    """Open a disk by its path or address, encrypted with LUKS if a key (its passphrase) is given, and hold it to `limits`.
+class Served(NamedTuple):
+    """A disk from an address, which another process has, and serves at this connected socket."""
 
+    address: str
+    descriptor: int
+
+
+def open_given(
+    where: str | Served,
+    *,
+    read_only: bool = False,
+    form: str = "",
+    key: bytes | None = None,
+    limits: Limits | None = None,
+    header: Path | None = None,
+) -> Block:
+    """Open a disk by its path or address, or where it is served; encrypted with LUKS if a key (its passphrase) is given.
+
+    The container's `header` may be a file of its own.
+
+    It is held to `limits`.
     Raises what `open_disk`, `open_remote` and `unlock` raise.
     """
-    if key is not None:
+    if isinstance(where, Served):
+        from gasang.storage.remote import open_served
+
+        block: Block = Told(open_served(where.address, where.descriptor, read_only=read_only))
+    elif key is not None:
         from gasang.storage.encrypted import open_encrypted
 
-        block: Block = Told(open_encrypted(where, key, read_only=read_only, form=form))
+        block = Told(open_encrypted(where, key, read_only=read_only, form=form, header=header))
     elif where.startswith(REMOTE):
         from gasang.storage.remote import open_remote
 

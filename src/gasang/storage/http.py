@@ -20,9 +20,9 @@ import urllib3
 from urllib3.exceptions import HTTPError, LocationParseError, NewConnectionError
 from urllib3.exceptions import TimeoutError as StalledError
 
-from gasang.core.errors import BadInputError, GasangError, NotFoundError, PermissionDeniedError, TimedOutError, UnsupportedError, UsageError
+from gasang.core.errors import BadInputError, GasangError, NotFoundError, PermissionDeniedError, TimedOutError, UsageError
+from gasang.storage.web import SCHEMES, PartsError
 
-SCHEMES: Final = ("http://", "https://")
 BLOCK: Final = 1 << 18
 _BLOCKS_KEPT: Final = 256
 _TOGETHER: Final = 32
@@ -45,10 +45,6 @@ class Patience:
 
 class PassingError(Exception):
     """A try that failed and may be repeated."""
-
-
-class PartsError(UnsupportedError):
-    """The server sends whole files alone."""
 
 
 class Server:

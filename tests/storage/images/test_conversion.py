@@ -7,14 +7,17 @@ import os
 import random
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from gasang.core.errors import StateError, UnsupportedError
+from gasang.host.files import read_into
 from gasang.storage.images.ahead import ahead
 from gasang.storage.images.conversion import aligned, convert, difference, pieces
+from gasang.storage.images.stretch import Located
 from gasang.storage.images.table import FORMATS, create_image, open_image
 from storage.images.judge import needs_qemu_img, qemu_img, same_for_qemu
 
@@ -180,3 +183,38 @@ def test_what_is_had_ahead_ends_with_who_asks_and_raises_for_them() -> None:
     with pytest.raises(OSError, match="the host fails"):
         got.extend(ahead(numbers(), 3))
     assert got == taken == list(range(100))
+
+
+def test_what_lies_across_pages_is_read_ahead(tmp_path: Path) -> None:
+    """Blocks of VHD begin behind a sector of their own, so nothing in them lies as it would in another image."""
+    size = 24 << 20
+    rng = random.Random(11)
+    model = bytearray(size)
+    for at in range(0, size, 3 << 20):
+        model[at : at + (1 << 20) + 700] = rng.randbytes((1 << 20) + 700)
+    model[5 << 20 : 15 << 20] = rng.randbytes(10 << 20)
+    with closing(create_image(tmp_path / "disk.vhd", "vhd", size)) as made:
+        for at in range(0, size, 1 << 18):
+            if any(model[at : at + (1 << 18)]):
+                made.write(at, bytes(model[at : at + (1 << 18)]))
+    one = open_image(tmp_path / "disk.vhd", read_only=True, form="vhd")
+    assert isinstance(one, Located)
+    [(stretch, _), *_] = one.stretches(0, 4096)
+    assert stretch is not None
+    assert not stretch.fits_pages(0)
+    for form in ("qcow2", "raw"):
+        with closing(create_image(tmp_path / f"disk.{form}", form, one.size)) as other:
+            convert(one, other)
+        with closing(open_image(tmp_path / f"disk.{form}", read_only=True, form=form)) as other:
+            assert other.read(0, size) == model
+            assert sum(length for _, length in other.data()) < size * 3 // 4, "zeroes are not written"
+    one.close()
+
+
+def test_a_file_that_is_cut_short_reads_as_zeroes(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"there")
+    with path.open("rb") as file:
+        memory = bytearray(b"x" * 8)
+        read_into(file.fileno(), memoryview(memory), 2)
+    assert memory == b"ere" + bytes(5)

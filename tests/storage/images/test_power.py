@@ -13,52 +13,7 @@ from gasang.storage.images.qcow2 import files as qcow2
 from gasang.storage.images.qcow2 import snapshots
 from gasang.storage.images.store import Store, Volatile
 from gasang.storage.memory import Memory
-
-SIZE = 3 << 20
-SECTOR = 512
-Act = tuple[str, int, bytes]
-
-
-class Recording(Volatile):
-    """Keeps what was done to it, and the marks put between."""
-
-    def __init__(self, content: bytes) -> None:
-        super().__init__(content)
-        self.acts: list[Act] = []
-
-    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
-        self.acts.append(("write", offset, bytes(data)))
-        super().write(offset, data)
-
-    def truncate(self, size: int) -> None:
-        self.acts.append(("size", size, b""))
-        super().truncate(size)
-
-    def punch(self, offset: int, length: int) -> bool:
-        self.acts.append(("write", offset, bytes(length)))
-        return super().punch(offset, length)
-
-    def flush(self) -> None:
-        self.acts.append(("flush", 0, b""))
-
-
-def survivors(start: bytes, acts: list[Act], cut: int, rng: random.Random) -> Volatile:
-    """What a disk may hold when the power goes after `cut` acts: all before the last flush, of the rest some sectors, in any order."""
-    store = Volatile(start)
-    last = max((number for number, act in enumerate(acts[:cut]) if act[0] == "flush"), default=0)
-    for number, (kind, at, data) in enumerate(acts[:cut]):
-        if kind == "size":
-            if number < last or rng.random() < 0.5:
-                store.truncate(at)
-        elif kind == "write" and (number < last or rng.random() < 0.5):
-            if number < last:
-                store.write(at, data)
-                continue
-            for begin in range(0, len(data), SECTOR):
-                if rng.random() < 0.7:
-                    store.write(at + begin, data[begin : begin + SECTOR])
-    return store
-
+from storage.images.power import SIZE, Act, Recording, goes_anywhere, survivors
 
 BELOW = {"cluster_size": "4K", "backing_file": "below", "backing_fmt": "raw"}
 
@@ -96,53 +51,12 @@ def test_nothing_that_was_flushed_is_lost(kind: str) -> None:
     make, load = KINDS[kind]
     first = Volatile()
     make(first).close()
-    rng = random.Random(kind)
-    store = Recording(bytes(first.content))
-    start = bytes(store.content)
-    disk = load(store)
-    model = bytearray(SIZE)
-    flushed: list[tuple[int, bytes, set[int]]] = [(0, bytes(SIZE), set())]
-    since: set[int] = set()
-    for _ in range(60):
-        at = rng.randrange(SIZE)
-        length = min(SIZE - at, rng.choice((100, 5000, 40_000)))
-        what = rng.random()
-        if what < 0.7:
-            data = rng.randbytes(length)
-            disk.write(at, data)
-            model[at : at + length] = data
-        elif what < 0.8:
-            disk.discard(at, length)
-            model[at : at + length] = bytes(length)
-        else:
-            disk.flush()
-            flushed[-1] = (*flushed[-1][:2], since)
-            since = set()
-            flushed.append((len(store.acts), bytes(model), since))
-            continue
-        since.update(range(at // SECTOR, (at + length - 1) // SECTOR + 1))
-    disk.close()
-    flushed[-1] = (*flushed[-1][:2], since)
-    for cut in range(len(store.acts) + 1):
-        _, content, touched = [state for state in flushed if state[0] <= cut][-1]
-        left = survivors(start, store.acts, cut, rng)
-        has_what_was_flushed(load(left), content, touched, (kind, cut))
-        if cut % 8 == 0:  # and whoever goes on writing there loses nothing either
-            again = load(left)
-            at = rng.randrange(SIZE - 5000)
-            again.write(at, rng.randbytes(5000))
-            again.close()
-            has_what_was_flushed(load(left), content, touched | set(range(at // SECTOR, (at + 4999) // SECTOR + 1)), (kind, cut, "again"))
+    assert goes_anywhere(kind, {"": bytes(first.content)}, lambda stores: load(stores[""])) > 50
 
 
-def has_what_was_flushed(disk: Image, content: bytes, touched: set[int], where: object) -> None:
-    """The image is sound, and its sectors are those of `content`, but for those `touched` since."""
-    report = disk.check()
-    assert not report.error_count, (where, report.errors)
-    data = bytearray(disk.read(0, SIZE))
-    for sector in touched:
-        data[sector * SECTOR : (sector + 1) * SECTOR] = content[sector * SECTOR : (sector + 1) * SECTOR]
-    assert data == content, where
+def left_of(start: bytes, acts: list[Act], cut: int, rng: random.Random) -> Store:
+    """What an image's only file may hold."""
+    return survivors({"": start}, acts, cut, rng)[""]
 
 
 def test_snapshots_are_mended_when_the_image_is_opened() -> None:
@@ -152,8 +66,9 @@ def test_snapshots_are_mended_when_the_image_is_opened() -> None:
     content = rng.randbytes(SIZE)
     disk.write(0, content)
     disk.close()
-    store = Recording(bytes(first.content))
-    start = bytes(store.content)
+    start = bytes(first.content)
+    acts: list[Act] = []
+    store = Recording(start, acts)
     disk = qcow2.load(store)
     snapshots.create(disk, "one")
     snapshots.create(disk, "two")
@@ -161,7 +76,7 @@ def test_snapshots_are_mended_when_the_image_is_opened() -> None:
     snapshots.apply(disk, "two")
     disk.close()
     for _ in range(60):
-        left = qcow2.load(survivors(start, store.acts, rng.randrange(len(store.acts) + 1), rng))
+        left = qcow2.load(left_of(start, acts, rng.randrange(len(acts) + 1), rng))
         report = left.check()
         assert not report.error_count, report.errors
         assert left.read(0, SIZE) == content
@@ -174,15 +89,16 @@ def test_another_size_has_been_given_or_not() -> None:
     content = rng.randbytes(SIZE)
     disk.write(0, content)
     disk.close()
-    store = Recording(bytes(first.content))
-    start = bytes(store.content)
+    start = bytes(first.content)
+    acts: list[Act] = []
+    store = Recording(start, acts)
     disk = qcow2.load(store)
     disk.resize(SIZE * 4)
     disk.write(SIZE * 3, b"behind")
     disk.close()
     sizes = set()
-    for cut in range(len(store.acts) + 1):
-        left = qcow2.load(survivors(start, store.acts, cut, rng))
+    for cut in range(len(acts) + 1):
+        left = qcow2.load(left_of(start, acts, cut, rng))
         assert not left.check().error_count
         assert left.read(0, SIZE) == content
         sizes.add(left.size)

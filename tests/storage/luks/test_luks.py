@@ -14,12 +14,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gasang.core.errors import GasangError
+from gasang.core.errors import BadInputError, GasangError, PermissionDeniedError
+from gasang.storage.encrypted import open_encrypted
 from gasang.storage.formats import open_given
 from gasang.storage.images.store import File, Volatile
 from gasang.storage.luks.disk import unlock
 from gasang.storage.luks.headers import parse
 from gasang.storage.luks.sectors import Xts
+from gasang.storage.throttle import Limits
 from storage.images.judge import needs_qemu_img, qemu_img
 
 pytestmark = pytest.mark.skipif(shutil.which("cryptsetup") is None, reason="cryptsetup is not installed (Debian: cryptsetup-bin)")
@@ -92,6 +94,25 @@ def test_version_2_as_cryptsetup_makes_it(how: tuple[str, ...], tmp_path: Path) 
         target.seek(begin)
         target.write(source.read(SIZE))
     judged(one, tmp_path, model)
+
+
+@pytest.mark.parametrize("how", [("luks1", *FAST), ("luks2", *ARGON)], ids=["luks1", "luks2"])
+def test_a_header_that_is_a_file_of_its_own(how: tuple[str, ...], tmp_path: Path) -> None:
+    header = tmp_path / "header"
+    path = made(tmp_path, how[0], *how[1:], "--header", header)
+    assert not any(path.read_bytes()), "all of it is the disk"
+    with closing(open_encrypted(str(path), SECRET, read_only=False, header=header)) as disk:
+        assert disk.size == 24 << 20
+        disk.write(0, b"first")
+        disk.write(disk.size - 4, b"last")
+    assert any(path.read_bytes()[:512])
+    limits = Limits(10_000, 0)
+    with closing(open_given(str(path), key=SECRET, header=header, limits=limits)) as again:
+        assert (again.read(0, 5), again.read(again.size - 4, 4)) == (b"first", b"last")
+    with pytest.raises(BadInputError, match="not encrypted with LUKS"):
+        open_encrypted(str(path), SECRET, read_only=True)
+    with pytest.raises(PermissionDeniedError):
+        open_encrypted(str(path), b"wrong", read_only=True, header=header)
 
 
 def test_large_sectors_and_the_second_header(tmp_path: Path) -> None:

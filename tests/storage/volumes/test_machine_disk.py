@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -83,15 +84,15 @@ def test_names_that_no_snapshot_has(made: MachineDisk, name: str) -> None:
 def in_a_twin(disk: MachineDisk, act: Callable[[], bytes]) -> bytes:
     """What `act` says in a process forked with the volume."""
     read, write = os.pipe()
-    with disk.steady():
+    with disk.leaving():
         disk.split()
         pid = os.fork()
-    if pid == 0:
-        try:
-            disk.renew()
-            os.write(write, act())
-        finally:
-            os._exit(0)
+        if pid == 0:
+            try:
+                disk.renew()
+                os.write(write, act())
+            finally:
+                os._exit(0)
     os.close(write)
     os.waitpid(pid, 0)
     with open(read, "rb") as said:
@@ -131,16 +132,16 @@ def test_each_has_its_lock_for_itself(made: MachineDisk, tmp_path: Path) -> None
     made.heir = tmp_path / "twin"
     go_read, go_write = os.pipe()
     told_read, told_write = os.pipe()
-    with made.steady():
+    with made.leaving():
         made.split()
         pid = os.fork()
-    if pid == 0:
-        try:
-            made.renew()
-            os.write(told_write, b"+")
-            os.read(go_read, 1)
-        finally:
-            os._exit(0)
+        if pid == 0:
+            try:
+                made.renew()
+                os.write(told_write, b"+")
+                os.read(go_read, 1)
+            finally:
+                os._exit(0)
     assert os.read(told_read, 1) == b"+"
     with pytest.raises(StateError, match="in use"):
         Volume.open(tmp_path / "twin")
@@ -157,10 +158,84 @@ def test_one_that_was_changed_meanwhile_is_not_forked(made: MachineDisk, tmp_pat
     for number in range(2):
         made.write(0, bytes([number + 1]))
         made.snapshot(f"s{number}")
-    with made.steady(), pytest.raises(StateError, match="was changed while"):
+    with made.leaving(), pytest.raises(StateError, match="was changed while"):
         made.split()
     made.write(0, b"it goes on")
     assert made.read(0, 10) == b"it goes on"
+
+
+def test_leaving_syncs_nothing_and_what_was_left_is_kept(made: MachineDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    made.write(0, b"flushed")
+    with made.leaving():
+        made.write(0, b"written")
+        with monkeypatch.context() as still:
+            still.setattr(os, "fsync", lambda file: pytest.fail("it syncs"))
+            still.setattr(os, "fdatasync", lambda file: pytest.fail("it syncs"))
+            former = made.record.top
+            made.leave()
+            assert made.record.layers[made.record.top].below == former
+    assert read_record(made.folder) == made.record
+    made.write(100, b"on")
+    made.close()
+    with closing(MachineDisk.open(made.folder)) as again:
+        assert (again.read(0, 7), again.read(100, 2)) == (b"written", b"on")
+    assert {path.name for path in made.folder.iterdir() if layers.is_layer(path.name)} == {
+        made.record.file(key) for key in made.record.layers
+    }
+
+
+def test_a_top_that_is_not_needed_is_gone(made: MachineDisk) -> None:
+    made.write(0, b"some")
+    with made.leaving():
+        pass
+    assert [path.name for path in made.folder.iterdir() if layers.is_layer(path.name)] == [made.record.file(made.record.top)]
+    with made.leaving():
+        made.leave()
+        made.heir = made.folder / "nowhere"
+    made.write(0, b"more")
+    assert (made.read(0, 4), len(made.record.layers)) == (b"more", 2)
+
+
+@pytest.mark.parametrize("fails", ["seal", "record"])
+def test_what_cannot_be_kept_is_not_left(made: MachineDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str) -> None:
+    made.write(0, b"first")
+    heir(made.folder, made.freeze(), made.size, tmp_path / "twin")
+    made.heir = tmp_path / "twin"
+    made.write(0, b"later")
+    before = read_record(made.folder)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "it is full")
+
+    hearing, telling = os.pipe()
+
+    def forked() -> None:
+        with made.leaving():
+            made.write(5, b"!")
+            made.split()
+            if not os.fork():
+                try:
+                    made.renew()
+                except StateError as error:
+                    os.write(telling, str(error).encode())
+                finally:
+                    os._exit(0)
+            name = "images.qcow2.disk.Qcow2._commit" if fails == "seal" else "volumes.volume.write_record"
+            broken.setattr(f"gasang.storage.{name}", full)
+
+    with monkeypatch.context() as broken, pytest.raises((OSError, OutOfSpaceError), match="full"):
+        forked()
+    os.wait()
+    os.close(telling)
+    with open(hearing, "rb") as said:
+        assert b"could not be kept" in said.read()
+    assert made.read(0, 6) == b"later!"
+    made.write(0, b"still")
+    made.flush()
+    assert read_record(made.folder) == made.record == before
+    made.close()
+    with closing(MachineDisk.open(made.folder)) as again:
+        assert again.read(0, 6) == b"still!"
 
 
 def test_a_full_disk(tmp_path: Path) -> None:

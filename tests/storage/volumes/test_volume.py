@@ -273,9 +273,9 @@ def test_a_snapshot_opens_no_layer_below_again(made: Volume, monkeypatch: pytest
     opened: list[str] = []
     usual = File.open.__func__  # type: ignore[attr-defined]
 
-    def noted(kind: type[File], path: Path, *, read_only: bool) -> File:
+    def noted(kind: type[File], path: Path, **how: bool) -> File:
         opened.append(path.name)
-        return usual(kind, path, read_only=read_only)  # type: ignore[no-any-return]
+        return usual(kind, path, **how)  # type: ignore[no-any-return]
 
     monkeypatch.setattr(File, "open", classmethod(noted))
     made.write(3 << 16, b"layer")
@@ -284,3 +284,24 @@ def test_a_snapshot_opens_no_layer_below_again(made: Volume, monkeypatch: pytest
     with closing(layers.open_chain(made.folder, made.record, kept.layer, read_only=True)) as below:
         made.write(0, b"later")
         assert [below.read(number << 16, 5) for number in range(4)] == [b"layer"] * 4
+
+
+@pytest.mark.parametrize("which", ["layer", "record", "fresh", "lock"])
+def test_no_link_in_a_volume_leads_out(tmp_path: Path, which: str) -> None:
+    """A guest that has taken over its machine's process can write to the volume's folder, and the daemon opens what is there."""
+    create(tmp_path / "data", SIZE)
+    record = read_record(tmp_path / "data")
+    secret = tmp_path / "secret"
+    secret.write_bytes((tmp_path / "data" / record.file(record.top)).read_bytes())
+    before = secret.read_bytes()
+    names = {"layer": record.file(record.top), "record": RECORD, "fresh": f".{RECORD}", "lock": "lock"}
+    place = tmp_path / "data" / names[which]
+    place.unlink(missing_ok=True)
+    place.symlink_to(secret)
+    if which == "fresh":
+        with closing(Volume.open(tmp_path / "data")) as volume:
+            volume.snapshot("one")
+    else:
+        with pytest.raises((BadInputError, OSError), match="symbolic links"):
+            Volume.open(tmp_path / "data").close()
+    assert secret.read_bytes() == before

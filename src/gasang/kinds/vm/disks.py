@@ -15,7 +15,7 @@ from gasang.core.protocols import Block
 from gasang.devices.virtio.block import Later, VirtioBlock
 from gasang.devices.worker import Worker
 from gasang.images.spool import out_of_space
-from gasang.storage.formats import open_given, read_key
+from gasang.storage.formats import Served, open_given, read_key
 from gasang.storage.overlay import Overlay
 from gasang.storage.raw import Raw
 
@@ -25,7 +25,10 @@ if TYPE_CHECKING:  # most disks have none
 
 @dataclass(frozen=True)
 class Disk:
-    """A disk of the user's: a file, or an address instead. `form` names its format; without it the file's content decides."""
+    """A disk of the user's: a file, or an address instead. `form` names its format; without it the file's content decides.
+
+    One that is `served` is had by another process, at this connected socket (process/far_disks.py).
+    """
 
     path: Path
     read_only: bool = False
@@ -33,6 +36,9 @@ class Disk:
     address: str = ""
     limits: Limits | None = None
     key_file: Path | None = None
+    served: int = -1
+    header: Path | None = None
+    """Of a LUKS container, where that is a file of its own."""
 
     @property
     def name(self) -> str:
@@ -40,35 +46,41 @@ class Disk:
         return self.address or str(self.path)
 
 
-MORE: Final = {"form": str, "address": str, "key_file": str, "limits": list}
+NOWHERE: Final = "/"
+"""The path of a disk that is on no path of this host."""
+MORE: Final = {"form": str, "address": str, "key_file": str, "header": str, "limits": list}
 """What a document says of a disk beside path and access, and what that is."""
 
 
 def to_document(disk: Disk) -> list[Any]:
     """A disk as plain values: path, whether it is only read, and what else is said of it, if anything is; paths are absolute.
 
-    Raises UsageError for an address that a machine in its jail cannot reach, and what `parse` raises.
+    Raises what `parse` raises, UsageError for a socket whose path is not absolute.
     """
     more: dict[str, Any] = {"form": disk.form, "address": disk.address}
     more["key_file"] = os.path.abspath(disk.key_file) if disk.key_file else ""
+    more["header"] = os.path.abspath(disk.header) if disk.header else ""
     if disk.limits:
         more["limits"] = list(astuple(disk.limits))
     path = _socket_of(disk.address) if disk.address else os.path.abspath(disk.path)
     more = {name: value for name, value in more.items() if value}
-    return [path, disk.read_only, *([more] if more else [])]
+    return [path or NOWHERE, disk.read_only, *([more] if more else [])]
 
 
 def _socket_of(address: str) -> str:
-    """The Unix socket of an address. A machine in its jail has no network, so that is all it can reach of others."""
+    """The Unix socket of an address, which a machine in its jail reaches by itself, "" where there is none."""
     from gasang.storage.nbd.address import SCHEMES as NBD
     from gasang.storage.nbd.address import parse
 
     found = parse(address).path if address.startswith(NBD) else ""
-    if not found or not os.path.isabs(found):
-        cause = "a machine in the background has no network of its host's, from which its server could be reached"
-        hint = "offer it on a socket here (gasang nbd serve --unix PATH ADDRESS) and name nbd+unix:///?socket=PATH; or do without -d"
-        raise UsageError(f"disk {address}", cause, hint)
+    if found and not os.path.isabs(found):
+        raise UsageError(f"disk {address}", "the path of its socket is not absolute", "begin it with /")
     return found
+
+
+def is_far(disk: Disk) -> bool:
+    """Whether it takes a network to reach it."""
+    return bool(disk.address) and disk.served < 0 and not _socket_of(disk.address)
 
 
 def of_document(document: Sequence[Any]) -> Disk:
@@ -80,8 +92,10 @@ def of_document(document: Sequence[Any]) -> Disk:
         from gasang.storage.throttle import Limits
 
         limits = Limits(*more["limits"])
-    key_file = Path(more["key_file"]) if "key_file" in more else None
-    return Disk(Path(path), bool(read_only), more.get("form", ""), more.get("address", ""), limits, key_file)
+    key_file, header = (Path(more[name]) if name in more else None for name in ("key_file", "header"))
+    return Disk(
+        Path(path), bool(read_only), more.get("form", ""), more.get("address", ""), limits, key_file, more.get("served", -1), header
+    )
 
 
 def is_document(document: object) -> bool:
@@ -96,6 +110,7 @@ def is_document(document: object) -> bool:
     return (
         all(isinstance(text, str) and text and "\0" not in text for text in texts)
         and _is_path(more.get("key_file", "/"))
+        and _is_path(more.get("header", "/"))
         and isinstance(limits, list | tuple)
         and len(limits) == 4
         and all(type(number) is int and 0 <= number < 1 << 60 for number in limits)
@@ -139,7 +154,8 @@ def attach(disks: Sequence[Disk], later: Later, warn: Callable[[str], None], cle
     workers: list[Worker] = []
     for disk in disks:
         key = read_key(disk.key_file) if disk.key_file is not None else None
-        block = open_given(disk.name, read_only=disk.read_only, form=disk.form, key=key, limits=disk.limits)
+        given = disk.name if disk.served < 0 else Served(disk.name, disk.served)
+        block = open_given(given, read_only=disk.read_only, form=disk.form, key=key, limits=disk.limits, header=disk.header)
         cleanup.callback(block.close)
         slow = bool(disk.address or disk.limits)
         if slow:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NamedTuple
 from uuid import UUID
 
+from gasang.core.errors import BadInputError
 from gasang.storage.filesystems.tree import Node
 from gasang.storage.filesystems.window import PIECE, Window
 from gasang.storage.tree import Kind
@@ -30,9 +31,20 @@ _WRITTEN_MOST: Final = 32768
 """Blocks of an extent; a larger number says that they are not written yet."""
 _MAPPED: Final = 12
 _FOLDER_MOST: Final = 64 << 20
+_REGULAR, _LINK = 0x8, 0xA
 _KINDS: Final = {
     0x1: Kind.FIFO, 0x2: Kind.CHARACTER, 0x4: Kind.DIRECTORY, 0x6: Kind.BLOCK, 0x8: Kind.FILE, 0xA: Kind.SYMLINK, 0xC: Kind.SOCKET,
 }  # fmt: skip
+
+
+class Facts(NamedTuple):
+    """Of an inode: mode (type and rights, as stat(2) has them), bytes, last change in seconds since 1970 modulo 2^32, owner and group."""
+
+    mode: int
+    size: int
+    time: int
+    user: int
+    group: int
 
 
 class Ext4:
@@ -137,6 +149,21 @@ class Ext4:
         if kind is Kind.FILE or kind is Kind.DIRECTORY:
             size |= struct.unpack_from("<I", inode, 0x6C)[0] << 32
         return Node(kind, size, number)
+
+    def facts(self, number: int) -> Facts:
+        """What tells an inode from what it was: its size is that of a file or a symbolic link, 0 of others."""
+        inode = self._inode(number)
+        mode, user, size, _, _, time, _, group = struct.unpack_from("<HHIIIIIH", inode)
+        user_high, group_high = struct.unpack_from("<HH", inode, 0x78)
+        if mode >> 12 == _REGULAR:
+            size |= struct.unpack_from("<I", inode, 0x6C)[0] << 32
+        elif mode >> 12 != _LINK:
+            size = 0
+        return Facts(mode, size, time, user | user_high << 16, group | group_high << 16)
+
+    def endless(self) -> BadInputError:
+        """It has more files than can be."""
+        return self._window.damaged("its ext4 file system has files without end")
 
     def _inode(self, number: int) -> bytes:
         if not 0 < number <= self._inodes:

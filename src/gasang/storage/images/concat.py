@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gasang.core.errors import BadInputError
 from gasang.storage.bounds import check_range
@@ -16,8 +15,7 @@ from gasang.storage.images.store import File
 from gasang.storage.images.stretch import Located, Stretch, Taking
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """The disk's bytes from `begin` to `end` are those of `image`, from its `start` on."""
 
     begin: int

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from gasang.storage.bounds import check_range
 from gasang.storage.images.references import Trust
@@ -19,14 +18,16 @@ SIZE_MAX = 1 << 56
 """No image is larger: far above every host's file system, and sums of two such numbers stay small."""
 
 
-@dataclass(slots=True)
 class Report:
     """What a check found: errors endanger data, leaks waste space. `repaired` counts what was mended of both."""
 
-    errors: list[str] = field(default_factory=list)
-    error_count: int = 0
-    leaks: int = 0
-    repaired: int = 0
+    __slots__ = ("error_count", "errors", "leaks", "repaired")
+
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+        self.error_count = 0
+        self.leaks = 0
+        self.repaired = 0
 
     def error(self, text: str) -> None:
         """Note an error; the first hundred with their text."""
@@ -108,8 +109,7 @@ class Compressing(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """Something a new image of a format can be told: its name, its values (none: any size), and the usual one."""
 
     name: str
@@ -145,8 +145,7 @@ class Creator(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
+class Format(NamedTuple):
     """A disk format. `probe` is shown the first bytes of a file and its last 512."""
 
     name: str

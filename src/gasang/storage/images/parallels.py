@@ -8,9 +8,8 @@ from __future__ import annotations
 import shutil
 import struct
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gasang.core.errors import BadInputError, UnsupportedError, UsageError
 from gasang.storage.images import parallels_description as description
@@ -30,8 +29,7 @@ _ENTRIES_MAX = 1 << 28
 DESCRIPTOR = "DiskDescriptor.xml"
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """What the header says. `unit` is what the table's entries count, in bytes."""
 
     cluster: int

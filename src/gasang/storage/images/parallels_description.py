@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from xml.parsers import expat
 
 from gasang.core.errors import BadInputError, UnsupportedError
@@ -13,8 +12,7 @@ _DEPTH_MAX = 16
 _PARTS_MAX = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Described:
+class Described(NamedTuple):
     """A description: the disk's bytes, and (begin, end, type, file) of each part, begin and end in sectors."""
 
     size: int

@@ -23,7 +23,7 @@ def joined(runs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         yield start, end - start
 
 
-def is_zero(data: bytes, start: int = 0, end: int | None = None) -> bool:
+def is_zero(data: bytes | bytearray, start: int = 0, end: int | None = None) -> bool:
     """Whether nothing but zeroes stands from `start` to `end`."""
     last = len(data) if end is None else end
     while start < last:
@@ -34,16 +34,17 @@ def is_zero(data: bytes, start: int = 0, end: int | None = None) -> bool:
     return True
 
 
-def filled(data: bytes, grain: int = GRAIN) -> Iterator[tuple[int, int]]:
-    """(start, length) of the parts of `data`, in steps of `grain`, that are not all zeroes; those that touch are one."""
+def filled(data: bytes | bytearray, grain: int = GRAIN, end: int | None = None) -> Iterator[tuple[int, int]]:
+    """(start, length) of the parts of `data`, in steps of `grain` up to `end`, that are not all zeroes; those that touch are one."""
     zero = bytes(grain)
+    last = len(data) if end is None else end
     begin = -1
-    for at in range(0, len(data), grain):
-        empty = data.startswith(zero, at) if at + grain <= len(data) else is_zero(data, at)
+    for at in range(0, last, grain):
+        empty = data.startswith(zero, at) if at + grain <= last else is_zero(data, at, last)
         if empty and begin >= 0:
             yield begin, at - begin
             begin = -1
         elif not empty and begin < 0:
             begin = at
     if begin >= 0:
-        yield begin, len(data) - begin
+        yield begin, last - begin

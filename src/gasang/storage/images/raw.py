@@ -97,7 +97,7 @@ class RawImage:
 
 def open_file(path: Path, *, read_only: bool, trust: Trust) -> RawImage:
     """Any file that is not empty. Raises what File.open raises, BadInputError for an empty one."""
-    store = File.open(path, read_only=read_only)
+    store = File.open(path, read_only=read_only, links=trust.links)
     if not store.size():
         store.close()
         raise BadInputError(f"disk {path}", "it is empty", "name a disk image")

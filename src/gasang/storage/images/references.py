@@ -7,8 +7,8 @@ nothing beside it is followed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gasang.core.errors import BadInputError, PermissionDeniedError, UnsupportedError
 
@@ -16,13 +16,16 @@ DEPTH_MAX = 64
 """Images in a chain."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """What may be followed. `chain` are the files under way, the outermost first."""
+class Trust(NamedTuple):
+    """What may be followed. `chain` are the files under way, the outermost first.
+
+    Without `links` no file is opened through a symbolic link: who else can write to the folder does not choose what is opened.
+    """
 
     beside: bool = True
     also: tuple[Path, ...] = ()
     chain: tuple[Path, ...] = ()
+    links: bool = True
 
     def follow(self, image: Path, name: str) -> Path:
         """The file that `image` means by `name`.
@@ -53,4 +56,4 @@ class Trust:
             raise BadInputError(f"disk {image}", "it is its own backing file, in a loop", "mend the chain")
         if len(self.chain) >= DEPTH_MAX:
             raise BadInputError(f"disk {image}", f"more than {DEPTH_MAX} images stand on one another", "convert some of them into one")
-        return Trust(self.beside, self.also, (*self.chain, here))
+        return self._replace(chain=(*self.chain, here))

@@ -75,10 +75,13 @@ class File:
         self.read_only = read_only
 
     @classmethod
-    def open(cls, path: Path, *, read_only: bool) -> File:
-        """Open and lock it: a writer has it alone. Raises NotFoundError, PermissionDeniedError, BadInputError, StateError."""
+    def open(cls, path: Path, *, read_only: bool, links: bool = True) -> File:
+        """Open and lock it: a writer has it alone; without `links` no symbolic link.
+
+        Raises NotFoundError, PermissionDeniedError, BadInputError, StateError.
+        """
         try:
-            descriptor = open_file(path, read_only=read_only)
+            descriptor = open_file(path, read_only=read_only, links=links)
         except FileNotFoundError as error:
             raise NotFoundError(f"disk {path}", "there is no such file", "check its path") from error
         except PermissionError as error:
@@ -203,6 +206,11 @@ class File:
         """It is only read from now on, by others too."""
         self.read_only = True
         lock_file(self._descriptor, shared=True)
+
+    def unseal(self) -> None:
+        """It is written again after all; forks that have it open only read it."""
+        self.read_only = False
+        lock_file(self._descriptor, shared=False)
 
     def close(self) -> None:
         """Give the file and its lock back."""

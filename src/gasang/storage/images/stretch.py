@@ -7,15 +7,17 @@ An image that knows where its disk's bytes lie tells so (`Located`); one that ca
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
-from gasang.host.files import read_some, will_need
+from gasang.host.files import read_into, read_some, will_need
 from gasang.host.holes import data_runs
 from gasang.storage.images.pieces import is_zero, joined
 
 _GLANCE = 64
 """Bytes at the begin of a grain that mostly tell that it is not all zeroes."""
 _NOTHING = bytes(_GLANCE)
+PAGE: Final = 4096
+"""Of the host's memory: what is to lie in pages otherwise than it does costs twice as much to copy as to read and write."""
 
 
 class Described(Protocol):
@@ -55,18 +57,34 @@ class Stretch:
     def __bytes__(self) -> bytes:
         return self.file.read(self.place, self.length)
 
+    def into(self, memory: memoryview) -> None:
+        """Read them into memory of their length. Raises OSError."""
+        read_into(self.file.descriptor, memory, self.place)
+
+    def fits_pages(self, offset: int) -> bool:
+        """Whether the host could copy whole pages to where an image has `offset` of its disk, as most images lie in their files."""
+        return (self.place - offset) % PAGE == 0
+
+    def there(self, grain: int) -> Iterator[tuple[int, int]]:
+        """(start, length) of the parts, in steps of `grain`, that the host has something of; the last one ends with it. Raises OSError."""
+        descriptor, place = self.file.descriptor, self.place
+        done = 0
+        for begin, length in data_runs(descriptor, min(place + self.length, self.file.size()), place):
+            will_need(descriptor, begin, length)
+            first = max((begin - place) // grain * grain, done)
+            done = min(-(-(begin - place + length) // grain) * grain, self.length)
+            if done > first:
+                yield first, done - first
+
     def present(self, grain: int) -> Iterator[tuple[int, int]]:
         """(start, length) of the parts, in steps of `grain`, that are not all zeroes; those that touch are one. Raises OSError."""
         yield from joined(self._present(grain))
 
     def _present(self, grain: int) -> Iterator[tuple[int, int]]:
-        descriptor, place, whole = self.file.descriptor, self.place, self.length
-        done = 0
-        for begin, length in data_runs(descriptor, min(place + whole, self.file.size()), place):
-            will_need(descriptor, begin, length)
-            for at in range(max((begin - place) // grain * grain, done), begin - place + length, grain):
-                done = at + grain
-                step = grain if done <= whole else whole - at
+        descriptor, place = self.file.descriptor, self.place
+        for begin, length in self.there(grain):
+            for at in range(begin, begin + length, grain):
+                step = min(grain, begin + length - at)
                 if read_some(descriptor, _GLANCE, place + at) != _NOTHING or not is_zero(self.file.read(place + at, step)):
                     yield at, step
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -72,7 +71,7 @@ def open_image(path: Path, *, read_only: bool, form: str = "", trust: Trust | No
 
 def _believed(path: Path, form: str, found: Format, trust: Trust | None) -> Trust:
     given = trust or Trust()
-    return given if form or by_suffix(path) is found or path.is_dir() else replace(given, beside=False)
+    return given if form or by_suffix(path) is found or path.is_dir() else given._replace(beside=False)
 
 
 def load_image(store: Store, path: Path, form: str, head: bytes, tail: bytes) -> Image:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import struct
-import uuid
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gasang.core.errors import BadInputError, UnsupportedError, UsageError
 from gasang.storage.images.blocks import ABSENT, ZERO, Blocks
@@ -25,8 +23,7 @@ _BLOCKS_MAX = 0x1FFFFFFF
 _SECTOR = 512
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """What the header says."""
 
     kind: int
@@ -108,10 +105,17 @@ def make(head: Header) -> bytes:
         head.blocks,
         head.allocated,
         head.identity,
-        uuid.uuid4().bytes_le,
+        new_identity(),
         bytes(16),
         bytes(16),
     )
+
+
+def new_identity() -> bytes:
+    """A random UUID (RFC 9562, version 4), in Microsoft's order of bytes."""
+    import uuid  # what only reads images has no time for it
+
+    return uuid.uuid4().bytes_le
 
 
 class Vdi(Blocks):
@@ -145,7 +149,7 @@ class Vdi(Blocks):
 
     def keep(self) -> None:
         """The header tells how many blocks there are."""
-        self.store.write(0, make(replace(self.header, allocated=self._allocated)))
+        self.store.write(0, make(self.header._replace(allocated=self._allocated)))
 
     def about(self) -> dict[str, Any]:
         """Facts of the format."""
@@ -182,7 +186,7 @@ def make_image(store: Store, size: int, options: Options) -> Vdi:
         raise UsageError(f"size {size}", "it is too large for VDI", "take another format")
     static = options.get("subformat") == "static"
     data_at = -(-(512 + blocks * 4) // _BLOCK) * _BLOCK
-    head = Header(STATIC if static else DYNAMIC, 512, data_at, size, _BLOCK, 0, blocks, blocks if static else 0, uuid.uuid4().bytes_le)
+    head = Header(STATIC if static else DYNAMIC, 512, data_at, size, _BLOCK, 0, blocks, blocks if static else 0, new_identity())
     store.write(0, make(head))
     for first in range(0, blocks, 1 << 18):
         count = min(1 << 18, blocks - first)

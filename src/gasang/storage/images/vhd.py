@@ -8,11 +8,9 @@ from __future__ import annotations
 import contextlib
 import struct
 import time
-import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gasang.core.errors import BadInputError, UnsupportedError, UsageError
 from gasang.core.protocols import Block
@@ -40,8 +38,7 @@ _BY_GEOMETRY = (b"vpc ", b"qemu")
 """Programs whose disks are as large as their geometry, not as the size beside it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Footer:
+class Footer(NamedTuple):
     """What a footer says. `header_at` is the dynamic header's place."""
 
     kind: int
@@ -52,8 +49,7 @@ class Footer:
     stamp: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Dynamic:
+class Dynamic(NamedTuple):
     """What the header of a dynamic image says; `parents` are the names that it has for its parent."""
 
     table_at: int
@@ -302,6 +298,13 @@ def _parent(path: Path, head: Dynamic, trust: Trust) -> Block:
     return parent
 
 
+def new_identity() -> bytes:
+    """A random UUID (RFC 9562, version 4)."""
+    import uuid  # what only reads images has no time for it
+
+    return uuid.uuid4().bytes
+
+
 def make_image(store: Store, size: int, options: Options) -> Image:
     """A new image in the empty `store`. Raises UsageError for a disk that is too large."""
     size = -(-size // SECTOR) * SECTOR
@@ -309,11 +312,11 @@ def make_image(store: Store, size: int, options: Options) -> Image:
         raise UsageError(f"size {size}", "VHD has 2040 GiB at most", "take VHDX")
     stamp = max(0, int(time.time()) - _EPOCH)
     if options.get("subformat") == "fixed":
-        footer = Footer(FIXED, size, _NOWHERE, uuid.uuid4().bytes, stamp=stamp)
+        footer = Footer(FIXED, size, _NOWHERE, new_identity(), stamp=stamp)
         store.truncate(size)
         store.write(size, make_footer(footer))
         return Fixed(store, footer)
-    footer = Footer(DYNAMIC, size, SECTOR, uuid.uuid4().bytes, stamp=stamp)
+    footer = Footer(DYNAMIC, size, SECTOR, new_identity(), stamp=stamp)
     entries = -(-size // _BLOCK)
     header = bytearray(_DYNAMIC.pack(DYNAMIC_COOKIE, _NOWHERE, 1536, 0x10000, entries, _BLOCK, 0, bytes(16), 0, 0, b"").ljust(1024, b"\0"))
     header[36:40] = checksum(bytes(header), 36).to_bytes(4, "big")

@@ -6,6 +6,7 @@ import struct
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gasang.core.errors import BadInputError, UnsupportedError
 from gasang.storage.crc32c import crc32c
@@ -109,8 +110,7 @@ def make_regions(bat: tuple[int, int], metadata: tuple[int, int]) -> bytes:
     return summed((b"regi" + struct.pack("<III", 0, 2, 0) + rows).ljust(REGION, b"\0"))
 
 
-@dataclass(frozen=True, slots=True)
-class Metadata:
+class Metadata(NamedTuple):
     """What the metadata say. `sector` is the logical one."""
 
     size: int
@@ -162,8 +162,7 @@ def make_metadata(meta: Metadata) -> bytes:
     return (table + b"".join(value.ljust(32, b"\0") for _, value, _ in items)).ljust(MIB, b"\0")
 
 
-@dataclass(frozen=True, slots=True)
-class LogEntry:
+class LogEntry(NamedTuple):
     """One entry of the log: its writes are (offset in the file, bytes or a count of zeroes)."""
 
     sequence: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gasang.core.errors import BadInputError, UnsupportedError
 
@@ -16,8 +16,7 @@ _FIELD = re.compile(r'([A-Za-z0-9_.]+)\s*=\s*"?([^"]*)"?\s*$')
 NO_PARENT = "ffffffff"
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+class Extent(NamedTuple):
     """Some sectors of the disk: in what kind of file, its name, and from which sector of it on."""
 
     access: str
@@ -27,8 +26,7 @@ class Extent:
     offset: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Descriptor:
+class Descriptor(NamedTuple):
     """What a descriptor says."""
 
     kind: str

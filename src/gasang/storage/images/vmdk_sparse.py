@@ -6,8 +6,7 @@ import struct
 import zlib
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from gasang.core.errors import BadInputError, StateError, UnsupportedError
 from gasang.storage.images.blocks import ABSENT, ZERO, Blocks
@@ -28,8 +27,7 @@ GRAIN = 1 << 16
 """Bytes of a grain that we make."""
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """What the header says; offsets and sizes in bytes but for those named sectors."""
 
     version: int
@@ -71,7 +69,7 @@ def parse(data: bytes, name: str) -> Header:
     if head.tables > _DIRECTORY_MAX * 16 or text > 1 << 12:
         raise damaged
     place = _AT_END if directory == _AT_END else directory * SECTOR
-    return replace(head, redundant_at=redundant * SECTOR, directory_at=place)
+    return head._replace(redundant_at=redundant * SECTOR, directory_at=place)
 
 
 def make(head: Header) -> bytes:
@@ -290,7 +288,7 @@ class Compressed(Sparse):
         self._append(_marker(-(-len(self._directory) * 4 // SECTOR), 2))
         directory_at = self._append(_bytes(self._directory))
         self._append(_marker(1, 3))
-        footer = replace(self.head, directory_at=directory_at)
+        footer = self.head._replace(directory_at=directory_at)
         self._append(make(footer))
         self._append(bytes(SECTOR))
         self.store.flush()

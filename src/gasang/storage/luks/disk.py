@@ -83,19 +83,20 @@ class LuksStore:
         self._below.close()
 
 
-def unlock(store: Store, passphrase: bytes) -> LuksStore:
-    """What lies in `store`, which is closed on an error.
+def unlock(store: Store, passphrase: bytes, header: Store | None = None) -> LuksStore:
+    """What lies in `store`, which is closed on an error; its `header` may lie elsewhere (cryptsetup's --header), and stays open.
 
     Raises BadInputError for what is no LUKS container or a damaged one, UnsupportedError for ciphers that are not known,
     PermissionDeniedError for a passphrase that opens no slot.
     """
     try:
-        volume = parse(store.read, store.name)
+        told = header or store
+        volume = parse(told.read, told.name)
         size = volume.length or store.size() - volume.offset
         size -= size % volume.sector
         if size <= 0 or volume.offset + size > store.size():
             raise damaged(store.name, "header")
-        key = _key(store, volume, passphrase)
+        key = _key(told, volume, passphrase)
         return LuksStore(store, volume, sectors(volume.cipher, key, volume.sector, store.name), size)
     except BaseException:
         store.close()

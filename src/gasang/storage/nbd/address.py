@@ -13,12 +13,16 @@ SCHEMES = ("nbd://", "nbd+unix://")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a disk is offered: on a Unix socket, if it has a path, else on a host's port; and the disk's name there."""
+    """Where a disk is offered: on a Unix socket, if it has a path, else on a host's port; and the disk's name there.
+
+    With a `descriptor` it is the other end of that socket, which is connected, once.
+    """
 
     name: str = ""
     host: str = ""
     port: int = PORT
     path: str = ""
+    descriptor: int = -1
 
     def __str__(self) -> str:
         if self.path:

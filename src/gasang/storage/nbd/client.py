@@ -50,6 +50,8 @@ class NbdStore:
         self._unflushed: list[tuple[int, bytes | None, int]] = []
         self._unflushed_size = 0
         self._socket: socket.socket | None = None
+        self._met = False
+        """Whether a socket that was connected already has been taken."""
         self._gone = False
         """Whether the last wait for the server was in vain: the next one is short."""
         self._link = Link()
@@ -83,7 +85,12 @@ class NbdStore:
 
     def _connect(self) -> None:
         where = self._address
-        if where.path:
+        if where.descriptor >= 0:
+            if self._met:
+                raise ConnectionRefusedError(errno.ECONNREFUSED, "its process has ended")
+            self._met = True
+            made = self._socket = socket.socket(fileno=where.descriptor)
+        elif where.path:
             made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self._socket = made
             made.settimeout(self._patience.connect)

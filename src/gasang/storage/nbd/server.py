@@ -115,14 +115,15 @@ class Server:
                 room = len(self._clients) < self._most and not self._closing
                 if room:
                     self._clients.add(client)
-                    thread = threading.Thread(target=self._serve, args=(client,), name="nbd-client", daemon=True)
+                    thread = threading.Thread(target=self.serve, args=(client,), name="nbd-client", daemon=True)
                     self._threads = {each for each in self._threads if each.is_alive()} | {thread}
                     thread.start()
             if not room:
                 self._warn("a client was turned away: as many as may be are connected")
                 client.close()
 
-    def _serve(self, client: socket.socket) -> None:
+    def serve(self, client: socket.socket) -> None:
+        """Answer a client that is connected, until it has gone; what it does wrong is warned of."""
         try:
             if client.family != socket.AF_UNIX:
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

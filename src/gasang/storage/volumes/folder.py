@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from gasang.core.errors import BadInputError, NotFoundError, OutOfSpaceError, StateError, UsageError
+from gasang.host.files import NO_LINKS, open_file
 from gasang.storage.images.image import SECTOR
 from gasang.storage.made import FULL
 from gasang.storage.volumes import layers
-from gasang.storage.volumes.record import FORMS, QCOW2, Kept, Layer, Record, new_key, parse
+from gasang.storage.volumes.record import FORMS, MOST_BYTES, QCOW2, Kept, Layer, Record, new_key, parse
 
 RECORD: Final = "volume.json"
 LEAST: Final = 16 << 20
@@ -28,7 +29,8 @@ def read_record(folder: Path) -> Record:
     """The record of a volume, whoever has it. Raises NotFoundError, BadInputError."""
     subject = f"volume {folder.name}"
     try:
-        return parse((folder / RECORD).read_bytes(), subject)
+        with open(open_file(folder / RECORD, read_only=True, links=False), "rb") as file:
+            return parse(file.read(MOST_BYTES + 1), subject)
     except FileNotFoundError as error:
         raise NotFoundError(subject, "there is no disk in its folder", "make it anew: gasang volume create NAME --size SIZE") from error
     except OSError as error:
@@ -38,7 +40,10 @@ def read_record(folder: Path) -> Record:
 def write_record(folder: Path, record: Record, made: Path | None = None) -> None:
     """Replace it; on stable storage, with the layer `made` that it names now, when this returns. Raises OSError."""
     fresh = folder / f".{RECORD}"
-    fresh.write_bytes(record.make())
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | NO_LINKS, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(record.make())
     layers.sync_files([fresh] if made is None else [made, fresh])
     fresh.replace(folder / RECORD)
     layers.sync_file(folder)
@@ -116,8 +121,8 @@ def size_of(folder: Path, record: Record) -> int:
     path = folder / record.file(record.top)
     try:
         if record.layers[record.top].form != QCOW2:
-            return path.stat().st_size
-        with path.open("rb") as file:
+            return path.lstat().st_size
+        with open(open_file(path, read_only=True, links=False), "rb") as file:
             return int.from_bytes(file.read(32)[24:32], "big")  # docs/interop/qcow2.txt, "Header"
     except OSError as error:
         raise BadInputError(f"volume {folder.name}", f"its disk cannot be read ({error.strerror})", "restore it from a backup") from error
@@ -131,7 +136,7 @@ def describe(folder: Path) -> dict[str, Any]:
         "Size": size_of(folder, record),
         "Format": record.form,
         "FileSystem": record.file_system,
-        "Used": sum(path.stat().st_blocks * 512 for path in paths if path.exists()),
+        "Used": sum(path.lstat().st_blocks * 512 for path in paths if path.exists()),
         "Layers": sum(1 for _ in record.chain(record.top)),
         "Snapshots": [{"Name": name, "Size": kept.size, "Created": kept.created} for name, kept in record.snapshots.items()],
     }

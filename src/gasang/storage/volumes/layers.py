@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from gasang.host.files import sync
+from gasang.host.files import open_file, sync
 from gasang.storage.images.references import Trust
-from gasang.storage.volumes.record import Record
+from gasang.storage.volumes.record import Record, new_key
 
 if TYPE_CHECKING:
     from gasang.storage.images.image import Image
@@ -29,7 +29,7 @@ def open_chain(folder: Path, record: Record, key: str, *, read_only: bool) -> Im
     """The disk as a layer and those below it have it. Raises what opening an image raises."""
     from gasang.storage.images.table import open_image
 
-    return open_image(folder / record.file(key), read_only=read_only, form=record.layers[key].form, trust=Trust())
+    return open_image(folder / record.file(key), read_only=read_only, form=record.layers[key].form, trust=Trust(links=False))
 
 
 def make_layer(folder: Path, record: Record, key: str, size: int) -> Path:
@@ -58,7 +58,7 @@ def stack(folder: Path, record: Record, below: Image) -> Image:
     from gasang.storage.images.store import File
 
     try:
-        top = File.open(folder / record.file(record.top), read_only=False)
+        top = File.open(folder / record.file(record.top), read_only=False, links=False)
     except BaseException:
         below.close()
         raise
@@ -81,7 +81,7 @@ def changes(folder: Path, record: Record, key: str, base: str) -> list[Run]:
     for each in record.chain(key):
         if each == base:
             break
-        with contextlib.closing(_alone(folder / record.file(each))) as image:
+        with contextlib.closing(alone(folder / record.file(each))) as image:
             found.extend((offset, length) for offset, length, _ in _written(image))
     return merged(found)
 
@@ -105,10 +105,10 @@ def join(folder: Path, record: Record, lower: str, upper: str) -> None:
     """
     from gasang.storage.images.table import create_image
 
-    place = folder / f"{record.file(upper)}.new"
+    place = folder / f"{new_key()}.qcow2.new"  # a name that nobody could have made a link of
     below = record.layers[lower].below
     with contextlib.ExitStack() as cleanup:
-        sources = [cleanup.enter_context(contextlib.closing(_alone(folder / record.file(key)))) for key in (lower, upper)]
+        sources = [cleanup.enter_context(contextlib.closing(alone(folder / record.file(key)))) for key in (lower, upper)]
         options = {"backing_file": record.file(below), "backing_fmt": record.layers[below].form} if below else {}
         place.unlink(missing_ok=True)
         cleanup.callback(lambda: place.unlink(missing_ok=True))
@@ -143,17 +143,17 @@ def _written(image: Qcow2) -> Iterator[tuple[int, int, bool]]:
         at += length
 
 
-def _alone(path: Path) -> Qcow2:
-    """A layer without those below it."""
+def alone(path: Path, *, read_only: bool = True) -> Qcow2:
+    """A layer without those below it. Raises what opening an image raises."""
     from gasang.storage.images.qcow2 import files
     from gasang.storage.images.store import File
 
-    return files.load(File.open(path, read_only=True))
+    return files.load(File.open(path, read_only=read_only, links=False))
 
 
 def sync_file(path: Path) -> None:
     """Have a file or folder on stable storage. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = open_file(path, read_only=True, links=False)
     try:
         os.fsync(descriptor) if path.is_dir() else sync(descriptor)
     finally:

@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from gasang.core.errors import OutOfSpaceError, StateError, UsageError
 from gasang.core.units import format_size
-from gasang.host.files import lock_file, open_file
+from gasang.host.files import NO_LINKS, lock_file
 from gasang.storage.images.image import Image, Resizable, Sealable
 from gasang.storage.made import FULL
 from gasang.storage.volumes import layers
@@ -29,7 +29,7 @@ LOCK: Final = "lock"
 EXT4: Final = "ext4"
 _LONG: Final = 16
 """Layers on one another from which on those that nothing needs by themselves are joined after a backup."""
-_FAR_TOO_LONG: Final = 48
+FAR_TOO_LONG: Final = 48
 """The same before anything that makes one more."""
 
 
@@ -105,7 +105,7 @@ class Volume:
         Raises StateError where too many snapshots stand on one another, OutOfSpaceError, OSError; all is as it was then.
         """
         with self._acts:
-            self._shorten(_FAR_TOO_LONG)
+            self._shorten(FAR_TOO_LONG)
             with self._busy:
                 self._image.flush()
                 top = self.record.layers[self.record.top]
@@ -255,10 +255,7 @@ def present_time() -> str:
 
 def lock_of(folder: Path) -> int:
     """A descriptor of what is locked by who has the volume."""
-    path = folder / LOCK
-    if not path.exists():
-        path.touch(mode=0o600)
-    return open_file(path, read_only=True)
+    return os.open(folder / LOCK, os.O_RDONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC | NO_LINKS, 0o600)
 
 
 def sweep(folder: Path, record: Record) -> None:

@@ -242,6 +242,7 @@ def test_compressed_entries(offset: int, length: int) -> None:
 
 
 def test_a_header_is_what_it_was() -> None:
-    head = header.Header(size=SIZE, l1_size=1, l1_offset=65536, table_offset=131072, table_clusters=1, backing="base", backing_format="raw")
+    head = header.Header(size=SIZE, l1_size=1, l1_offset=65536, table_offset=131072, table_clusters=1)
+    head.backing, head.backing_format = "base", "raw"
     head.extensions = [(0x6803F857, b"names")]
-    assert header.parse(header.make(head).ljust(4096, b"\0"), "x", 1 << 20) == head
+    assert vars(header.parse(header.make(head).ljust(4096, b"\0"), "x", 1 << 20)) == vars(head)

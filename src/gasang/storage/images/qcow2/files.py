@@ -91,7 +91,7 @@ def open_file(path: Path, *, read_only: bool, trust: Trust, corrupt: bool = Fals
         below = trust.follow(path, head.backing)
         return open_image(below, read_only=True, form=head.backing_format, trust=trust.below(path))
 
-    return load(File.open(path, read_only=read_only), backing)
+    return load(File.open(path, read_only=read_only, links=trust.links), backing)
 
 
 def make(store: Store, size: int, options: Options, backing: Block | None = None) -> Qcow2:

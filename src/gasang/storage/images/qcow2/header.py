@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
 
 from gasang.core.errors import BadInputError, UnsupportedError
 from gasang.storage.images.image import SIZE_MAX
@@ -32,29 +31,37 @@ SNAPSHOTS_MAX = 65536
 NAME_MAX = 1023
 
 
-@dataclass(slots=True)
 class Header:
     """What the header says. Offsets are bytes of the file."""
 
-    version: int = 3
-    backing: str = ""
-    backing_format: str = ""
-    cluster_bits: int = 16
-    size: int = 0
-    l1_size: int = 0
-    l1_offset: int = 0
-    table_offset: int = 0
-    table_clusters: int = 0
-    snapshots: int = 0
-    snapshots_offset: int = 0
-    incompatible: int = 0
-    compatible: int = 0
-    autoclear: int = 0
-    refcount_order: int = 4
-    compression: int = ZLIB
-    bitmaps: bytes = b""
-    extensions: list[tuple[int, bytes]] = field(default_factory=list)
-    """Those that are kept as they are, the two above apart."""
+    def __init__(
+        self,
+        version: int = 3,
+        cluster_bits: int = 16,
+        size: int = 0,
+        l1_size: int = 0,
+        l1_offset: int = 0,
+        table_offset: int = 0,
+        table_clusters: int = 0,
+        snapshots: int = 0,
+        snapshots_offset: int = 0,
+    ) -> None:
+        self.version = version
+        self.backing = self.backing_format = ""
+        self.cluster_bits = cluster_bits
+        self.size = size
+        self.l1_size = l1_size
+        self.l1_offset = l1_offset
+        self.table_offset = table_offset
+        self.table_clusters = table_clusters
+        self.snapshots = snapshots
+        self.snapshots_offset = snapshots_offset
+        self.incompatible = self.compatible = self.autoclear = 0
+        self.refcount_order = 4
+        self.compression = ZLIB
+        self.bitmaps = b""
+        self.extensions: list[tuple[int, bytes]] = []
+        """Those that are kept as they are, the backing file's format and the bitmaps apart."""
 
     @property
     def cluster(self) -> int:
@@ -96,7 +103,7 @@ def parse(data: bytes, name: str, file_size: int) -> Header:
         raise UnsupportedError(subject, f"it is qcow2 version {version}", "convert it to version 3")
     if crypt:
         raise UnsupportedError(subject, "it is encrypted", "decrypt it with what made it")
-    header = Header(version, "", "", bits, size, l1_size, l1_at, table_at, clusters, count, snapshots_at)
+    header = Header(version, bits, size, l1_size, l1_at, table_at, clusters, count, snapshots_at)
     length = 72
     if version == 3:
         header.incompatible, header.compatible, header.autoclear, header.refcount_order, length = _V3.unpack_from(data, 72)
