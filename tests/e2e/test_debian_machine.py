@@ -59,12 +59,25 @@ def test_a_life(gasang: Gasang) -> None:
     web.until(PROMPT)
     assert web.ask("hostname; echo before > /root/file; sync; word=kept") == "web"
     gasang("snapshot", "create", "web", "base")
-    assert web.ask("echo after > /root/file; sync; cat /root/file") == "after"
-    twins = gasang("fork", "-n", "3", "web", "--format", "{name}").split()
+    assert web.ask("echo after > /root/file; cat /root/file") == "after"
+    twins = gasang("fork", "-n", "4", "web", "--format", "{name}").split()
+    gasang("kill", cut := twins.pop())  # what its parent had not written yet was written for it
+    gasang("start", cut)
+    [booted] = seats(gasang, cut)
+    booted.until(PROMPT)
+    assert booted.ask("cat /root/file") == "after"
+    booted.close()
+    gasang("rm", "-f", cut)
     sitting = seats(gasang, *twins)
     assert len({seat.ask(RANDOM) for seat in (web, *sitting)}) == 4
     assert [seat.ask("cat /root/file; echo twin > /root/file; sync") for seat in sitting] == ["after"] * 3
     assert web.ask("cat /root/file") == "after"
+    gasang("exec", "web", "sh", "-c", "rm -r /usr/share/doc/bash; echo 127.0.0.9 there >> /etc/hosts")
+    differs = {row["path"]: row["kind"] for row in json.loads(gasang("diff", "web", "--format", "json"))}
+    expected = {"/root": "changed", "/root/file": "added", "/etc": "changed", "/etc/hosts": "changed", "/usr/share/doc/bash": "deleted"}
+    assert {path: differs.get(path) for path in expected} == expected
+    assert "/usr/share/doc/bash/copyright" not in differs
+    assert len(differs) < 40, "nothing else but what a boot writes"
     gasang("rm", "-f", *twins[1:])
     gasang("restore", "web", "base")
     [again] = seats(gasang, "web")

@@ -140,7 +140,7 @@ def test_a_name_is_taken_once(gasang: Gasang, room: Room) -> None:
 def test_what_only_containers_have(gasang: Gasang, room: Room) -> None:
     room.run()
     done = gasang.run("diff", "web")
-    assert (done.returncode, b"machine web: it is a virtual machine" in done.stderr) == (6, True), done
+    assert (done.returncode, b"machine web: its kernel was given by hand" in done.stderr) == (6, True), done
 
 
 def test_a_guest_that_can_have_no_agent(gasang: Gasang, room: Room) -> None:
@@ -150,6 +150,7 @@ def test_a_guest_that_can_have_no_agent(gasang: Gasang, room: Room) -> None:
         done = gasang.run(*words)
         assert b"machine web: its kernel was given by hand" in done.stderr
         assert done.returncode == code
+    assert b"; and no shell is at its serial console; what is there" in gasang.run("exec", "web", "ls").stderr
     assert b"private (none) mode" in gasang.run("network", "connect", "bridge", "web").stderr
     kernel = str(gasang.home / "talking")
     assert b"only machines of images have a network card" in gasang.run("run", "-d", "--network", "bridge", "--kernel", kernel).stderr

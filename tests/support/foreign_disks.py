@@ -15,6 +15,9 @@ from support.disks import gpt
 ROOT = UUID(int=0x55556666)
 RELEASE = "6.0-test"
 WORDS = "root=/dev/vda1\nmode=command\ntty=\nset -- PATH=/bin /bin/sh -c 'echo I am $(cat /etc/hostname); exit 3'\n"
+SHELL = "root=/dev/vda1\nmode=shell\ntty=\nset -- PATH=/bin:/usr/bin HOME=/root PS1='imported# ' /bin/sh\n"
+"""A shell at the serial console, and nobody who asks for a login."""
+LOGIN = "root=/dev/vda1\nmode=shell\ntty=\nset -- PATH=/bin /bin/sh -c 'while :; do printf \"web login: \"; read -r name; done'\n"
 GRUB = f"""
 menuentry old {{ linux /boot/vmlinuz-old }}
 menuentry new {{
@@ -26,12 +29,15 @@ set default=new
 """
 
 
-def foreign_disk(place: Path, kernel: bytes, initrd: bytes, architecture: str) -> bytes:
-    """A partition with a root of busybox, a kernel with its modules and initrd, and GRUB's configuration."""
+def foreign_disk(place: Path, kernel: bytes, initrd: bytes, architecture: str, words: str = WORDS) -> bytes:
+    """A partition with a root of busybox, a kernel with its modules and initrd, and GRUB's configuration.
+
+    `words` are what guest/init is told: what it is that runs there.
+    """
     found = unpack(initrd)
     busybox = found[b"bin/busybox"].data
     own = archive([
-        Entry(path="gasang", kind=Kind.DIRECTORY, mode=0o755), Entry(path="gasang/settings", kind=Kind.FILE, data=WORDS.encode()),
+        Entry(path="gasang", kind=Kind.DIRECTORY, mode=0o755), Entry(path="gasang/settings", kind=Kind.FILE, data=words.encode()),
     ])  # fmt: skip
     folders = [
         "bin",

@@ -16,9 +16,9 @@ from gasang.kinds.container.supervisor.launch import Supervisor
 from gasang.kinds.container.supervisor.status import Status
 from gasang.kinds.vm.process.client import ask, ask_fork
 from gasang.kinds.vm.process.launch import Log, Streams, launch_machine, launch_stand_in
-from gasang.kinds.vm.process.machine import READY
 from gasang.kinds.vm.process.settings import MachineSettings
 from gasang.kinds.vm.process.stand_in import stand_in_file
+from gasang.kinds.vm.process.told import READY
 from support.supervised import Client
 from support.talking import talking
 
@@ -98,14 +98,14 @@ class Machines:
             assert machine.screen.line() == b"up"
         return machine
 
-    def twin(self, parent: Machine, name: str, tty: bool = False) -> tuple[Machine, dict[str, Any]]:
+    def twin(self, parent: Machine, name: str, tty: bool = False, *, replaces: bool = False) -> tuple[Machine, dict[str, Any]]:
         """A twin, and what its parent said of it."""
         launched, link = launch_stand_in(self.home / name, stand_in_file(self.home), LOG, Streams(tty=tty, stdin=True))
         machine = Machine(self.home / name, launched.supervisor)
         self.all.append(machine)
         streams = machine.supervisor.start().pid
         with link:
-            return machine, ask_fork(parent.folder, machine.folder, streams, link)
+            return machine, ask_fork(parent.folder, machine.folder, streams, link, replaces=replaces)
 
     def close(self) -> None:
         """End them."""

@@ -15,7 +15,8 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
@@ -132,10 +133,8 @@ class Machine:
         key = self._client.call("POST", self._path("exec"), body=document)["Id"]
         with self._client.upgrade(path_of("exec", key, "start"), body={"Detach": False, "Tty": False}) as answer:
             stream, early = answer.take_over()
-            sender = threading.Thread(target=_send, args=(stream, stdin), daemon=True)
-            sender.start()
-            output, errors = _received(stream, early)
-            sender.join()
+            with _sending(stream, stdin):
+                output, errors = _received(stream, early)
         return Completed(exit_code_of(self._client, key), output, errors)
 
     # what virtual machines have
@@ -256,6 +255,19 @@ def _make_container(client: Client, document: dict[str, Any], name: str) -> str:
 def _tagged(image: str) -> str:
     """A name that means one image: without a tag the API pulls every one."""
     return image if "@" in image or ":" in image.rpartition("/")[2] else f"{image}:latest"
+
+
+@contextmanager
+def _sending(stream: socket.socket, data: bytes) -> Iterator[None]:
+    """In the block the data is sent; nothing needs no thread."""
+    if not data:
+        _send(stream, data)
+        yield
+        return
+    sender = threading.Thread(target=_send, args=(stream, data), daemon=True)
+    sender.start()
+    yield
+    sender.join()
 
 
 def _send(stream: socket.socket, data: bytes) -> None:

@@ -154,7 +154,8 @@ def unit(environment: Mapping[str, str]) -> str:
     home = environment.get("GASANG_HOME", "")
     own = f"Environment={_quoted(f'GASANG_HOME={home}')}\n" if os.path.isabs(home) else ""
     is_root = os.geteuid() == 0
-    network = "After=network-online.target\nWants=network-online.target\n" if is_root else ""
+    # Where dockerd is as well, its rules are there before our networks, which say in them what passes (network/docker_user.py).
+    network = "After=network-online.target docker.service\nWants=network-online.target\n" if is_root else ""
     limits = "Delegate=yes\nLimitNOFILE=1048576\nTasksMax=infinity\n" if is_root else ""
     return f"""[Unit]
 Description=gasang, the engine behind containers

@@ -10,16 +10,19 @@ import threading
 from pathlib import Path
 
 _F_FULLFSYNC = 51
+NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
 _POSITION = threading.Lock()
 """Held between moving a file's position and using it, on hosts without pread."""
 
 
-def open_file(path: Path | str, *, read_only: bool) -> int:
+def open_file(path: Path | str, *, read_only: bool, links: bool = True) -> int:
     """A descriptor for bytes as they are, not inherited by programs that are started; raise OSError as `os.open` does.
+
+    Without `links` the file itself is opened or, if it is a symbolic link, none.
 
     A fifo is opened at once too, without anybody at its other end: it does not hold up who only wants to know what it is.
     """
-    flags = os.O_RDONLY if read_only else os.O_RDWR
+    flags = (os.O_RDONLY if read_only else os.O_RDWR) | (0 if links else NO_LINKS)
     return os.open(path, flags | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -54,6 +57,22 @@ def read_some(descriptor: int, length: int, offset: int) -> bytes:
     with _POSITION:
         os.lseek(descriptor, offset, os.SEEK_SET)
         return os.read(descriptor, length)
+
+
+def read_into(descriptor: int, memory: memoryview, offset: int) -> None:
+    """Fill `memory` from `offset` on, with zeroes behind the file's end; raise OSError if the host fails."""
+    done = 0
+    while done < len(memory):
+        if hasattr(os, "preadv"):
+            step = os.preadv(descriptor, [memory[done:]], offset + done)
+        else:
+            found = read_some(descriptor, len(memory) - done, offset + done)
+            step = len(found)
+            memory[done : done + step] = found
+        if not step:
+            memory[done:] = bytes(len(memory) - done)
+            return
+        done += step
 
 
 def _write_some(descriptor: int, data: bytes | memoryview, offset: int) -> int:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from struct import Struct
@@ -94,6 +93,8 @@ def shifted_overlay(lowers: Sequence[Path], upper: Path, work: Path, namespace: 
 
 def as_owner(uid: int, gid: int, work: Callable[[], Made]) -> Made:
     """Do `work` in a thread of its own that makes files as another owner, with all our rights; what it returns, or raises."""
+    from concurrent.futures import ThreadPoolExecutor  # slow to load, and processes that begin often come by here
+
 
     def run() -> Made:
         libc = ctypes.CDLL(None, use_errno=True)

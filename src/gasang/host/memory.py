@@ -137,9 +137,7 @@ class LazyMemory:
 
     def prefetch(self, offset: int, length: int, *, write: bool) -> None:
         """Have the pages here before they are asked for; where the host cannot, they come when they are. All lies inside."""
-        if sys.platform.startswith("linux"):
-            advice = _POPULATE_WRITE if write else _POPULATE_READ
-            _libc().madvise(ctypes.c_void_p(self.address + offset), ctypes.c_size_t(length), ctypes.c_int(advice))
+        populate(self.address + offset, length, write=write)
 
     def discard(self, offset: int, length: int) -> None:
         """Give the whole pages of a range, which lies inside, back to the host: they read as zeroes, or stay where it cannot take them."""
@@ -249,6 +247,14 @@ def _resident(address: int, size: int) -> int:
     except OSError:
         return 0
     return 0
+
+
+def populate(address: int, length: int, *, write: bool = True) -> None:
+    """Have the pages of so many bytes here, this process's own if they are to be written; where the host cannot, they come when needed."""
+    if sys.platform.startswith("linux"):
+        start = address & -mmap.PAGESIZE
+        advice = _POPULATE_WRITE if write else _POPULATE_READ
+        _libc().madvise(ctypes.c_void_p(start), ctypes.c_size_t(address + length - start), ctypes.c_int(advice))
 
 
 def drop_code_pages(library: str) -> None:

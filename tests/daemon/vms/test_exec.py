@@ -18,8 +18,13 @@ from hypothesis import strategies as st
 from gasang.core.errors import StateError
 from gasang.daemon.containers.process import CANNOT_EXECUTE, NOT_FOUND, Exit, StartError
 from gasang.daemon.containers.streams import Ends
-from gasang.daemon.vms.exec import LAST_WORDS, LOST, GuestProcess, Keys
+from gasang.daemon.vms.exec import LAST_WORDS, LOST, Console, GuestProcess, Keys
+from gasang.kinds.vm.agent.client import Agent
+from gasang.kinds.vm.agent.errors import no_agent
+from gasang.kinds.vm.serial_shell.shell import SerialShell
 from support.agents import HostAgent, host_agent
+from support.seats import Console as Seat
+from support.seats import console
 
 CONFIG: dict[str, Any] = {
     "AttachStdin": True, "AttachStdout": True, "AttachStderr": True, "Tty": False, "Env": None, "User": "", "WorkingDir": "",
@@ -224,3 +229,47 @@ def test_keys_are_found_wherever_the_pieces_end(pieces: list[bytes], keys: bytes
 
 def test_without_keys_everything_is_typed() -> None:
     assert Keys(b"").split(b"\x10\x11") == (b"\x10\x11", False)
+
+
+def silent(first: bytes, patience: float) -> socket.socket:
+    """Nobody answers, as in a guest whose image is of an earlier gasang."""
+    raise no_agent("machine web", "nothing in the guest answers")
+
+
+def typed(agent: Agent | None, at: Seat | None, *words: str, why: str = "") -> tuple[list[tuple[int, bytes]], int]:
+    """What a command says, and how it ends, by an agent or at a console."""
+
+    async def run() -> tuple[list[tuple[int, bytes]], int]:
+        place = None if at is None else Console(SerialShell(at.connect, "machine web"), why)
+        process = GuestProcess(agent, {**CONFIG, "Cmd": list(words), "AttachStdin": False}, (30, 90), console=place)
+        ours, theirs = socket.socketpair()
+        with ours:
+            await process.attach(theirs, b"", Ends(False, True, True, True, False, True, b"", True))
+            theirs.close()
+            try:
+                await process.start()
+            except StartError:
+                process.close()
+                raise
+            said = frames(await rest(ours))
+        return said, (await end(process)).code
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize(("has_one", "why"), [(True, ""), (False, "its kernel was given by hand")])
+def test_without_an_agent_a_command_is_typed(has_one: bool, why: str) -> None:
+    with console("sh", "-i") as seat:
+        said, code = typed(Agent(silent, "machine web") if has_one else None, seat, "sh", "-c", "echo out; exit 3", why=why)
+    cause = why or "nothing in the guest answers"
+    assert (2, f"gasang: {cause}: the command runs at its serial console\n".encode()) in said
+    assert (b"".join(data for stream, data in said if stream == 1), code) == (b"out\n", 3)
+
+
+def test_neither_an_agent_nor_a_shell() -> None:
+    with console("sh", "-c", "while :; do printf 'web login: '; read -r name; done") as seat, pytest.raises(StartError) as told:
+        typed(Agent(silent, "machine web"), seat, "true")
+    assert "nothing in the guest answers; and its serial console asks for a login" in str(told.value)
+    assert told.value.guest_code == CANNOT_EXECUTE
+    with pytest.raises(StartError, match="nothing in the guest answers"):
+        typed(Agent(silent, "machine web"), None, "true")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from gasang.core.errors import NotFoundError, StateError, UnsupportedError, Usag
 from gasang.daemon.containers.record import VM, Container
 from gasang.daemon.engine import Engine
 from gasang.daemon.folders import Folders
+from gasang.daemon.vms import ways
 from gasang.daemon.vms.machines import Machines
+from gasang.kinds.vm.agent.errors import NoAgentError
 
 MACHINE = {"kernel": "/a/kernel", "memory": 64 << 20, "tty": True, "stdin": True}
 
@@ -126,7 +129,7 @@ def test_twins_are_made_two_at_once_and_none_behind_one_that_failed(engine: Engi
     async def flock(failing: int) -> list[int]:
         both = asyncio.Event()
 
-        async def twin(parent: Container) -> int:
+        async def twin(parent: Container, room: object, written: object) -> int:
             begun.append(number := len(begun))
             if number == 1:
                 both.set()
@@ -143,6 +146,51 @@ def test_twins_are_made_two_at_once_and_none_behind_one_that_failed(engine: Engi
     with pytest.raises(StateError, match="it fails"):
         asyncio.run(flock(1))
     assert len(begun) <= 3
+
+
+class Writer:
+    """An agent that is asked to write back; it does not answer before it may."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+        self.may = threading.Event()
+
+    def run(self, words: list[str], *, tool: bool) -> None:
+        assert tool
+        self.asked.append(words)
+        assert self.may.wait(20)
+        raise NoAgentError("guest", "it has ended", "")
+
+
+def test_a_guest_writes_back_before_a_flock_of_its_twins_is_forked(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, writer = create(engine, "web"), Writer()
+    made.status.status = "running"
+    monkeypatch.setattr(engine.machines.ways, "agent", lambda container: writer)
+
+    async def twin(parent: Container, room: object, written: asyncio.Future[None] | None) -> str:
+        if written is None:
+            return "at once"
+        before = written.done()
+        writer.may.set()
+        await asyncio.wait([written])
+        return "after" if before else "waited"
+
+    monkeypatch.setattr(engine.machines, "_twin", twin)
+    assert asyncio.run(engine.machines.fork(made, 3)) == ["at once"] * 3
+    assert not writer.asked
+    assert asyncio.run(engine.machines.fork(made, 4)) == ["waited", "waited", "after", "after"]
+    assert writer.asked == [["sync"]]
+
+
+def test_one_that_does_not_answer_is_not_waited_for(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, writer = create(engine, "web"), Writer()
+    asyncio.run(engine.machines.ways.write_back(made))  # one that does not run is not asked
+    made.status.status = "running"
+    monkeypatch.setattr(engine.machines.ways, "agent", lambda container: writer)
+    monkeypatch.setattr(ways, "WRITING_TIME", 0.05)
+    asyncio.run(engine.machines.ways.write_back(made))
+    assert writer.asked == [["sync"]]
+    writer.may.set()
 
 
 def test_changes_of_one_that_does_not_run(engine: Engine) -> None:

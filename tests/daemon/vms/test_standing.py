@@ -15,8 +15,8 @@ from gasang.daemon.vms.nursery import Nursery
 from gasang.daemon.vms.standing import ENDING, Standing
 from gasang.host.pressure import HostMemory
 from gasang.kinds.vm.process.births import FILES
-from gasang.kinds.vm.process.machine import FAILED, READY
 from gasang.kinds.vm.process.settings import NAME, MachineSettings
+from gasang.kinds.vm.process.told import FAILED, READY
 
 SETTINGS = MachineSettings(kernel="/kernel", snapshot="/snapshots/base")
 
@@ -31,10 +31,11 @@ class Bearing(Nursery):
         self.is_gone = False
         self.links: list[socket.socket] = []
 
-    def stand(self, folder: Path, link: socket.socket, told: socket.socket) -> None:
+    def stand(self, folder: Path, link: socket.socket, told: socket.socket, heir: Path) -> None:
         if self.is_gone:
             raise StateError("nursery", "it is gone", "try again")
         assert (folder / NAME).exists()
+        assert folder.name == f"{heir.name}{ENDING}"
         self.links.append(link.dup())
         told.sendall(self.says)
 

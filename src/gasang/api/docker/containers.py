@@ -72,9 +72,6 @@ class Containers:
     def _named(self, request: Request) -> Container:
         return self._lives.find(request.arguments["id"])
 
-    def _container(self, request: Request) -> Container:
-        return self._lives.find_container(request.arguments["id"])
-
     async def list(self, request: Request, reply: Reply) -> None:
         """GET /containers/json."""
         filters = filters_of(request, FILTERS)
@@ -227,7 +224,8 @@ class Containers:
 
     async def changes(self, request: Request, reply: Reply) -> None:
         """GET /containers/ID/changes."""
-        found = await self._lives.changes(self._container(request))
+        entry = self._named(request)
+        found = await (self._lives if entry.kind == CONTAINER else self._engine.machines).changes(entry)
         await reply.json([{"Path": path, "Kind": kind} for path, kind in found])
 
     async def stats(self, request: Request, reply: Reply) -> None:

@@ -17,7 +17,7 @@ from gasang.api.docker.images import Images
 from gasang.api.http.connection import Reply
 from gasang.api.http.request import Request
 from gasang.api.http.router import Route
-from gasang.daemon.containers.creation import NO_LIMITS, NO_WAY_OUT
+from gasang.daemon.containers.creation import NO_LIMITS, way_out
 from gasang.daemon.containers.moments import moment
 from gasang.daemon.containers.names import now
 from gasang.daemon.engine import Engine
@@ -172,7 +172,7 @@ class System:
                 "RuncCommit": {"ID": ""},
                 "InitCommit": {"ID": ""},
                 "SecurityOptions": ["name=seccomp,profile=builtin", *_users(engine)],
-                "Warnings": [NO_WAY_OUT, NO_LIMITS] if engine.users.is_rootless else None,
+                "Warnings": [*way_out(engine.services), NO_LIMITS] if engine.users.is_rootless else None,
             }
         )
 

@@ -24,7 +24,7 @@ from gasang.daemon.records import Table
 from gasang.daemon.services import Services
 from gasang.daemon.views import ImageView
 
-NO_WAY_OUT: Final = "This daemon runs without root: networks of containers have no way out of this host; --network host has one"
+NO_WAY_OUT: Final = "Networks of containers have no way out of this host; --network host has one"
 NO_LIMITS: Final = "This daemon runs without root and makes no control groups: limits of them are not kept"
 WEIGHTS: Final = {
     "BlkioWeight": "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.",
@@ -103,8 +103,14 @@ class Creation:
         self._services.networks.modes.settle(container)
         self._services.networks.modes.check(container)
         await self._make_files(container, image)
-        more = _without_root(container) if self._services.users.is_rootless else []
+        more = self._without_root(container) if self._services.users.is_rootless else []
         return container, [*_warnings(host), *discarded, *more]
+
+    def _without_root(self, container: Container) -> list[str]:
+        """What a container of a user who is not root will not have, although it asks for it."""
+        bridged = [name for name in container.endpoints if name not in WITHOUT_BRIDGE]
+        limits = oci.resources(container.host)
+        return [*(way_out(self._services) if bridged else []), *([f"{NO_LIMITS} ({', '.join(limits)})"] if limits else [])]
 
     def _discard(self, host: dict[str, Any]) -> list[str]:
         """Take out of HostConfig the weights of block devices where this host keeps none; Docker's warnings of it."""
@@ -196,8 +202,7 @@ def _warnings(host: dict[str, Any]) -> list[str]:
     return warnings
 
 
-def _without_root(container: Container) -> list[str]:
-    """What a container of a user who is not root will not have, although it asks for it."""
-    bridged = [name for name in container.endpoints if name not in WITHOUT_BRIDGE]
-    limits = oci.resources(container.host)
-    return [*([NO_WAY_OUT] if bridged else []), *([f"{NO_LIMITS} ({', '.join(limits)})"] if limits else [])]
+def way_out(services: Services) -> list[str]:
+    """What is to be said of the way out that networks of a user who is not root have."""
+    problem = services.networks.way_out.problem
+    return [f"{NO_WAY_OUT} ({problem})"] if problem else []

@@ -50,6 +50,8 @@ class Exec:
     config: dict[str, Any]
     process: Process | None = None
     pid: int = 0
+    alone: bool = False
+    """It is ours, and nothing that a person sits at is used for it."""
     started: bool = False
     exit: Exit | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -116,7 +118,7 @@ class Execs:
                 await asyncio.to_thread(self._note, found)
             rows, columns = size if isinstance(size, list) and len(size) == 2 else config["ConsoleSize"] or (0, 0)
             ways = self._services.ways_of(found.container)
-            found.process = await ways.execute(found.container, found.id, config, (int(rows), int(columns)))
+            found.process = await ways.execute(found.container, found.id, {**config, "Alone": found.alone}, (int(rows), int(columns)))
             if stream is not None:
                 keys = detach_keys(config["DetachKeys"]) if found.terminal else b""
                 ends = Ends(
@@ -197,6 +199,7 @@ class Execs:
         """Start an exec for ourselves; our end of its output."""
         ours, theirs = socket.socketpair()
         found = self.find(self.create(container, config))
+        found.alone = True
         await self.start(found, theirs, b"", None)
         return found, ours
 

@@ -61,7 +61,7 @@ class Lives:
         """The same, and no virtual machine: those have nothing of what the host's kernel does for containers. UnsupportedError too."""
         found = self.find(word)
         if found.kind != CONTAINER:
-            cause = "it is a virtual machine, whose disk is its own kernel's, and has no layers that could be told apart"
+            cause = "it is a virtual machine, whose disk is its own kernel's"
             raise UnsupportedError(found.subject, cause, f"gasang export {found.name} gives all that is on it")
         return found
 

@@ -1,6 +1,7 @@
 """A command in a guest, by its agent, as the daemon sees any process (daemon/containers/process.py).
 
-Its streams go through two threads here, so it loses them when the daemon ends: the command is hung up on then, and its client is told.
+Where no agent answers it is typed at the guest's serial console, if there is one to type at, and its client is told. Its streams go
+through two threads here, so it loses them when the daemon ends: the command is hung up on then, and its client is told.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ import socket
 import threading
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from gasang.core.console import WindowSize
 from gasang.core.errors import GasangError
 from gasang.daemon.containers.process import CANNOT_EXECUTE, NOT_FOUND, Exit, StartError
 from gasang.daemon.containers.streams import Ends
 from gasang.kinds.vm.agent.client import REACH, Agent, Wants
-from gasang.kinds.vm.agent.errors import CommandNotFoundError, CommandRefusedError
+from gasang.kinds.vm.agent.errors import CommandNotFoundError, CommandRefusedError, NoAgentError
 from gasang.kinds.vm.agent.running import STDERR, Running
+from gasang.kinds.vm.serial_shell.shell import NoShellError, SerialShell, TypedCommand
 
 LOST: Final = 137
 """The exit code of a command whose guest went away."""
@@ -51,19 +53,32 @@ class Keys:
         return whole[: len(whole) - kept], False
 
 
-class GuestProcess:
-    """A command to be started by `agent`, as an exec's config says it; `size` is its terminal's (rows, columns)."""
+class Console(NamedTuple):
+    """The serial console of a guest without an agent, as `why` says; "" where that is to be seen."""
 
-    def __init__(self, agent: Agent, config: dict[str, Any], size: tuple[int, int], *, patience: float = 0.0) -> None:
+    shell: SerialShell
+    why: str = ""
+
+
+class GuestProcess:
+    """A command to be started by `agent`, as an exec's config says it; `size` is its terminal's (rows, columns).
+
+    Without an agent, and where none answers, it is typed at the `console`, if there is one.
+    """
+
+    def __init__(
+        self, agent: Agent | None, config: dict[str, Any], size: tuple[int, int], *, patience: float = 0.0, console: Console | None = None
+    ) -> None:
         """`patience` is for how many seconds the guest may still boot."""
         self._agent = agent
+        self._console = console
         self._patience = patience
         self._config = config
         rows, columns = size
         self._size = WindowSize(columns or _COLUMNS, rows or _ROWS) if config["Tty"] else None
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[Exit] = self._loop.create_future()
-        self._running: Running | None = None
+        self._running: Running | TypedCommand | None = None
         self._client: socket.socket | None = None
         self._ends: Ends | None = None
         self._source = -1
@@ -71,24 +86,44 @@ class GuestProcess:
 
     async def start(self) -> int:
         """Start it; its number in the guest. Raises StartError."""
-        config = self._config
-        wants = Wants(bool(config["AttachStdin"]), bool(config["AttachStdout"]), bool(config["AttachStderr"]))
-        terminal = ("TERM=xterm",) if config["Tty"] else ()
         try:
-            self._running = await asyncio.to_thread(
-                self._agent.exec,
-                config["Cmd"],
-                environment=[*terminal, *(word for word in config["Env"] or () if "=" in word)],
-                directory=config["WorkingDir"],
-                user=config["User"],
-                terminal=self._size,
-                streams=wants,
-                patience=max(self._patience, REACH),
-            )
+            self._running = await asyncio.to_thread(self._begin)
         except GasangError as error:
             raise StartError("exec", str(error), guest_code=_CODES.get(type(error), CANNOT_EXECUTE)) from error
         threading.Thread(target=self._pass_on, args=(self._running,), name="exec", daemon=True).start()
         return self._running.pid
+
+    def _begin(self) -> Running | TypedCommand:
+        patience, why = max(self._patience, REACH), ""
+        if self._agent is not None:
+            try:
+                return self._ask(self._agent, patience)
+            except NoAgentError as error:
+                if self._console is None:
+                    raise
+                patience, why = REACH, error.cause
+        assert self._console is not None  # a guest has one of them
+        why = self._console.why or why
+        try:
+            begun = self._ask(self._console.shell, patience)
+        except NoShellError as error:
+            raise NoShellError(error.subject, f"{why}; and {error.cause}", error.hint) from error
+        end = "\r\n" if self._size is not None else "\n"
+        self._write(STDERR, f"gasang: {why}: the command runs at its serial console{end}".encode())
+        return begun
+
+    def _ask(self, place: Agent | SerialShell, patience: float) -> Running | TypedCommand:
+        config = self._config
+        terminal = ("TERM=xterm",) if config["Tty"] else ()
+        return place.exec(
+            config["Cmd"],
+            environment=[*terminal, *(word for word in config["Env"] or () if "=" in word)],
+            directory=config["WorkingDir"],
+            user=config["User"],
+            terminal=self._size,
+            streams=Wants(bool(config["AttachStdin"]), bool(config["AttachStdout"]), bool(config["AttachStderr"])),
+            patience=patience,
+        )
 
     async def attach(self, stream: socket.socket, early: bytes, ends: Ends, log: Path | None = None) -> None:
         """Join a client's connection, before the start."""
@@ -99,7 +134,7 @@ class GuestProcess:
         self._source, sink = os.pipe()
         threading.Thread(target=_feed, args=(self._client, early, Keys(ends.keys), sink), name="exec-input", daemon=True).start()
 
-    def _pass_on(self, running: Running) -> None:
+    def _pass_on(self, running: Running | TypedCommand) -> None:
         try:
             outcome = running.run(self._write, self._source if self._source >= 0 else None)
             found = Exit(outcome.code, time.time_ns())

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
 from collections import deque
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +20,9 @@ from gasang.daemon.containers.record import VM, Container
 from gasang.daemon.networks import endpoints, wanted_ports
 from gasang.daemon.networks.endpoints import asked_of_all
 from gasang.daemon.services import Services
+from gasang.daemon.vms.changes import changes
 from gasang.daemon.vms.files import GuestFiles
+from gasang.daemon.vms.room import Room
 from gasang.daemon.vms.volumes import MachineVolumes
 from gasang.daemon.vms.ways import Forked, Restored, VmWays
 from gasang.daemon.volumes import DISK
@@ -30,7 +33,7 @@ from gasang.images.reference import parse_reference
 from gasang.images.store import Image
 from gasang.kinds.vm.platforms import default_architecture
 from gasang.kinds.vm.process.births import FILES
-from gasang.kinds.vm.process.jail import noted
+from gasang.kinds.vm.process.jail import NAME, noted
 from gasang.kinds.vm.process.settings import MachineSettings
 from gasang.kinds.vm.snapshot import folder as snapshots
 from gasang.kinds.vm.snapshot.snapshot import Snapshot
@@ -56,6 +59,8 @@ SNAPSHOT_TIME: Final = 600.0
 MOST_TWINS: Final = 1000
 AT_ONCE: Final = 2
 """Twins that are being made at the same time: while the parent forks, the next one's networks and stand-in are made."""
+FLOCK: Final = 4
+"""So many twins are worth that their parent's guest writes its disk back first, which costs it what a command costs."""
 
 
 class Machines:
@@ -64,7 +69,7 @@ class Machines:
     def __init__(self, services: Services, lives: Lives) -> None:
         self._services = services
         self._lives = lives
-        self.ways = VmWays(services)
+        self.ways = VmWays(services, lambda container: lives.life(container).process)
         self.volumes = MachineVolumes(services, lives, self.ways)
         self.ways.on_forget = self.volumes.forget
         self.files = GuestFiles(self.ways)
@@ -147,6 +152,10 @@ class Machines:
         self._services.tell(container, "update")
         return warnings
 
+    async def changes(self, container: Container) -> list[tuple[str, int]]:
+        """What differs from its image's files. Raises as changes.changes."""
+        return await asyncio.to_thread(changes, self.ways, container)
+
     # snapshots
 
     async def snapshot(self, container: Container, name: str) -> dict[str, Any]:
@@ -219,12 +228,13 @@ class Machines:
         if not container.status.alive:
             raise StateError(container.subject, f"it is {container.status.status}", "start it first")
         twins: dict[int, Container] = {}
-        wanted = iter(range(count))
+        wanted, room = iter(range(count)), Room(container)
+        written = asyncio.ensure_future(self.ways.write_back(container)) if count >= FLOCK else None
 
         async def make() -> None:
             try:
                 for number in wanted:
-                    twins[number] = await self._twin(container)
+                    twins[number] = await self._twin(container, room, written)
             finally:
                 deque(wanted, 0)  # where one failed nobody begins another
 
@@ -233,15 +243,19 @@ class Machines:
             raise error
         return [twins[number] for number in sorted(twins)]
 
-    async def _twin(self, parent: Container) -> Container:
+    async def _twin(self, parent: Container, room: Room, written: asyncio.Future[None] | None) -> Container:
         async with self._naming_twins:  # who asks at the same time gets the next name
+            if not room.take():
+                await asyncio.to_thread(room.look)
             twin = await self._record_of_twin(parent)
         try:
             if self.volumes.forked(parent):
+                if written is not None:  # what is written behind the clones would have to be stored in the fork's pause
+                    await asyncio.wait([written])
                 async with self._cloning:
-                    await self._be_born(parent, twin, await self._bequeath(parent, twin))
+                    await self._be_born(parent, twin, await self._bequeath(parent, twin), written)
             else:
-                await self._be_born(parent, twin, {})
+                await self._be_born(parent, twin, {}, written)
         except GasangError:
             if twin.id in {entry.id for entry in self._lives.all()}:
                 await self._lives.remove(twin, force=True, volumes=False)
@@ -249,8 +263,8 @@ class Machines:
         self._services.tell(parent, "fork", {"twin": twin.id})
         return twin
 
-    async def _be_born(self, parent: Container, twin: Container, heirs: dict[str, str]) -> None:
-        self.ways.births[twin.id] = Forked(self.ways.folder(parent), heirs)
+    async def _be_born(self, parent: Container, twin: Container, heirs: dict[str, str], written: asyncio.Future[None] | None) -> None:
+        self.ways.births[twin.id] = Forked(self.ways.folder(parent), heirs, written)
         await self._lives.start(twin)
 
     async def _bequeath(self, parent: Container, twin: Container) -> dict[str, str]:
@@ -368,7 +382,9 @@ def _about(place: Path) -> dict[str, Any]:
 
 
 def _make_folder(place: Path, parent: Path) -> None:
-    """A twin's folder: it boots from what its parent was booted from, should it be started again."""
+    """A twin's folder: it boots from what its parent was booted from, should it be started again, and is born in its jail."""
     place.mkdir(parents=True, mode=0o710)
+    with suppress(FileNotFoundError):  # of a machine of an earlier gasang
+        os.link(parent / NAME, place / NAME)  # nobody writes to it: another takes its place
     if (parent / FILES).exists():
         shutil.copyfile(parent / FILES, place / FILES)

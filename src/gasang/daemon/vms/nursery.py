@@ -54,9 +54,12 @@ class Nursery:
         """Have the machine in `folder` born, its card plugged into `tap` if it has one. Raises StateError where the process is gone."""
         self._ask(packets.request("bear", {"folder": str(folder), "streams": streams}), link, told, tap)
 
-    def stand(self, folder: Path, link: socket.socket, told: socket.socket) -> None:
-        """Have the machine in `folder` restored, to wait for being forked; it ends with `link`. Raises StateError as `bear` does."""
-        self._ask(packets.request(STAND, {"folder": str(folder)}), link, told)
+    def stand(self, folder: Path, link: socket.socket, told: socket.socket, heir: Path) -> None:
+        """Have the machine in `folder` restored, to wait for being forked; it ends with `link`. Raises StateError as `bear` does.
+
+        Its forks are to replace the machine in the folder `heir`.
+        """
+        self._ask(packets.request(STAND, {"folder": str(folder), "heir": str(heir)}), link, told)
 
     def _ask(self, words: bytes, link: socket.socket, told: socket.socket, tap: int = -1) -> None:
         rights = array.array("i", [link.fileno(), told.fileno(), *([tap] if tap >= 0 else [])])

@@ -15,7 +15,7 @@ from gasang.daemon.containers.supervised import SupervisedProcess
 from gasang.daemon.vms.nursery import Nursery
 from gasang.kinds.container.supervising import Supervised
 from gasang.kinds.vm.process.client import ask_fork
-from gasang.kinds.vm.process.machine import FAILED, READY
+from gasang.kinds.vm.process.told import FAILED, READY
 
 FORK_TIME: Final = 60.0
 _SENTENCE: Final = 4096

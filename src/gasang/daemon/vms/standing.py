@@ -100,7 +100,7 @@ class Standing:
             with theirs, contextlib.suppress(GasangError, OSError):  # the next restore does without
                 if self._nursery.ready and _has_room():
                     await asyncio.to_thread(_furnish, place, folder, settings)
-                    stands = await self._begin(place, theirs)
+                    stands = await self._begin(place, theirs, folder)
         finally:
             self._making.pop(folder, None)
             if not stands:
@@ -109,12 +109,12 @@ class Standing:
         if stands:
             self._all[folder] = Stood(place, link, digest, self._later(folder))
 
-    async def _begin(self, place: Path, link: socket.socket) -> bool:
+    async def _begin(self, place: Path, link: socket.socket, heir: Path) -> bool:
         """Whether it stands."""
         ours, told = socket.socketpair()
         with ours:
             with told:
-                self._nursery.stand(place, link, told)
+                self._nursery.stand(place, link, told, heir)
             return await heard(ours.fileno())
 
     def _later(self, folder: Path) -> asyncio.TimerHandle:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from gasang.daemon.containers.process import Process
 from gasang.daemon.containers.record import NEVER, Container
 from gasang.daemon.containers.statistics import host_time
 from gasang.daemon.services import Services
+from gasang.daemon.vms.consoles import Consoles
 from gasang.daemon.vms.exec import GuestProcess
 from gasang.daemon.vms.nursery import Nursery
 from gasang.daemon.vms.process import Another, BornProcess, MachineProcess, TwinProcess
@@ -44,14 +46,20 @@ class Restored(NamedTuple):
 
 
 class Forked(NamedTuple):
-    """A birth as the twin of the machine in this folder; `volumes` are the folders of its volumes, by the parent's."""
+    """A birth as the twin of the machine in this folder; `volumes` are the folders of its volumes, by the parent's.
+
+    It is forked when `written` is done: its parent's guest writes its disk back (`VmWays.write_back`).
+    """
 
     parent: Path
     volumes: Mapping[str, str] = {}
+    written: asyncio.Future[None] | None = None
 
 
 _log = logging.getLogger(__name__)
 PAUSE_TIME: Final = 30.0
+WRITING_TIME: Final = 1.0
+"""Seconds that twins are kept waiting for their parent's guest to write its disk back."""
 BOOT_TIME: Final = 60.0
 """Seconds after its start in which a command waits for a guest's agent."""
 
@@ -59,8 +67,10 @@ BOOT_TIME: Final = 60.0
 class VmWays:
     """`births` says of machines that are about to start how, where they are not simply booted: id → birth."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, process_of: Callable[[Container], Process | None]) -> None:
+        """`process_of` gives who owns a machine's streams, if it runs."""
         self._services = services
+        self._consoles = Consoles(process_of)
         self.births: dict[str, Restored | Forked] = {}
         self._program: Path | None = None
         self.nursery = Nursery()
@@ -94,6 +104,8 @@ class VmWays:
         folder = self.folder(container)
         if isinstance(birth, Forked):
             made, link = await asyncio.to_thread(self._stand_in, container, door)
+            if birth.written is not None:
+                await asyncio.wait([birth.written])
             another = Another(birth.parent, folder, container.machine["hostname"], card, volumes=birth.volumes)
             return TwinProcess(made, link, another, _kept(door))
         snapshot = str(birth.snapshot) if birth else ""
@@ -148,10 +160,22 @@ class VmWays:
         return Agent(partial(dial, self.folder(container) / GUEST_SOCKET, container.subject), container.subject)
 
     async def execute(self, container: Container, key: str, config: dict[str, Any], size: tuple[int, int]) -> Process:
-        """A command of the guest's, by its agent; user, directory and variables are the machine's own where it names none."""
+        """A command of the guest's, by its agent; user, directory and variables are the machine's own where it names none.
+
+        One without an agent has it typed at its console, if a shell can be there; but not what we ask again and again ourselves.
+        """
         own = {name: config[name] or container.config[name] for name in ("User", "WorkingDir")}
         variables = [*(container.config["Env"] or ()), *(config["Env"] or ())]
-        return GuestProcess(self.agent(container), {**config, **own, "Env": variables}, size, patience=_left_to_boot(container))
+        console = None if config.get("Alone") else self._consoles.of(container)
+        agent: Agent | None = None
+        try:
+            agent = self.agent(container)
+        except UnsupportedError as error:
+            if console is None:
+                raise
+            console = console._replace(why=error.cause)
+        wish = {**config, **own, "Env": variables}
+        return GuestProcess(agent, wish, size, patience=_left_to_boot(container), console=console)
 
     def close(self) -> None:
         """Let go of what is there for machines to come; those that run go on."""
@@ -164,6 +188,7 @@ class VmWays:
     async def give_back(self, container: Container) -> None:
         """Its networks. What cannot be put away now is no reason not to tell that it has ended."""
         self.births.pop(container.id, None)
+        self._consoles.forget(container)
         try:
             await self._services.networks.leave(container)
         except GasangError as error:
@@ -199,6 +224,25 @@ class VmWays:
         except GasangError as error:
             subject = container.subject if str(self.folder(container)) in error.subject or error.subject == "machine" else error.subject
             raise type(error)(subject, error.cause, error.hint) from error
+
+    async def write_back(self, container: Container) -> None:
+        """Have its guest write its disk back, if it hears: what is not written at a fork, each twin writes for itself some seconds later.
+
+        Returns after WRITING_TIME at the latest; the guest goes on with it.
+        """
+        done, loop = asyncio.Event(), asyncio.get_running_loop()
+        with contextlib.suppress(GasangError, RuntimeError):  # it has no agent; the host has no room for a thread
+            agent = self.agent(container)
+
+            def write() -> None:
+                with contextlib.suppress(GasangError):  # it has no agent, or has ended
+                    agent.run(["sync"], tool=True)
+                with contextlib.suppress(RuntimeError):  # the daemon's loop has ended
+                    loop.call_soon_threadsafe(done.set)
+
+            threading.Thread(target=write, name="sync", daemon=True).start()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(done.wait(), WRITING_TIME)
 
     async def freeze(self, container: Container, *, frozen: bool) -> None:
         """Harts, guest time and devices' workers stand still."""

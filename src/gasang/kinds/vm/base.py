@@ -212,6 +212,14 @@ class Machine(ABC, Generic[A, B]):
         """Begin, and be paused before the first instruction: so a restored machine waits for being forked. Raises UnsupportedError."""
         raise UnsupportedError("machine", "one on these processors does not wait for being forked", "restore it when it is wanted")
 
+    def copy_ahead(self) -> None:
+        """In a forked process that has not begun: have copies of the memory that will be written first, instead of a fault for each page.
+
+        Which pages of its RAM those are its snapshot knows, if it was restored from one.
+        """
+        if self.last_snapshot is not None:
+            self.last_snapshot.copy_ahead(self)
+
     def before_fork(self) -> None:
         """The process is about to fork and the machine stands still: keep what a twin cannot ask of its parent's processors."""
 

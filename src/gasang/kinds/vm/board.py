@@ -158,8 +158,14 @@ class VirtBoard:
 
     def settle(self) -> None:
         """Return when nothing is served beside the harts, which stand still; without the bus lock."""
+        self.settle_serial()
         for transport in self.virtio:
             transport.settle()
+
+    def settle_serial(self) -> None:
+        """What the guest has sent over its serial line is in the sink; without the bus lock."""
+        with self.bus.lock:
+            self.serial.settle()
 
     def renew(self) -> None:
         """In a forked process: the clock's timer is made anew."""

@@ -5,7 +5,7 @@ A machine started from an image speaks through the ports of one console device (
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from gasang.core.console import Console, WindowSize
 from gasang.core.errors import BadInputError, MachineDiedError, UsageError
 from gasang.core.progress import Progress
-from gasang.core.protocols import Block
+from gasang.core.protocols import Block, CharacterSink
 from gasang.devices.syscon import PowerAction, PowerRequest
 from gasang.devices.virtio.device import VirtioDevice
 from gasang.devices.virtio.rng import VirtioRng
-from gasang.devices.worker import Worker
+from gasang.devices.worker import Holdable, Worker
 from gasang.kinds.vm.base import AnyMachine
 from gasang.kinds.vm.extras import NOTHING, Extras
 from gasang.kinds.vm.extras import attach as attach_extras
@@ -31,6 +31,7 @@ from gasang.kinds.vm.warnings import Warnings
 
 if TYPE_CHECKING:  # a kernel of the user's needs nothing of this, and a start has no time for it
     from gasang.accel.soft.jit.service import Launch
+    from gasang.accel.soft.jit.store import RegionStore
     from gasang.devices.virtio.block import VirtioBlock
     from gasang.images.control import ControlPort
     from gasang.images.initramfs import GuestSettings, Mode
@@ -71,6 +72,7 @@ class VmSpec:
     accelerator: str | None = None
     jit: str = "off"
     compiler: Launch | None = None
+    known_code: RegionStore | None = None
     sockets: Path | None = None
     extras: Extras = NOTHING
 
@@ -177,6 +179,20 @@ class _Loaded:
         return kernel, initrd
 
 
+def _parts(
+    spec: VmSpec,
+    loaded: _Loaded,
+    serial: CharacterSink,
+    virtio: Sequence[VirtioDevice],
+    warn: Callable[[str], None],
+    workers: Sequence[Holdable],
+) -> Parts[Kernel]:
+    """What the machine is made of; `loaded` has nothing more."""
+    (kernel, initrd), append = loaded.given(), loaded.append
+    code = spec.jit, spec.compiler, spec.known_code
+    return Parts(spec.cpus, spec.memory, kernel, initrd, append, serial, virtio, warn, workers, *code)
+
+
 def boot_own(spec: VmSpec, files: BootFiles, disk: Block, console: Console, platform: Platform) -> int:
     """Boot what is on an imported disk, as it is; the machine's own exit code. Raises GasangError where it cannot be started."""
     _check_jit(spec, platform)
@@ -208,7 +224,7 @@ def _live_on_serial(spec: VmSpec, platform: Platform, loaded: _Loaded, console: 
             disks.insert(0, VirtioBlock(loaded.disk, worker, on_error=about(f"disk {spec.image}", warn)))
         virtio: list[VirtioDevice] = [*disks, VirtioRng(), *extras]
         workers = (worker, *slow, *more)
-        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, console.write, virtio, warn, workers, spec.jit, spec.compiler)
+        parts = _parts(spec, _Loaded(kernel, initrd, append), console.write, virtio, warn, workers)
         vm = cleanup.enter_context(platform.make(parts))
         for each in (worker, *slow):
             cleanup.callback(each.close)
@@ -288,7 +304,7 @@ def boot_guest(
         virtio += offered(spec.sockets, f"image {spec.image}", cleanup)
         control.on_no_agent = partial(warn, NO_AGENT)
         workers = (worker, *slow, *more)
-        parts = Parts(spec.cpus, spec.memory, kernel, initrd, append, ports.chatter.take, virtio, warn, workers, spec.jit, spec.compiler)
+        parts = _parts(spec, _Loaded(kernel, initrd, append), ports.chatter.take, virtio, warn, workers)
         vm = cleanup.enter_context(platform.make(parts))
         for each in (worker, *slow):
             cleanup.callback(each.close)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gasang.accel.soft.decoded import Marks, decode_again, join, marks_of
 from gasang.accel.soft.machine import OFF, SoftMachine
@@ -13,10 +13,13 @@ from gasang.core.errors import BadInputError, UsageError
 from gasang.core.protocols import State
 from gasang.devices.state import check_version
 from gasang.kinds.vm.base import Machine
-from gasang.kinds.vm.board import RAM_BASE, BoardConfig, VirtBoard, Wires
+from gasang.kinds.vm.board import RAM_BASE, SERIAL_BASE, BoardConfig, VirtBoard, Wires
 from gasang.kinds.vm.loader import Kernel
 from gasang.kinds.vm.parts import Parts
 from gasang.kinds.vm.sbi import Sbi
+
+if TYPE_CHECKING:
+    from gasang.accel.soft.jit.store import RegionStore
 
 EXTENSIONS = (
     "i", "m", "a", "f", "d", "c", "zicsr", "zifencei", "zicntr", "zba", "zbb", "zbs", "zicbom", "zicboz", "sstc",
@@ -48,6 +51,9 @@ class VirtualMachine(Machine[SoftMachine, VirtBoard]):
         wires = Wires(interrupts, self._power_request, parts.serial, on_fault=self._device_failed)
         self.board = VirtBoard(BoardConfig(parts.cpus, parts.memory, EXTENSIONS), machine.ram, wires, parts.virtio)
         machine.bus = self.board.bus
+        machine.serial.connect(SERIAL_BASE)
+        self.board.serial.lend(machine.serial)
+        machine.settle = self.board.settle_serial
         machine.firmware = Sbi(machine, parts.serial, self._typed, self._power_request)
         return self._place(parts, parts.kernel) if parts.kernel is not None else (0, 0)
 
@@ -101,6 +107,12 @@ class VirtualMachine(Machine[SoftMachine, VirtBoard]):
         """Begin, and be paused before the first instruction: so a restored machine waits for being forked."""
         self.machine.stand()
 
+    def copy_ahead(self) -> None:
+        """As for any machine; and what its harts write while they execute."""
+        super().copy_ahead()
+        for hart in self.machine.harts:
+            hart.copy_ahead()
+
     def note_code(self, known: dict[int, Marks]) -> None:
         """Add to `known`, by harts, what is decoded now, and what was before it was given back; from any thread."""
         for hart in self.machine.harts:
@@ -114,10 +126,10 @@ class VirtualMachine(Machine[SoftMachine, VirtBoard]):
             decode_again(hart, known.get(hart.number, {}))
 
 
-def _code_cache(parts: Parts[Kernel]) -> Path | None:
+def _code_cache(parts: Parts[Kernel]) -> Path | RegionStore | None:
     """Where code that is compiled for one machine lies for the next."""
     if parts.jit == OFF or parts.compiler is not None:  # a compiler in its jail reaches no folder
-        return None
+        return parts.known_code
     from gasang.accel.soft.jit.store import default_folder  # a start without has no time for it
 
     return default_folder()

@@ -13,6 +13,7 @@ from gasang.kinds.vm.loader import Kernel
 
 if TYPE_CHECKING:
     from gasang.accel.soft.jit.service import Launch
+    from gasang.accel.soft.jit.store import RegionStore
 
 K = TypeVar("K", bound=Kernel)
 
@@ -35,3 +36,5 @@ class Parts(Generic[K]):
     """Whether the software processor compiles hot code (accel.soft.machine.JIT)."""
     compiler: Launch | None = None
     """Starts the process that does, where that is not just any process."""
+    known_code: RegionStore | None = None
+    """What earlier machines have compiled, for one that does not reach the code cache."""

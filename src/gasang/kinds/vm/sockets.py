@@ -26,6 +26,7 @@ from gasang.devices.virtio.vsock_stream import Peer, Stream
 from gasang.host.short_paths import short_path
 
 GUEST_SOCKET = "guest.sock"
+_EARLY = f"{GUEST_SOCKET}.next"
 PIECE = 64 * 1024
 LONGEST_LINE = 32
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
@@ -39,13 +40,13 @@ class GuestSockets:
         self.device = SocketsDevice(cid, self)
         self._open(folder)
 
-    def _open(self, folder: Path) -> None:
+    def _open(self, folder: Path, name: str = GUEST_SOCKET) -> None:
         self._folder = folder
         self._selector = selectors.DefaultSelector()
         self._heard: deque[Callable[[], None]] = deque()
         self._ends: set[_End] = set()
         self._closing = False
-        self._listener = _listen(folder / GUEST_SOCKET)
+        self._listener = _listen(folder / name)
         self._awake, self._waker = socket.socketpair()
         for each in (self._listener, self._awake, self._waker):
             each.setblocking(False)
@@ -67,16 +68,21 @@ class GuestSockets:
             each.close()
         (self._folder / GUEST_SOCKET).unlink(missing_ok=True)
 
-    def renew(self, folder: Path) -> None:
+    def renew(self, folder: Path, *, early: bool = False) -> None:
         """In a forked process: be the twin's, in a folder of its own. What the parent's clients hold stays the parent's.
 
-        The guest's connections are gone, and it is told so; to be called before it goes on. Raises OSError where the socket cannot be made.
+        The guest's connections are gone, and it is told so; to be called before it goes on. If it is `early`, others may have the socket
+        in that folder until it is published. Raises OSError where the socket cannot be made.
         """
         self._selector.close()
         for each in (self._listener, self._awake, self._waker, *(end.socket for end in self._ends)):
             each.close()
-        self._open(folder)
+        self._open(folder, _EARLY if early else GUEST_SOCKET)
         self.device.break_off()
+
+    def publish(self) -> None:
+        """Be found by the host's programs. Raises OSError."""
+        (self._folder / _EARLY).replace(self._folder / GUEST_SOCKET)
 
     def _stop(self) -> None:
         self._closing = True

@@ -27,6 +27,8 @@ def asked(machine: str, name: str, *arguments: int) -> int:
         ("read", (), ALLOW), ("ioctl", (), ALLOW), ("execve", (), REFUSE), ("execveat", (), REFUSE), ("kill", (), REFUSE),
         ("socket", (socket.AF_UNIX, 1), ALLOW), ("socket", (socket.AF_INET, 1), REFUSE), ("socket", (40, 1), REFUSE),
         ("clone", (THREAD,), ALLOW), ("clone", (TWIN,), ALLOW), ("clone", (NEW_USER,), REFUSE), ("clone", (NEW_TIME,), REFUSE),
+        ("sched_setscheduler", (0, 0), REFUSE), ("sched_setscheduler", (0, 5), ALLOW), ("sched_setscheduler", (0, 1), REFUSE),
+        ("sched_setscheduler", (1, 5), REFUSE),
         ("clone3", (), ABSENT), ("prlimit64", (0,), ALLOW), ("prlimit64", (1,), REFUSE),
         ("tgkill", (1, 1, KICK), ALLOW), ("tgkill", (1, 1, 9), REFUSE), ("prctl", (15,), ALLOW), ("prctl", (4, 1), REFUSE),
     ],

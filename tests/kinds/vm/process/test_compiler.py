@@ -13,7 +13,7 @@ from gasang.accel.soft.jit.messages import PLACES, Answer, Page, Request, pack_r
 from gasang.accel.soft.jit.service import CompileService
 from gasang.cpus.riscv64.state import PAGE_SIZE
 from gasang.kinds.vm.process.compiler import JailedCompiler
-from gasang.kinds.vm.process.machine import _compiler_of
+from gasang.kinds.vm.process.entries import _compiler_of
 from gasang.kinds.vm.process.settings import MachineSettings
 from support.bare import asm
 from support.supervised import eventually
@@ -82,4 +82,4 @@ def test_a_machine_has_it_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("settings", [{}, {"jit": "off"}, {"jit": "on", "snapshot": "/s"}])
 def test_who_compiles_nothing_has_none(tmp_path: Path, settings: dict[str, str]) -> None:
-    assert _compiler_of(tmp_path, MachineSettings.of_document({"image": "debian:trixie", **settings})) is None
+    assert _compiler_of(tmp_path, MachineSettings.of_document({"image": "debian:trixie", **settings})) == (None, None)

@@ -203,3 +203,16 @@ def test_whatever_is_sent_is_answered(server: Path, packet: bytes) -> None:
         assert {"done", "failed"} & json.loads(connection.recv(packets.MOST)).keys()
         connection.sendall(packets.request("echo", {"still": "there"}))
         assert json.loads(connection.recv(packets.MOST)) == {"done": {"still": "there"}}
+
+
+def test_one_that_is_early_is_found_when_it_is_published(tmp_path: Path) -> None:
+    first = ControlServer(tmp_path, {"who": lambda *_: "first"})
+    second = ControlServer(tmp_path, {"who": lambda *_: "second"}, early=True)
+    try:
+        assert ask(tmp_path, "who") == "first"
+        second.publish()
+        assert ask(tmp_path, "who") == "second"
+        assert [path.name for path in tmp_path.iterdir()] == [packets.NAME]
+    finally:
+        first.close()
+        second.close()

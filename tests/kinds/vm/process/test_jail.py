@@ -17,7 +17,7 @@ import pytest
 
 from gasang.core.errors import UnsupportedError
 from gasang.kinds.vm.process import jail
-from gasang.kinds.vm.process.machine import READY
+from gasang.kinds.vm.process.told import READY
 from gasang.kinds.vm.x86.bzimage import ENTRY_64
 from support.bzimages import bzimage
 from support.kvm_guests import needs_kvm

@@ -67,6 +67,16 @@ def test_the_parent_learns_what_is_new_and_what_it_has_forgotten() -> None:
     eventually(lambda: ours.heard.fileno() == -1)
 
 
+def test_one_that_was_forked_before_recalls_nothing() -> None:
+    parent: Any = Machine({1: 1})
+    twin: Any = Machine({7: 1}, {7: 1, 8: 1}, {7: 3, 8: 1})
+    ours, theirs = ends()
+    teach(twin, theirs)
+    learn(parent, ours, recalls=False)
+    eventually(lambda: ours.heard.fileno() == -1)
+    assert parent.learnt == {7: 3, 8: 1}
+
+
 def test_a_twin_that_was_not_born_or_ends_at_once() -> None:
     parent: Any = Machine({1: 1})
     ours, theirs = ends()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
 import sys
@@ -13,12 +14,18 @@ from pathlib import Path
 
 import pytest
 
+from gasang.accel.soft.jit.messages import PLACES, Page, Request
+from gasang.accel.soft.jit.store import RegionStore, default_folder
+from gasang.accel.soft.jit.worker import serve
 from gasang.core.errors import NotFoundError, OutOfSpaceError, StateError, UsageError
+from gasang.cpus.riscv64.state import PAGE_SIZE
 from gasang.kinds.container.supervisor.status import read_exit
 from gasang.kinds.vm.process.client import ask, ask_fork
-from gasang.kinds.vm.process.machine import FAILED, READY, SNAPSHOTS
+from gasang.kinds.vm.process.machine import SNAPSHOTS
 from gasang.kinds.vm.process.settings import REQUIRED
+from gasang.kinds.vm.process.told import FAILED, READY
 from gasang.kinds.vm.snapshot.snapshot import Snapshot
+from gasang.native.cache import default_directory
 from support.assembler import T0, addi, assemble, jump
 from support.kernels import image
 from support.machine_processes import LOG, Machine, Machines, Seat
@@ -79,6 +86,25 @@ def test_its_hot_code_is_compiled_in_jail(machines: Machines) -> None:
     assert not Path("/proc", compiler).exists()  # the twin does not hold it
     before = twin.ask("stats")["jit"]["instructions"]
     eventually(lambda: twin.ask("stats")["jit"]["instructions"] > before + 1_000_000, PATIENCE)
+
+
+def test_what_earlier_machines_have_compiled_is_at_hand_in_jail(
+    machines: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(default_directory(), tmp_path / "native", ignore=shutil.ignore_patterns("regions"))
+    monkeypatch.setenv("GASANG_NATIVE_CACHE", str(tmp_path / "native"))
+    loop = assemble(addi(T0, T0, 1), jump(-4))
+    (machines.home / "busy").write_bytes(image(loop))
+    content = image(loop)[:PAGE_SIZE].ljust(PAGE_SIZE, b"\0")
+    where = content.index(loop)
+    executed = bytes(place * 2 - where in (0, 4) for place in range(PLACES))
+    store = RegionStore(default_folder())
+    assert serve(Request(0, where, False, (), {0: Page(content, executed, 1)}), store).image
+    store.close()
+    machine, _ = machines.launch(kernel=str(machines.home / "busy"), jit="on", jail=REQUIRED)
+    eventually(lambda: machine.ask("stats")["jit"]["coverage"] > 0.5, PATIENCE)
+    found = machine.ask("stats")["jit"]
+    assert (found["loaded"], found["regions"]) == (1, 0)
 
 
 def test_it_stands_still_and_goes_on(machines: Machines) -> None:

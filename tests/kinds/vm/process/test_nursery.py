@@ -17,11 +17,12 @@ import pytest
 from gasang.kinds.vm.process import packets
 from gasang.kinds.vm.process.client import ask
 from gasang.kinds.vm.process.launch import launch_born
-from gasang.kinds.vm.process.machine import FAILED, READY, SNAPSHOTS
+from gasang.kinds.vm.process.machine import SNAPSHOTS
 from gasang.kinds.vm.process.nursery import READY as NURSERY_READY
 from gasang.kinds.vm.process.nursery import STAND
 from gasang.kinds.vm.process.settings import MachineSettings
 from gasang.kinds.vm.process.stand_in import stand_in_file
+from gasang.kinds.vm.process.told import FAILED, READY
 from support.machine_processes import LOG, MEMORY, Machine, Machines
 from support.supervised import eventually
 
@@ -89,6 +90,18 @@ def test_one_that_is_killed_is_buried(nursery: Nursery, machines: Machines) -> N
     eventually(lambda: not os.path.exists(f"/proc/{pid}"))
 
 
+def test_who_asks_hears_of_its_end_while_machines_live(machines: Machines) -> None:
+    """Their families' first processes are forked from it, and outlive it."""
+    nursery = Nursery()
+    machine, _ = nursery.bear(machines, "one")
+    nursery.process.kill()
+    nursery.process.wait(20)
+    with nursery.socket as connection:
+        assert connection.recv(packets.MOST) == b""
+    assert machine.screen.line() == b"up"
+    assert machine.type(b"a") == b"a1"
+
+
 def test_one_that_cannot_start_says_why(nursery: Nursery, machines: Machines, tmp_path: Path) -> None:
     (tmp_path / "odd").write_bytes(b"odd" * 99)
     machine, told = nursery.bear(machines, "one", kernel=str(tmp_path / "odd"))
@@ -124,8 +137,8 @@ def test_machines_outlive_it(machines: Machines) -> None:
     assert machine.end().code == 0
 
 
-def stand(nursery: Nursery, machines: Machines, name: str, snapshot: str) -> tuple[Path, socket.socket, bytes]:
-    """One that waits for being forked: its folder, its link, and what it told."""
+def stand(nursery: Nursery, machines: Machines, name: str, snapshot: str, heir: str = "") -> tuple[Path, socket.socket, bytes]:
+    """One that waits for being forked: its folder, its link, and what it told. What it forks replaces the machine in `heir`."""
     folder = machines.home / name
     folder.mkdir()
     MachineSettings(memory=MEMORY, kernel=str(machines.home / "kernel"), stdin=True, snapshot=snapshot).write(folder)
@@ -133,7 +146,7 @@ def stand(nursery: Nursery, machines: Machines, name: str, snapshot: str) -> tup
     ours, told = socket.socketpair()
     ours.settimeout(60)
     with theirs, told:
-        nursery.ask({"folder": str(folder)}, theirs, told, verb=STAND)
+        nursery.ask({"folder": str(folder), "heir": heir}, theirs, told, verb=STAND)
     with ours:
         return folder, link, ours.recv(4096)
 
@@ -155,6 +168,45 @@ def test_one_that_stands_is_forked_again_and_again_where_the_snapshot_was_made(n
         assert restored.end().code == 143
     link.close()
     eventually(lambda: not os.path.exists(f"/proc/{pid}"))
+    machine.screen.socket.sendall(b"q")
+    assert machine.end().code == 0
+
+
+def is_served(place: Path) -> bool:
+    """Whether somebody listens at a socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+        return client.connect_ex(str(place)) == 0
+
+
+def test_the_next_restore_is_forked_ahead(nursery: Nursery, machines: Machines) -> None:
+    machine, _ = nursery.bear(machines, "one")
+    assert machine.screen.line() == b"up"
+    assert machine.type(b"a") == b"a1"
+    machine.ask("snapshot", name="base")
+    heir = machines.home / "two"
+    heir.mkdir()
+    folder, link, told = stand(nursery, machines, "standing", str(machine.folder / SNAPSHOTS / "base"), str(heir))
+    assert told.startswith(READY), told
+    standing, generations, ahead = Machine(folder, machine.supervisor), set(), 0
+    for _ in range(6):
+        eventually(lambda: is_served(heir / "machine.next"))
+        restored, found = machines.twin(standing, "two", replaces=True)
+        assert found["pid"] == restored.ask("status")["pid"]
+        assert restored.type(b"b") == b"b2"
+        generations.add(found["name"])
+        ahead += found["ahead"]
+        restored.supervisor.signal(signal.SIGTERM)
+        assert restored.end().code == 143
+    assert ahead > 0
+    assert len(generations) == 6
+    other, found = machines.twin(standing, "three", replaces=True)
+    assert not found["ahead"]
+    assert other.type(b"b") == b"b2"
+    other.supervisor.signal(signal.SIGTERM)
+    assert other.end().code == 143
+    eventually(lambda: is_served(machines.home / "three" / "machine.next"))
+    link.close()
+    eventually(lambda: not is_served(machines.home / "three" / "machine.next"))
     machine.screen.socket.sendall(b"q")
     assert machine.end().code == 0
 

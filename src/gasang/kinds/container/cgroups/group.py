@@ -134,9 +134,7 @@ class Cgroup:
             shown = {"": self.folders[""]}
         elif unified is not None:
             shown["unified"] = unified
-        return CgroupUse(
-            tuple(f"{folder}/tasks" for folder in legacy.values()), descriptor, shown, links, self.hierarchies.unified_only
-        )
+        return CgroupUse(tuple(f"{folder}/tasks" for folder in legacy.values()), descriptor, shown, links, self.hierarchies.unified_only)
 
     def join_files(self) -> list[str]:
         """The files in which a process of one thread writes "0" to be in all of the groups."""

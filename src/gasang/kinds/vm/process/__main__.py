@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from gasang.kinds.vm.process.machine import main
+from gasang.kinds.vm.process.entries import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -22,6 +22,7 @@ from gasang.kinds.vm.process.stand_in import LINK, stand_in_program
 
 _NAME: Final = "gasang-family"
 _FAILED: Final = 125
+_STREAMS: Final = 3
 
 
 class HostPid:
@@ -83,6 +84,7 @@ def _second(program: int) -> int:
     try:
         os.execve(program, [_NAME], {})  # noqa: S606 - the program is ours
     except OSError:  # the host executes no files without names
+        os.closerange(_STREAMS, os.sysconf("SC_OPEN_MAX"))
         with suppress(ChildProcessError):
             while True:
                 os.wait()

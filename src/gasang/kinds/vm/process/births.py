@@ -43,6 +43,7 @@ from gasang.storage.raw import Raw
 
 if TYPE_CHECKING:  # a machine has no time for what it does not need
     from gasang.accel.soft.jit.service import Launch
+    from gasang.accel.soft.jit.store import RegionStore
     from gasang.kinds.vm.volumes import AttachedVolume
 
 LAYERS: Final = "disk"
@@ -71,6 +72,8 @@ class Birth:
     """A restored one waits for being forked, and never begins itself."""
     compiler: Launch | None = None
     """What compiles hot code, in a jail too."""
+    known_code: RegionStore | None = None
+    """What others have compiled of it."""
 
     def warn(self, sentence: str) -> None:
         """Tell of what goes wrong in the machine without ending it."""
@@ -103,6 +106,7 @@ def _spec(birth: Birth) -> VmSpec:
         accelerator=settings.accelerator or None,
         jit=settings.jit or "off",
         compiler=birth.compiler,
+        known_code=birth.known_code,
         extras=_extras(birth),
     )
 
@@ -236,8 +240,10 @@ def _restored(birth: Birth) -> int:
         if birth.stands:
             snapshot.make_ready(vm)
             vm.stand()
-        birth.meet(vm)
-        (_stay if birth.stands else run)(vm, birth.console, typed)
+            _stay(birth, vm, typed)
+        else:
+            birth.meet(vm)
+            run(vm, birth.console, typed)
     return code_of(vm, birth.control)
 
 
@@ -285,11 +291,12 @@ def put_in_place(folder: Path) -> None:
     coming.rename(present)
 
 
-def _stay(vm: AnyMachine, console: SupervisedConsole, typed: Callable[[bytes], None] | None) -> None:
-    """Until it is not wanted any more."""
-    console.on_quit(vm.stop)
+def _stay(birth: Birth, vm: AnyMachine, typed: Callable[[bytes], None] | None) -> None:
+    """Until it is not wanted any more. It is met when it knows where to go with what is typed: its forks are to know that, too."""
+    birth.console.on_quit(vm.stop)
     if typed is not None:
-        console.on_input(typed)
+        birth.console.on_input(typed)
+    birth.meet(vm)
     vm.join()
 
 

@@ -1,7 +1,8 @@
 """The system calls that a machine's process may make: a list of what is allowed, for seccomp(2). Pure.
 
 It reads and writes files, waits, has memory, threads and unix sockets, and forks for twins. It executes no program, mounts
-nothing, looks into no process, sends no signal but one that ends nobody, and has no other sockets.
+nothing, looks into no process, sends no signal but one that ends nobody, and has no other sockets. A thread may choose to
+be scheduled only while nobody else wants the processor (host/idling.py).
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ PLAIN: Final = {
 """What is allowed whatever the arguments."""
 KICK: Final = signal.SIGURG
 """What interrupts a virtual processor (accel/kvm/vcpu.py), the one signal that may be sent: who has no handler for it passes over it."""
+_IDLE: Final = 5
+"""SCHED_IDLE: less than what everybody has."""
 _NEW_NAMESPACES: Final = 0x7E020080
 """Every CLONE_NEW…"""
 _PR_SET_NAME: Final = 15
@@ -65,6 +68,7 @@ def allowed() -> Seccomp:
         Rule(("socket",), ALLOW, (Condition(0, "EQ", socket.AF_UNIX),)),
         Rule(("clone",), ALLOW, (Condition(0, "MASKED_EQ", _NEW_NAMESPACES, 0),)),
         Rule(("clone3",), ABSENT),  # its flags are in memory, where no filter can look: the C library falls back to clone
+        Rule(("sched_setscheduler",), ALLOW, (Condition(0, "EQ", 0), Condition(1, "EQ", _IDLE))),
         Rule(("prlimit64",), ALLOW, (Condition(0, "EQ", 0),)),
         *(Rule(("prctl",), ALLOW, (Condition(0, "EQ", value),)) for value in _HARMLESS),
         Rule(("tgkill",), ALLOW, (Condition(2, "EQ", KICK),)),

@@ -31,8 +31,7 @@ def ask(folder: Path, verb: str, words: dict[str, Any] | None = None, *, files: 
         _connect(connection, folder, subject)
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))] if files else []
         try:
-            connection.sendmsg([packets.request(verb, words or {})], rights)
-            packet = connection.recv(packets.MOST)
+            packet = _exchanged(connection, packets.request(verb, words or {}), rights)
         except TimeoutError:
             raise TimedOutError(subject, f"no answer to {verb!r} within {patience:g} s", "look whether the host is overloaded") from None
         except OSError as error:
@@ -40,6 +39,15 @@ def ask(folder: Path, verb: str, words: dict[str, Any] | None = None, *, files: 
     if not packet:
         raise StateError(subject, "it ended before it answered", "look at its log")
     return packets.read_answer(packet, subject)
+
+
+def _exchanged(connection: socket.socket, request: bytes, rights: list[Any]) -> bytes:
+    """What is answered; one that is short of memory refuses who comes before it has heard a word, and hangs up. Raises OSError."""
+    try:
+        connection.sendmsg([request], rights)
+        return connection.recv(packets.MOST)
+    except (BrokenPipeError, ConnectionResetError):
+        return connection.recv(packets.MOST)
 
 
 def ask_fork(

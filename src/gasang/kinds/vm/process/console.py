@@ -10,11 +10,15 @@ import select
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from gasang.core.console import WindowSize
+from gasang.host.leaving import leave
+from gasang.kinds.vm.process.control import begin
 from gasang.kinds.vm.process.streams import take_streams
 
 _CHUNK: Final = 1 << 16
@@ -23,6 +27,7 @@ PASSED_OVER: Final = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIG
 """What would end or stop a process, and means nothing to a machine."""
 GONE: Final = 137
 """The exit code of a twin whose stand-in was killed."""
+_SHORTLY: Final = 0.1
 
 
 class SupervisedConsole:
@@ -59,12 +64,12 @@ class SupervisedConsole:
             signal.signal(number, lambda *_: None)
         for number in PASSED_OVER:
             signal.signal(number, signal.SIG_IGN)
-        threading.Thread(target=self._hear, args=(self._wake, self.link), name="signals", daemon=True).start()
+        begin(partial(self._hear, self._wake, self.link))
 
     def renew(self, streams: Sequence[int], link: socket.socket) -> None:
         """In a forked process: the streams are these three descriptors from now on.
 
-        Signals come over `link` as well, a byte each, and its end is the machine's. Raises OSError.
+        Signals come over `link` as well, a byte each, and its end is the machine's. Raises OSError, OutOfSpaceError.
         """
         take_streams(streams, tty=self._tty)
         self._absent = False
@@ -143,12 +148,18 @@ class SupervisedConsole:
         for source in sources:
             waiting.register(source, select.POLLIN)
         while True:
-            for source, _ in waiting.poll():
-                numbers = _numbers(source)
-                if source != wake and not numbers:
-                    os._exit(GONE)  # nobody waits for this machine any more
-                for number in numbers:
-                    self._signalled(number)
+            try:
+                for source, _ in waiting.poll():
+                    self._attend(source, wake)
+            except (MemoryError, RuntimeError):  # the latter: no thread can be made
+                time.sleep(_SHORTLY)  # no event tells when there is some again
+
+    def _attend(self, source: int, wake: int) -> None:
+        numbers = _numbers(source)
+        if source != wake and not numbers:
+            leave(GONE)  # nobody waits for this machine any more, but for its end
+        for number in numbers:
+            self._signalled(number)
 
     def end(self) -> None:
         """As if TERM had come."""

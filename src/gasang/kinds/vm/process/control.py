@@ -13,6 +13,7 @@ import os
 import select
 import socket
 import stat
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -26,6 +27,7 @@ from gasang.kinds.vm.process import packets
 
 CONNECTIONS: Final = 16
 """More are refused: who asks is the daemon."""
+_EARLY: Final = f"{packets.NAME}.next"
 _RIGHTS: Final = 8
 _MOMENT: Final = 2.0
 _SHORT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -41,11 +43,15 @@ Handler = Callable[[dict[str, Any], list[Handed]], object]
 
 
 class ControlServer:
-    """Listens in `folder` until it is closed. `verbs` are what can be asked; a handler gets the words and the files that came along."""
+    """Listens in `folder` until it is closed. `verbs` are what can be asked; a handler gets the words and the files that came along.
 
-    def __init__(self, folder: Path, verbs: dict[str, Handler]) -> None:
+    An `early` one is found there from `publish` on: another may be there until then.
+    """
+
+    def __init__(self, folder: Path, verbs: dict[str, Handler], *, early: bool = False) -> None:
         """Raises OSError."""
         self._folder = folder
+        name = _EARLY if early else packets.NAME
         self._verbs = verbs
         self._lock = threading.Lock()
         self._gone = threading.Condition(self._lock)
@@ -56,15 +62,19 @@ class ControlServer:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with _opened(folder) as place:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(packets.NAME, dir_fd=place)
+                os.unlink(name, dir_fd=place)
             before = os.umask(0o177)
             try:
-                self._listener.bind(f"/proc/self/fd/{place}/{packets.NAME}")
+                self._listener.bind(f"/proc/self/fd/{place}/{name}")
             finally:
                 os.umask(before)
         self._listener.listen(CONNECTIONS)
         self._listening = threading.Thread(target=self._accept, name="control", daemon=True)
         self._listening.start()
+
+    def publish(self) -> None:
+        """Be found. Raises OSError."""
+        (self._folder / _EARLY).replace(self._folder / packets.NAME)
 
     def abandon(self, own: Collection[Handed] = ()) -> None:
         """In a process forked with `receiving` held, whose parent goes on listening: let go of its sockets. No other thread is there.
@@ -195,6 +205,19 @@ def begin(work: Callable[[], None]) -> None:
         done = False
     if not done:
         raise OutOfSpaceError("machine", "the host has no room for another thread of it", "end other programs")
+
+
+def overlook_shortage() -> None:
+    """In a machine's process: no words on its guest's console about a thread that had no memory to begin, for which `begin` answers.
+
+    Where there is none for this either, Python says so.
+    """
+
+    def hear(told: sys.UnraisableHookArgs) -> None:
+        if not issubclass(told.exc_type, MemoryError):
+            sys.__unraisablehook__(told)
+
+    sys.unraisablehook = hear
 
 
 def receive(connection: socket.socket) -> tuple[bytes, int, list[Handed]] | None:

@@ -15,8 +15,9 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from gasang.accel.soft.decoded import ENTRY_SIZE, Marks, packed, unpacked
-from gasang.core.errors import GasangError
+from gasang.core.errors import GasangError, OutOfSpaceError
 from gasang.kinds.vm.base import AnyMachine
+from gasang.kinds.vm.process.control import begin
 
 TEACHERS: Final = 2
 """How many of a machine's twins tell it."""
@@ -56,14 +57,18 @@ def teach(vm: AnyMachine, lesson: Lesson) -> None:
     vm.beside(threading.Thread(target=tell, name="lesson", daemon=True))
 
 
-def learn(vm: AnyMachine, lesson: Lesson) -> None:
-    """In the parent: decode what it has forgotten, and then what a twin tells. Does not wait."""
+def learn(vm: AnyMachine, lesson: Lesson, *, recalls: bool = True) -> None:
+    """In the parent: decode what it has forgotten, if it `recalls`, and then what a twin tells. Does not wait.
+
+    One that was forked before has nothing to recall: it forgets no more (accel/soft/hart.py), and each part is a pause of its guest.
+    """
     lesson.told.close()
 
     def hear() -> None:
         own: dict[int, Marks] = {}
-        vm.note_code(own)
-        with lesson.heard as link, suppress(GasangError, OSError):  # the machine has ended
+        if recalls:
+            vm.note_code(own)
+        with lesson.heard as link, suppress(GasangError, OSError, MemoryError):  # the machine has ended; and it can do without
             _decode(vm, own)
             content = b""
             while data := link.recv(1 << 16):
@@ -72,7 +77,10 @@ def learn(vm: AnyMachine, lesson: Lesson) -> None:
                 _decode(vm, unpacked(content[:whole]))
                 content = content[whole:]
 
-    threading.Thread(target=hear, name="lesson", daemon=True).start()
+    try:
+        begin(hear)
+    except OutOfSpaceError:
+        lesson.heard.close()
 
 
 def _decode(vm: AnyMachine, known: Mapping[int, Marks]) -> None:

@@ -4,75 +4,51 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Final
 
 from gasang.core.errors import GasangError, StateError, UnsupportedError, UsageError
+from gasang.host.idling import while_idle
 from gasang.images.control import ControlPort
 from gasang.kinds.vm.ballooning import Keeper
 from gasang.kinds.vm.base import AnyMachine
-from gasang.kinds.vm.card import Card, card_of
-from gasang.kinds.vm.process import jail, lessons
-from gasang.kinds.vm.process.apart import HostPid, can_be_apart, is_apart, leave_stand_in
+from gasang.kinds.vm.card import card_of
+from gasang.kinds.vm.process import held, jail, lessons
 from gasang.kinds.vm.process.births import LAYERS, Birth, code_of, coming_layers, live, put_in_place, remove_former_layers, running
-from gasang.kinds.vm.process.console import SupervisedConsole
-from gasang.kinds.vm.process.control import ControlServer, Handed, Handler, begin
+from gasang.kinds.vm.process.console import GONE, SupervisedConsole
+from gasang.kinds.vm.process.control import ControlServer, Handed, Handler, begin, overlook_shortage
 from gasang.kinds.vm.process.figures import figures
 from gasang.kinds.vm.process.guest import Guest
-from gasang.kinds.vm.process.reach import prepare
-from gasang.kinds.vm.process.settings import REQUIRED, MachineSettings
-from gasang.kinds.vm.process.streams import opened_streams, take_streams
+from gasang.kinds.vm.process.settings import MachineSettings
+from gasang.kinds.vm.process.told import READY, end, failed
+from gasang.kinds.vm.process.twin import TwinLife, bequeathed, bury, chains, heirs, introduced, put_down
 from gasang.kinds.vm.snapshot.fork import BROKEN, Twin
 from gasang.kinds.vm.snapshot.identity import Identity
-from gasang.kinds.vm.sockets import GuestSockets
-from gasang.storage.chain import Chain
 
 if TYPE_CHECKING:
+    from gasang.accel.soft.jit.store import RegionStore
     from gasang.kinds.vm.process.compiler import JailedCompiler
 
 SNAPSHOTS: Final = "snapshots"
 """The folder of a machine's snapshots, in the machine's."""
 SIGNALLED: Final = 128
-READY, FAILED = b"+", b"-"
-"""What is told to who waits for the start: the process's id comes after the first, a sentence after the second."""
 _STREAMS: Final = 3
-_SENTENCE: Final = 2048
-_OTHER_END: Final = 5.0
-"""Seconds for the twin's supervisor to take the exit code."""
-
-
-class _Twin(NamedTuple):
-    """What a twin is given: its folder, the streams of its stand-in, its link to that, and what its guest calls itself.
-
-    And what its network card is, and the tap that it is plugged into, if any. One that `replaces` a machine has its folder, and its disk's
-    layers instead of those that are there. Where there is a `lesson`, it tells its parent there what code it needed.
-    """
-
-    folder: Path
-    streams: list[int]
-    link: socket.socket
-    name: str
-    card: Card | None = None
-    tap: int = -1
-    replaces: bool = False
-    lesson: lessons.Lesson | None = None
-    handed: Sequence[Handed] = ()
-    volumes: Mapping[str, str] = {}
-    """The folders of its volumes, by those of the volumes that they are clones of."""
+NO_MEMORY_LEFT: Final = "the host has no memory left for it"
 
 
 class MachineProcess:
     """The machine that this process holds. `told` is the descriptor that hears READY or FAILED; `link` leads to its stand-in.
 
     `lacking` is what its jail has not; `tap` the descriptor that its network card is plugged into. One that `stands` is restored, and waits
-    for being forked: the fork is the machine. `own_pid` tells what the host calls the process, and each of its twins.
+    for being forked: the fork is the machine, and the next one is made ahead, for the folder `heir` (held.py). `own_pid` tells what the
+    host calls the process, and each of its twins.
     """
 
     def __init__(
@@ -85,15 +61,20 @@ class MachineProcess:
         tap: int = -1,
         *,
         stands: bool = False,
+        heir: Path | None = None,
         compiler: JailedCompiler | None = None,
+        known_code: RegionStore | None = None,
         own_pid: Callable[[], int] = os.getpid,
     ) -> None:
         self.folder = folder
         self._lacking = lacking
         self.settings = settings
         self._stands = stands
+        self._heir = heir
+        self._held: held.Held | None = None
         self._own_pid = own_pid
         self._compilers = [] if compiler is None else [compiler]
+        self._known_code = known_code
         self.console = SupervisedConsole(tty=settings.tty, reads_input=settings.stdin, link=link, absent=stands)
         self.console.ask_to_end = self._shut_down
         self.control = ControlPort(self._reached)
@@ -110,10 +91,11 @@ class MachineProcess:
 
     def run(self) -> int:
         """Live; the exit code. An error is told on standard error, and to who waits for the start."""
+        overlook_shortage()
         try:
-            code = live(Birth(self.folder, self.settings, self.console, self.control, self._meet, self._tap, self._stands, self._compiler))
+            code = live(self._birth())
         except (GasangError, OSError) as error:
-            self._tell(FAILED + str(error).encode("utf-8", "backslashreplace")[:2000])
+            self._tell(failed(str(error)))
             if self.console.left is None:
                 self._warn(str(error))
             code = BROKEN
@@ -121,6 +103,10 @@ class MachineProcess:
             if self._server is not None:
                 self._server.close()
         return code if self.console.left is None else SIGNALLED + self.console.left
+
+    def _birth(self) -> Birth:
+        known = self._compiler, self._known_code
+        return Birth(self.folder, self.settings, self.console, self.control, self._meet, self._tap, self._stands, *known)
 
     def _compiler(self) -> JailedCompiler | None:
         """The compiler, once: another cannot be started in jail."""
@@ -132,6 +118,7 @@ class MachineProcess:
         self._vm, self._guest = vm, Guest(self.folder, vm, self._warn)
         self._server = ControlServer(self.folder, self._verbs())
         self._tell(READY + str(self._own_pid()).encode())
+        self._hold_later()
         if self.settings.snapshot and not self._stands:
             self._guest.identify("", self.settings.network, self._tap)
 
@@ -231,7 +218,7 @@ class MachineProcess:
         if self._guest is not None:
             self._guest.sync()
         with self._forking, self.vm.standing_still(), self.vm.board.bus.lock:
-            for chain in _chains(self.vm):
+            for chain in chains(self.vm):
                 chain.heir = Path(folder)
                 try:
                     chain.flush()
@@ -261,57 +248,127 @@ class MachineProcess:
         card, tap = card_of(words.get("network")), taps[0].fileno() if taps else -1
         if len(taps) != (card is not None):
             raise UsageError("fork of a machine", "a tap and a network go together", "send both, or neither")
-        numbers, volumes = [each.fileno() for each in streams], _heirs(words.get("volumes"))
-        life = _Twin(Path(folder), numbers, link, name, card, tap, words.get("replaces") is True, handed=handed, volumes=volumes)
+        numbers, volumes = [each.fileno() for each in streams], heirs(words.get("volumes"))
+        life = TwinLife(Path(folder), numbers, link, name, card, tap, words.get("replaces") is True, handed=handed, volumes=volumes)
         with ExitStack() as cleanup:
             with self._forking:
                 ready, telling = socket.socketpair()
                 self._meeting.add(ready)
                 cleanup.callback(self._met, ready)
-                begun = time.monotonic()
-                with telling:
-                    twin = self._bear(life, telling)
-                facts = {"seconds": round(time.monotonic() - begun, 5)}
-            begin(partial(_bury, twin))  # nobody else can bury it
-            return {**_introduced(twin, ready.recv(_SENTENCE)), **facts}
+                coming: SimpleQueue[Twin | None] = SimpleQueue()
+                begin(partial(bury, coming))  # nobody else can bury it, and where there is no room for that there shall be no twin
+                begun, twin, released = time.monotonic(), None, None
+                try:
+                    with telling:
+                        released = self._released(life, telling)
+                        twin = released or self._bear(life, partial(self._be_twin, telling))
+                finally:
+                    coming.put(twin)
+                facts = {"seconds": round(time.monotonic() - begun, 5), "ahead": released is not None}
+            known = introduced(twin, ready)
+        if self._stands and life.replaces:
+            self._heir = life.folder
+        self._hold_later()
+        return {**known, **facts}
 
     def _met(self, ready: socket.socket) -> None:
         self._meeting.discard(ready)
         ready.close()
 
-    def _bear(self, life: _Twin, telling: socket.socket) -> Twin:
-        """A twin, which has not begun to live; the first of them give lessons."""
+    def _hold_later(self) -> None:
+        """Have the next twin of a machine that stands made ahead; where that fails, the next is forked when it is wanted."""
+        if self._heir is not None:
+            with suppress(GasangError):
+                begin(self._hold)
+
+    def _hold(self) -> None:
+        with suppress(GasangError, OSError), self._forking:
+            if self._held is None and self._heir is not None:
+                ours, theirs = held.link()
+                with theirs:
+                    life = TwinLife(self._heir, [], theirs, "", replaces=True)
+                    twin = self._bear(life, partial(self._be_held, ours))
+                self._held = held.Held(twin, ours, str(self._heir))
+
+    def _released(self, life: TwinLife, telling: socket.socket) -> Twin | None:
+        """The one that was made ahead for this folder, told to live; None where there is none."""
+        waiting, self._held = self._held, None
+        if waiting is None:
+            return None
+        descriptors = [telling.fileno(), life.link.fileno(), *life.streams, *([life.tap] if life.tap >= 0 else [])]
+        card = None if life.card is None else asdict(life.card)
+        if life.replaces and waiting.folder == str(life.folder) and waiting.release({"hostname": life.name, "network": card}, descriptors):
+            return waiting.twin
+        waiting.drop()
+        ended: SimpleQueue[Twin | None] = SimpleQueue()
+        ended.put(waiting.twin)
+        begin(partial(bury, ended))
+        return None
+
+    def _bear(self, life: TwinLife, body: Callable[[AnyMachine, TwinLife], int]) -> Twin:
+        """A twin, which has not begun to live: `body` is its life. The first of them give lessons."""
         if self._lessons == lessons.TEACHERS:
-            return self._conceive(life, telling)
+            return self._conceive(life, body)
         lesson = lessons.Lesson(*socket.socketpair())
         try:
-            twin = self._conceive(life._replace(lesson=lesson), telling)
+            twin = self._conceive(life._replace(lesson=lesson), body)
         finally:
-            lessons.learn(self.vm, lesson)
+            lessons.learn(self.vm, lesson, recalls=self._lessons == 0)
         self._lessons += 1
         return twin
 
-    def _conceive(self, life: _Twin, telling: socket.socket) -> Twin:
+    def _conceive(self, life: TwinLife, body: Callable[[AnyMachine, TwinLife], int]) -> Twin:
         assert self._server is not None  # it is who asks
-        chains = _chains(self.vm)
+        layered = chains(self.vm)
         layers = coming_layers(life.folder) if life.replaces else life.folder / LAYERS
-        for chain in chains:
+        for chain in layered:
             chain.heir = layers
         try:
-            with _bequeathed(self.vm, life), self._server.receiving:
-                return self.vm.fork(lambda vm: self._be_twin(vm, life, telling), Identity.fresh())
+            with bequeathed(self.vm, life), self._server.receiving:
+                return self.vm.fork(lambda vm: body(vm, life), Identity.fresh())
         finally:
-            for chain in chains:
+            for chain in layered:
                 chain.heir = None
 
-    def _be_twin(self, vm: AnyMachine, life: _Twin, telling: socket.socket) -> int:
+    def _be_held(self, ours: socket.socket, vm: AnyMachine, life: TwinLife) -> int:
+        """In a twin that was made ahead: wait until it is wanted, and live."""
+        ours.close()
+        self._leave_parent()
+        guest_sockets = Guest(life.folder, vm, self._warn).sockets
+        if guest_sockets is not None:
+            guest_sockets.renew(life.folder, early=True)
+        self._server = ControlServer(life.folder, self._verbs(), early=True)
+        while_idle(vm.copy_ahead)
+        come = held.wait(life.link)
+        if come is None:
+            return GONE
+        words, (telling, link, *others) = come
+        assert isinstance(telling, socket.socket)
+        assert isinstance(link, socket.socket)
+        numbers = [each.fileno() for each in others]
+        streams, tap = numbers[:_STREAMS], (*numbers[_STREAMS:], -1)[0]
+        card, name = card_of(words["network"]), words["hostname"]
+        return self._live(telling, vm, life._replace(streams=streams, link=link, name=name, card=card, tap=tap, handed=come[1]))
+
+    def _be_twin(self, telling: socket.socket, vm: AnyMachine, life: TwinLife) -> int:
         """The twin's life, in its process and on its only thread."""
+        self._leave_parent(life.handed)
+        return self._live(telling, vm, life)
+
+    def _leave_parent(self, own: Sequence[Handed] = ()) -> None:
+        """In a twin's process: let go of what its parent has open, but for what is its `own`."""
         for other in self._meeting:
             other.close()
         self._meeting.clear()
+        if self._held is not None:
+            self._held.drop()
+        self._held, self._heir, self._stands = None, None, False
         if self._server is not None:
-            self._server.abandon(life.handed)
+            self._server.abandon(own)
             self._server = None
+
+    def _live(self, telling: socket.socket, vm: AnyMachine, life: TwinLife) -> int:
+        """From its first instruction on."""
         self.folder, self._vm, self._forking, self._lessons = life.folder, vm, threading.Lock(), 0
         if life.volumes:
             own = tuple((life.volumes.get(place, place), target, read_only) for place, target, read_only in self.settings.volumes)
@@ -324,7 +381,7 @@ class MachineProcess:
             for stream in life.streams:
                 os.close(stream)
             if (guest_sockets := guest.sockets) is not None:
-                guest_sockets.renew(life.folder)
+                guest_sockets.renew(life.folder) if self._server is None else guest_sockets.publish()
             if life.lesson is not None:
                 lessons.teach(vm, life.lesson)
             self._settle(vm, life)  # before its guest has work, which would be in the way
@@ -335,158 +392,28 @@ class MachineProcess:
                 if life.replaces:
                     remove_former_layers(life.folder)
             code = code_of(vm, self.control) if self.console.left is None else SIGNALLED + self.console.left
-        except (GasangError, OSError) as error:
-            sentence = str(error).encode("utf-8", "backslashreplace")[:2000]
+        except (GasangError, OSError, MemoryError, RuntimeError) as error:  # the last: "can't start new thread"
+            sentence = str(error) or NO_MEMORY_LEFT
             if telling.fileno() >= 0:  # until then the streams may be the parent's
-                telling.sendall(FAILED + sentence)
+                telling.sendall(failed(sentence))
             else:
-                self.console.write_error(b"gasang: " + sentence + b"\n")
+                self._warn(sentence)
         finally:
-            _put_down(vm, guest.sockets)
+            put_down(vm, guest.sockets)
             if self._server is not None:
                 self._server.close()
-        _end(self.console.link, code)
+        end(self.console.link, code)
         return code
 
-    def _settle(self, vm: AnyMachine, life: _Twin) -> None:
+    def _settle(self, vm: AnyMachine, life: TwinLife) -> None:
         """Have in a twin's folder what a machine has there. Raises GasangError, OSError."""
-        if life.replaces and (chains := _chains(vm)):
+        if life.replaces and (layered := chains(vm)):
             put_in_place(life.folder)
-            for chain in chains:
+            for chain in layered:
                 chain.folder = life.folder / LAYERS
-        jail.note(life.folder, self._lacking)
-        self._server = ControlServer(life.folder, self._verbs())
-
-
-def _heirs(found: object) -> dict[str, str]:
-    """The folders of a twin's volumes, as a request has them. Raises UsageError."""
-    heirs = found or {}
-    if not isinstance(heirs, dict) or not all(isinstance(path, str) and os.path.isabs(path) for path in heirs.values()):
-        raise UsageError("fork of a machine", "its volumes are no folders", "send a folder for each volume")
-    return heirs
-
-
-def _bequeathed(vm: AnyMachine, life: _Twin) -> AbstractContextManager[None]:
-    if not life.volumes:
-        return nullcontext()
-    from gasang.kinds.vm.volumes import bequeathed  # most machines have none
-
-    return bequeathed(vm, life.volumes)
-
-
-def _introduced(twin: Twin, word: bytes) -> dict[str, Any]:
-    """What is told of a twin that has said `word`. Raises StateError where it does not live."""
-    if not word.startswith(READY):
-        cause = word.removeprefix(FAILED).decode("utf-8", "replace") or "it ended at once"
-        raise StateError("fork of a machine", f"the twin did not begin to live ({cause})", "look at the machine's log")
-    identity = twin.identity
-    return {"pid": int(word.removeprefix(READY)), "name": identity.name, "mac": identity.mac.hex(":")}
-
-
-def _bury(twin: Twin) -> None:
-    twin.wait()
-
-
-def _chains(vm: AnyMachine) -> list[Chain]:
-    return [device.block for device in vm.disks() if isinstance(device.block, Chain)]
-
-
-def _put_down(vm: AnyMachine, sockets: GuestSockets | None) -> None:
-    """Have on the disks what the guest of a machine that has ended wrote there, and its sockets gone."""
-    if sockets is not None:
-        sockets.close()
-    for worker in vm.workers:
-        worker.close()
-    for device in vm.disks():
-        device.block.close()
-
-
-def _end(link: socket.socket | None, code: int) -> None:
-    if link is not None:
-        link.settimeout(_OTHER_END)
-        with suppress(OSError):  # it was killed
-            link.sendall(bytes([code & 0xFF]))
-
-
-def main(arguments: list[str]) -> int:
-    """The program: ``python -m gasang.kinds.vm.process FOLDER DESCRIPTOR [TAP NAMESPACE]``."""
-    folder, (told, tap, namespace) = Path(arguments[0]), [*map(int, arguments[1:]), -1, -1][:3]
-    for descriptor in (told, tap, namespace):
-        if descriptor >= 0:
-            os.set_inheritable(descriptor, False)
-    link: socket.socket | None = None
-    try:
-        settings = MachineSettings.read(folder)
-        own_pid = HostPid()
-        link = leave_stand_in(namespace)
-        compiler = _compiler_of(folder, settings)
-        lacking = _confine(folder, settings, namespace)
-    except (GasangError, OSError) as error:
-        _fail(told, error)
-        print(f"gasang: {error}", file=sys.stderr)
-        _end(link, BROKEN)
-        return BROKEN
-    code = MachineProcess(folder, settings, told, lacking, link, tap, compiler=compiler, own_pid=own_pid).run()
-    _end(link, code)
-    return code
-
-
-def born(folder: Path, streams: int, link: socket.socket, told: int, tap: int = -1) -> int:
-    """The same in a process forked for it, with the streams of a stand-in that is told the exit code, too, over `link`."""
-    try:
-        settings = MachineSettings.read(folder)
-        with opened_streams(streams) as taken:
-            take_streams(taken, tty=settings.tty)
-        own_pid = HostPid()
-        compiler = _compiler_of(folder, settings)
-        lacking = _confine(folder, settings)
-    except (GasangError, OSError) as error:
-        _fail(told, error)
-        return BROKEN
-    code = MachineProcess(folder, settings, told, lacking, link, tap, compiler=compiler, own_pid=own_pid).run()
-    _end(link, code)
-    return code
-
-
-def stood(folder: Path, link: socket.socket, told: int) -> int:
-    """A restored machine that waits for being forked, in a process forked for it; it ends with `link`."""
-    try:
-        settings = MachineSettings.read(folder)
-        own_pid = HostPid()
-        lacking = _confine(folder, settings)
-    except (GasangError, OSError) as error:
-        _fail(told, error)
-        return BROKEN
-    return MachineProcess(folder, settings, told, lacking, link, stands=True, own_pid=own_pid).run()
-
-
-def _compiler_of(folder: Path, settings: MachineSettings) -> JailedCompiler | None:
-    """What compiles the hot code of a machine that is booted, if it is to be compiled. Raises OSError."""
-    if settings.jit in ("", "off") or settings.snapshot:
-        return None
-    from gasang.kinds.vm.process.compiler import JailedCompiler  # a machine that is interpreted has no time for it
-
-    if settings.jit == "check":
-        from gasang.accel.soft.jit.check import load_checks
-
-        load_checks()  # in jail it could not be kept
-    return JailedCompiler(folder, demands_jail=settings.jail == REQUIRED)
-
-
-def _confine(folder: Path, settings: MachineSettings, network: int = -1) -> dict[str, str]:
-    """Make everything ready and go to jail; what does not hold of it. Raises GasangError, OSError."""
-    together = can_be_apart() and not is_apart()
-    lacking = jail.enter(prepare(folder, settings), folder, serves_folders=bool(settings.folders), network=network)
-    if together:
-        lacking.setdefault(jail.NAMESPACES, "no process namespace can be made")
-    jail.note(folder, lacking)
-    if settings.jail == REQUIRED:
-        jail.demand(lacking)
-    if lacking:
-        os.write(2, f"gasang: warning: jail of the machine: {jail.sentence(lacking)}\n".encode("utf-8", "backslashreplace"))
-    return lacking
-
-
-def _fail(told: int, error: Exception) -> None:
-    with suppress(OSError):  # who asked is gone
-        os.write(told, FAILED + str(error).encode("utf-8", "backslashreplace")[:2000])
+        if life.replaces or not (life.folder / jail.NAME).exists():  # else it is the parent's, which is true of the twin, too
+            jail.note(life.folder, self._lacking)
+        if self._server is None:
+            self._server = ControlServer(life.folder, self._verbs())
+        else:
+            self._server.publish()

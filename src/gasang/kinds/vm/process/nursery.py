@@ -26,12 +26,12 @@ from gasang.kinds.vm.process import packets
 from gasang.kinds.vm.process.apart import can_be_apart, fork_apart
 from gasang.kinds.vm.process.calls import program
 from gasang.kinds.vm.process.control import Handed, receive
+from gasang.kinds.vm.process.entries import born, stood
 from gasang.kinds.vm.process.first import first_program
-from gasang.kinds.vm.process.machine import born, stood
 from gasang.kinds.vm.snapshot.fork import BROKEN
 
 STAND: Final = "stand"
-"""Asks for a machine that is restored and waits for being forked; it has no streams."""
+"""Asks for a machine that is restored and waits for being forked; it has no streams. "heir" is the folder of the one that forks replace."""
 READY: Final = packets.answer("ready")
 _LATER: Final = (
     "gasang.images.initrd", "gasang.images.initramfs", "gasang.kinds.vm.pull", "gasang.kinds.vm.machine", "gasang.kinds.vm.disks",
@@ -55,6 +55,7 @@ def _load() -> None:
 
 def serve(connection: socket.socket) -> None:
     """Until the other end goes."""
+    connection.set_inheritable(False)  # families' first processes go on where this one was killed, and the other end is to hear of that
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how they ended but their stand-ins
     _load()
     connection.sendall(READY)
@@ -70,11 +71,11 @@ def serve(connection: socket.socket) -> None:
 
 def _bear(connection: socket.socket, packet: bytes, handed: list[Handed]) -> None:
     verb, words = packets.read_request(packet)
-    folder, streams = words.get("folder"), words.get("streams", -1)
+    folder, streams, heir = words.get("folder"), words.get("streams", -1), words.get("heir", "")
     sockets = [each for each in handed[:2] if isinstance(each, socket.socket)]
     taps = handed[2:]  # a device's descriptor, or a socket: what carries frames
     wrong = type(streams) is not int or (streams < 0) != (verb == STAND)
-    if not isinstance(folder, str) or wrong or len(sockets) != 2 or len(taps) > (verb != STAND):
+    if not isinstance(folder, str) or not isinstance(heir, str) or wrong or len(sockets) != 2 or len(taps) > (verb != STAND):
         raise UsageError("birth", "it needs a folder, a process whose streams it takes, and two sockets", "send all of them")
     if fork_apart():
         return
@@ -84,7 +85,10 @@ def _bear(connection: socket.socket, packet: bytes, handed: list[Handed]) -> Non
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         link, told = sockets
         tap = os.dup(taps[0].fileno()) if taps else -1
-        code = stood(Path(folder), link, told.detach()) if verb == STAND else born(Path(folder), streams, link, told.detach(), tap)
+        if verb == STAND:
+            code = stood(Path(folder), link, told.detach(), Path(heir) if heir else None)
+        else:
+            code = born(Path(folder), streams, link, told.detach(), tap)
     except BaseException:
         traceback.print_exc()  # nobody above could tell of it: this process has no caller
     finally:

@@ -41,8 +41,9 @@ def prepare(folder: Path, settings: MachineSettings) -> list[Place]:
     # What is among its family's folders already stays in their mount: a hard link does not lead from one mount to another.
     own = [place for place in found if not place.path.is_relative_to(folder.parent)]
     own_disks = [of_document(disk) for disk in settings.disks]
-    disks = [_disk(disk.path, read_only=disk.read_only and not disk.address) for disk in own_disks]
+    disks = [_disk(disk.path, read_only=disk.read_only and not disk.address) for disk in own_disks if disk.served < 0]
     disks += [Place(disk.key_file) for disk in own_disks if disk.key_file is not None]
+    disks += [Place(disk.header) for disk in own_disks if disk.header is not None]
     folders = [Place(Path(source), writable=not read_only) for source, _, read_only in settings.folders]
     folders += [Place(Path(volume), writable=True) for volume, _, _ in settings.volumes]  # a new layer comes to be there
     return [*program_places(), *own, *disks, *folders, Place(folder.parent, writable=True)]

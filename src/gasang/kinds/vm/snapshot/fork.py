@@ -111,11 +111,10 @@ def _shared(vm: AnyMachine) -> tuple[list[Overlay], list[MachineDisk]]:
 
 @contextlib.contextmanager
 def _steady(volumes: Sequence[MachineDisk]) -> Iterator[None]:
-    """Nobody else changes the volumes in the block. What they have to write is written while the machine runs."""
+    """Nobody else changes the volumes in the block. What they have to write is written while the machine runs, before or after."""
     with contextlib.ExitStack() as steady:
         for volume in volumes:
-            steady.enter_context(volume.steady())
-            volume.flush()
+            steady.enter_context(volume.leaving())
         yield
 
 

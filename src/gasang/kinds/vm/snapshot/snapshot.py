@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from gasang.kinds.vm.base import AnyMachine
 
 _INDEX_MAX: Final = 1 << 30
+_AHEAD: Final = 16 << 20
+"""Bytes copied at most for one that may never be wanted."""
 _SENSELESS: Final = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, struct.error, binascii.Error)
 """What a device's `load` raises for a state that is not of its kind: it is sound, but another build's."""
 
@@ -168,6 +170,10 @@ class Snapshot:
         except _SENSELESS as error:
             cause = f"it has a state that no device here has had ({type(error).__name__}: {error})"
             raise BadInputError(self._subject, cause, "use the gasang that made it") from error
+
+    def copy_ahead(self, vm: AnyMachine) -> None:
+        """Have copies of the pages that a machine restored from this one writes first, in a fork that has not begun."""
+        working_set.fetch(self.path, vm.machine.ram.memory, _AHEAD)
 
     def make_ready(self, vm: AnyMachine) -> None:
         """Have done what a machine restored from this one, which has not begun, would do first."""

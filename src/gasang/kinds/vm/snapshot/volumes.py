@@ -61,8 +61,7 @@ class Keeping:
         """Most of what waits to be written is while the machine runs. Raises GasangError, OSError."""
         with ExitStack() as steady:
             for volume in self._volumes:
-                steady.enter_context(volume.steady())
-                volume.freeze()
+                steady.enter_context(volume.leaving())
             self._steady = steady.pop_all()
         return self
 
@@ -86,7 +85,7 @@ def record_of(volume: MachineDisk, held: str) -> DiskRecord:
         path = volume.folder / volume.record.file(volume.record.top)
         info = path.stat()
         return DiskRecord(str(path), info.st_size, info.st_mtime_ns, "", "", read_only=True, volume=str(volume.folder))
-    volume.freeze()
+    volume.leave()
     return DiskRecord("", volume.size, 0, "", "", read_only=False, volume=str(volume.folder), kept=held)
 
 

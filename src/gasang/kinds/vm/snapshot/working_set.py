@@ -35,9 +35,9 @@ def note(folder: Path, memory: LazyMemory) -> None:
         new.replace(folder / NAME)
 
 
-def fetch(folder: Path, memory: LazyMemory) -> None:
-    """Fetch what was noted, if anything was."""
-    left = _MOST
+def fetch(folder: Path, memory: LazyMemory, most: int = _MOST) -> None:
+    """Fetch what was noted, if anything was, up to `most` bytes."""
+    left = most
     for offset, length, write in _noted(folder, memory.size):
         left -= length
         if left < 0:
