@@ -56,9 +56,10 @@ def gasang(command: Sequence[str] = (), jit: str = "off") -> Peer:
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """What both run with: this tree's sources first."""
+    """What both run with: this tree's sources first, and Python's bytecode kept, as it is where gasang is installed."""
     paths = [str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **changes}
+    inherited = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**inherited, "PYTHONPATH": os.pathsep.join(paths), **changes}
 
 
 def _cpu_model() -> str:

@@ -17,7 +17,7 @@ from gasang.accel.soft.jit.finishing import LOCK
 from gasang.native.cache import default_directory
 
 LIMIT = 300.0
-STARTS = 6
+STARTS = 3
 """Starts with one cache: what the first finds hot is compiled beside and behind it, what the others add becomes less and less."""
 
 ON = ("--jit", "on")

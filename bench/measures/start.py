@@ -77,7 +77,7 @@ def _jump(distance: int) -> int:
 def _new_home(folder: str) -> dict[str, str]:
     """An environment in which nothing is compiled yet, and what is compiled is kept: machine code and Python's own."""
     env = environment(GASANG_HOME=folder, PYTHONPYCACHEPREFIX=f"{folder}/bytecode")
-    return {name: text for name, text in env.items() if name not in ("PYTHONDONTWRITEBYTECODE", "GASANG_NATIVE_CACHE")}
+    return {name: text for name, text in env.items() if name != "GASANG_NATIVE_CACHE"}
 
 
 def _starter(image: Path, initrd: Path, env: dict[str, str]) -> Start:

@@ -20,11 +20,14 @@ from gasang.cli.main import main
 from gasang.cli.parse import parse
 from gasang.cli.standard import with_standard_options
 from gasang.cli.verbs import run
-from gasang.cli.vm import DISK
+from gasang.cli.vm import DISK, disks_of
 from gasang.core.errors import GasangError
 from gasang.kinds.vm.disks import Disk
+from gasang.storage.appliance.ovf import Appliance, ApplianceDisk
+from gasang.storage.appliance.package import write_archive
 from gasang.storage.ext4 import write_ext4
 from gasang.storage.formats import open_given
+from gasang.storage.images.table import open_image
 from gasang.storage.throttle import Limits
 from gasang.storage.tree import Entry, Kind
 from support.privileges import needs_root
@@ -140,6 +143,36 @@ def test_disks_are_imported_and_exported(tmp_path: Path, monkeypatch: pytest.Mon
     assert "no Linux kernel" in capsys.readouterr().err
     assert image("rm", "disk") == 0
     assert not list((tmp_path / "home" / "data" / "disks").iterdir())
+
+
+@pytest.mark.parametrize("name", ["empty", "/dev/null", "/dev/zero"])
+def test_what_holds_nothing_is_not_imported(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").touch()
+    for words in (("image", "import", str(tmp_path / name)), ("import", str(tmp_path / name))):
+        assert main([*words, "x:1"]) == 1
+        assert ("it is empty" if name == "empty" else "a device without a size") in capsys.readouterr().err
+
+
+def test_all_disks_of_an_appliance_are_attached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GASANG_HOME", str(tmp_path / "home"))
+    images = []
+    for number in range(3):
+        (tmp_path / f"{number}.img").write_bytes(bytes([number + 1]) * (1 << 16))
+        images.append(open_image(tmp_path / f"{number}.img", read_only=True, form="raw"))
+    disks = tuple(ApplianceDisk(f"web-disk{number}.vmdk", image.size) for number, image in enumerate(images))
+    write_archive(tmp_path / "web.ova", Appliance("web", 2, 1 << 28, disks), images, lambda done: None)
+    assert image("import", tmp_path / "web.ova") == 0
+    place = tmp_path / "home" / "data" / "disks" / "web"
+
+    def attached(*words: str) -> list[Disk]:
+        return list(disks_of(parse("run", SYNTAX, ["--vm", *words])))
+
+    second, third = (Disk(place / f"disk{number}.raw", form="raw") for number in (1, 2))
+    assert attached("web") == [second, third]
+    assert attached("--disk", "web/1", "web") == [third, second], "one that is named is attached as it is named"
+    assert attached("web/0") == []
+    assert attached("debian:trixie") == []
+    assert third.path.read_bytes() == (tmp_path / "2.img").read_bytes()
 
 
 @needs_root

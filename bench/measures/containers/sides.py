@@ -88,10 +88,10 @@ def sides(names: Sequence[str]) -> Iterator[list[Side]]:
 def in_turn(
     found: Sequence[Side], runs: int, measure: Callable[[Side], float], prepare: Callable[[Side], None] | None = None
 ) -> Taken:
-    """Each side's `runs`, alternating, after one that does not count."""
+    """Each side's `runs`, alternating, and who is first too, after one that does not count."""
     taken: dict[str, list[float]] = {side.name: [] for side in found}
     for number in range(runs + 1):
-        for side in found:
+        for side in found if number % 2 else reversed(found):
             if prepare is not None:
                 prepare(side)
             value = measure(side)

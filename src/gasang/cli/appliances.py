@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gasang.cli.containers.family import Commands, Local
-from gasang.cli.disks import ALLOW, FORCE, FORM, JSON, KEY_FILE, OPTION, TO, form_for, open_named, options_of
+from gasang.cli.disks import ALLOW, FORCE, FORM, HEADER, JSON, KEY_FILE, OPTION, TO, as_json, form_for, open_named, options_of
 from gasang.cli.options import Argument, Example, Parsed, Syntax, switch, value
 from gasang.cli.progress import open_progress
 from gasang.cli.settings import Context
@@ -63,10 +62,10 @@ def _import(parsed: Parsed, context: Context) -> int:
         from gasang.cli.verbs.import_ import run
 
         return run(parsed, context)
-    from gasang.storage.http import PartsError
     from gasang.storage.images.conversion import convert
     from gasang.storage.images.table import create_image
     from gasang.storage.shelf import describe, user_shelf
+    from gasang.storage.web import PartsError
 
     name = names[0] if names else Path(source.partition("?")[0]).stem
     if is_block_device(Path(source)) and not parsed.get(MOUNTED):
@@ -92,12 +91,11 @@ def _import(parsed: Parsed, context: Context) -> int:
         "cards": list(machine.cards),
     }
     if parsed.get(JSON):
-        print(json.dumps(told, indent=2))
+        print(as_json(told, 2))
         return 0
     disks, cpus, cards = counted(len(images), "disk"), counted(machine.cpus, "processor"), counted(len(machine.cards), "card")
     print(f"{name}: {disks}, {cpus}, {format_size(machine.memory)} of memory, {cards}")
-    more = "".join(f" --disk {name}/{number}" for number in range(1, len(images)))
-    print(f"gasang run --vm --cpus {machine.cpus} --memory {machine.memory >> 20}M{more} {name}")
+    print(f"gasang run --vm --cpus {machine.cpus} --memory {machine.memory >> 20}M {name}")
     return 0
 
 
@@ -154,7 +152,7 @@ def _downloaded(url: str, folder: Path, progress: Progress, cleanup: ExitStack) 
 def _open(parsed: Parsed, source: str, cleanup: ExitStack) -> Image:
     # What is on a device was written by whoever used it: it may look like any image, and is a disk.
     form = parsed.get(FORM) or ("raw" if is_block_device(Path(source)) else None)
-    return cleanup.enter_context(closing(open_named(parsed, source, form=form, key_file=parsed.get(KEY_FILE))))
+    return cleanup.enter_context(closing(open_named(parsed, source, form=form, key_file=parsed.get(KEY_FILE), header=parsed.get(HEADER))))
 
 
 def _export(parsed: Parsed, context: Context) -> int:
@@ -239,7 +237,7 @@ COMMANDS: Final[Commands] = {
     "import": Local(
         Syntax(
             "Take in a disk image or an appliance under a name; or make a container image of an archive of files.",
-            (FORM, KEY_FILE, ALLOW, MOUNTED, JSON, *OF_ARCHIVES),
+            (FORM, KEY_FILE, HEADER, ALLOW, MOUNTED, JSON, *OF_ARCHIVES),
             (
                 Argument(
                     "FILE|DEVICE|URL",
@@ -265,7 +263,7 @@ appliance is verified, and nothing of it is unpacked.""",
     "export": Local(
         Syntax(
             "Write a disk, imported disks or a machine's image as a disk image or an appliance.",
-            (OVA, CPUS, MEMORY, FORM, TO, OPTION, KEY_FILE, FORCE, ALLOW),
+            (OVA, CPUS, MEMORY, FORM, TO, OPTION, KEY_FILE, HEADER, FORCE, ALLOW),
             (
                 Argument("WHAT", "a disk image, a name that was imported, or an image of machines", completes="files"),
                 Argument("NEW", "the file to make; its suffix names the format, .ova an appliance", completes="files"),

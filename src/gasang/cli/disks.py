@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,6 +36,7 @@ FORCE = switch("force", "write over a file that is there", short="f")
 REPAIR = switch("repair", "mend what can be mended; only then the image is written")
 JSON = switch("json", "an object, for programs")
 KEY_FILE = value("key-file", "FILE", "the passphrase of a LUKS disk, all that is in this file", plain_text, files=True)
+HEADER = value("header", "FILE", "the header of a LUKS disk, where it is a file of its own", plain_text, files=True)
 ALLOW = values(
     "allow", "PATH", "a file or folder outside the image's own that it may name as backing file or extent", plain_text, files=True
 )
@@ -58,6 +57,13 @@ COLUMNS: Final = (
 )
 
 
+def as_json(facts: Mapping[str, Any], indent: int | None = None) -> str:
+    """What a program is told."""
+    import json  # a conversion has no time for it
+
+    return json.dumps(facts, indent=indent, ensure_ascii=False)
+
+
 def _trust(parsed: Parsed) -> Trust | None:
     """What the image may name: beside it, and what was allowed. A user who names the file means it."""
     from gasang.storage.images.references import Trust
@@ -65,7 +71,9 @@ def _trust(parsed: Parsed) -> Trust | None:
     return Trust(also=tuple(Path(path) for path in parsed.get(ALLOW)))
 
 
-def open_named(parsed: Parsed, name: str, *, read_only: bool = True, form: str | None = None, key_file: str | None = None) -> Image:
+def open_named(
+    parsed: Parsed, name: str, *, read_only: bool = True, form: str | None = None, key_file: str | None = None, header: str | None = None
+) -> Image:
     """The image of a path or an address. Raises what opening it raises."""
     from gasang.storage.formats import REMOTE
     from gasang.storage.images.table import open_image
@@ -74,7 +82,7 @@ def open_named(parsed: Parsed, name: str, *, read_only: bool = True, form: str |
         from gasang.storage.encrypted import open_encrypted
         from gasang.storage.formats import read_key
 
-        return open_encrypted(name, read_key(Path(key_file)), read_only=read_only, form=form or "")
+        return open_encrypted(name, read_key(Path(key_file)), read_only=read_only, form=form or "", header=Path(header) if header else None)
     if name.startswith(REMOTE):
         from gasang.storage.remote import open_remote
 
@@ -135,7 +143,7 @@ def _convert(parsed: Parsed, context: Context) -> int:
 
     name, new = parsed.arguments
     path = Path(new)
-    source = open_named(parsed, name, form=parsed.get(FORM), key_file=parsed.get(KEY_FILE))
+    source = open_named(parsed, name, form=parsed.get(FORM), key_file=parsed.get(KEY_FILE), header=parsed.get(HEADER))
     with closing(source):
         if kept := parsed.get(SNAPSHOT):
             from gasang.storage.images.qcow2 import snapshots
@@ -166,7 +174,7 @@ def _info(parsed: Parsed, context: Context) -> int:
     else:
         facts = describe(Path(name), parsed.get(FORM) or "", _trust(parsed))
     if parsed.get(JSON):
-        print(json.dumps(facts, indent=2, ensure_ascii=False))
+        print(as_json(facts, 2))
         return 0
     shown: dict[str, Callable[[Any], str]] = {
         "size": format_size,
@@ -186,11 +194,7 @@ def _check(parsed: Parsed, context: Context) -> int:
     with closing(_open_for_check(parsed, name, repair=repair)) as image:
         report = image.check(repair=repair)
     if parsed.get(JSON):
-        print(
-            json.dumps(
-                {"errors": report.error_count, "leaks": report.leaks, "repaired": report.repaired, "messages": report.errors}, indent=2
-            )
-        )
+        print(as_json({"errors": report.error_count, "leaks": report.leaks, "repaired": report.repaired, "messages": report.errors}, 2))
     else:
         for text in report.errors:
             print(printable(text), file=sys.stderr)
@@ -218,7 +222,7 @@ def _compare(parsed: Parsed, context: Context) -> int:
             where = difference(first, second, told=step.advance)
         sizes = [first.size, second.size]
     if parsed.get(JSON):
-        print(json.dumps({"identical": where is None, "offset": where, "sizes": sizes}))
+        print(as_json({"identical": where is None, "offset": where, "sizes": sizes}))
     else:
         print("the disks are identical" if where is None else f"the disks differ from byte {where} on")
     return 0 if where is None else EXIT_DIFFERENT
@@ -257,6 +261,8 @@ def _snapshot(parsed: Parsed, context: Context) -> int:
             act(disk, given)
             return 0
         found, _ = snapshots.table_of(disk)
+    from datetime import UTC, datetime
+
     rows = [
         {
             "id": kept.identity,
@@ -275,7 +281,7 @@ COMMANDS: Final[Commands] = {
     "convert": Local(
         Syntax(
             "Copy a disk image into one of another format.",
-            (FORM, TO, OPTION, COMPRESS, SNAPSHOT, KEY_FILE, FORCE, ALLOW),
+            (FORM, TO, OPTION, COMPRESS, SNAPSHOT, KEY_FILE, HEADER, FORCE, ALLOW),
             (FILE, Argument("NEW", "the file to make; its suffix names the format", completes="files")),
             examples=(
                 Example("gasang image convert windows.vmdk windows.qcow2", "from VMware"),

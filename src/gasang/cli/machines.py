@@ -23,7 +23,7 @@ _PATHS: Final = frozenset({
 })  # fmt: skip
 PLACES: Final = tuple(place for place in of.PLACES if place.path in _PATHS or place.path.startswith("Healthcheck."))
 """What the options that containers have as well mean for a machine."""
-_NETWORK: Final = (of.NETWORKS, of.ALIASES, of.IP, of.IP6, of.MAC, of.PUBLISH, of.EXPOSE)
+_NETWORK: Final = (of.NETWORKS, of.NO_ROOT, of.ALIASES, of.IP, of.IP6, of.MAC, of.PUBLISH, of.EXPOSE)
 OPTIONS: Final[tuple[Option[Any], ...]] = (
     vm.REQUIRE_JAIL, DETACH, of.NAME, of.LABELS, of.LABEL_FILE, *_NETWORK, *(place.option for place in PLACES),
 )  # fmt: skip
@@ -104,7 +104,7 @@ def document(parsed: Parsed, context: Context, *, sits: bool) -> dict[str, Any]:
         "huge_pages": parsed.get(vm.HUGE_PAGES),
         "jail": REQUIRED if parsed.get(vm.REQUIRE_JAIL) else "",
         "folders": [[os.path.abspath(each.source), each.target, each.read_only] for each in wanted if isinstance(each, SharedFolder)],
-        "disks": [to_document(disk) for disk in parsed.get(vm.DISK)],
+        "disks": [to_document(disk) for disk in vm.disks_of(parsed)],
     }
     made["Labels"] = dict([*(pair for pairs in parsed.get(of.LABEL_FILE) for pair in pairs), *parsed.get(of.LABELS)])
     return made

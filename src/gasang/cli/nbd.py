@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from gasang.cli.containers.family import Local
-from gasang.cli.disks import ALLOW, KEY_FILE, open_named
+from gasang.cli.disks import ALLOW, HEADER, KEY_FILE, open_named
 from gasang.cli.options import Argument, Example, Parsed, Syntax, plain_text, switch, value
 from gasang.cli.output import printable
 from gasang.cli.settings import Context
@@ -47,7 +47,9 @@ def _serve(parsed: Parsed, context: Context) -> int:
     if parsed.get(UNIX) and parsed.get(TCP):
         raise UsageError("gasang nbd serve", "it listens on one address", "give --unix or --tcp")
     with ExitStack() as cleanup:
-        image = open_named(parsed, name, read_only=parsed.get(READ_ONLY), form=parsed.get(FORM), key_file=parsed.get(KEY_FILE))
+        image = open_named(
+            parsed, name, read_only=parsed.get(READ_ONLY), form=parsed.get(FORM), key_file=parsed.get(KEY_FILE), header=parsed.get(HEADER)
+        )
         offer = Offer(image, parsed.get(NAME) or "", read_only=parsed.get(READ_ONLY), description=Path(name).name)
         try:
             listener = (
@@ -139,7 +141,9 @@ def _attach(parsed: Parsed, context: Context) -> int:
     from gasang.storage.nbd.server import Offer
 
     name, path = parsed.arguments[0], parsed.get(DEVICE)
-    image = open_named(parsed, name, read_only=parsed.get(READ_ONLY), form=parsed.get(FORM), key_file=parsed.get(KEY_FILE))
+    image = open_named(
+        parsed, name, read_only=parsed.get(READ_ONLY), form=parsed.get(FORM), key_file=parsed.get(KEY_FILE), header=parsed.get(HEADER)
+    )
     try:
         device = NetworkDevice(path) if path else NetworkDevice.free()
         attached = Attached(
@@ -165,7 +169,7 @@ def _attach(parsed: Parsed, context: Context) -> int:
 ATTACH: Final = Local(
     Syntax(
         "Have a disk image be a block device of this host until it is ended.",
-        (DEVICE, READ_ONLY, FORM, KEY_FILE, ALLOW, JSON),
+        (DEVICE, READ_ONLY, FORM, KEY_FILE, HEADER, ALLOW, JSON),
         (Argument("FILE|URL", "a disk image of any format, or nbd:// or http:// and where it lies", completes="files"),),
         examples=(
             Example("gasang nbd attach disk.qcow2", "as the first of /dev/nbd0 … that is free"),
@@ -178,7 +182,7 @@ ATTACH: Final = Local(
 SERVE: Final = Local(
     Syntax(
         "Offer a disk image to NBD clients until it is ended.",
-        (UNIX, TCP, NAME, READ_ONLY, FORM, KEY_FILE, ALLOW, JSON),
+        (UNIX, TCP, NAME, READ_ONLY, FORM, KEY_FILE, HEADER, ALLOW, JSON),
         (Argument("FILE", "a disk image of any format", completes="files"),),
         examples=(
             Example("gasang nbd serve disk.qcow2", "as nbd://127.0.0.1:10809/"),

@@ -13,7 +13,7 @@ from gasang.core.config import Config, Source, from_environment, from_toml
 from gasang.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from gasang.images.origin import Origin
+    from gasang.images.origin import ContainerSource, Origin
 
 PROJECT_FILE: Final = "gasang.toml"
 USER_FILE: Final = "config.toml"
@@ -83,8 +83,14 @@ class Context:
 
     def origin(self) -> Origin:
         """Where images of Debian come from, by the settings."""
-        from gasang.daemon.registries import container_source
         from gasang.images.origin import Origin
 
         mirror, keyring, timeout, debian = (self.config.value(name) for name in ("mirror", "keyring", "timeout", "debian"))
-        return Origin(mirror, keyring, timeout, debian, container_source)
+        return Origin(mirror, keyring, timeout, debian, _containers)
+
+
+def _containers() -> ContainerSource:
+    """Where images of containers come from. Raises what container_source raises."""
+    from gasang.daemon.registries import container_source  # most machines start from what is here: a start has no time for it
+
+    return container_source()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # a start without disks has no time for it
     from gasang.kinds.vm.user_network import UserNetwork
     from gasang.kinds.vm.volumes import AttachedVolume
 
-DISK_WORDS = ("readonly", "format", "iops", "iops-burst", "bps", "bps-burst", "key-file")
+DISK_WORDS = ("readonly", "format", "iops", "iops-burst", "bps", "bps-burst", "key-file", "header")
 """What may stand behind a disk, each after a comma."""
 
 
@@ -58,7 +58,23 @@ def _disk(text: str, subject: str) -> Disk:
         address=text if remote else "",
         limits=Limits(*rates) if any(rates[:2]) else None,
         key_file=existing_file(said["key-file"], subject) if "key-file" in said else None,
+        header=existing_file(said["header"], subject) if "header" in said else None,
     )
+
+
+def disks_of(parsed: Parsed) -> tuple[Disk, ...]:
+    """Those that were named, behind the others of an imported machine that has several. Raises BadInputError."""
+    name = parsed.arguments[0] if parsed.arguments else ""
+    given = tuple(parsed.get(DISK))
+    if not name or "/" in name or _imported(name) is None:
+        return given
+    from gasang.kinds.vm.disks import Disk
+    from gasang.storage.shelf import user_shelf
+
+    kept = user_shelf()
+    more = [kept.disk(f"{name}/{number}") for number in range(1, kept.machine(name)[1])]
+    named = {disk.path for disk in given}
+    return (*(Disk(path, form=path.suffix.removeprefix(".")) for path in more if path is not None and path not in named), *given)
 
 
 def _imported(text: str) -> Path | None:
@@ -88,10 +104,9 @@ _JIT = ("off", "on", "check")
 JIT = value("jit", "HOW", "hot code of the software processor: off, on (compiled), check (and compared)", one_of(*_JIT), choices=_JIT)
 HUGE_PAGES = switch("huge-pages", "memory in pages of 2 MiB where the host has them: faster, but a twin of it costs more")
 REQUIRE_JAIL = switch("require-jail", "with -d: do not start it where the host does not permit all of its process's jail")
-NO_ROOT = switch("no-root", "as for a user who is not root: --network user unless another is named")
-NETWORK: tuple[Option[Any], ...] = (of.NETWORKS, of.PUBLISH)
+NETWORK: tuple[Option[Any], ...] = (of.NETWORKS, of.NO_ROOT, of.PUBLISH)
 """Those of containers that virtual machines in the foreground read in their own way."""
-OPTIONS = (ARCH, ACCEL, JIT, NO_ROOT, HUGE_PAGES, REQUIRE_JAIL, DISK, KERNEL, INITRD, APPEND)
+OPTIONS = (ARCH, ACCEL, JIT, HUGE_PAGES, REQUIRE_JAIL, DISK, KERNEL, INITRD, APPEND)
 """Those that virtual machines alone have."""
 
 
@@ -155,7 +170,7 @@ def network(parsed: Parsed) -> UserNetwork | SwitchNetwork | None:
             raise UsageError("option --publish", "a switch leads to nobody outside", "use --network user, or leave the ports out")
         return at_switch(place)
     asked = user_network(parsed.get(of.NETWORKS))
-    if asked is None and (entries or parsed.get(NO_ROOT) or (parsed.arguments and os.geteuid())):
+    if asked is None and (entries or parsed.get(of.NO_ROOT) or (parsed.arguments and os.geteuid())):
         asked = USER[0]
     if asked not in USER:
         if entries:
@@ -222,7 +237,7 @@ def run(parsed: Parsed, context: Context) -> int:
         command=parsed.command,
         environment=environment_of(parsed),
         tty=tty,
-        disks=parsed.get(DISK),
+        disks=disks_of(parsed),
         origin=context.origin(),
         architecture=parsed.get(ARCH),
         accelerator=parsed.get(ACCEL),

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 
-@dataclass(frozen=True, slots=True)
-class Direct:
+class Direct(NamedTuple):
     """Descriptors of `files` by number of the layer, each byte at its own offset. `clusters` is the address of the map of 4 KiB clusters.
 
     A byte of the map is the number of the layer that counts; without a map (0) it is `top` everywhere. With `may_own` whole clusters may be
@@ -20,7 +18,7 @@ class Direct:
     clusters: int = 0
     writable: bool = True
     may_own: bool = False
-    own: Callable[[], None] = field(default=lambda: None)
+    own: Callable[[], None] = lambda: None
 
 
 @runtime_checkable

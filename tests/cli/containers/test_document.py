@@ -87,7 +87,7 @@ WORDS: dict[str, tuple[str, str, Any]] = {
 }  # fmt: skip
 """option → its value, where it goes, and what it is there."""
 NONE = Ends()
-ELSEWHERE = {"name", "pull", "cidfile", "label-file", "network-alias", "ip", "ip6", "mac-address", "gpus"}
+ELSEWHERE = {"name", "pull", "cidfile", "label-file", "network-alias", "ip", "ip6", "mac-address", "no-root", "gpus"}
 """Those with a test of their own."""
 
 
@@ -142,6 +142,11 @@ def test_limits_and_networks() -> None:
     made = made_of("--network=app", "--ip6=fd00::2", "--mac-address=02:00:00:00:00:01")
     endpoints = made["NetworkingConfig"]["EndpointsConfig"]
     assert endpoints == {"app": {"IPAMConfig": {"IPv6Address": "fd00::2"}, "MacAddress": "02:00:00:00:00:01"}}
+
+
+def test_without_root_is_a_network_in_user_space_unless_another_is_named() -> None:
+    assert made_of("--no-root")["HostConfig"]["NetworkMode"] == "user"
+    assert made_of("--no-root", "--network=app")["HostConfig"]["NetworkMode"] == "app"
 
 
 def test_a_word_of_its_own_wins_over_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,8 +106,9 @@ def test_figures_from_two_samples() -> None:
         "pids": 3, "jit": None, "id": "1",
     }  # fmt: skip
     compiled = {"regions": 12, "coverage": 0.871}
-    shown = render(None, COLUMNS, [found, {**found, "jit": compiled}]).splitlines()
-    assert [line.split("   ")[-1] for line in shown] == ["COMPILED", "–", "12 regions, 87%"]
+    loaded = {**compiled, "loaded": 30}
+    shown = render(None, COLUMNS, [found, {**found, "jit": compiled}, {**found, "jit": loaded}]).splitlines()
+    assert [line.split("   ")[-1] for line in shown] == ["COMPILED", "–", "12 regions, 87%", "42 regions, 87%"]
     assert row({}, {"jit_stats": compiled})["jit"] == compiled
     assert row({}, {"name": "/gone", "id": "2"})["cpu"] == 0.0
 

@@ -76,11 +76,12 @@ def test_everything_arrives_at_the_machine(tmp_path: Path) -> None:
     files = ["--append", "quiet", "--disk", str(tmp_path / "disk"), "--disk", f"{tmp_path / 'disk'},readonly"]
     answer = run("run", *options, *files, "debian:trixie", "--", "ls", "-l", HOST="here")
     shown = answer.stdout.decode()
+    rest = "form='', address='', limits=None, key_file=None, served=-1, header=None)"
     for part in (
         "cpus=2, memory=536870912",
         "append='quiet', image='debian:trixie', command=('ls', '-l'), environment=('A=1', 'HOST=here'), tty=False",
-        f"disks=(Disk(path={tmp_path / 'disk'!r}, read_only=False, form='', address='', limits=None, key_file=None), ",
-        f"Disk(path={tmp_path / 'disk'!r}, read_only=True, form='', address='', limits=None, key_file=None))",
+        f"disks=(Disk(path={tmp_path / 'disk'!r}, read_only=False, {rest}, ",
+        f"Disk(path={tmp_path / 'disk'!r}, read_only=True, {rest})",
         "architecture='amd64', accelerator='kvm', jit='on'",
         "origin=Origin(mirror='http://deb.debian.org/debian', keyring=None",
         "<>",
@@ -196,8 +197,6 @@ def test_a_command_on_a_terminal_is_not_given_the_keys(in_terminal: Callable[...
         (["--vm", "--network", "user", "--network", "lan", "img"], 2, "network lan: a machine with a network in user space"),
         (["--vm", "--network", "user,host=maybe", "img"], 2, "--network 'user': a network takes no such word"),
         (["--vm", "--network", "none", "-p", "80", "img"], 2, "option --publish: a machine without a network offers no ports"),
-        (["--vm", "-d", "--no-root", "img"], 2, "option --no-root: it is for machines in the foreground"),
-        (["--no-root", "img"], 2, "option --no-root: it is for virtual machines"),
         (["--vm", "--disk", "/nope", "img"], 3, "--disk /nope: there is no such file"),
     ],
 )

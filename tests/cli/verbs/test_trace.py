@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gasang.accel.soft.jit import regions, service
+from gasang.accel.soft.jit import assembly, regions, store
 from gasang.cli import main as command
 from gasang.core.console import Console
 from gasang.core.progress import Progress
@@ -76,8 +76,9 @@ def busy(tmp_path: Path) -> Path:
 
 
 def test_regions_are_shown_at_the_end(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "CompileService", lambda answered, **_: AtOnce(answered))
+    monkeypatch.setattr(assembly, "CompileService", lambda answered, **_: AtOnce(answered))
     monkeypatch.setattr(regions, "HOT_AFTER", 8)
+    monkeypatch.setattr(store, "default_folder", lambda: tmp_path / "code")  # else it has what an earlier run has left
     assert command.main(["trace", "--jit", "--format", "json", "--memory", "64M", str(busy(tmp_path))]) == 0
     [found] = json.loads(capfd.readouterr().out)
     assert found["steps"] == 2

@@ -11,7 +11,7 @@ from gasang.core.errors import UsageError
 _NAMES: Final = ("name", "alias", "ip", "ip6", "mac-address")
 USER_WITH_HOST: Final = ("user,host=allow",)
 USER: Final = ("user", "user,host=deny", *USER_WITH_HOST)
-"""What a virtual machine says for a network in user space; with the host, its gateway leads to the host's loopback."""
+"""What a machine says for a network in user space; with the host, its gateway leads to the host's loopback."""
 
 
 SWITCH: Final = "switch:"
@@ -43,7 +43,7 @@ class Attachment(NamedTuple):
 
 
 def attachment(text: str, subject: str) -> Attachment:
-    """``NETWORK``, or ``name=NETWORK[,alias=NAME][,ip=IP][,ip6=IP][,mac-address=MAC]``; of a virtual machine ``user,host=allow``, too.
+    """``NETWORK``, or ``name=NETWORK[,alias=NAME][,ip=IP][,ip6=IP][,mac-address=MAC]``; or ``user,host=allow``.
 
     Raises UsageError.
     """

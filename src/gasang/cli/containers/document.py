@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from gasang.cli.containers import places as of
 from gasang.cli.containers import values as convert
-from gasang.cli.containers.attachments import Attachment, joined
+from gasang.cli.containers.attachments import USER, Attachment, joined
 from gasang.cli.containers.options import CPUS, INTERACTIVE, MEMORY, TTY, environment_of, is_given
 from gasang.cli.containers.places import Place
 from gasang.cli.containers.ports import bindings
@@ -95,7 +95,8 @@ def _ports(parsed: Parsed, made: Document, host: Document) -> None:
 
 def _network(parsed: Parsed, made: Document, host: Document) -> None:
     more = Attachment("", parsed.get(of.ALIASES), parsed.get(of.IP) or "", parsed.get(of.IP6) or "", parsed.get(of.MAC) or "")
-    mode, asked = joined(parsed.get(of.NETWORKS), more)
+    named = parsed.get(of.NETWORKS) or ((Attachment(USER[0]),) if parsed.get(of.NO_ROOT) else ())
+    mode, asked = joined(named, more)
     if mode is not None:
         host["NetworkMode"] = mode
     if asked:

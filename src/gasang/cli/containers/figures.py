@@ -7,6 +7,12 @@ from typing import Any
 from gasang.cli.output import Column, Row
 from gasang.core.units import format_size
 
+
+def _compiled(jit: dict[str, Any]) -> str:
+    count = jit["regions"] + jit.get("loaded", 0)  # machines of before have not said what they loaded
+    return f"{count} regions, {jit['coverage']:.0%}"
+
+
 COLUMNS = (
     Column("name", "NAME"),
     Column("cpu", "CPU", lambda share: f"{share:.1f} %"),
@@ -18,7 +24,7 @@ COLUMNS = (
     Column("read", "READ", format_size),
     Column("written", "WRITTEN", format_size),
     Column("pids", "PIDS"),
-    Column("jit", "COMPILED", lambda jit: "–" if jit is None else f"{jit['regions']} regions, {jit['coverage']:.0%}"),
+    Column("jit", "COMPILED", lambda jit: "–" if jit is None else _compiled(jit)),
     Column("id", ""),
 )
 

@@ -40,8 +40,9 @@ LABEL_FILE = values("label-file", "FILE", "notes, one a line", pairs_in, files=T
 VOLUMES = values("volume", "[SOURCE:]TARGET[:MODE]", "a folder of the host (./… or /…) or a volume, and where", convert.bind, short="v")
 MOUNTS = values("mount", "WORDS", "as in type=bind,source=./data,target=/data,readonly", mount)
 NETWORKS = values(
-    "network", "NETWORK", "one of gasang network ls, host, none or container:MACHINE; name=NETWORK,alias=…,ip=…; of a VM: user", attachment
+    "network", "NETWORK", "one of gasang network ls, host, none, container:MACHINE or user; name=NETWORK,alias=…,ip=…", attachment
 )
+NO_ROOT = switch("no-root", "a network of its own in user space, which needs no root: --network user unless another is named")
 ALIASES = values("network-alias", "NAME", "another name in the first network", plain_text)
 IP = value("ip", "IP", "its address in the first network", plain_text)
 IP6 = value("ip6", "IP", "its IPv6 address there", plain_text)
@@ -97,6 +98,7 @@ _FILES: Final = (
 )
 _NETWORK: Final = (
     Place(NETWORKS, ""),
+    Place(NO_ROOT, ""),
     Place(ALIASES, ""),
     Place(IP, ""),
     Place(IP6, ""),

@@ -43,7 +43,8 @@ SYNTAX = Syntax(
     ),
     notes="""
 Options stand before MACHINE. The exit code is the command's; 126 and 127 if it cannot be executed or is not there. Ctrl-C without a
-terminal, Ctrl-] and Ctrl-p Ctrl-q (or --detach-keys) leave the command running.""",
+terminal, Ctrl-] and Ctrl-p Ctrl-q (or --detach-keys) leave the command running. In a virtual machine whose guest has no agent the command
+is typed at its serial console, if a shell is there.""",
     closes=_always,
 )
 

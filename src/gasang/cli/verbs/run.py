@@ -43,6 +43,7 @@ SYNTAX = Syntax(
         Example("gasang run --vm --cpus 2 --memory 1G debian:trixie -- uname -a", "run one command inside and end with its exit code"),
         Example("gasang run --vm web", "boot disks that gasang image import took in as web, with their own kernel"),
         Example("gasang run --vm --network user -p 8080:80 debian:trixie", "with a network that needs no root, and a port of it"),
+        Example("gasang run -d --no-root -p 8080:80 nginx", "a container on such a network, apart from all others"),
         Example("gasang run --vm --network lan debian:trixie", "among the machines and containers of a network, gone when it ends"),
         Example("gasang run --vm -v ./data:/data:ro debian:trixie -- ls /data", "with a folder of the host inside"),
         Example("gasang run --vm -v data:/data debian:trixie", "with a volume, such as a disk of gasang volume create data --size 20G"),
@@ -67,7 +68,6 @@ def run(parsed: Parsed, context: Context) -> int:
         _refuse(given(parsed, others), "it is for containers", "leave it out, or leave --vm out")
         background = [option for option in machines.OPTIONS if option not in vm.NETWORK]
         _refuse([] if behind else given(parsed, background), "it is for machines in the background", "add -d")
-        _refuse(given(parsed, [vm.NO_ROOT]) if behind else [], "it is for machines in the foreground", "leave it out, or leave -d out")
         return machines.run(parsed, context) if behind else vm.run(parsed, context)
     _refuse(given(parsed, vm.OPTIONS), "it is for virtual machines", "add --vm, or leave it out")
     return _run_container(parsed, context)
