@@ -29,6 +29,7 @@ TEST = (
     "cryptsetup-bin",
     "device-tree-compiler",
     "docker-registry",
+    "docker.io",
     "e2fsprogs",
     "fish",
     "gcc",
@@ -51,9 +52,10 @@ TEST = (
     "uidmap",
     "zsh",
 )
-BENCH = (*TEST, "docker.io", "iperf3", "runc")
+BENCH = (*TEST, "iperf3", "runc")
 PACKAGES = {"demo": DEMO, "test": TEST, "bench": BENCH}
 NOT_IN_ALL_SUITES = ("sqv",)
+ALSO_FROM_ELSEWHERE = {"docker.io": "dockerd"}  # Docker's own packages have the program too, and apt would take them away
 USUAL_PYTHON_PACKAGES = 56  # what pip names while it installs; the base of its time estimate
 APT = ("apt-get", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3")
 
@@ -146,7 +148,7 @@ def install_debian_packages(wanted: tuple[str, ...]) -> None:
     if not (shutil.which("apt-get") and shutil.which("dpkg-query")):
         print(f"No apt-get here: tests that need one of {', '.join(wanted)} are skipped unless you install it.")
         return
-    missing = missing_packages(wanted)
+    missing = [package for package in missing_packages(wanted) if not shutil.which(ALSO_FROM_ELSEWHERE.get(package, ""))]
     known = that_exist(missing)
     if not known:
         return

@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,6 +13,7 @@ import pytest
 
 from support.engines.engine import dockerd, remove, short_home
 from support.engines.verbs import IMAGE, Gasang, serving
+from support.supervised import eventually
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
@@ -37,16 +37,6 @@ def running_dockerd() -> Iterator[None]:
 
 def rules() -> str:
     return subprocess.run(["iptables-save", "-t", "filter"], capture_output=True, text=True, check=True).stdout
-
-
-def told(word: str) -> bool:
-    """Whether the rules have the word, soon."""
-    end = time.monotonic() + SECONDS
-    while word not in rules():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def all_pass(gasang: Gasang) -> None:
@@ -79,7 +69,7 @@ def test_a_dockerd_that_comes_later() -> None:
     with serving() as gasang, gasang.inside():
         begin(gasang)
         with running_dockerd():
-            assert told("-A DOCKER-USER -j GASANG-")
+            eventually(lambda: "-A DOCKER-USER -j GASANG-" in rules(), SECONDS)
             subprocess.run(["iptables", "-P", "FORWARD", "DROP"], check=True)
             all_pass(gasang)
             gasang("rm", "-f", "web", "box")
