@@ -64,7 +64,7 @@ class AtOnce:
         """Nothing waits."""
         return []
 
-    def hotter(self, heat: int, request: Request) -> None:
+    def hotter(self, heat: int, number: int, request: Callable[[], Request]) -> None:
         """Nothing waits."""
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from gasang.cpus.riscv64.block import RECORDS
 from gasang.cpus.riscv64.code import block_at, code_place
+from gasang.cpus.riscv64.fusion import part
 from gasang.cpus.riscv64.state import Cpu
 from gasang.native import native, ptr, ref, u8, u64
 
@@ -49,6 +50,7 @@ def watch_jumps(cpu: ptr[Cpu], number: u64, noting: ptr[u64], count: u64, watche
             if record.handler == noting[2 * row + 1 - watched]:
                 is_return = record.rd == u8(NO_REGISTER) and (record.rs1 == u8(1) or record.rs1 == u8(5))
                 if not is_return:
+                    part(cpu, block, index)
                     record.handler = noting[2 * row + watched]
                     found += 1
                 break

@@ -12,6 +12,7 @@ from gasang.cpus.riscv64.block import RECORDS, Block
 from gasang.cpus.riscv64.clock import update_timer
 from gasang.cpus.riscv64.code import block_at
 from gasang.cpus.riscv64.execute import enter_block, fill_record, miss
+from gasang.cpus.riscv64.fusion import part
 from gasang.cpus.riscv64.hot import heats_of
 from gasang.cpus.riscv64.memory import amo_pointer_u32, amo_pointer_u64, try_amo_pointer_u32, try_amo_pointer_u64
 from gasang.cpus.riscv64.mmu import FETCH, in_ram, translate
@@ -21,7 +22,14 @@ from gasang.cpus.riscv64.windows import close_windows, load_beyond, store_beyond
 from gasang.native import Fault, NativeFunction, atomic_load, attempt, cast, i64, load_unaligned, native, ptr, ref, u8, u16, u32, u64
 
 QUANTUM = 4096
-"""Instructions between polls inside a region: they take no longer than the interpreter's quantum."""
+"""Instructions between polls inside a region, at most: they take no longer than the interpreter's quantum."""
+SCATTER = 0x9E3779B97F4A7C15
+SCATTER_SHIFT = 64 - 10
+"""The bits that are left are the fewer instructions: a quarter of QUANTUM.
+
+A loop around loops takes as many instructions each time: polls at one distance would come at the same of its places for ever, and what is
+executed between the inner loops would hardly be sampled however hot it is.
+"""
 
 
 @native(convention="preserve_most", inline=False)
@@ -36,11 +44,12 @@ def poll_region(cpu: ptr[Cpu], budget: u64, unused: u64) -> u64:
     update_timer(cpu)
     if deliverable(cpu, atomic_load(ref(cpu.sip))) != 0:
         return 0
-    cpu.compiled = cpu.compiled + (QUANTUM - budget)
     cpu.retired = cpu.retired + i64(cpu.quantum - budget)
-    cpu.remaining = rest - QUANTUM
-    cpu.quantum = QUANTUM
-    return QUANTUM
+    quantum = QUANTUM - (u64(cpu.retired) * SCATTER >> SCATTER_SHIFT)
+    cpu.compiled = cpu.compiled + (quantum - budget)
+    cpu.remaining = rest - quantum
+    cpu.quantum = quantum
+    return quantum
 
 
 @native(may_fault=True)
@@ -124,5 +133,6 @@ def begin_region(cpu: ptr[Cpu], number: u64, index: u64, handler: u64) -> u64:
     if record.handler == handler:
         return 0
     decode_place(cpu, block, index)
+    part(cpu, block, index)
     record.handler = handler
     return 1

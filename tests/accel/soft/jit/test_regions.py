@@ -205,17 +205,19 @@ def test_where_the_largest_region_lacks_a_page_a_smaller_one_begins(bare: Bare) 
     last = PAGE_SIZE - 12
     bare.put(CODE + last, asm("addi", rd=5, rs1=5, imm=1), asm("bne", rs1=9, rs2=0, imm=8), asm("jal", rd=0, imm=-8))
     bare.put(CODE + PAGE_SIZE, asm("addi", rd=10, rs1=10, imm=1), asm("jal", rd=0, imm=-16))
-    bare.cpu.x[9], bare.cpu.pc = 1, CODE + last
+    bare.cpu.pc = CODE + last
+    compiling.run(9)  # all of it is executed once, so that later nothing is asked for anew
+    bare.cpu.x[9] = 1
     compiling.run(30_000)
-    (request,) = compiling.regions.service.asked  # type: ignore[attr-defined]
+    request = compiling.regions.service.asked[-1]  # type: ignore[attr-defined]
     assert len(request.pages) == 2
     shelf = compiling.regions.shelf
     assert shelf.take(answer(request._replace(pages={0: request.pages[0]}))) is not None
     assert [len(region.stamps) for region, _ in shelf.near(request.pages[0].stamp)] == [2, 1]
     bare.machine.processor.functions["forget_all_blocks"](bare.hart.address)
-    bare.cpu.x[9], before = 0, compiling.regions.statistics.placed
+    bare.cpu.x[9], before, asked_before = 0, compiling.regions.statistics.placed, asked(compiling)
     compiling.run(30_000)
-    assert asked(compiling) == 1
+    assert asked(compiling) == asked_before
     assert compiling.regions.statistics.placed == before + 1
 
 

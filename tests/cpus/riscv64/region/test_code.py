@@ -9,12 +9,13 @@ from functools import partial
 
 import pytest
 
+from gasang.accel.soft.jit.messages import Request
 from gasang.cpus.riscv64 import exits
 from gasang.cpus.riscv64.mmu import PTE_A, PTE_D, PTE_R, PTE_W, PTE_X
 from gasang.cpus.riscv64.state import SUPERVISOR
 from support.bare import CODE, Bare, asm
 from support.lockstep.state import PAGE
-from support.regions import DATA, SP, Compiling, everything, prepare
+from support.regions import DATA, SP, AtOnce, Compiling, everything, prepare
 
 ENOUGH = 40_000
 LEAF = PTE_R | PTE_W | PTE_X | PTE_A | PTE_D
@@ -355,3 +356,35 @@ def test_jumps_are_noted_as_long_as_they_are_watched(make_bare: Callable[..., Ba
     bare.cpu.x[12] = CODE + 8
     assert bare.run(9) == exits.LIMIT
     assert noted() == {(CODE + 4, CODE)}
+
+
+class Once(AtOnce):
+    """Compiles what is asked for first, and nothing else."""
+
+    def ask(self, heat: int, request: Request) -> list[int]:
+        """Compile, or leave it."""
+        if self.asked:
+            self.asked.append(request)
+            return []
+        return super().ask(heat, request)
+
+
+@pytest.mark.parametrize("turns", [33, 48, 64])
+def test_what_lies_between_inner_loops_is_sampled(make_bare: Callable[..., Bare], turns: int) -> None:
+    """However long the circle around them is, beside the distance of a region's polls."""
+    bare = make_bare()
+    compiling = Compiling(bare, service=Once)
+    inner = [asm("addi", rd=5, rs1=5, imm=-1), *[asm("add", rd=7, rs1=7, rs2=5)] * 98, asm("bne", rs1=5, rs2=0, imm=-4 * 99)]
+    outer = [asm("addi", rd=8, rs1=8, imm=1)] * 40
+    bare.put(CODE, asm("addi", rd=5, rs1=0, imm=turns), *inner, asm("jal", rd=0, imm=0x400 - 4 * 101))
+    bare.put(CODE + 0x400, *outer, asm("jal", rd=0, imm=-0x400 - 4 * len(outer)))
+    compiling.run(100_000)
+    assert compiling.regions.statistics.placed == 1
+    functions = bare.machine.processor.functions
+    stretches = [functions["stretch_of"](bare.hart.address, place_of(bare, CODE), 0x400 + 128 * part) for part in range(2)]
+    for stretch in stretches:
+        functions["set_heat"](bare.hart.address, stretch, 0)
+    bare.cpu.hot_after = 1 << 40
+    compiling.run(8_000_000)
+    share = len(outer) / (100 * turns + 42)
+    assert sum(functions["heat_of"](bare.hart.address, stretch) for stretch in stretches) > share * 8_000_000 / 900 / 3

@@ -29,8 +29,19 @@ from gasang.cpus.riscv64.mmu import LOAD, STORE
 from gasang.cpus.riscv64.region.layout import CPU, GUEST, HART, field_offset, offset_of
 from gasang.cpus.riscv64.region.pages import Step
 from gasang.cpus.riscv64.regions import LOAD_BEYOND, STORE_BEYOND
-from gasang.cpus.riscv64.reservation import contended
-from gasang.cpus.riscv64.state import LONGEST, PAGE_LIMIT, PAGE_MASK, PAGE_SHIFT, TLB_ENTRIES, WIDEST, TlbEntry, Window, Windows
+from gasang.cpus.riscv64.reservation import LINE
+from gasang.cpus.riscv64.state import (
+    LONGEST,
+    PAGE_LIMIT,
+    PAGE_MASK,
+    PAGE_SHIFT,
+    RESERVATION_SLOTS,
+    TLB_ENTRIES,
+    WIDEST,
+    TlbEntry,
+    Window,
+    Windows,
+)
 from gasang.cpus.riscv64.windows import WINDOWS
 from gasang.native import NativeFunction
 from gasang.native.emit_function import FunctionEmitter
@@ -40,6 +51,8 @@ TLB_ENTRY_SIZE = 32
 WINDOWS_SIZE = offset_of(Windows, "window") + WINDOWS * WINDOW_SIZE
 OURS = "%windows"
 """The windows of the privilege that the region was begun in."""
+COUNTS = "%counts"
+"""The table of live reservations, where the machine has several harts."""
 _REGISTERS = NO_REGISTER + 1
 FIELDS = ("first", "limit", "addend", "patience")
 
@@ -58,7 +71,7 @@ ACCESSES: dict[Any, Access] = {
 }  # fmt: skip
 
 
-@dataclass
+@dataclass(eq=False)
 class Group:
     """Accesses that share a look at a window."""
 
@@ -66,10 +79,12 @@ class Group:
     low: int
     high: int
     """The stretch, from the value that a register had."""
+    register: int | None = None
+    """Which register it was when the line began, if it was one."""
     host: str = ""
     """Where the look found the stretch, once it is made."""
-    window: int = 0
-    """Its number, given with the look."""
+    window: int | None = None
+    """Its number, given with the first look."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +109,8 @@ def plan(line: Iterable[Step]) -> dict[int, Planned]:
             distance = slots["imm"] + more
             group = open_groups.get(value)
             if group is None or max(group.high, distance + access.size) - min(group.low, distance) > LONGEST:
-                group = open_groups[value] = Group(access.kind, distance, distance + access.size)
+                register = value if value < _REGISTERS else None
+                group = open_groups[value] = Group(access.kind, distance, distance + access.size, register)
             group.low, group.high = min(group.low, distance), max(group.high, distance + access.size)
             group.kind = max(group.kind, access.kind)
             planned[step.place] = Planned(group, distance)
@@ -141,9 +157,9 @@ class AccessEmitter(FunctionEmitter):
         planned = self.planned or Planned(Group(access.kind, 0, access.size), 0)
         group = planned.group
         if self.is_apart:
-            return self._beyond(access, 2 * group.window + group.kind, address, values)
+            return self._beyond(access, 2 * self._window_of(group) + group.kind, address, values)
         if not group.host:
-            self._look(group, address, planned.distance)
+            group.host = self.look(group, self.value(f"add i64 {address}, {group.low - planned.distance}"), self.apart())
         return self._near(access, planned, values)
 
     def way_out(self) -> str:
@@ -170,31 +186,35 @@ class AccessEmitter(FunctionEmitter):
     def _likely(self, condition: str) -> str:
         return self.value(f"call i1 @llvm.expect.i1(i1 {condition}, i1 true)")
 
-    def _look(self, group: Group, address: str, distance: int) -> None:
-        """Go on where the group's stretch is in its window, or else on a page that the TLB knows; if it is not, go apart."""
+    def _window_of(self, group: Group) -> int:
+        if group.window is None:
+            group.window, self.windows = self.windows, (self.windows + 1) % WINDOWS
+        return group.window
+
+    def look(self, group: Group, low: str, apart: str) -> str:
+        """Where a group's stretch from `low` is: in its window, or else on a page that the TLB knows; if it is not, go to `apart`."""
         near = self.label("near")
-        group.window, self.windows = self.windows, (self.windows + 1) % WINDOWS
-        at = offset_of(Windows, "window") + WINDOW_SIZE * group.window
+        number = self._window_of(group)
+        at = offset_of(Windows, "window") + WINDOW_SIZE * number
         places = {field: self.value(f"getelementptr i8, ptr {OURS}, i64 {at + offset_of(Window, field)}") for field in FIELDS}
         first, limit, addend = [self.value(f"load i64, ptr {places[field]}{HART}") for field in ("first", "limit", "addend")]
-        low = self.value(f"add i64 {address}, {group.low - distance}") if group.low != distance else address
         inside = self.value(f"icmp ult i64 {self.value(f'sub i64 {low}, {first}')}, {limit}")
         came_from, outside, known = self.block, self.label("outside"), self.label("known")
         self.branch(self._likely(inside), near, outside)
         self.begin(outside)
         found, page, other = self._known(group, low, places["patience"])
-        self.branch(self._likely(found), known, self.apart())
+        self.branch(self._likely(found), known, apart)
         self.begin(known)
         limit = self.value(f"load volatile i64, ptr {places['limit']}{HART}")  # once more: so the host compares with memory above
         waits, follow = self.block, self.label("follow")
         self.branch(self.value(f"icmp ugt i64 {limit}, {PAGE_LIMIT}"), near, follow)
         self.begin(follow)
-        self._follow(group.window, limit, {places["first"]: page, places["addend"]: other}, places["limit"])
+        self._follow(number, limit, {places["first"]: page, places["addend"]: other}, places["limit"])
         followed = self.block
         self.jump(near)
         self.begin(near)
         addend = self.value(f"phi i64 [ {addend}, %{came_from} ], [ {other}, %{waits} ], [ {other}, %{followed} ]")
-        group.host = self.value(f"add i64 {low}, {addend}")
+        return self.value(f"add i64 {low}, {addend}")
 
     def _follow(self, window: int, limit: str, changes: dict[str, str], limit_at: str) -> None:
         """Put a window over another page; if it is closed, open it."""
@@ -245,12 +265,10 @@ class AccessEmitter(FunctionEmitter):
         return found if values or access.size == WIDEST else self.value(f"trunc i64 {found} to i{8 * access.size}")
 
     def _unless_contended(self, host: str) -> None:
-        """Leave the region where another hart has reserved the line."""
-        watched = self.inline(contended, [CPU, host])
+        """Leave the region where another hart has reserved the line (reservation.contended). The store depends on it: order enough."""
+        number = self.value(f"and i64 {self.value(f'lshr i64 {host}, {LINE}')}, {RESERVATION_SLOTS - 1}")
+        cell = self.value(f"getelementptr i32, ptr {COUNTS}, i64 {number}")
+        watched = self.value(f"load atomic i32, ptr {cell} monotonic, align 4{HART}")
         free = self.label("free")
-        self.branch(self.value(f"icmp eq i64 {watched}, 0"), free, self.way_out())
+        self.branch(self.value(f"icmp eq i32 {watched}, 0"), free, self.way_out())
         self.begin(free)
-
-    def inline(self, function: NativeFunction, given: list[Any]) -> str:
-        """The result of a function that cannot fault, expanded here."""
-        raise NotImplementedError

@@ -54,11 +54,19 @@ class BodyEmitter(AccessEmitter):
         """Slots and the offsets in Cpu that they stand for."""
         self.planned: Planned | None = None
         self.is_apart = False
+        self.words = 0
+        """The registers that are kept as words where the text is now: see words.py."""
+        self.given: dict[int, str] | None = None
+        """The values of an instruction's registers where it is executed anew, for what it writes, which goes to `caught`."""
+        self.caught = ""
+        self.is_word = False
+        """Whether the instruction being emitted writes a word."""
         self.divisor: int | None = None
         """What the instruction being emitted is expected to divide by."""
         self.windows = 0
         self.multi = int(multi)
         self._cpus: set[str] = set()
+        self._word_slots: set[str] = set()
         self._numbers: dict[str, int] = {}
         self._values: dict[str, str] = {}
 
@@ -69,6 +77,28 @@ class BodyEmitter(AccessEmitter):
             self.kept[slot] = offset
             self.slots.append(f"  {slot} = alloca i64, align 8")
         return slot
+
+    def keep_word(self, number: int) -> str:
+        """The slot of a register that is kept as a word."""
+        slot = f"%word.x{number}"
+        if slot not in self._word_slots:
+            self._word_slots.add(slot)
+            self.slots.append(f"  {slot} = alloca i32, align 4")
+        return slot
+
+    def kept_value(self, name: str, number: int) -> str:
+        """The value of a register, x or f."""
+        if name == "x" and self.words >> number & 1:
+            return self.value(f"sext i32 {self.value(f'load i32, ptr {self.keep_word(number)}')} to i64")
+        return self.value(f"load i64, ptr {self.keep(f'{name}{number}', field_offset(name) + 8 * number)}")
+
+    def kept_apart(self, name: str, number: int) -> str:
+        """The same, but LLVM does not take it for the value that there was: what is made of it stays on a way that is hardly ever taken."""
+        if name == "x" and self.words >> number & 1:
+            word = self.value(f"load i32, ptr {self.keep_word(number)}")
+            return self.value(f"sext i32 {self.value(_same('i32', word))} to i64")
+        value = self.kept_value(name, number)
+        return value if name == "f" else self.value(_same("i64", value))
 
     # ------------------------------------------------------------------ what is known
 
@@ -133,8 +163,11 @@ class BodyEmitter(AccessEmitter):
         return self._values.get(slot) or super().expression_Local(node)
 
     def expression_Load(self, node: tree.Load) -> str:  # noqa: N802
-        if self._register(node.pointer) == ("x", 0):
-            return "0"
+        register = self._register(node.pointer)
+        if register is not None:
+            if register == ("x", 0):
+                return "0"
+            return self.given[register[1]] if self.given is not None else self.kept_value(*register)
         slot = self._kept_slot(node.pointer)
         if slot is not None:
             return self.value(f"load i64, ptr {slot}")
@@ -171,6 +204,12 @@ class BodyEmitter(AccessEmitter):
         value = self.expression(node.value)
         register = self._register(node.pointer)
         if register == ("x", NO_REGISTER):
+            return
+        if self.given is not None:
+            self.caught = value
+            return
+        if register is not None and register[0] == "x" and self.is_word:
+            self.line(f"store i32 {self.value(f'trunc i64 {value} to i32')}, ptr {self.keep_word(register[1])}")
             return
         slot = self._kept_slot(node.pointer)
         if slot is None:
@@ -240,6 +279,10 @@ class BodyEmitter(AccessEmitter):
         """The expanded function's text is complete."""
         self.jump(frame.after)
         self.frames.pop()
+
+
+def _same(kind: str, value: str) -> str:
+    return f'call {kind} asm "", "=r,0"({kind} {value})'
 
 
 def _anything(function: NativeFunction) -> str:

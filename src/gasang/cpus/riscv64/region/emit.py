@@ -17,22 +17,26 @@ from collections.abc import Iterable, Mapping
 from gasang.cpus.instruction_set import Result
 from gasang.cpus.riscv64.execute import enter as handler
 from gasang.cpus.riscv64.handlers import FLOATING
-from gasang.cpus.riscv64.region.accesses import OURS, WINDOWS_SIZE
+from gasang.cpus.riscv64.region.accesses import COUNTS, OURS, WINDOWS_SIZE
+from gasang.cpus.riscv64.region.ahead import heads_ahead
+from gasang.cpus.riscv64.region.anew import behind_lines
 from gasang.cpus.riscv64.region.bodies import KNOWN
+from gasang.cpus.riscv64.region.circles import circles_around
+from gasang.cpus.riscv64.region.heads import HeadEmitter
 from gasang.cpus.riscv64.region.homes import Homes, names
-from gasang.cpus.riscv64.region.layout import CPU, HART, METADATA, field_offset
+from gasang.cpus.riscv64.region.layout import CPU, HART, METADATA, field_offset, offset_of
 from gasang.cpus.riscv64.region.leaving import BASE_AT, name_of, word
-from gasang.cpus.riscv64.region.lines import LineEmitter
 from gasang.cpus.riscv64.region.pages import Step
 from gasang.cpus.riscv64.region.shape import Region
 from gasang.cpus.riscv64.region.symbol import SYMBOL
+from gasang.cpus.riscv64.region.words import Words
 from gasang.cpus.riscv64.regions import CLOSE_WINDOWS, FIND_PAGE, POLL_REGION
-from gasang.cpus.riscv64.state import PAGE_SIZE
+from gasang.cpus.riscv64.state import PAGE_SIZE, Shared
 from gasang.cpus.riscv64.windows import WINDOWS
 from gasang.native.emit_function import ATTRIBUTES
 
 
-class RegionEmitter(LineEmitter):
+class RegionEmitter(HeadEmitter):
     """Emits one region. `stamps` are those of the pages it lies on."""
 
     def __init__(self, region: Region, stamps: Mapping[int, int], *, multi: bool) -> None:
@@ -41,7 +45,16 @@ class RegionEmitter(LineEmitter):
         self.region = region
         self.stamps = dict(stamps)
         self.windows = sum(self.stamps.values()) % WINDOWS  # so that regions do not all use the same
-        self.homes = Homes(region)
+        self.plans, self.ahead = heads_ahead(region, multi=multi)
+        circles = circles_around(region, self.ahead)
+        self.homes = Homes(region, {head: ahead.overwritten for head, ahead in self.ahead.items()}, circles)
+        self.anew = None
+        self._is_second = False
+        """Whether the text is a line's second, which is hardly ever executed."""
+        for head, ahead in self.ahead.items():
+            self.slots += [f"  {ahead.slot(head, number)} = alloca i64, align 8" for number in range(len(ahead.looks))]
+        self.known_words = Words(region, self.homes)
+        self.anews = behind_lines(region, circles, self.homes, self.known_words)
         self.written = self.homes.written
         for name in ("left", "at", "where", "pc", "place"):
             self.slots.append(f"  %{name} = alloca i64, align 8")
@@ -74,6 +87,10 @@ class RegionEmitter(LineEmitter):
         self.line(f"%windows.at = mul i64 %known.privilege, {WINDOWS_SIZE}")
         self.line(f"%windows.base = getelementptr i8, ptr {self.of_cpu('windows')}, i64 %windows.at")
         self.line(f"{OURS} = getelementptr i8, ptr %windows.base, i64 0")
+        if self.multi:
+            shared = self.value(f"load ptr, ptr {self.of_cpu('shared')}{HART}")
+            table = self.value(f"getelementptr i8, ptr {shared}, i64 {offset_of(Shared, 'reservation_counts')}")
+            self.line(f"{COUNTS} = load ptr, ptr {table}{HART}")
         pages = sorted({place // PAGE_SIZE for place in self.region.entries})
         stamp = self.stamp_at("%code.base")
         cases = " ".join(f"i64 {word(self.stamps[page])}, label %anchor{name_of(page)}" for page in pages)
@@ -158,21 +175,21 @@ class RegionEmitter(LineEmitter):
         region = self.region
         for place in region.entries:
             self.begin(f"enter{name_of(place)}")
+            self.as_words(place)
             self.account("add", "%budget")
             self.line(f"store i64 {self.minus('%budget', region.ways[place])}, ptr %left")
-            self.stored = self.homes.written
-            self._check(place)
+            self.stored, self.words = self.homes.written, self.known_words.at(place)
+            self.check(place)
         for leader in sorted(region.leaders):
-            self.stored = self.homes.stored(leader)
+            self.anew = None
+            self.stored, self.words = self.homes.stored(leader), self.known_words.at(leader)
             if leader in region.heads or leader in region.entries:
+                self.stored |= self.homes.lazy(leader)
                 self._poll(leader)
+            if leader in self.ahead:
+                self.look_ahead(leader)
             self.begin(f"go{name_of(leader)}")
             self._line_from(leader)
-
-    def _check(self, place: int) -> None:
-        """Go on at a place if the budget lasts until the next check: %left is what it is less that; else poll first."""
-        less = self.value(f"icmp slt i64 {self.value('load i64, ptr %left')}, 0")
-        self.branch(self.value(f"call i1 @llvm.expect.i1(i1 {less}, i1 false)"), f"poll{name_of(place)}", f"go{name_of(place)}")
 
     def _poll(self, place: int) -> None:
         """Poll before going on at a place, or leave."""
@@ -184,11 +201,17 @@ class RegionEmitter(LineEmitter):
         self.branch(self.value(f"icmp uge i64 {fresh}, {need}"), refreshed, self.exit_to(place, left, need))
         self.begin(refreshed)
         self.line(f"store i64 {self.minus(fresh, need)}, ptr %left")
-        self.jump(f"go{name_of(place)}")
+        self.jump(self.on(place))
 
     def _line_from(self, leader: int) -> None:
         """The instructions from a leader to the next, and where they go on."""
-        last, result, rest, way = self.line_from(leader)
+        self._on_from(*self.line_from(leader))
+        if leader in self.ahead and self.ahead[leader].looks:
+            self._is_second = True
+            self._on_from(*self.second_from(leader))
+            self._is_second = False
+
+    def _on_from(self, last: Step, result: str, rest: str, way: int) -> None:
         if last.decoded.instruction.result is Result.FALLTHROUGH:
             self._to(last.after, rest, way)
         else:
@@ -227,19 +250,28 @@ class RegionEmitter(LineEmitter):
         """Go on at a place, inside or not, with a budget of `rest` and `way`."""
         if place in self.region.steps:
             stored = self.stored
-            self.put_away(self.homes.away(place) & ~stored)
-            self.stored = stored  # on the other ways on it has not been
+            if self.anew is not None and place not in self.anew.circle:
+                self.have_anew(self.written & ~stored & ~self.homes.live(place))
+            self.put_away((self.homes.away(place) | (self.homes.lazy(place) if self._is_second else 0)) & ~stored)
+            self.widen(self.words & ~self.known_words.at(place) & ~self.homes.lazy(place))
             self.line(f"store i64 {self.plus(rest, way - self.region.ways[place])}, ptr %left")
-            if place in self.region.heads:
-                self._check(place)
+            if place in self.ahead and not self._is_second:
+                self.pass_head(place)
+            elif place in self.region.heads:
+                self.check(place)
             else:
                 self.jump(f"go{name_of(place)}")
-        elif place // PAGE_SIZE in self.stamps:
+            self.stored = stored  # on the other ways on it has not been
+            return
+        stored = self.stored
+        self.put_away_anew(self.written & ~stored)
+        if place // PAGE_SIZE in self.stamps:
             self.jump(self.exit_to(place, rest, way))
         else:
             self.line(f"store i64 {self.plus(rest, way)}, ptr %left")
             self.line(f"store i64 {self.pc_of(place)}, ptr %pc")
             self.jump(self.away_to("far"))
+        self.stored = stored
 
 
 def _is_floating(step: Step) -> bool:

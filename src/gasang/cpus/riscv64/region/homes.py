@@ -11,9 +11,10 @@ Sets of registers are numbers of 64 bits here: x1 to x31, then f0 to f31.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from gasang.cpus.riscv64.region.circles import Circle
 from gasang.cpus.riscv64.region.pages import FIRST_FLOAT
 from gasang.cpus.riscv64.region.shape import Region
 
@@ -32,8 +33,11 @@ class Line:
 class Homes:
     """What is put away where, in one region."""
 
-    def __init__(self, region: Region) -> None:
+    def __init__(self, region: Region, overwritten: Mapping[int, int] | None = None, circles: Mapping[int, Circle] | None = None) -> None:
+        """`overwritten` are by heads the registers that are written behind them before the region can be left."""
+        self._circles = circles or {}
         self._heads = region.heads
+        self._overwritten = overwritten or {}
         self._lines = {leader: _line(region, leader) for leader in sorted(region.leaders)}
         self.written = 0
         for line in self._lines.values():
@@ -44,7 +48,18 @@ class Homes:
 
     def away(self, place: int) -> int:
         """What must be put away before a place is gone to."""
+        return self._dead(place) & ~self.lazy(place)
+
+    def lazy(self, place: int) -> int:
+        """What need be put away only where the region polls before a head, or does not find its accesses."""
+        return self._dead(place) & self._overwritten.get(place, 0)
+
+    def _dead(self, place: int) -> int:
         return self.written & ~self._live[place] if place in self._heads else 0
+
+    def live(self, place: int) -> int:
+        """What is read inside before it is written, from the beginning of a line on."""
+        return self._live[place]
 
     def early(self, leader: int) -> int:
         """What a line puts away as soon as it has written it for the last time."""
@@ -86,14 +101,24 @@ class Homes:
         self._early = {}
         for leader, line in self._lines.items():
             to_dead, to_carried = self._ahead(line, dead, carried)
-            self._early[leader] = line.writes & to_dead & ~to_carried
+            self._early[leader] = line.writes & to_dead & ~to_carried & self._needed_around(leader, dead)
+
+    def _needed_around(self, leader: int, dead: dict[int, int]) -> int:
+        """What of a line must be put away even if its circle is not left: the rest is, where it is left."""
+        if leader not in self._circles:
+            return _ALL
+        needed = 0
+        for found in self._lines[leader].following:
+            if found in self._circles[leader].lines:
+                needed |= self.away(found) if found in self._heads else dead[found]
+        return needed
 
     def _ahead(self, line: Line, dead: dict[int, int], carried: dict[int, int]) -> tuple[int, int]:
         to_dead = to_carried = 0
         for found in line.following:
             if found in self._heads:
-                to_dead |= ~self._live[found]
-                to_carried |= self._live[found]
+                to_dead |= self.away(found)
+                to_carried |= self._live[found] | self.lazy(found)
             else:
                 to_dead |= dead[found]
                 to_carried |= carried[found]

@@ -32,32 +32,35 @@ class LeavingEmitter(BodyEmitter):
 
     def __init__(self, function: NativeFunction, strict: bool, multi: bool) -> None:
         super().__init__(function, strict, multi)
-        self._exits: list[tuple[str, int, str, int, int]] = []
-        self._ways: dict[tuple[str, int], str] = {}
+        self._exits: list[tuple[str, int, str, int, int, int]] = []
+        self._ways: dict[tuple[str, int, int], str] = {}
 
     def exit_to(self, place: int, left: str, more: int) -> str:
         """The label of an exit to be written: to a place of the region's pages with a budget of `left` and `more`."""
         label = self.label("exit")
-        self._exits.append((label, place, left, more, self.written & ~self.stored))
+        self._exits.append((label, place, left, more, self.written & ~self.stored, self.words))
         return label
 
     def away_to(self, end: str, missing: int | None = None) -> str:
         """The label of a way to `far` or `leave` on which the hart is given the values that it has not."""
-        way = end, self.written & ~self.stored if missing is None else missing
+        missing = self.written & ~self.stored if missing is None else missing
+        way = end, missing, self.words & missing
         if way not in self._ways:
             self._ways[way] = self.label("away")
         return self._ways[way]
 
     def ends(self) -> None:
         """Write the exits."""
-        for label, place, left, more, missing in self._exits:
+        for label, place, left, more, missing, words in self._exits:
+            self.words = words
             self.begin(label)
             self._leave_at(place, self.plus(left, more), missing)
-        for (end, missing), label in self._ways.items():
+        for (end, missing, words), label in self._ways.items():
+            self.words = words
             after = self._after(end, missing)
             self.begin(label)
-            self.put_away(missing & ~after)
-            self.jump(self._ways[end, after] if after else end)
+            self.put_away(missing & ~after, apart=True)
+            self.jump(self._ways[end, after, self.words & after] if after else end)
         self.begin("far")
         self._write_flag()
         self._far()
@@ -71,22 +74,28 @@ class LeavingEmitter(BodyEmitter):
 
     def _after(self, end: str, missing: int) -> int:
         """What another way to the same end puts away, and no more than is missing: text that need not be written twice."""
-        others = [other for which, other in self._ways if which == end and other != missing and not other & ~missing]
+        others = [
+            other for which, other, words in self._ways
+            if which == end and other != missing and not other & ~missing and words == self.words & other
+        ]  # fmt: skip
         return max(others, key=int.bit_count, default=0)
 
-    def put_away(self, registers: int) -> None:
-        """Give the hart the values of some registers."""
+    def put_away(self, registers: int, *, apart: bool = False) -> None:
+        """Give the hart the values of some registers; `apart` where that is hardly ever done."""
         for name in names(registers):
-            self._write_back(f"%kept.{name}")
+            number, offset = int(name[1:]), field_offset(name[0]) + 8 * int(name[1:])
+            is_word = name[0] == "x" and self.words >> number & 1
+            value = self.kept_apart(name[0], number) if apart and is_word else self.kept_value(name[0], number)
+            self.write_back(value, offset)
         self.stored |= registers
 
     def _write_flag(self) -> None:
         if "%kept.fs" in self.kept:
-            self._write_back("%kept.fs")
+            self.write_back(self.value("load i64, ptr %kept.fs"), self.kept["%kept.fs"])
 
-    def _write_back(self, slot: str) -> None:
-        value = self.value(f"load i64, ptr {slot}")
-        self.line(f"store i64 {value}, ptr {self.value(f'getelementptr i8, ptr {CPU}, i64 {self.kept[slot]}')}{HART}")
+    def write_back(self, value: str, offset: int) -> None:
+        """Give the hart a value, at an offset in Cpu."""
+        self.line(f"store i64 {value}, ptr {self.value(f'getelementptr i8, ptr {CPU}, i64 {offset}')}{HART}")
 
     def _leave_at(self, place: int, left: str, missing: int) -> None:
         page = place // PAGE_SIZE
