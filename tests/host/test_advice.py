@@ -65,3 +65,19 @@ def test_huge_pages_are_asked_for_before_and_after(lazy: LazyMemory) -> None:
     lazy.make_private()
     assert all("hg" in shown for shown in flags(lazy))
     assert lazy.view == b"x" * SIZE
+
+
+@pytest.mark.skipif(not HUGE, reason="this kernel has no huge pages of its own")
+def test_memory_of_huge_pages_begins_with_one_and_stays_so() -> None:
+    made = LazyMemory(SIZE, "test", huge=True)
+    assert made.address % (2 << 20) == 0
+    assert len(made.view) == SIZE
+    made.view[SIZE - 1] = 1
+    assert made.is_private
+    assert all("hg" in shown for shown in flags(made))
+    made.release()
+    assert made.view[SIZE - 1] == 0
+    assert all("hg" in shown for shown in flags(made))
+    made.advise()
+    assert all("hg" not in shown for shown in flags(made))
+    made.close()

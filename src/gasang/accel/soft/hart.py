@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-import time
 from typing import TYPE_CHECKING
 
 from gasang.accel.soft.decoded import Marks, join, marks_of
@@ -14,7 +13,9 @@ from gasang.cpus.riscv64.block import Block
 from gasang.cpus.riscv64.clock import TIMEBASE
 from gasang.cpus.riscv64.state import SUPERVISOR, Cpu
 from gasang.cpus.riscv64.trap import SEIP
+from gasang.cpus.riscv64.waits import SHORT_WAIT
 from gasang.devices.bus import BusError
+from gasang.host.futex import futex_call
 from gasang.host.memory import LazyMemory, populate
 from gasang.native.types import instance, size_of
 
@@ -30,8 +31,6 @@ PARENTS_BLOCKS, TWINS_BLOCKS = BLOCKS + 512, BLOCKS + 1024
 """The same in processes that fork, and in forked ones: what twins share should not be forgotten for the little that each needs itself."""
 IDLE_SECONDS = 0.5
 """A hart that sleeps longer gives its decoded code back."""
-SHORT_WAIT = TIMEBASE // 5000
-"""Guest time (0.2 ms): after a wait that was shorter the next is begun awake, while the host has a processor for each hart."""
 FEW_BLOCKS = 64
 """Fewer than these are not worth it."""
 USER_COUNTERS = 7
@@ -56,6 +55,8 @@ class Hart:
         self.forgotten: Marks = {}
         """What was decoded before it was given back, or most of it."""
         self._tickets = 0
+        self._forks = False
+        """Whether forked processes share what is decoded."""
         self.wakeup = threading.Event()
         self.thread: threading.Thread | None = None
         functions = machine.processor.functions
@@ -66,15 +67,17 @@ class Hart:
 
     def _prepare(self, number: int) -> None:
         cpu, machine = self.cpu, self.machine
-        self._blocks = LazyMemory(TWINS_BLOCKS * size_of(Block), "gasang-decoded")
+        self._blocks = LazyMemory(TWINS_BLOCKS * size_of(Block), "gasang-decoded", huge=True)
         self._code_map = LazyMemory(max(4096, (machine.ram.size >> 12) * 4), "gasang-code-map")
         cpu.hart = number
         cpu.multi = int(machine.hart_count > 1)
-        self._may_look = 1 < machine.hart_count <= len(os.sched_getaffinity(0))
+        cpu.futex = futex_call()
+        cpu.eager = SHORT_WAIT if 1 < machine.hart_count <= len(os.sched_getaffinity(0)) else 0
         cpu.shared = ctypes.addressof(machine.shared)
         cpu.code_map, cpu.blocks, cpu.block_count = self._code_map.address, self._blocks.address, BLOCKS
         cpu.decode_tables = ctypes.addressof(machine.processor.decoder.pointer)
         cpu.dispatch = ctypes.addressof(machine.processor.dispatch)
+        cpu.fusions = ctypes.addressof(machine.processor.fusions)
         cpu.helpers = ctypes.addressof(machine.processor.helpers)
         cpu.stimecmp = NEVER
         cpu.privilege = SUPERVISOR
@@ -157,13 +160,7 @@ class Hart:
     def wait(self) -> None:
         """Sleep until an interrupt, a request, or the timer."""
         self.wakeup.clear()
-        if self._pending(self.address):
-            return
-        if self._may_look:
-            began = time.perf_counter()
-            self._sleep()
-            self.cpu.patience = SHORT_WAIT if time.perf_counter() - began < SHORT_WAIT / TIMEBASE else 0
-        else:
+        if not self._pending(self.address):
             self._sleep()
 
     def _sleep(self) -> None:
@@ -180,7 +177,7 @@ class Hart:
 
         What forked processes share stays: each would have its own in its place, for what it does now and then.
         """
-        if self.cpu.blocks_used > FEW_BLOCKS and not self._blocks.is_private:
+        if self.cpu.blocks_used > FEW_BLOCKS and not self._forks:
             if len(self.forgotten) > BLOCKS:
                 self.forgotten.clear()
             join(self.forgotten, marks_of(self))
@@ -213,7 +210,9 @@ class Hart:
     def make_private(self) -> None:
         """Have the decoded code copied on write by a fork from now on. Raises what LazyMemory.make_private raises."""
         self._blocks.make_private()
+        self._blocks.advise()  # or what a twin decodes would cost 2 MiB at a time
         self._code_map.make_private()
+        self._forks = True
         self.cpu.block_count = max(self.cpu.block_count, PARENTS_BLOCKS)
 
     def copy_ahead(self) -> None:

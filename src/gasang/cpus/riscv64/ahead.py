@@ -9,6 +9,7 @@ from __future__ import annotations
 from gasang.cpus.riscv64.block import RECORDS
 from gasang.cpus.riscv64.code import block_at, make_block
 from gasang.cpus.riscv64.execute import fill_record
+from gasang.cpus.riscv64.fusion import fuse
 from gasang.cpus.riscv64.state import Cpu
 from gasang.native import cast, load_unaligned, native, ptr, ref, u16, u32, u64
 
@@ -52,3 +53,4 @@ def decode_ahead(cpu: ptr[Cpu], page: u64, marks: ptr[u64]) -> None:
             if word & 3 == 3:
                 word = load_unaligned(cast(ptr[u32], place))
             fill_record(cpu, record, index, word)
+            fuse(cpu, block, index)

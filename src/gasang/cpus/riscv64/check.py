@@ -29,6 +29,7 @@ from gasang.cpus.riscv64.check_state import (
 )
 from gasang.cpus.riscv64.code import block_at
 from gasang.cpus.riscv64.execute import Handler, enter, pc_of
+from gasang.cpus.riscv64.fusion import alone, part
 from gasang.cpus.riscv64.regions import decode_place
 from gasang.cpus.riscv64.state import CODE_TLB_ENTRIES, DIRTY_RING, NO_TAG, PAGE_MASK, PAGE_SIZE, TLB_ENTRIES, Cpu
 from gasang.native import (
@@ -331,7 +332,8 @@ def begin_checked(cpu: ptr[Cpu], number: u64, index: u64, region: u64, delta: u6
         return 0
     if record.handler != handler:
         decode_place(cpu, block, index)
-        place.own = record.handler
+        part(cpu, block, index)
+        place.own = alone(cpu.fusions, record.handler)
         record.handler = handler
     place.region = region
     place.delta = delta

@@ -23,6 +23,7 @@ from gasang.cpus.riscv64 import exits
 from gasang.cpus.riscv64.block import RECORDS, Block
 from gasang.cpus.riscv64.mmu import CODE_PAGE, drop_write_entries
 from gasang.cpus.riscv64.state import CODE_TLB_ENTRIES, DIRTY_RING, NO_TAG, PAGE_MASK, Cpu, Shared
+from gasang.cpus.riscv64.waits import EXECUTING
 from gasang.native import (
     atomic_add,
     atomic_and,
@@ -41,6 +42,8 @@ from gasang.native import (
     u64,
 )
 
+REACHES_BACK = 3
+"""Records before a store's that it may concern: of a four-byte instruction begun before, and of one fused with that (fusion.py)."""
 PATIENCE = 10_000
 """Looks at the other harts before giving up waiting for their answer."""
 
@@ -220,8 +223,7 @@ def stored_to_code(cpu: ptr[Cpu], page: u64, offset: u64, size: u64) -> None:
             clear_block(cpu, block)  # rule 5
             return
         first = offset >> 1
-        if first > 0:
-            first -= 1  # a four-byte instruction may have begun before
+        first -= first if first < REACHES_BACK else u64(REACHES_BACK)
         last = (offset + size - 1) >> 1
         index = first
         while index <= last and index < RECORDS:
@@ -251,7 +253,7 @@ def confirmed(cpu: ptr[Cpu], epoch: u64) -> boolean:
     for index in range(shared.hart_count):
         if shared.harts[index] != u64(cpu):
             other = cast(ptr[Cpu], shared.harts[index])
-            if atomic_load(ref(other.seen_epoch)) < epoch and atomic_load(ref(other.inside)) != 0:
+            if atomic_load(ref(other.seen_epoch)) < epoch and atomic_load(ref(other.inside)) == u64(EXECUTING):
                 return False
     return True
 

@@ -18,6 +18,7 @@ from gasang.cpus.riscv64 import exits
 from gasang.cpus.riscv64.block import RECORDS, Block
 from gasang.cpus.riscv64.clock import update_timer
 from gasang.cpus.riscv64.code import block_at, drop_if_asked, make_block
+from gasang.cpus.riscv64.fusion import fuse
 from gasang.cpus.riscv64.harts import serve
 from gasang.cpus.riscv64.hot import is_hot
 from gasang.cpus.riscv64.mmu import FETCH, access_fault, in_ram, translate
@@ -241,6 +242,7 @@ def decode_here(cpu: ptr[Cpu], record: ptr[Record], budget: u64) -> None:
             return tail_call(span, cpu, record, budget)
         word = load_unaligned(cast(ptr[u32], place))
     fill_record(cpu, record, index, word)
+    fuse(cpu, block, index)
     return tail_call(cast(Handler, record.handler), cpu, record, budget)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from gasang.cpus.instruction_set import SLOTS, Instruction, InstructionSet, Result
@@ -49,11 +50,11 @@ _NEXT = """
     return tail_call(cast(Handler, following.handler), cpu, following, budget - 1)
 """
 _PLAIN = """
-    body({arguments})
+    {body}({arguments})
 """
 _FAULTING = """
-    if unlikely(not attempt(body, {arguments})):
-        return tail_call(on_fault, cpu, record, budget)
+    if unlikely(not attempt({body}, {arguments})):
+        return tail_call({on_fault}, cpu, record, budget)
 """
 _SYSTEM_BEFORE = """
     cpu.budget = budget
@@ -81,16 +82,16 @@ _NOTE = """
     note_jump(cpu, pc_of(cpu, record), target)
 """
 _BRANCH = """
-    if body({arguments}):
+    if {body}({arguments}):
 """
 _FAR_TARGET = """
         target = pc_of(cpu, record) + u64(record.imm)
 """
 _JUMP_NEAR = """
-    body({arguments})
+    {body}({arguments})
 """
 _JUMP_FAR = """
-    target = body({arguments})
+    target = {body}({arguments})
 """
 
 
@@ -110,15 +111,25 @@ def is_relative(instruction: Instruction) -> bool:
     return instruction.result is Result.JUMP and "imm" in instruction.wants and "rs1" not in instruction.wants
 
 
-def _text(instruction: Instruction, name: str, distance: int, system: bool, *, noting: bool = False) -> str:
-    function: Any = instruction.function
-    template = _HEAD
+def text_of(
+    instruction: Instruction,
+    name: str,
+    distance: int = NEAR,
+    *,
+    system: bool = False,
+    noting: bool = False,
+    head: str = _HEAD,
+    body: str = "body",
+    on_fault: str = "on_fault",
+) -> str:
+    """A handler's text; `body` and `on_fault` are the names of its functions there."""
+    template = head
     if instruction.extension in FLOATING or (instruction.base is not None and instruction.base.extension in FLOATING):
         template += _FLOAT_GUARD
     if system:
-        template += _SYSTEM_BEFORE + (_FAULTING if function.may_fault else _PLAIN) + _SYSTEM_AFTER
+        template += _SYSTEM_BEFORE + at_once(instruction) + _SYSTEM_AFTER
     elif instruction.result is Result.FALLTHROUGH:
-        template += (_FAULTING if function.may_fault else _PLAIN) + _NEXT
+        template += at_once(instruction) + _NEXT
     elif instruction.result is Result.BRANCH:
         taken = _TAKEN_NEAR if distance == NEAR else _FAR_TARGET + _TAKEN_FAR
         template += _BRANCH + taken.replace("{indent}", "    ") + _NEXT
@@ -126,7 +137,19 @@ def _text(instruction: Instruction, name: str, distance: int, system: bool, *, n
         template += _JUMP_NEAR + _TAKEN_NEAR.replace("{indent}", "")
     else:
         template += _JUMP_FAR + (_NOTE if noting else "") + _TAKEN_FAR.replace("{indent}", "")
-    return template.format(name=name, arguments=_arguments(instruction), records=instruction.length // 2, length=instruction.length)
+    return filled(template, instruction, name, body, on_fault)
+
+
+def at_once(instruction: Instruction) -> str:
+    """What an instruction does that neither jumps nor is looked after: a template for `filled`."""
+    function: Any = instruction.function
+    return _FAULTING if function.may_fault else _PLAIN
+
+
+def filled(template: str, instruction: Instruction, name: str = "", body: str = "body", on_fault: str = "on_fault") -> str:
+    """A template with what an instruction says; `body` and `on_fault` are the names of its functions there."""
+    sizes = {"records": instruction.length // 2, "length": instruction.length}
+    return template.format(name=name, arguments=_arguments(instruction), body=body, on_fault=on_fault, **sizes)
 
 
 def handler_name(instruction: Instruction, distance: int) -> str:
@@ -141,8 +164,8 @@ def noting_handlers(instruction_set: InstructionSet, rows: list[NativeFunction])
     for instruction in instruction_set:
         plain = rows[2 * instruction_set.numbers[instruction]]
         if instruction.result is Result.JUMP and not is_relative(instruction) and plain not in pairs:
-            text = _text(instruction, f"{handler_name(instruction, NEAR)}_noting", FAR, system=False, noting=True)
-            pairs += [plain, _compile(text, instruction, body=instruction.function, on_fault=execute.trap_exit)]
+            text = text_of(instruction, f"{handler_name(instruction, NEAR)}_noting", FAR, noting=True)
+            pairs += [plain, compiled(text, instruction, body=instruction.function, on_fault=execute.trap_exit)]
     return pairs
 
 
@@ -163,16 +186,23 @@ def make_handlers(instruction_set: InstructionSet) -> list[NativeFunction]:
 
 def _handler(instruction: Instruction, distance: int, system: bool) -> NativeFunction:
     """The handler, and behind one with a fast half the slow twin that it falls back to."""
-    name = handler_name(instruction, distance)
+    text = text_of(instruction, handler_name(instruction, distance), distance, system=system)
+    body, on_fault = halves(instruction, distance, system=system)
+    return compiled(text, instruction, body=body, on_fault=on_fault)
+
+
+@cache
+def halves(instruction: Instruction, distance: int = NEAR, *, system: bool = False) -> tuple[Any, NativeFunction]:
+    """The body that a handler tries, and where it goes on if that faults."""
     fast = fast_half(instruction.function)
-    text = _text(instruction, name, distance, system)
     if fast is None:
-        return _compile(text, instruction, body=instruction.function, on_fault=execute.trap_exit)
-    slow = _compile(text.replace(f"def {name}(", f"def {name}_slow("), instruction, body=instruction.function, on_fault=execute.trap_exit)
-    return _compile(text, instruction, body=fast, on_fault=slow)
+        return instruction.function, execute.trap_exit
+    text = text_of(instruction, f"{handler_name(instruction, distance)}_slow", distance, system=system)
+    return fast, compiled(text, instruction, body=instruction.function, on_fault=execute.trap_exit)
 
 
-def _compile(text: str, instruction: Instruction, **names: Any) -> NativeFunction:
+def compiled(text: str, instruction: Instruction, **names: Any) -> NativeFunction:
+    """The function of a handler's text, `names` among what its free names mean."""
     file = f"<handler of {instruction.name}>"
     return native_from_source(text, {**_NAMESPACE, **names}, file=file, convention="preserve_none")
 

@@ -4,19 +4,19 @@ An interprocessor interrupt is one atomic operation, and a remote fence a reques
 leave the run loop for either, and sleep until the other has answered, takes up to a time slice of the host's where others want its
 processors: a guest that has its page table locked meanwhile keeps the other hart from its work as long.
 
-Whatever takes more than that (a hart that sleeps has to be woken, one does not answer in time, arguments that name no hart) is the
-machine's firmware's, as every other call. It then does all of it, once more where it was done in part: an interrupt posted twice before
-it is taken is one, and a fence may come twice.
+Whatever takes more than that (a hart whose thread is outside the run loop has to be woken, one does not answer in time, arguments that
+name no hart) is the machine's firmware's, as every other call. It then does all of it, once more where it was done in part: an interrupt
+posted twice before it is taken is one, and a fence may come twice.
 """
 
 from __future__ import annotations
 
 from gasang.cpus.riscv64 import exits
-from gasang.cpus.riscv64.clock import guest_time, update_timer
 from gasang.cpus.riscv64.code import drop_if_asked, fence_instruction
 from gasang.cpus.riscv64.mmu import flush_all
 from gasang.cpus.riscv64.state import Cpu
 from gasang.cpus.riscv64.trap import SSIP
+from gasang.cpus.riscv64.waits import EXECUTING, OUTSIDE, rouse
 from gasang.native import atomic_and, atomic_load, atomic_or, atomic_store, boolean, cast, native, ptr, ref, u64
 
 IPI, RFENCE = 0x735049, 0x52464E43
@@ -60,7 +60,7 @@ def names_harts(cpu: ptr[Cpu]) -> boolean:
 @native
 def executes(other: ptr[Cpu]) -> boolean:
     """Whether a hart comes to its next poll by itself."""
-    return atomic_load(ref(other.inside)) != 0
+    return atomic_load(ref(other.inside)) == u64(EXECUTING)
 
 
 @native
@@ -75,26 +75,28 @@ def has_served(other: ptr[Cpu], request: u64) -> boolean:
 
 
 @native
-def sleepers(cpu: ptr[Cpu]) -> u64:
-    """How many of the harts named do not execute."""
+def outsiders(cpu: ptr[Cpu]) -> u64:
+    """How many of the harts named are outside their run loops."""
     count: u64 = 0
     shared = cpu.shared
     for index in range(shared.hart_count):
-        if named(cpu, index) != 0 and not executes(cast(ptr[Cpu], shared.harts[index])):
+        if named(cpu, index) != 0 and atomic_load(ref(cast(ptr[Cpu], shared.harts[index]).inside)) == u64(OUTSIDE):
             count += 1
     return count
 
 
 @native(inline=False)
 def interrupt_others(cpu: ptr[Cpu]) -> boolean:
-    """Set SSIP of the harts named, if nobody has to be woken for it."""
-    if sleepers(cpu) != 0:
+    """Set SSIP of the harts named, if none of them is outside its run loop."""
+    if outsiders(cpu) != 0:
         return False
     shared = cpu.shared
     for index in range(shared.hart_count):
         if named(cpu, index) != 0:
-            atomic_or(ref(cast(ptr[Cpu], shared.harts[index]).sip), SSIP)
-    return sleepers(cpu) == 0  # one that has gone to sleep meanwhile may have looked too early
+            other = cast(ptr[Cpu], shared.harts[index])
+            atomic_or(ref(other.sip), SSIP)
+            rouse(other)
+    return outsiders(cpu) == 0  # one that has left it meanwhile may have looked too early
 
 
 @native(inline=False)
@@ -147,16 +149,3 @@ def answer_call(cpu: ptr[Cpu]) -> boolean:
         cpu.x[10] = 0
         cpu.x[11] = 0
     return done
-
-
-@native(inline=False)
-def comes_soon(cpu: ptr[Cpu]) -> boolean:
-    """Whether what ends a wait comes within the hart's patience: to sleep and be woken may take longer than the wait."""
-    if cpu.patience == 0:
-        return False
-    end = guest_time(cpu) + cpu.patience
-    while guest_time(cpu) < end:
-        update_timer(cpu)
-        if (atomic_load(ref(cpu.sip)) & cpu.sie) | atomic_load(ref(cpu.requests)) != 0:
-            return True
-    return False

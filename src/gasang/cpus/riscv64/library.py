@@ -12,7 +12,9 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from gasang.cpus.placed_tables import PlacedTables
+from gasang.cpus.riscv64.state import FUSIONS, Fusion
 from gasang.native.library import load_library
+from gasang.native.types import size_of
 
 if TYPE_CHECKING:
     from gasang.native.library import Parts
@@ -31,6 +33,10 @@ class Processor:
         self.helpers = (ctypes.c_uint64 * len(library.tables["helpers"]))(*library.tables["helpers"])
         self.noting = (ctypes.c_uint64 * len(library.tables["noting"]))(*library.tables["noting"])
         self.decoder = PlacedTables(library.data)
+        self.fusions = (ctypes.c_uint64 * (FUSIONS * size_of(Fusion) // 8))()
+        for name, records in (("fused_2", 1), ("fused_4", 2)):
+            rows = (ctypes.c_uint64 * len(library.tables[name]))(*library.tables[name])
+            self.functions["enter_fusions"](ctypes.addressof(self.fusions), ctypes.addressof(rows), len(rows) // 3, records)
 
 
 def _make() -> Parts:

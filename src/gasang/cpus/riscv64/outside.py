@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from gasang.cpus.riscv64 import code
-from gasang.cpus.riscv64.clock import guest_time, update_timer
+from gasang.cpus.riscv64.clock import guest_time
 from gasang.cpus.riscv64.csr import retired_instructions
 from gasang.cpus.riscv64.state import Cpu
-from gasang.native import atomic_and, atomic_load, atomic_or, native, ptr, ref, ticks, u64
+from gasang.cpus.riscv64.waits import rouse
+from gasang.native import atomic_and, atomic_or, native, ptr, ref, ticks, u64
 
 
 @native
 def post(cpu: ptr[Cpu], bits: u64) -> None:
     """Set bits of sip."""
     atomic_or(ref(cpu.sip), bits)
+    rouse(cpu)
 
 
 @native
@@ -25,6 +27,7 @@ def retract(cpu: ptr[Cpu], bits: u64) -> None:
 def ask(cpu: ptr[Cpu], request: u64) -> None:
     """Set bits of requests, served at the hart's next poll."""
     atomic_or(ref(cpu.requests), request)
+    rouse(cpu)
 
 
 @native
@@ -46,13 +49,6 @@ def host_wrote(cpu: ptr[Cpu], first: u64, last: u64) -> None:
     while page <= last:
         code.page_changed(cpu, page)
         page += 1
-
-
-@native
-def pending(cpu: ptr[Cpu]) -> u64:
-    """Whether something could end a wait: an enabled interrupt or a request. Called by the hart's own thread."""
-    update_timer(cpu)
-    return (atomic_load(ref(cpu.sip)) & cpu.sie) | atomic_load(ref(cpu.requests))
 
 
 @native

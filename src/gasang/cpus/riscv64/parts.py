@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gasang.cpus.decoder import DecoderTables
-from gasang.cpus.riscv64 import ahead, clock, code, execute, hot, jumps, line, mmu, outside, regions
+from gasang.cpus.riscv64 import ahead, clock, code, execute, fusion, hot, jumps, line, mmu, outside, regions, waits
+from gasang.cpus.riscv64.fused import fused_handlers
 from gasang.cpus.riscv64.handlers import make_handlers, noting_handlers
 from gasang.cpus.riscv64.isa import rv64
 from gasang.native import NativeFunction
@@ -22,7 +23,7 @@ ENTRIES: tuple[NativeFunction, ...] = (
     outside.time_of,
     outside.instructions,
     outside.host_wrote,
-    outside.pending,
+    waits.pending,
     outside.host_ticks,
     clock.steer_clock,
     ahead.decoded_marks,
@@ -39,11 +40,12 @@ ENTRIES: tuple[NativeFunction, ...] = (
     regions.begin_region,
     jumps.watch_near,
     line.take_line,
+    fusion.enter_fusions,
 )  # fmt: skip
 
 
 def make_parts() -> Parts:
     """The functions that Python calls, the handlers, and the decoder's tables."""
     rows = make_handlers(rv64)
-    tables = {"dispatch": rows, "helpers": regions.HELPERS, "noting": noting_handlers(rv64, rows)}
+    tables = {"dispatch": rows, "helpers": regions.HELPERS, "noting": noting_handlers(rv64, rows), **fused_handlers(rv64, rows)}
     return Parts(list(ENTRIES), tables, DecoderTables(rv64).content)

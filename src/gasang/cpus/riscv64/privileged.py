@@ -10,7 +10,7 @@ from gasang.cpus.riscv64 import exits
 from gasang.cpus.riscv64.clock import update_timer
 from gasang.cpus.riscv64.code import fence_instruction
 from gasang.cpus.riscv64.csr import refuse
-from gasang.cpus.riscv64.harts import answer_call, comes_soon
+from gasang.cpus.riscv64.harts import answer_call
 from gasang.cpus.riscv64.mmu import flush_all, flush_asid, flush_page
 from gasang.cpus.riscv64.state import SUPERVISOR, USER, Cpu
 from gasang.cpus.riscv64.trap import (
@@ -22,7 +22,8 @@ from gasang.cpus.riscv64.trap import (
     raise_exception,
     set_privilege,
 )
-from gasang.native import Fault, atomic_load, native, ptr, ref, u8, u64
+from gasang.cpus.riscv64.waits import waits
+from gasang.native import Fault, native, ptr, u8, u64
 
 privileged = Extension("S", "Privileged instructions", system=True)
 
@@ -77,8 +78,7 @@ def wfi(cpu: ptr[Cpu]) -> None:
     """Wait for an interrupt that is enabled in sie (3.3.3)."""
     if cpu.privilege != SUPERVISOR:
         refuse(cpu)
-    update_timer(cpu)
-    if atomic_load(ref(cpu.sip)) & cpu.sie == 0 and not comes_soon(cpu):
+    if waits(cpu):
         cpu.exit = exits.WAIT
 
 

@@ -44,6 +44,9 @@ JUMPS = 256
 STRETCHES = 32
 """Of a page."""
 DIRTY_RING = 256
+FUSIONS_SHIFT = 54
+"""Of a mixed word: what is left numbers FUSIONS."""
+FUSIONS = 1 << 64 - FUSIONS_SHIFT
 LINE_ROOM = 1024
 """Bytes that wait for a serial line: see line.py."""
 
@@ -107,6 +110,16 @@ class HotPlace:
 
 
 @struct
+class Fusion:
+    """Two handlers, and one that does what both do; or that one, 0, and the first of the two."""
+
+    first: u64  # 0: a free place
+    second: u64
+    handler: u64
+    records: u64  # from the first instruction's record to the second's
+
+
+@struct
 class JumpSeen:
     """An indirect jump that was noted."""
 
@@ -123,9 +136,7 @@ class Shared:
     ram_size: u64
     page_flags: ptr[u8]  # one byte a RAM page, see CODE_PAGE; changed atomically
     reservation_counts: ptr[u32]  # live LR reservations by hashed line; changed under `lock`
-    lock: u64  # spin lock of reservations and dirty rings
     hart_count: u64
-    code_epoch: u64  # shared; advances when a page first becomes code somewhere
     clock_sequence: u64  # shared; odd while the clock's other words are being changed
     clock_ticks: u64  # host ticks at the anchor
     clock_time: u64  # guest time (10 MHz) at the anchor
@@ -137,6 +148,9 @@ class Shared:
     line_open: u64  # whether bytes to be sent may wait in `line`
     line_count: u64  # that wait; changed under `lock`
     line: array[u8] = length(1024)
+    # --- written by all: apart from what each store reads
+    code_epoch: u64  # shared; advances when a page first becomes code somewhere
+    lock: u64  # spin lock of reservations and dirty rings
 
 
 @struct
@@ -179,7 +193,10 @@ class Cpu:
     retired: i64  # instructions retired before this quantum
     requests: u64  # shared: see exits.py
     serving: u64  # shared: 1 while requests that were taken back are being done
-    patience: u64  # guest time that a wait may last before the hart's thread sleeps
+    patience: u64  # guest time that the hart waits awake before it dozes
+    eager: u64  # what patience is after a short wait
+    futex: u64  # the number of futex(2), 0 where the hart cannot doze
+    nap: array[u64] = length(2)  # the time given to futex(2): seconds, nanoseconds
     hart: u64
     watches_traps: u64  # 1 if the run loop returns after each trap
     # --- MMIO handshake
@@ -206,7 +223,8 @@ class Cpu:
     free_block: u64  # number + 1 of the first free block, 0 for none
     decode_tables: u64
     dispatch: ptr[u64]  # handler addresses: [instruction number * 2 + far]
-    inside: u64  # shared: 1 while the hart executes; outside, it drops what it is asked to before it goes on
+    fusions: ptr[Fusion]  # see fusion.py
+    inside: u64  # shared: 1 while the hart executes (see waits.py); else it drops what it is asked to before it goes on
     seen_epoch: u64  # shared: the code epoch whose write entries are gone
     dirty_count: u64  # shared, under Shared.lock
     dirty: array[u64] = length(256)  # RAM pages written by others while decoded here

@@ -53,7 +53,7 @@ def test_nothing_is_started_before_it_is_worth_that() -> None:
     made.ask(WORTH, request(1))
     made.ask(2 * WORTH, request(2))
     assert made.process is None
-    made.hotter(20 * WORTH, request(1))
+    made.hotter(20 * WORTH, 1, lambda: request(1))
     assert answers.get(timeout=PATIENCE).number == 1
     assert answers.get(timeout=PATIENCE).number == 2
     made.close()
@@ -68,7 +68,7 @@ def test_a_region_that_is_larger_than_its_heat_is_worth_waits_until_it_is_hotter
     made.ask(2 * WORTH, large)
     made.ask(2 * WORTH - 1, request(2))
     assert answers.get(timeout=PATIENCE).number == 2  # after the other was looked at, and put back
-    made.hotter(1000 * WORTH, large)
+    made.hotter(1000 * WORTH, 1, lambda: large)
     answer = answers.get(timeout=PATIENCE)
     assert (answer.number, len(answer.places)) == (1, 4 * LIKELY)
     made.close()

@@ -64,7 +64,7 @@ def test_the_hottest_goes_first(answers: queue.Queue[Answer]) -> None:
     made = CompileService(answers.put)
     for number, heat in enumerate((1, 5, 3, 2, 5)):
         made.ask(heat, request(number))
-    made.hotter(4, request(3))
+    made.hotter(4, 3, lambda: request(3))
     made.start()
     assert [answers.get(timeout=PATIENCE).number for _ in range(5)] == [4, 1, 3, 2, 0]
     made.close()

@@ -78,8 +78,8 @@ class Service(Protocol):
         """Have these not compiled any more; those for which it was not too late."""
         ...
 
-    def hotter(self, heat: int, request: Request) -> None:
-        """What a request is about has become hotter, and may have been executed at further places."""
+    def hotter(self, heat: int, number: int, request: Callable[[], Request]) -> None:
+        """What a request is about has become hotter; what it says by then is asked for if that matters."""
         ...
 
     def close(self) -> None:
@@ -228,7 +228,8 @@ class Regions:
         if asked is not None:
             if heat > asked.heat:  # else it has lost samples to another place meanwhile
                 asked.heat = heat
-                self.service.hotter(heat, Request(asked.number, place, self._machine.hart_count > 1, asked.jumps, self._pages(hart, page)))
+                number, jumps, multi = asked.number, asked.jumps, self._machine.hart_count > 1
+                self.service.hotter(heat, number, lambda: Request(number, place, multi, jumps, self._pages(hart, page)))
             return
         if full or not self.service.takes(heat):
             return

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import threading
+from bisect import insort
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ def launch_worker(folder: Path | None = None) -> Worker | None:
         return None
 
 
-@dataclass
+@dataclass(eq=False)
 class _Waiting:
     """A request, how hot its code is, and how many instructions the region has, as far as that is known."""
 
@@ -116,8 +117,7 @@ class CompileService:
     def ask(self, heat: int, request: Request) -> list[int]:
         """Have something compiled. Does not wait. The numbers of requests that are forgotten for it."""
         with self._changed:
-            self._waiting.append(_Waiting(heat, request))
-            self._sort()
+            self._enter(_Waiting(heat, request))
             forgotten = [other.request.number for other in self._waiting[MOST_WAITING:]]
             del self._waiting[MOST_WAITING:]
             self._tell(heat)
@@ -135,23 +135,36 @@ class CompileService:
             self._waiting = [waiting for waiting in self._waiting if waiting.request.number not in numbers]
         return found
 
-    def hotter(self, heat: int, request: Request) -> None:
-        """What a request is about has become hotter, and may have been executed at further places."""
+    def hotter(self, heat: int, number: int, request: Callable[[], Request]) -> None:
+        """What a request is about has become hotter, and may have been executed at further places.
+
+        What it says by then is only asked for where that may soon be compiled.
+        """
+        is_near = self._may_be_worth(heat)
+        made = request() if is_near else None
         with self._changed:
-            for waiting in (*self._waiting, *([] if self._now is None else [self._now])):
-                if waiting.request.number == request.number:
-                    waiting.heat, waiting.request = heat, request
-            self._sort()
+            waiting = self._now
+            if waiting is None or waiting.request.number != number:
+                waiting = next((one for one in self._waiting if one.request.number == number), None)
+                if waiting is None:
+                    return
+                self._waiting.remove(waiting)
+                waiting.heat = heat
+                self._enter(waiting)
+            waiting.heat, waiting.request = heat, made or waiting.request
             self._tell(heat)
+
+    def _may_be_worth(self, heat: int) -> bool:
+        return self._price is None or self._price.gain(heat, 0) >= 0
 
     def _tell(self, heat: int) -> None:
         """Wake the thread up if code as hot as that may be worth something: it looks at all that waits."""
-        if self._price is None or self._price.gain(heat, 0) >= 0:
+        if self._may_be_worth(heat):
             self._changed.notify_all()
 
-    def _sort(self) -> None:
+    def _enter(self, waiting: _Waiting) -> None:
         """The hottest first, of equals the latest: what was hot earlier may be over."""
-        self._waiting.sort(key=lambda waiting: (-waiting.heat, -waiting.request.number))
+        insort(self._waiting, waiting, key=lambda one: (-one.heat, -one.request.number))
 
     def close(self) -> None:
         """End the process and the thread; what waits is forgotten, or kept for the next machine."""
@@ -224,8 +237,7 @@ class CompileService:
         """It waits until it is hot enough for a region of so many instructions."""
         with self._changed:
             waiting.steps = steps
-            self._waiting.append(waiting)
-            self._sort()
+            self._enter(waiting)
 
     def _next(self) -> _Waiting | None:
         """The request to be sent now, as soon as one is worth it."""
