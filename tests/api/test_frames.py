@@ -36,3 +36,10 @@ def test_a_foreign_head_is_refused(head: bytes) -> None:
 def test_frames_of_one_stream_are_written_at_once() -> None:
     data = frame(1, b"a") + frame(1, b"") + frame(1, b"b") + frame(2, b"c") + frame(1, b"d")
     assert list(Demultiplexer().feed(data)) == [(1, b"ab"), (2, b"c"), (1, b"d")]
+
+
+def test_exit_codes_are_a_stream_for_who_wants_them() -> None:
+    told = b"\1\0\0\0\0\0\0\1x\4\0\0\0\0\0\0\4\0\0\0\x7f"
+    assert list(Demultiplexer(codes=True).feed(told)) == [(1, b"x"), (4, b"\0\0\0\x7f")]
+    with pytest.raises(BadInputError):
+        list(Demultiplexer().feed(told))

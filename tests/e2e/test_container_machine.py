@@ -108,7 +108,7 @@ import gasang
 
 with gasang.run("tiny:1", ["echo up; sleep 1000"], kind="vm", name="py", architecture="riscv64", environment={"A": "b"}) as vm:
     done = vm.exec(["sh", "-c", "cat; echo $A $COLOR; echo bad >&2; exit 5"], stdin=b"in ")
-    print(done.code, done.output, done.errors, vm.status, vm.name)
+    print(done.code, done.output, done.errors, vm.status, vm.name, vm.exec(["no-such-program"]).code, vm.exec(["cat"], stdin=b"x").output)
     while b"up" not in vm.logs()[0]:  # its command begins when commands can be asked for already
         time.sleep(0.1)
     assert vm.snapshot("base")["Name"] == "base" == vm.snapshots()[0]["Name"]
@@ -133,7 +133,7 @@ def python(gasang: Gasang, script: str) -> subprocess.CompletedProcess[str]:
 def test_from_python(gasang: Gasang) -> None:
     done = python(gasang, SCRIPT)
     assert done.stdout.splitlines() == [
-        "5 b'in b blue\\n' b'bad\\n' running py", "py-1 b'py-1\\n' ['py-1', 'py']", "1 1 True", "138", "[]",
+        "5 b'in b blue\\n' b'bad\\n' running py 127 b'x'", "py-1 b'py-1\\n' ['py-1', 'py']", "1 1 True", "138", "[]",
     ], done.stderr  # fmt: skip
 
 

@@ -17,8 +17,8 @@ from gasang.kinds.vm.agent.executable import agent_program
 
 TAR = shutil.which("tar") or "/bin/tar"
 DESCRIPTOR = 3
-AT_REST = 7
-"""Descriptors of an agent without connections: 0 to 2, the listener, its tool, /dev/null and the file of its signals."""
+AT_REST = 12
+"""Descriptors of an agent without connections: 0 to 2, the listener, its tool, /dev/null, the file of its signals, five of its spare."""
 
 
 class HostAgent:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from gasang.core.errors import BadInputError
+from gasang.daemon.containers.streams import CODE
 
 STDOUT: Final = 1
 STDERR: Final = 2
@@ -22,7 +23,9 @@ _STREAMS: Final = {0: STDOUT, STDOUT << 24: STDOUT, STDERR << 24: STDERR}
 class Demultiplexer:
     """Sorts what comes by stream. Nothing is held back but an incomplete head: long frames go out as they come."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, codes: bool = False) -> None:
+        """`codes` is whether exit codes are told, too, as a stream CODE."""
+        self._known = {**_STREAMS, CODE << 24: CODE} if codes else _STREAMS
         self._head = b""
         self._stream = STDOUT
         self._left = 0
@@ -43,7 +46,7 @@ class Demultiplexer:
                     break
                 number, left = unpack(data, position)
                 position += _HEAD.size
-                found = _STREAMS.get(number)
+                found = self._known.get(number)
                 if found is None:
                     raise BadInputError("daemon", "its stream is damaged: a frame has no known head", "look at daemon.log")
                 if found != stream:

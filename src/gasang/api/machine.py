@@ -20,11 +20,12 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
-from gasang.api.answer import Answer
+from gasang.api.answer import Answer, broken
 from gasang.api.client import Client, path_of
 from gasang.api.execs import exit_code_of
-from gasang.api.frames import STDERR, Demultiplexer
-from gasang.core.errors import NotFoundError, UsageError
+from gasang.api.frames import STDERR, STDOUT, Demultiplexer
+from gasang.core.errors import NotFoundError, UnsupportedError, UsageError
+from gasang.daemon.containers.streams import CODE, CODE_SIZE
 from gasang.daemon.folders import Folders
 
 CONTAINER, VM = "container", "vm"
@@ -47,6 +48,7 @@ class Machine:
     def __init__(self, client: Client, key: str) -> None:
         self._client = client
         self.id = key
+        self._execs_at_once = True
 
     def __repr__(self) -> str:
         """Its kind is not asked for: that could fail."""
@@ -130,12 +132,27 @@ class Machine:
             "Cmd": list(command), "AttachStdin": bool(stdin), "AttachStdout": True, "AttachStderr": True,
             "User": user, "WorkingDir": directory, "Env": [f"{name}={value}" for name, value in (environment or {}).items()],
         }  # fmt: skip
+        if self._execs_at_once:
+            try:
+                return self._exec_at_once(document, stdin)
+            except (NotFoundError, UnsupportedError):  # it is a container, or the daemon an earlier one; if it is gone, that is told below
+                self._execs_at_once = False
         key = self._client.call("POST", self._path("exec"), body=document)["Id"]
         with self._client.upgrade(path_of("exec", key, "start"), body={"Detach": False, "Tty": False}) as answer:
             stream, early = answer.take_over()
             with _sending(stream, stdin):
-                output, errors = _received(stream, early)
+                output, errors, _ = _received(stream, early)
         return Completed(exit_code_of(self._client, key), output, errors)
+
+    def _exec_at_once(self, document: dict[str, Any], stdin: bytes) -> Completed:
+        """A virtual machine's command by one request. Raises NotFoundError, UnsupportedError where there is no such request for it."""
+        with self._client.upgrade(self._vm("exec"), body=document) as answer:
+            stream, early = answer.take_over()
+            with _sending(stream, stdin):
+                output, errors, code = _received(stream, early, codes=True)
+        if code is None:
+            raise broken("the connection broke off before the command's end")
+        return Completed(code, output, errors)
 
     # what virtual machines have
 
@@ -278,15 +295,18 @@ def _send(stream: socket.socket, data: bytes) -> None:
         return  # the command has ended without reading all
 
 
-def _received(stream: socket.socket, early: bytes) -> tuple[bytes, bytes]:
-    sorter, found = Demultiplexer(), (bytearray(), bytearray())
+def _received(stream: socket.socket, early: bytes, *, codes: bool = False) -> tuple[bytes, bytes, int | None]:
+    """Output, errors, and the exit code where that was told."""
+    sorter = Demultiplexer(codes=codes)
+    found = {STDOUT: bytearray(), STDERR: bytearray(), CODE: bytearray()}
     data = early
     while True:
         for number, piece in sorter.feed(data):
-            found[number == STDERR].extend(piece)
+            found[number].extend(piece)
         data = stream.recv(1 << 16)
         if not data:
-            return bytes(found[0]), bytes(found[1])
+            code = int.from_bytes(found[CODE], "big") if len(found[CODE]) == CODE_SIZE else None
+            return bytes(found[STDOUT]), bytes(found[STDERR]), code
 
 
 def _sorted(answer: Answer, tty: bool) -> tuple[bytes, bytes]:

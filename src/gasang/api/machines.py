@@ -8,6 +8,7 @@
 | DELETE …/ID/snapshots/NAME | | 204 |
 | POST …/ID/restore?name=&discard= | | Kept: the Volume and Snapshot of what its volumes had, unless discard=1 |
 | POST …/ID/fork?count= | | 201 and a list of Id, Name |
+| POST …/ID/exec | an ExecConfig without Tty | the connection becomes its streams, in frames; the last is its exit code (streams.py, CODE) |
 | POST …/ID/freeze | | Folder, Files, Machine, HostConfig, Labels, Name: for a backup |
 | DELETE …/ID/freeze | | 204: the backup is done |
 | POST …/ID/adopt | Append, Process, Disks | 201 and Folder, for kernel, initrd and disk, and Disks, which it also has |
@@ -17,6 +18,7 @@ ID is a name, an id or the beginning of one. Errors are those of the Docker API.
 
 from __future__ import annotations
 
+from gasang.api.frames import MULTIPLEXED
 from gasang.api.http.connection import Reply
 from gasang.api.http.request import Request
 from gasang.api.http.router import Route
@@ -30,6 +32,7 @@ class Machines:
 
     def __init__(self, engine: Engine) -> None:
         self._machines = engine.machines
+        self._execs = engine.execs
         self._keeping = engine.keeping
 
     def routes(self) -> list[Route]:
@@ -41,6 +44,7 @@ class Machines:
             Route("DELETE", "/gasang/vms/{id}/snapshots/{name}", self.forget),
             Route("POST", "/gasang/vms/{id}/restore", self.restore),
             Route("POST", "/gasang/vms/{id}/fork", self.fork),
+            Route("POST", "/gasang/vms/{id}/exec", self.execute),
             Route("POST", "/gasang/vms/{id}/freeze", self.freeze),
             Route("DELETE", "/gasang/vms/{id}/freeze", self.thaw),
             Route("POST", "/gasang/vms/{id}/adopt", self.adopt),
@@ -80,6 +84,15 @@ class Machines:
             raise UsageError("fork", "it does not say how many twins", "give count")
         twins = await self._machines.fork(self._named(request), count)
         await reply.json([{"Id": twin.id, "Name": twin.name} for twin in twins], 201)
+
+    async def execute(self, request: Request, reply: Reply) -> None:
+        """POST exec: what the Docker API needs three requests for."""
+        entry, wish = self._named(request), await request.json()
+        if wish.get("Tty"):
+            raise UsageError("exec", "a terminal has no frames", "use the Docker API's exec")
+        made = self._execs.find(self._execs.create(entry, wish))
+        stream, early = await reply.take_over(MULTIPLEXED)
+        await self._execs.start(made, stream, early, None, tells_code=True)
 
     async def freeze(self, request: Request, reply: Reply) -> None:
         """POST freeze."""

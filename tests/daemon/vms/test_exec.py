@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from gasang.core.errors import StateError
 from gasang.daemon.containers.process import CANNOT_EXECUTE, NOT_FOUND, Exit, StartError
-from gasang.daemon.containers.streams import Ends
+from gasang.daemon.containers.streams import CODE, Ends
 from gasang.daemon.vms.exec import LAST_WORDS, LOST, Console, GuestProcess, Keys
 from gasang.kinds.vm.agent.client import Agent
 from gasang.kinds.vm.agent.errors import no_agent
@@ -55,12 +55,12 @@ async def rest(client: socket.socket) -> bytes:
 
 
 async def started(
-    agent: HostAgent, *words: str, early: bytes = b"", stdin: bool = True, **config: Any
+    agent: HostAgent, *words: str, early: bytes = b"", stdin: bool = True, tells_code: bool = False, **config: Any
 ) -> tuple[GuestProcess, socket.socket]:
     process = GuestProcess(agent.client(), {**CONFIG, "Cmd": list(words), "AttachStdin": stdin, **config}, (30, 90))
     ours, theirs = socket.socketpair()
     tty = bool(config.get("Tty"))
-    await process.attach(theirs, early, Ends(stdin, True, True, True, False, not tty, DETACH if tty else b"", True))
+    await process.attach(theirs, early, Ends(stdin, True, True, True, False, not tty, DETACH if tty else b"", True, tells_code))
     theirs.close()
     try:
         assert await process.start() > 0
@@ -88,6 +88,19 @@ def test_its_streams_come_in_frames_and_its_code_last(agent: HostAgent) -> None:
         assert b"".join(data for stream, data in said if stream == 1) == b"first second"
         assert [data for stream, data in said if stream == 2] == [b"err\n"]
         assert (await end(process)).code == 3
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("code", [0, 3, 143])
+def test_its_code_is_the_last_frame_for_who_asked(agent: HostAgent, code: int) -> None:
+    script = "echo out; kill $$; sleep 9" if code > 128 else f"echo out; exit {code}"
+
+    async def run() -> None:
+        process, client = await started(agent, "sh", "-c", script, tells_code=True)
+        with client:
+            assert frames(await rest(client)) == [(1, b"out\n"), (CODE, code.to_bytes(4, "big"))]
+        assert (await end(process)).code == code
 
     asyncio.run(run())
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
+import sys
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -103,6 +106,22 @@ def connected(folder: Path, woken: Woken) -> tuple[socket.socket, int]:
     line = b"OK %d\n" % port
     assert exactly(made, len(line)) == line
     return made, port
+
+
+def unread(made: socket.socket) -> int:
+    """Whether the other end has yet to take something (SIOCOUTQ, unix(7))."""
+    return int.from_bytes(fcntl.ioctl(made, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+
+
+def test_what_comes_with_the_line_is_the_guests_as_soon_as_it_agrees(sockets: GuestSockets, tmp_path: Path, woken: Woken) -> None:
+    busy = threading.Event()
+    with client(tmp_path) as made:
+        made.sendall(b"CONNECT 1024\nquestion")
+        woken.until(lambda: Operation.REQUEST in woken.operations() and not unread(made))
+        sockets.soon(lambda: busy.wait(PATIENCE) and None)
+        woken.say(Operation.RESPONSE, ports=(1024, woken.came[-1][0].source_port))
+        woken.until(lambda: woken.content() == b"question")
+        busy.set()
 
 
 def test_a_program_of_the_host_talks_to_one_in_the_guest(tmp_path: Path, woken: Woken) -> None:

@@ -17,7 +17,7 @@ from gasang.daemon.containers.lives import Lives
 from gasang.daemon.containers.names import new_id
 from gasang.daemon.containers.process import CANNOT_EXECUTE, NOT_FOUND, Exit, Process, StartError
 from gasang.daemon.containers.record import CONTAINER, Container
-from gasang.daemon.containers.streams import Ends, detach_keys
+from gasang.daemon.containers.streams import Ends, code_frame, detach_keys, frame
 from gasang.daemon.services import Services
 
 EXEC: Final[dict[str, Field]] = {
@@ -108,8 +108,8 @@ class Execs:
             raise StateError(f"exec {found.id[:12]}", "it has been started already", "make another")
         self._check(found.container)
 
-    async def start(self, found: Exec, stream: socket.socket | None, early: bytes, size: object) -> None:
-        """Start it, with a client's connection or without. Raises GasangError."""
+    async def start(self, found: Exec, stream: socket.socket | None, early: bytes, size: object, *, tells_code: bool = False) -> None:
+        """Start it, with a client's connection or without. With `tells_code` the client hears of its end there. Raises GasangError."""
         self.check_startable(found)
         found.started = True
         config = found.config
@@ -121,17 +121,19 @@ class Execs:
             found.process = await ways.execute(found.container, found.id, {**config, "Alone": found.alone}, (int(rows), int(columns)))
             if stream is not None:
                 keys = detach_keys(config["DetachKeys"]) if found.terminal else b""
-                ends = Ends(
-                    config["AttachStdin"], config["AttachStdout"], config["AttachStderr"], True, False, not found.terminal, keys, True
-                )
+                wanted = (config["AttachStdin"], config["AttachStdout"], config["AttachStderr"])
+                ends = Ends(*wanted, True, False, not found.terminal, keys, True, tells_code)
                 await found.process.attach(stream, early, ends)
             found.pid = await found.process.start()
         except (GasangError, OSError) as error:
             not_found = isinstance(error, StartError) and error.guest_code == NOT_FOUND
-            self._end(found, Exit(NOT_FOUND if not_found else CANNOT_EXECUTE, 0, error=str(error)))
+            code = NOT_FOUND if not_found else CANNOT_EXECUTE
+            self._end(found, Exit(code, 0, error=str(error)))
             if stream is None:
                 raise
-            await asyncio.to_thread(_tell_client, stream, f"OCI runtime exec failed: {error}", found.terminal)
+            data = f"OCI runtime exec failed: {error}\r\n".encode()
+            told = code_frame(code) if tells_code else b""
+            await asyncio.to_thread(_tell_client, stream, (data if found.terminal else frame(2, data)) + told)
             return
         finally:
             if stream is not None:
@@ -244,9 +246,8 @@ class Execs:
         }
 
 
-def _tell_client(stream: socket.socket, sentence: str, terminal: bool) -> None:
+def _tell_client(stream: socket.socket, data: bytes) -> None:
     """What went wrong at the start, on the connection that has become the process's streams."""
-    data = f"{sentence}\r\n".encode()
     stream.settimeout(5.0)
     with suppress(OSError):  # it may have gone
-        stream.sendall(data if terminal else bytes([2, 0, 0, 0]) + len(data).to_bytes(4, "big") + data)
+        stream.sendall(data)

@@ -8,6 +8,9 @@ from typing import Final
 from gasang.core.errors import UsageError
 
 DETACH_KEYS: Final = "ctrl-p,ctrl-q"
+CODE: Final = 4
+"""The stream of an exit code, where one is told: a big-endian number of 4 bytes, the last frame. Docker's streams are 0 to 3."""
+CODE_SIZE: Final = 4
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class Ends:
     """The keys that detach, on a terminal."""
     ends_stdin: bool = False
     """The end of the client's input is the end of the process's; else it is where the client leaves (Docker's StdinOnce)."""
+    tells_code: bool = False
+    """The exit code follows all that was written, in a frame of the stream CODE. Commands in virtual machines know how."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,16 @@ class LogRequest:
     details: bool
     tail: int
     multiplexed: bool
+
+
+def frame(stream: int, data: bytes) -> bytes:
+    """Bytes of a stream behind their head (Engine API, ContainerAttach, "Stream format")."""
+    return bytes((stream, 0, 0, 0)) + len(data).to_bytes(4, "big") + data
+
+
+def code_frame(code: int) -> bytes:
+    """An exit code as it is told."""
+    return frame(CODE, code.to_bytes(CODE_SIZE, "big"))
 
 
 def detach_keys(text: str) -> bytes:

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from gasang.core.console import WindowSize
-from gasang.core.errors import GasangError
+from gasang.core.errors import GasangError, StateError
 from gasang.daemon.containers.process import CANNOT_EXECUTE, NOT_FOUND, Exit, StartError
-from gasang.daemon.containers.streams import Ends
+from gasang.daemon.containers.streams import Ends, code_frame, frame
 from gasang.kinds.vm.agent.client import REACH, Agent, Wants
 from gasang.kinds.vm.agent.errors import CommandNotFoundError, CommandRefusedError, NoAgentError
 from gasang.kinds.vm.agent.running import STDERR, Running
@@ -86,12 +86,36 @@ class GuestProcess:
 
     async def start(self) -> int:
         """Start it; its number in the guest. Raises StartError."""
+        begun: asyncio.Future[int] = self._loop.create_future()
+        threading.Thread(target=self._live, args=(begun,), name="exec", daemon=True).start()
         try:
-            self._running = await asyncio.to_thread(self._begin)
+            return await begun
         except GasangError as error:
             raise StartError("exec", str(error), guest_code=_CODES.get(type(error), CANNOT_EXECUTE)) from error
-        threading.Thread(target=self._pass_on, args=(self._running,), name="exec", daemon=True).start()
-        return self._running.pid
+
+    def _live(self, begun: asyncio.Future[int]) -> None:
+        """The thread: from the command's start to its end, or to why there is none."""
+        failure: Exception = StateError("exec", "it was not started", "look at daemon.log")
+        try:
+            self._running = self._begin()
+        except (GasangError, OSError) as error:
+            failure = error
+        finally:
+            self._tell_begun(begun, failure)
+        if self._running is not None:
+            self._pass_on(self._running)
+
+    def _tell_begun(self, begun: asyncio.Future[int], failure: Exception) -> None:
+        def tell() -> None:
+            if begun.done():  # nobody waits any more
+                return
+            if self._running is not None:
+                begun.set_result(self._running.pid)
+            else:
+                begun.set_exception(failure)
+
+        with contextlib.suppress(RuntimeError):  # the daemon's loop has ended
+            self._loop.call_soon_threadsafe(tell)
 
     def _begin(self) -> Running | TypedCommand:
         patience, why = max(self._patience, REACH), ""
@@ -140,8 +164,10 @@ class GuestProcess:
             found = Exit(outcome.code, time.time_ns())
         except (GasangError, OSError) as error:
             found = Exit(LOST, time.time_ns(), error=str(error))
-        running.close()
+        if self._ends is not None and self._ends.tells_code:
+            self._send(code_frame(found.code))
         self._let_go()
+        running.close()
         with contextlib.suppress(RuntimeError):  # the daemon's loop has ended
             self._loop.call_soon_threadsafe(self._settle, found)
 
@@ -152,9 +178,13 @@ class GuestProcess:
     def _write(self, stream: int, data: bytes) -> None:
         if self._client is None or self._ends is None:
             return
-        head = bytes((stream, 0, 0, 0)) + len(data).to_bytes(4, "big") if self._ends.multiplexed else b""
+        self._send(frame(stream, data) if self._ends.multiplexed else data)
+
+    def _send(self, data: bytes) -> None:
+        if self._client is None:
+            return
         with self._telling, contextlib.suppress(OSError):  # who went away misses it, and the command goes on
-            self._client.sendall(head + data)
+            self._client.sendall(data)
 
     def forsake(self) -> None:
         """The daemon ends: the command is hung up on, and a client that reads is told why."""

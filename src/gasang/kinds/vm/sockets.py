@@ -238,7 +238,7 @@ class _End(Peer):
     def _watch(self) -> None:
         if self.socket.fileno() < 0:
             return
-        reads = not self._host_ended and not self._to_guest and (self._open or self._stream is None)
+        reads = not self._host_ended and not self._to_guest
         self._sockets.watch(self, (_READ if reads else 0) | (_WRITE if self._to_host else 0))
 
     def _read(self) -> None:
@@ -271,6 +271,9 @@ class _End(Peer):
             self._stream = self._sockets.device.connect(int(number), self)
         except StateError:
             self.end()
+            return
+        with suppress(BlockingIOError):  # what came with the line is the stream's by the time the guest agrees, and goes to it at once
+            self._read()
         self._watch()
 
     def _agreed(self) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,10 +46,10 @@ class Known:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path, card: Card | None, *, agent: bool = True) -> None:
         self.agent, self.warned, self.happened = Agent(), [], []  # type: ignore[var-annotated]
         cable = SimpleNamespace(plug=lambda tap: self.happened.append("in"), unplug=lambda: self.happened.append("out"))
-        self.vm: Any = SimpleNamespace(card=card, workers=())
+        self.vm: Any = SimpleNamespace(card=card, workers=(), ended=threading.Event())
         monkeypatch.setattr(module, "cable_of", lambda workers: cable)
         monkeypatch.setattr(module.Tap, "taken", staticmethod(lambda descriptor: descriptor))
-        monkeypatch.setattr(Guest, "_agent", lambda guest: self.agent if agent else None)
+        monkeypatch.setattr(Guest, "_agent", lambda guest, kept=None: self.agent if agent else None)
         self.guest = Guest(folder, self.vm, self.warned.append)
 
 
@@ -85,3 +88,20 @@ def test_the_cable_goes_out_where_nobody_can_be_told(monkeypatch: pytest.MonkeyP
     alone.guest.identify("", None, -1)
     assert (without.happened, alone.happened) == (["out"], ["out"])
     eventually(lambda: alone.agent.told == [("", ())])
+
+
+def test_who_was_told_is_not_hung_up_on_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It has work with that, and is about to be asked for something."""
+    ours, theirs = socket.socketpair()
+    monkeypatch.setattr(module, "dial", lambda path, subject, first, patience: theirs)
+    monkeypatch.setattr(Guest, "sockets", object())
+    kept = ExitStack()
+    agent = Guest(tmp_path, SimpleNamespace(), print)._agent(kept)  # type: ignore[arg-type]
+    assert agent is not None
+    agent._reach(b"", 1).close()
+    ours.setblocking(False)
+    with ours:
+        with pytest.raises(BlockingIOError):
+            ours.recv(1)
+        kept.close()
+        assert ours.recv(1) == b""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import resource
 import signal
 import threading
 from collections.abc import Callable
@@ -11,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from gasang.core.errors import StateError, UnsupportedError
+from gasang.host.pages import PAGE
 from gasang.kinds.vm.board import GENERATION_BASE, RAM_BASE
 from gasang.kinds.vm.machine import VirtualMachine
+from gasang.kinds.vm.snapshot import working_set
 from gasang.kinds.vm.snapshot.identity import Identity
 from gasang.kinds.vm.snapshot.snapshot import Snapshot, Wiring
 from gasang.storage.overlay import Overlay
@@ -77,6 +81,37 @@ def test_a_twin_of_a_restored_machine_and_a_twin_of_a_twin(kept: Snapshot) -> No
         with vm.fork(child) as made:
             assert made.wait() == 8
         assert vm.machine.ram.read(PLACE, 1) == b"\0"
+
+
+PAGES = 1024
+
+
+def faults_of_writing(vm: VirtualMachine) -> int:
+    """How many pages the host had to give this process while it wrote to each of PAGES pages of the guest's, in percent of them."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for page in range(PAGES):
+        vm.machine.ram.write(PLACE + page * PAGE, b"x")
+    return min((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) * 100 // PAGES, 255)
+
+
+def test_what_is_written_first_is_copied_ahead(kept: Snapshot) -> None:
+    note = kept.path / working_set.NAME
+    before = note.read_bytes() if note.exists() else None
+    note.write_text(json.dumps([[(PLACE - RAM_BASE) // PAGE, PAGES, 1]]))
+    try:
+        with kept.restore(Wiring(bytearray().extend)) as vm:
+            vm.stand()
+
+            def ahead(twin: VirtualMachine) -> int:
+                twin.copy_ahead()
+                return faults_of_writing(twin)
+
+            with vm.fork(faults_of_writing) as one, vm.fork(ahead) as other:
+                assert one.wait() >= 100
+                assert other.wait() < 30
+            assert vm.machine.ram.read(PLACE, 1) == b"\0"
+    finally:
+        note.unlink() if before is None else note.write_bytes(before)
 
 
 def test_neither_sees_what_the_other_writes(tmp_path: Path) -> None:

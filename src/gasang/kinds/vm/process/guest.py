@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,8 +15,9 @@ from typing import Final
 from gasang.core.errors import GasangError, StateError, UnsupportedError
 from gasang.host.tap import Tap
 from gasang.kinds.vm.agent.client import Agent
-from gasang.kinds.vm.agent.dialing import dial
+from gasang.kinds.vm.agent.dialing import Dial, dial
 from gasang.kinds.vm.base import AnyMachine
+from gasang.kinds.vm.cable import Cable
 from gasang.kinds.vm.card import Card
 from gasang.kinds.vm.network import cable_of, forgetting, learning
 from gasang.kinds.vm.process.births import NO_CARD
@@ -27,6 +29,8 @@ GRACE: Final = 2.0
 _HEARS: Final = 5.0
 """Seconds for its driver to see that a disk has another size."""
 _MOMENT: Final = 0.02
+_LINGER: Final = 0.5
+"""Seconds until a guest that was told who it is hears that this was all: it has work with that, and is about to be asked for something."""
 RESOLV_CONF: Final = "/etc/resolv.conf"
 
 
@@ -43,9 +47,12 @@ class Guest:
         """Those that its agent is reached by, if it can have one."""
         return sockets_of(transport.device for transport in self._vm.board.virtio)
 
-    def _agent(self) -> Agent | None:
-        """Its agent, if it can have one; whether it answers is seen when it is asked."""
-        return Agent(partial(dial, self._folder / GUEST_SOCKET, "guest"), "guest") if self.sockets is not None else None
+    def _agent(self, kept: ExitStack | None = None) -> Agent | None:
+        """Its agent, if it can have one; whether it answers is seen when it is asked. With `kept` connections last until that closes."""
+        if self.sockets is None:
+            return None
+        reach = partial(dial, self._folder / GUEST_SOCKET, "guest")
+        return Agent(reach if kept is None else partial(_reach_and_keep, reach, kept), "guest")
 
     def shut_down(self, number: int) -> bool:
         """Have it end by itself, its programs with that signal; False where nobody there hears."""
@@ -84,7 +91,8 @@ class Guest:
 
         Who has another's address must not be heard: without an agent to change it, the cable stays out.
         """
-        agent, cable = self._agent(), cable_of(tuple(self._vm.workers))
+        kept = ExitStack()
+        agent, cable = self._agent(kept), cable_of(tuple(self._vm.workers))
         plugged = card is not None and tap >= 0
         if cable is not None and (agent is None or not plugged):
             cable.unplug()
@@ -92,18 +100,23 @@ class Guest:
             return
 
         def tell() -> None:
-            if card is None or cable is None or not plugged:
-                with suppress(GasangError):  # it has no agent, or has ended
-                    agent.new_identity(name)
-                return
-            try:
-                self._rename(agent, card, partial(agent.new_identity, name))
-                cable.plug(Tap.taken(tap))
-            except GasangError as error:
-                cable.unplug()
-                self._warn(f"its network card is not plugged in: {error}")
+            with kept:
+                self._tell(agent, name, card if plugged else None, cable, tap)
+                self._vm.ended.wait(_LINGER)
 
         threading.Thread(target=tell, name="identity", daemon=True).start()
+
+    def _tell(self, agent: Agent, name: str, card: Card | None, cable: Cable | None, tap: int) -> None:
+        if card is None or cable is None:
+            with suppress(GasangError):  # it has no agent, or has ended
+                agent.new_identity(name)
+            return
+        try:
+            self._rename(agent, card, partial(agent.new_identity, name))
+            cable.plug(Tap.taken(tap))
+        except GasangError as error:
+            cable.unplug()
+            self._warn(f"its network card is not plugged in: {error}")
 
     def rename(self, card: Card | None) -> None:
         """Have it be what `card` says, or nobody. Raises UnsupportedError for one without a card, GasangError where it cannot."""
@@ -124,3 +137,10 @@ class Guest:
         if card.resolv_conf and (known is None or known.resolv_conf != card.resolv_conf):
             agent.run(["tee", RESOLV_CONF], card.resolv_conf.encode(), tool=True)
         self._vm.card = card
+
+
+def _reach_and_keep(reach: Dial, kept: ExitStack, first: bytes, patience: float) -> socket.socket:
+    """A connection, as `reach` makes it, that is hung up when `kept` is closed, too."""
+    made = reach(first, patience)
+    kept.enter_context(made.dup())
+    return made

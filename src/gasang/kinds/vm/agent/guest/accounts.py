@@ -2,6 +2,8 @@
 
 A user is named as docker's `--user`: NAME, UID, NAME:GROUP … A number needs no entry. Without a group it is the user's own, and all groups
 that list the user's name are taken besides.
+
+A process that waits for its command (spare.py) reads both files ahead, and only looks whether they are still the same when it is told.
 """
 
 from __future__ import annotations
@@ -9,24 +11,17 @@ from __future__ import annotations
 from typing import Final
 
 from gasang.kinds.vm.agent.guest.calls import (
-    EINTR,
+    EMPTY,
     ENOENT,
-    ENOMEM,
     GROUP,
-    O_RDONLY,
     PASSWD,
     ZERO,
     Given,
-    close,
-    map_memory,
-    open_path,
-    read,
     text,
 )
-from gasang.native import array, boolean, cast, i64, length, native, ptr, struct, u8, u32, u64
+from gasang.kinds.vm.agent.guest.known_files import File, is_same, know, load
+from gasang.native import array, boolean, i64, length, native, ptr, ref, struct, u8, u32, u64
 
-MOST_FILE: Final = 1 << 20
-"""Bytes of such a file that are looked at."""
 MOST_GROUPS: Final = 64
 NONE: Final = (1 << 64) - 1
 _COLON, _NEWLINE, _COMMA, _ZERO = 0x3A, 0x0A, 0x2C, 0x30
@@ -47,33 +42,14 @@ class Account:
 
 
 @struct
-class File:
-    """A file's content."""
+class Accounts:
+    """What is known of users and groups, zeroed at first; `is_first` is whether the account is that of user 0."""
 
-    content: ptr[u8]
-    size: u64
-
-
-@native
-def load(g: ptr[Given], path: u64, file: ptr[File]) -> i64:
-    """Read a file, of which there may be none; 0 or an error."""
-    file.size = 0
-    room = map_memory(g, MOST_FILE)
-    if room == 0:
-        return ENOMEM
-    file.content = cast(ptr[u8], room)
-    fd = open_path(g, text(g, path), O_RDONLY)
-    if fd < 0:
-        return 0
-    while file.size < MOST_FILE:
-        n = read(g, fd, file.content + file.size, MOST_FILE - file.size)
-        if n == EINTR:
-            continue
-        if n <= 0:
-            break
-        file.size += u64(n)
-    close(g, fd)
-    return 0
+    account: Account
+    users: File
+    groups: File
+    is_first: u32
+    found: array[u64] = length(32)  # struct statx
 
 
 @native
@@ -208,34 +184,74 @@ def find_user(file: ptr[File], account: ptr[Account], word: ptr[u8], size: u64) 
     return 0
 
 
-@native(inline=False)
-def find_account(g: ptr[Given], account: ptr[Account], file: ptr[File], wanted: ptr[u8]) -> i64:
-    """Whom `wanted` means (without a name it is user 0); 0 or an error. The account is zeroed; `file` is room."""
+@native
+def refresh(g: ptr[Given], accounts: ptr[Accounts]) -> i64:
+    """Have both files as they are now; 0 or an error."""
+    found = ref(accounts.found)
+    if not is_same(g, PASSWD, found, ref(accounts.users)):
+        accounts.is_first = 0
+        result = load(g, PASSWD, ref(accounts.users))
+        if result < 0:
+            return result
+    if not is_same(g, GROUP, found, ref(accounts.groups)):
+        accounts.is_first = 0
+        return load(g, GROUP, ref(accounts.groups))
+    return 0
+
+
+@native
+def find_group(file: ptr[File], account: ptr[Account], group: ptr[u8]) -> i64:
+    """Fill in the group of that name or number; 0 or an error."""
     size: u64 = 0
-    while wanted[size] != 0 and wanted[size] != _COLON:
+    while group[size] != 0:
         size += 1
-    result = load(g, PASSWD, file)
-    if result < 0:
-        return result
-    if size == 0:
-        zero = text(g, ZERO)
-        result = find_user(file, account, zero, 1)
-    else:
-        result = find_user(file, account, wanted, size)
-    if result < 0:
-        return result
-    result = load(g, GROUP, file)
-    if result < 0 or wanted[size] == 0:
-        if result == 0:
-            take_groups(file, account)
-        return result
-    group = wanted + size + 1
-    group_size: u64 = 0
-    while group[group_size] != 0:
-        group_size += 1
-    gid = number_of(group, group_size)
-    line = find(file, group, group_size, gid)
+    gid = number_of(group, size)
+    line = find(file, group, size, gid)
     if line != NONE:
         gid = id_at(file, line, 2)
     account.gid = gid
     return ENOENT if gid == NONE else 0
+
+
+@native(inline=False)
+def find_account(g: ptr[Given], accounts: ptr[Accounts], wanted: ptr[u8]) -> i64:
+    """Whom `wanted` means (without a name it is user 0); 0 or an error."""
+    size: u64 = 0
+    while wanted[size] != 0 and wanted[size] != _COLON:
+        size += 1
+    account = ref(accounts.account)
+    result = refresh(g, accounts)
+    if result < 0:
+        return result
+    if wanted[0] == 0 and accounts.is_first != 0:
+        return 0
+    account.group_count = 0
+    account.name_size = 0
+    account.home_size = 0
+    account.gid = 0
+    if size == 0:
+        zero = text(g, ZERO)
+        result = find_user(ref(accounts.users), account, zero, 1)
+    else:
+        result = find_user(ref(accounts.users), account, wanted, size)
+    if result < 0:
+        return result
+    if wanted[size] != 0:
+        return find_group(ref(accounts.groups), account, wanted + size + 1)
+    take_groups(ref(accounts.groups), account)
+    return 0
+
+
+@native(inline=False)
+def know_accounts(g: ptr[Given], accounts: ptr[Accounts]) -> None:
+    """Find user 0 ahead, and note of what files."""
+    know(g, PASSWD, ref(accounts.found), ref(accounts.users))
+    know(g, GROUP, ref(accounts.found), ref(accounts.groups))
+    users = accounts.users.known
+    groups = accounts.groups.known
+    accounts.users.known = 0  # nothing was read
+    accounts.groups.known = 0
+    if find_account(g, accounts, text(g, EMPTY)) >= 0:
+        accounts.users.known = users
+        accounts.groups.known = groups
+        accounts.is_first = users & groups

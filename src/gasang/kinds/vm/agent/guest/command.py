@@ -1,5 +1,7 @@
 """The child's side of a command: from a copy of the agent to the program, in the guest's root, as the user asked for.
 
+What is here up to `live` needs no command: a spare (spare.py) has done it before there is one.
+
 Every word comes from the host and has been checked (check_exec). What fails is told over the report pipe, which the program's start closes.
 """
 
@@ -7,36 +9,31 @@ from __future__ import annotations
 
 from typing import Final
 
-from gasang.kinds.vm.agent.guest.accounts import Account, File, find_account
+from gasang.kinds.vm.agent.guest.accounts import Account, Accounts, find_account
 from gasang.kinds.vm.agent.guest.calls import (
     E2BIG,
     EACCES,
     EMPTY,
     ENOENT,
-    ENOMEM,
     ENOTDIR,
     HOME,
     PATH,
     ROOT,
     ROOT_NAME,
     USUAL_PATH,
-    ZERO,
     Given,
     begins_with,
     length_of,
-    map_memory,
-    set_oom_score,
     text,
     write,
 )
-from gasang.kinds.vm.agent.guest.state import MEMORY, VECTORS, Session, State
+from gasang.kinds.vm.agent.guest.state import LONGEST_PATH, MEMORY, VECTORS, Ends, State
 from gasang.kinds.vm.agent.protocol import (
     DIRECTORY,
     EXEC_SIZE,
     EXECUTE,
     KNOWN_FLAGS,
     MOST_WORDS,
-    STREAMS,
     TERMINAL,
     TOOL,
     USER,
@@ -45,12 +42,11 @@ from gasang.kinds.vm.agent.protocol import (
     WANT_OUTPUT,
     Exec,
 )
-from gasang.native import boolean, cast, copy, i32, i64, native, null, ptr, ref, sizeof, store_unaligned, syscall, u8, u32, u64
+from gasang.native import boolean, cast, copy, i32, i64, minimum, native, null, ptr, ref, store_unaligned, syscall, u8, u32, u64
 
-_SET_CONTROLLING, _AT_EMPTY_PATH, _SETMASK = 0x540E, 0x1000, 2
+_AT_EMPTY_PATH, _SETMASK = 0x1000, 2
 _SAME_GROUP: Final = 0xFFFF_FFFF
 _FILE_MASK: Final = 0o22
-_LONGEST_PATH: Final = 4096
 _SLASH, _COLON = 0x2F, 0x3A
 NOT_STARTED: Final = 125
 
@@ -80,9 +76,9 @@ def next_text(at: ptr[u8]) -> ptr[u8]:
 
 
 @native
-def fill_vectors(session: ptr[Session], command: ptr[Exec]) -> ptr[u64]:
+def fill_vectors(memory: u64, command: ptr[Exec]) -> ptr[u64]:
     """The addresses of the arguments, 0, of the variables, and two zeroes: room for one variable more."""
-    vector = cast(ptr[u64], session.memory + MEMORY - VECTORS)
+    vector = cast(ptr[u64], memory + MEMORY - VECTORS)
     at = next_text(next_text(cast(ptr[u8], command) + EXEC_SIZE))
     words = u64(command.arguments) + u64(command.variables)
     place: u64 = 0
@@ -114,26 +110,26 @@ def variable(g: ptr[Given], variables: ptr[u64], name: u64) -> ptr[u8]:
 
 
 @native
-def add_home(g: ptr[Given], account: ptr[Account], variables: ptr[u64]) -> None:
-    """Set HOME to the user's directory, unless the command is given one. Its text is made in memory of its own."""
+def add_home(g: ptr[Given], account: ptr[Account], variables: ptr[u64], room: ptr[u8]) -> ptr[u8]:
+    """Set HOME to the user's directory, unless the command is given one; its text is made in `room`. What is behind it there."""
     if variable(g, variables, HOME) != null:
-        return
+        return room
     name = text(g, HOME)
     home = account.home
     size = account.home_size
     if size == 0:
         home = text(g, ROOT_NAME) if account.uid == 0 else text(g, ROOT)
         size = length_of(home)
-    room = map_memory(g, length_of(name) + size + 1)
-    if room == 0:
-        return
-    made = cast(ptr[u8], room)
-    copy(made, name, length_of(name))
-    copy(made + length_of(name), home, size)
+    size = minimum(size, u64(LONGEST_PATH))
+    known = length_of(name)
+    copy(room, name, known)
+    copy(room + known, home, size)
+    room[known + size] = 0
     place: u64 = 0
     while variables[place] != 0:
         place += 1
-    variables[place] = room
+    variables[place] = u64(room)
+    return room + known + size + 1
 
 
 @native
@@ -154,8 +150,11 @@ def has_slash(word: ptr[u8]) -> boolean:
 
 
 @native(inline=False)
-def search(g: ptr[Given], vector: ptr[u64], variables: ptr[u64]) -> i64:
-    """Become the program that the first argument names, found in PATH as execvp(3) does; only an error comes back."""
+def search(g: ptr[Given], vector: ptr[u64], variables: ptr[u64], made: ptr[u8]) -> i64:
+    """Become the program that the first argument names, found in PATH as execvp(3) does; only an error comes back.
+
+    `made` is room for two of the longest paths.
+    """
     name = cast(ptr[u8], vector[0])
     if name[0] == 0:
         return ENOENT
@@ -164,17 +163,15 @@ def search(g: ptr[Given], vector: ptr[u64], variables: ptr[u64]) -> i64:
     path = variable(g, variables, PATH)
     if path == null:
         path = text(g, USUAL_PATH)
-    room = map_memory(g, 2 * _LONGEST_PATH)
     size = length_of(name)
-    if room == 0 or size >= _LONGEST_PATH:
-        return ENOMEM if room == 0 else E2BIG
-    made = cast(ptr[u8], room)
+    if size >= LONGEST_PATH:
+        return E2BIG
     result: i64 = ENOENT
     while True:
         count: u64 = 0
         while path[count] != 0 and path[count] != _COLON:
             count += 1
-        if count < _LONGEST_PATH - 1:
+        if count < LONGEST_PATH - 1:
             copy(made, path, count)
             made[count] = _SLASH
             start: u64 = 0 if count != 0 else 1  # an empty entry is the present directory
@@ -203,6 +200,8 @@ def become(g: ptr[Given], account: ptr[Account]) -> i64:
 @native
 def give_streams(s: ptr[State], command: ptr[Exec], account: ptr[Account]) -> None:
     """Make the user the owner of what the agent has made for it, so that it may open it by name (/dev/stdin)."""
+    if account.uid == 0:
+        return
     if command.flags & (TERMINAL | WANT_INPUT) != 0:
         syscall(s.given.calls.fchown, 0, account.uid, _SAME_GROUP)
     if command.flags & WANT_OUTPUT != 0:
@@ -212,22 +211,27 @@ def give_streams(s: ptr[State], command: ptr[Exec], account: ptr[Account]) -> No
 
 
 @native
-def use_streams(s: ptr[State], session: ptr[Session], command: ptr[Exec], ends: ptr[i32]) -> i64:
-    """A session of its own, the ends of its streams at 0, 1 and 2, and no signal blocked; 0 or an error."""
-    g = s.given
+def begin_session(g: ptr[Given]) -> None:
+    """Have a session of its own, and make files as programs usually do."""
     syscall(g.calls.setsid)
-    for at in range(u64(3)):
-        result = syscall(g.calls.dup3, u64(i64(ends[at])), at, 0)
-        if result < 0:
-            return result
-    if command.flags & TERMINAL != 0:
-        result = syscall(g.calls.ioctl, 0, _SET_CONTROLLING, 0)
-        if result < 0:
-            return result
-    s.words[0] = 0
-    syscall(g.calls.rt_sigprocmask, _SETMASK, u64(ref(s.words)), 0, 8)
     syscall(g.calls.umask, _FILE_MASK)
+
+
+@native
+def take_streams(s: ptr[State], ends: ptr[Ends]) -> i64:
+    """Have the ends of its streams at 0, 1 and 2; 0 or an error."""
+    for at in range(u64(3)):
+        result = syscall(s.given.calls.dup3, u64(i64(ends.fds[at])), at, 0)
+        if result < 0:
+            return result
     return 0
+
+
+@native
+def give_signals(s: ptr[State]) -> None:
+    """Have no signal blocked."""
+    s.words[0] = 0
+    syscall(s.given.calls.rt_sigprocmask, _SETMASK, u64(ref(s.words)), 0, 8)
 
 
 @native
@@ -240,34 +244,29 @@ def tell(s: ptr[State], pipe: i64, stage: u64, error: i64) -> i64:
 
 
 @native(inline=False)
-def live(s: ptr[State], session: ptr[Session], command: ptr[Exec], ends: ptr[i32], pipe: i64) -> i64:
-    """The child's whole life until the program; its exit code where it comes to none."""
+def live(s: ptr[State], memory: u64, command: ptr[Exec], accounts: ptr[Accounts], pipe: i64) -> i64:
+    """From what every command has to the program; the exit code where it comes to none. `memory` is laid out as a session's."""
     g = s.given
-    vector = fill_vectors(session, command)
+    vector = fill_vectors(memory, command)
     variables = vector + u64(command.arguments) + 1
-    result = use_streams(s, session, command, ends)
-    if result < 0:
-        return tell(s, pipe, STREAMS, result)
-    room = map_memory(g, sizeof(Account) + sizeof(File))
-    if room == 0:
-        return tell(s, pipe, USER, ENOMEM)
-    account = cast(ptr[Account], room)
     directory = cast(ptr[u8], command) + EXEC_SIZE
-    result = find_account(g, account, cast(ptr[File], room + sizeof(Account)), next_text(directory))
+    give_signals(s)
+    result = find_account(g, accounts, next_text(directory))
     if result < 0:
         return tell(s, pipe, USER, result)
-    add_home(g, account, variables)
+    account = ref(accounts.account)
+    made = cast(ptr[u8], vector + u64(command.arguments) + u64(command.variables) + 4)
+    made = add_home(g, account, variables, made)
     give_streams(s, command, account)
-    if s.whole_machine != 0:
-        set_oom_score(g, ZERO)
     result = become(g, account)
     if result < 0:
         return tell(s, pipe, USER, result)
-    result = syscall(g.calls.chdir, u64(directory) if directory[0] != 0 else u64(text(g, ROOT)))
-    if result < 0:
-        return tell(s, pipe, DIRECTORY, result)
+    if directory[0] != 0:  # the agent's own is the root
+        result = syscall(g.calls.chdir, u64(directory))
+        if result < 0:
+            return tell(s, pipe, DIRECTORY, result)
     if command.flags & TOOL != 0:
         result = syscall(g.calls.execveat, u64(s.tool), u64(text(g, EMPTY)), u64(vector), u64(variables), _AT_EMPTY_PATH)
     else:
-        result = search(g, vector, variables)
+        result = search(g, vector, variables, made)
     return tell(s, pipe, EXECUTE, result)

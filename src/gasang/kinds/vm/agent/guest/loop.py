@@ -10,6 +10,7 @@ from typing import Final
 from gasang.kinds.vm.agent.guest.calls import CLOCK_MONOTONIC, EAGAIN, EINTR, NANOSECONDS, clock, close, read, write
 from gasang.kinds.vm.agent.guest.messages import pass_on, said_room, say, send, stream_room
 from gasang.kinds.vm.agent.guest.sessions import accept, hang_up, hear, input_at, take_all
+from gasang.kinds.vm.agent.guest.spare import forget, is_wanted, prepare
 from gasang.kinds.vm.agent.guest.start import fail
 from gasang.kinds.vm.agent.guest.state import BUSY, MOST_SESSIONS, OVER, RESERVE, TAKEN, Session, State
 from gasang.kinds.vm.agent.protocol import CREDIT, END_SIZE, ENDED, HEADER_SIZE, STARTED, End
@@ -20,6 +21,8 @@ _CONNECTION, _INPUT, _OUTPUT, _ERRORS, _REPORT, _SIGNALS, _LISTENER = (kind << 8
 _LINGER: Final = NANOSECONDS
 """How long outputs may stay open after the command's end: another process has them."""
 _SOON: Final = NANOSECONDS // 10
+_QUIET: Final = NANOSECONDS // 20
+"""After so long without anything to do, a spare takes no command's time."""
 _FOREVER: Final = (1 << 64) - 1
 _NO_HANG: Final = 1
 
@@ -70,6 +73,8 @@ def gather(s: ptr[State]) -> u64:
     else:
         wait = _SOON
     s.cannot_accept = 0
+    if wait == _FOREVER and s.spare == 0 and s.ending == 0:
+        wait = _QUIET
     return wait
 
 
@@ -88,6 +93,16 @@ def pump(s: ptr[State], session: ptr[Session], which: u64) -> None:
     """Take what an output has."""
     if session.streams[which].fd >= 0 and stream_room(session) != 0 and not pass_on(s, session, ref(session.streams[which])):
         end_stream(s, session, which)
+
+
+@native
+def drain(s: ptr[State], session: ptr[Session], which: u64) -> None:
+    """Take all that an output of a command that has ended still has, as far as there is room: the host hears of all of it at once."""
+    while session.streams[which].fd >= 0 and stream_room(session) != 0:
+        before = session.said_to
+        pump(s, session, which)
+        if session.said_to == before:  # another process has it open
+            return
 
 
 @native
@@ -135,6 +150,8 @@ def hear_report(s: ptr[State], session: ptr[Session]) -> None:
     say(session, STARTED, session.pid, cast(ptr[u8], told), 0)
     close(s.given, session.report)
     session.report = -1
+    pump(s, session, 0)
+    pump(s, session, 1)
 
 
 @native(inline=False)
@@ -150,6 +167,8 @@ def reap(s: ptr[State]) -> None:
             return
         if pid == s.ending:
             s.ending = 0
+        if pid == s.spare:
+            forget(s)
         for i in range(u64(MOST_SESSIONS)):
             session = ref(s.sessions[i])
             if session.memory != 0 and session.pid == pid and session.exited == 0:
@@ -200,6 +219,9 @@ def settle(s: ptr[State], session: ptr[Session]) -> None:
         if session.credit != 0 and said_room(session) >= RESERVE:
             say(session, CREDIT, i64(session.credit), cast(ptr[u8], ref(s.words)), 0)
             session.credit = 0
+        if session.exited != 0 and session.report < 0:
+            drain(s, session, 0)
+            drain(s, session, 1)
         if is_drained(s, session):
             conclude(s, session)
     if session.said_from < session.said_to and send(g, session) < 0:
@@ -240,7 +262,8 @@ def run(s: ptr[State]) -> None:
         s.words[0] = wait // NANOSECONDS
         s.words[1] = wait % NANOSECONDS
         timeout = u64(ref(s.words)) if wait != _FOREVER else 0
-        if syscall(g.calls.ppoll, u64(ref(s.polled)), u64(s.polled_count), timeout, 0, 8) < 0:
+        ready = syscall(g.calls.ppoll, u64(ref(s.polled)), u64(s.polled_count), timeout, 0, 8)
+        if ready < 0:
             continue
         for i in range(u64(s.polled_count)):
             if s.polled[i].revents != 0:
@@ -248,3 +271,5 @@ def run(s: ptr[State]) -> None:
         for i in range(u64(MOST_SESSIONS)):
             if s.sessions[i].memory != 0:
                 settle(s, ref(s.sessions[i]))
+        if is_wanted(s) or (ready == 0 and wait == _QUIET):
+            prepare(s)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gasang.kinds.vm.agent.guest.accounts import Account, File, find_account
+from gasang.kinds.vm.agent.guest.accounts import Accounts, find_account
 from gasang.kinds.vm.agent.guest.calls import (
     CANNOT_RUN,
     ENOENT,
@@ -22,7 +22,8 @@ from gasang.kinds.vm.agent.guest.calls import (
     write,
 )
 from gasang.kinds.vm.agent.guest.command import add_home, become, search
-from gasang.native import cast, i32, i64, native, ptr, sizeof, syscall, u8, u64
+from gasang.kinds.vm.agent.guest.state import LONGEST_PATH
+from gasang.native import cast, i32, i64, native, ptr, ref, sizeof, syscall, u8, u64
 
 NOT_FOUND: Final = 127
 REFUSED: Final = 126
@@ -57,11 +58,13 @@ def run_once(g: ptr[Given], stack: ptr[u64]) -> i32:
     known: u64 = 0
     while given[known] != 0:
         known += 1
-    room = map_memory(g, (known + 2) * 8 + sizeof(Account) + sizeof(File))
+    size = (known + 2) * 8 + sizeof(Accounts)
+    room = map_memory(g, size + 4 * LONGEST_PATH)
     if room == 0:
         return refuse(g, cast(ptr[u8], vector[0]), 0)
-    account = cast(ptr[Account], room)
-    variables = cast(ptr[u64], room + sizeof(Account) + sizeof(File))  # with room for one more
+    accounts = cast(ptr[Accounts], room)
+    account = ref(accounts.account)
+    variables = cast(ptr[u64], room + sizeof(Accounts))  # with room for one more
     for i in range(known):
         variables[i] = given[i]
     result = syscall(g.calls.chroot, root)
@@ -69,10 +72,10 @@ def run_once(g: ptr[Given], stack: ptr[u64]) -> i32:
         result = syscall(g.calls.chdir, u64(text(g, ROOT)))
     if result < 0:
         return refuse(g, cast(ptr[u8], root), result)
-    result = find_account(g, account, cast(ptr[File], room + sizeof(Account)), user)
+    result = find_account(g, accounts, user)
     if result < 0:
         return refuse(g, user, result)
-    add_home(g, account, variables)
+    made = add_home(g, account, variables, cast(ptr[u8], room + size))
     for at in range(u64(3)):  # it may open them by name, /dev/stdout
         syscall(g.calls.fchown, at, account.uid, _SAME_GROUP)
     result = become(g, account)
@@ -81,4 +84,4 @@ def run_once(g: ptr[Given], stack: ptr[u64]) -> i32:
     result = syscall(g.calls.chdir, u64(directory))
     if result < 0:
         return refuse(g, directory, result)
-    return refuse(g, cast(ptr[u8], vector[0]), search(g, vector, variables))
+    return refuse(g, cast(ptr[u8], vector[0]), search(g, vector, variables, made))

@@ -27,6 +27,7 @@ from gasang.kinds.vm.agent.guest.calls import (
     open_path,
     text,
 )
+from gasang.kinds.vm.agent.guest.spare import drop
 from gasang.kinds.vm.agent.guest.start import fork
 from gasang.kinds.vm.agent.guest.state import Polled, State
 from gasang.native import (
@@ -172,6 +173,7 @@ def shut_down(s: ptr[State], grace: u64, number: u64) -> i64:
     """
     if s.ending > 0:
         syscall(s.given.calls.kill, u64(s.ending), SIGKILL)
+    drop(s)  # nobody waits for it, and what is forked here has none of what leads to it
     made = fork(s.given)
     if made == 0:
         end_machine(s, grace, number)

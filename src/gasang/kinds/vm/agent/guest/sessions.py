@@ -19,8 +19,9 @@ from gasang.kinds.vm.agent.guest.calls import (
 from gasang.kinds.vm.agent.guest.command import check_exec
 from gasang.kinds.vm.agent.guest.messages import may_speak
 from gasang.kinds.vm.agent.guest.requests import serve
-from gasang.kinds.vm.agent.guest.start import Ends, resize, start
-from gasang.kinds.vm.agent.guest.state import BUSY, IDLE, MEMORY, MOST_SESSIONS, OVER, SAID, TAKEN, Session, State
+from gasang.kinds.vm.agent.guest.spare import NO_MORE, become
+from gasang.kinds.vm.agent.guest.start import resize, start
+from gasang.kinds.vm.agent.guest.state import BUSY, IDLE, MEMORY, MOST_SESSIONS, OVER, SAID, TAKEN, Ends, Session, State
 from gasang.kinds.vm.agent.protocol import (
     EXEC,
     HEADER_SIZE,
@@ -65,10 +66,13 @@ def accept(s: ptr[State]) -> None:
         for i in range(u64(MOST_SESSIONS)):
             session = ref(s.sessions[i])
             if session.memory == 0:
-                session.memory = map_memory(g, MEMORY)
+                session.memory = s.kept if s.kept != 0 else map_memory(g, MEMORY)
+                s.kept = 0
                 if session.memory == 0:
                     break
                 open_session(session, fd)
+                if hear(s, session) < 0:  # most say at once what they want
+                    hang_up(s, session)
                 return
     close(g, fd)
 
@@ -110,8 +114,13 @@ def hang_up(s: ptr[State], session: ptr[Session]) -> None:
             close(g, session.streams[i].fd)
     close(g, session.input)
     close(g, session.report)
-    unmap(g, session.memory, MEMORY)
+    if s.kept == 0:  # the next connection has it sooner than new memory
+        s.kept = session.memory
+    else:
+        unmap(g, session.memory, MEMORY)
     session.memory = 0
+    if s.spare == NO_MORE:
+        s.spare = 0
     session.pid = 0
 
 
@@ -180,7 +189,10 @@ def begin(s: ptr[State], session: ptr[Session], content: ptr[u8], size: u64) -> 
     command = cast(ptr[Exec], content)
     if not check_exec(command, size):
         return False
-    start(s, session, command, cast(ptr[Ends], ref(s.words) + 8))
+    session.phase = BUSY
+    session.flags = command.flags
+    if not become(s, session, command):
+        start(s, session, command, cast(ptr[Ends], ref(s.words) + 8))
     return True
 
 

@@ -4,57 +4,44 @@ from __future__ import annotations
 
 from typing import Final
 
+from gasang.kinds.vm.agent.guest.accounts import Accounts
 from gasang.kinds.vm.agent.guest.calls import (
+    ENOMEM,
     O_CLOEXEC,
     O_NOCTTY,
     O_NONBLOCK,
     O_RDWR,
     PTMX,
     SIGCHLD,
+    ZERO,
     Given,
     close,
+    map_memory,
     open_path,
+    set_oom_score,
     text,
 )
-from gasang.kinds.vm.agent.guest.command import live
-from gasang.kinds.vm.agent.guest.state import BUSY, Session, State
+from gasang.kinds.vm.agent.guest.command import begin_session, live, take_streams, tell
+from gasang.kinds.vm.agent.guest.pipes import REPORT, close_ends, make_pipe, no_ends
+from gasang.kinds.vm.agent.guest.state import Ends, Session, State
 from gasang.kinds.vm.agent.protocol import (
     ERRORS,
     OUTPUT,
     PROCESS,
     STREAMS,
     TERMINAL,
+    USER,
     WANT_ERRORS,
     WANT_INPUT,
     WANT_OUTPUT,
     Exec,
 )
-from gasang.native import array, cast, i32, i64, length, native, ptr, ref, struct, syscall, u16, u64
+from gasang.native import cast, i32, i64, native, ptr, ref, sizeof, syscall, u16, u64
 
-_SET_FLAGS: Final = 4  # F_SETFL
+_SET_CONTROLLING: Final = 0x540E  # TIOCSCTTY
 _UNLOCK_TERMINAL: Final = 0x4004_5431  # TIOCSPTLCK
 _OPEN_OTHER_SIDE: Final = 0x5441  # TIOCGPTPEER
 _SET_SIZE: Final = 0x5414  # TIOCSWINSZ
-
-
-@struct
-class Ends:
-    """The process's ends of its streams, and of the report; -1 is none."""
-
-    fds: array[i32] = length(4)
-
-
-@native
-def make_pipe(s: ptr[State], ends: ptr[Ends], at: u64, ours: u64) -> i64:
-    """A pipe for one of the process's ends; our end (its end `ours`: 0 reads, 1 writes), which never waits, or an error."""
-    room = cast(ptr[i32], ref(s.words))
-    made = syscall(s.given.calls.pipe2, u64(room), O_CLOEXEC)
-    if made < 0:
-        return made
-    ends.fds[at] = room[1 - ours]
-    mine = i64(room[ours])
-    syscall(s.given.calls.fcntl, u64(mine), _SET_FLAGS, O_NONBLOCK)
-    return mine
 
 
 @native
@@ -114,31 +101,38 @@ def make_pipes(s: ptr[State], session: ptr[Session], command: ptr[Exec], ends: p
 
 
 @native
-def close_ends(s: ptr[State], ends: ptr[Ends]) -> None:
-    """Close what only the process needs."""
-    for at in range(u64(4)):
-        fd = i64(ends.fds[at])
-        if fd >= 0 and fd != s.null and (at == 0 or ends.fds[at] != ends.fds[at - 1]):
-            close(s.given, fd)
-
-
-@native
 def fork(g: ptr[Given]) -> i64:
     """A copy of this process: its number, 0 in the copy, or an error."""
     return syscall(g.calls.clone, SIGCHLD, 0, 0, 0, 0)
 
 
 @native(inline=False)
+def be_born(s: ptr[State], session: ptr[Session], command: ptr[Exec], ends: ptr[Ends]) -> i64:
+    """The child's whole life until the program; its exit code where it comes to none."""
+    g = s.given
+    report = i64(ends.fds[REPORT])
+    begin_session(g)
+    result = take_streams(s, ends)
+    if result >= 0 and command.flags & TERMINAL != 0:
+        result = syscall(g.calls.ioctl, 0, _SET_CONTROLLING, 0)
+    if result < 0:
+        return tell(s, report, STREAMS, result)
+    if s.whole_machine != 0:
+        set_oom_score(g, ZERO)
+    room = map_memory(g, sizeof(Accounts))
+    if room == 0:
+        return tell(s, report, USER, ENOMEM)
+    return live(s, session.memory, command, cast(ptr[Accounts], room), report)
+
+
+@native(inline=False)
 def start(s: ptr[State], session: ptr[Session], command: ptr[Exec], ends: ptr[Ends]) -> None:
     """Start a command. What fails here or in the child is told in an END."""
-    session.phase = BUSY
-    session.flags = command.flags
-    for at in range(u64(4)):
-        ends.fds[at] = -1
+    no_ends(ends)
     on_terminal = command.flags & TERMINAL != 0
     result = make_terminal(s, session, command, ends) if on_terminal else make_pipes(s, session, command, ends)
     if result >= 0:
-        session.report = make_pipe(s, ends, 3, 0)
+        session.report = make_pipe(s, ends, REPORT, 0)
         result = session.report
     if result < 0:
         fail(s, session, STREAMS, result)
@@ -146,7 +140,7 @@ def start(s: ptr[State], session: ptr[Session], command: ptr[Exec], ends: ptr[En
         return
     made = fork(s.given)
     if made == 0:
-        code = live(s, session, command, ref(ends.fds[0]), i64(ends.fds[3]))
+        code = be_born(s, session, command, ends)
         syscall(s.given.calls.exit_group, u64(code))
     close_ends(s, ends)
     if made < 0:

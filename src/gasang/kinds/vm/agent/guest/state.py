@@ -21,12 +21,13 @@ SAID: Final = 100 * 1024
 """Room for what goes out."""
 RESERVE: Final = 1024
 """Room that streams leave, for messages that are no stream's."""
-VECTORS: Final = 36 * 1024
-"""Room for the addresses of a command's words, and for paths made of them."""
+LONGEST_PATH: Final = 4096
+VECTORS: Final = 60 * 1024
+"""Room for the addresses of a command's words, then for HOME and for a path made of two: they share a page where words are few."""
 MEMORY: Final = TAKEN + SAID + VECTORS + WINDOW
 """Of one session; what is not used takes none."""
 assert HEADER_SIZE + MOST_EXEC <= TAKEN
-assert (MOST_WORDS + 4) * 8 <= VECTORS
+assert (MOST_WORDS + 4) * 8 + 4 * LONGEST_PATH <= VECTORS
 
 # Phases of a session.
 IDLE: Final = 0
@@ -81,6 +82,13 @@ class Polled:
 
 
 @struct
+class Ends:
+    """Ends of a process's streams, of its report, and of where a spare is told what it is to be; -1 is none."""
+
+    fds: array[i32] = length(5)
+
+
+@struct
 class State:
     """The agent."""
 
@@ -91,6 +99,9 @@ class State:
     null: i64
     pid: i64  # our own
     ending: i64  # of the process that ends the machine; 0: there is none
+    spare: i64  # the process that waits for the next command (spare.py); 0: there is none
+    kept: u64  # the memory of a session that is over, for the next
+    spare_ends: Ends
     whole_machine: u32
     is_vsock: u32
     outer_device: u64  # of the root directory that was the agent's before its own: who has that one is no process of the guest's
