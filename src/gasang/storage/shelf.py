@@ -76,7 +76,7 @@ class Shelf:
         return self.root / name
 
     def remove(self, name: str) -> None:
-        """Forget a name and its disks; machines that were made of it keep theirs. Raises NotFoundError."""
+        """Forget a name and its disks; machines whose image it is have copies of their own. Raises NotFoundError."""
         folder = self.folder(name)
         going = Path(tempfile.mkdtemp(prefix=".old-", dir=self.root))
         folder.rename(going / name)

@@ -15,7 +15,9 @@ from gasang.core.paths import cache_folder, data_folder
 if TYPE_CHECKING:
     from gasang.images.store import Store
 
-FORCE = switch("force", "also one that has several names, or that ended machines were made of (containers)", short="f")
+FORCE = switch(
+    "force", "also one that has several names, or that ended machines were made of (containers); disks that ended machines have", short="f"
+)
 
 SYNTAX = Syntax(
     "Remove images, and what only they needed.",
@@ -33,7 +35,7 @@ SYNTAX = Syntax(
 def run(parsed: Parsed, context: Context) -> int:
     """Remove each, saying so. Raises NotFoundError for the first that is not here, GasangError."""
     for text in parsed.arguments:
-        if _forget_imported(text, parsed):
+        if _forget_imported(text, parsed, context):
             continue
         if is_container(text, parsed):
             _remove_from_daemon(text, parsed, context)
@@ -42,13 +44,18 @@ def run(parsed: Parsed, context: Context) -> int:
     return 0
 
 
-def _forget_imported(text: str, parsed: Parsed) -> bool:
-    """Remove disks that were imported under a name, if they are meant."""
+def _forget_imported(text: str, parsed: Parsed, context: Context) -> bool:
+    """Remove disks that were imported under a name, if they are meant. Raises StateError where a machine has one."""
     from gasang.storage.shelf import user_shelf
 
     kept = user_shelf()
     if parsed.get(CONTAINER) or text not in kept.names():
         return False
+    from gasang.cli.disk_users import expect_free, expect_idle
+
+    expect_idle(kept, text)
+    if not parsed.get(FORCE):
+        expect_free(kept, text, context)
     kept.remove(text)
     print(f"removed {text}")
     return True
