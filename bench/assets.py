@@ -25,6 +25,12 @@ def user_program() -> Path:
     return compile_program("bench-init", sources, USER_FLAGS, sorted(SOURCES.glob("*.h")))
 
 
+def crew_here() -> Path:
+    """The program of two threads, for this host. Raises guests.build.BuildError."""
+    sources = [SOURCES / "crew.c", SOURCES / "crew_here.c"]
+    return compile_program("bench-crew-here", sources, ("-O2", "-pthread"), sorted(SOURCES.glob("*.h")), compiler="gcc")
+
+
 def bare_program(name: str, paging: bool = False) -> Path:
     """One program for the bare machine, with Sv39 on if `paging`. Raises guests.build.BuildError."""
     defines = [f"PROGRAM={name}", *(["PAGED"] if paging else [])]

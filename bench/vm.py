@@ -131,6 +131,9 @@ MEASURES: dict[str, Callable[[Bench], list[Figure]]] = {
     "all": Bench.all,
 }
 
+OWN_TABLE = ("cold", "cache", "systemd", "parallel")
+"""Measures whose results have a table of their own in the README."""
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench/vm.py", description=__doc__)
@@ -153,6 +156,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _place(options: argparse.Namespace) -> str:
+    """Which of README's tables is this measurement's."""
+    own = options.measure in OWN_TABLE
+    return " ".join(["bench/vm.py", *([options.measure] if own else ["--jit on"] if options.jit == "on" else [])])
+
+
 def main() -> int:
     """Measure, then print; 1 if a machine or a build failed."""
     options = _parser().parse_args()
@@ -166,7 +175,7 @@ def main() -> int:
     machine["load after"] = peers.load()
     print(figures.as_json(found, machine) if options.json else figures.as_text(found))
     if options.write_readme:
-        readme.write("bench/vm.py" if options.jit == "off" else "bench/vm.py --jit on", figures.as_markdown(found), machine)
+        readme.write(_place(options), figures.as_markdown(found), machine)
     return int(bench.failed)
 
 

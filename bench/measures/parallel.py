@@ -1,10 +1,15 @@
-"""A program of two threads on a machine with one processor, and with two: what the second is worth."""
+"""A program of two threads on a machine with one processor, and with two: what the second is worth.
+
+The same program on the host itself, held to one processor and let have two, is a peer: where processors are halves of a core, or others
+have them too, the second is worth less there already.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from bench.assets import initrd
+from bench.assets import crew_here, initrd
 from bench.figures import Figure, Target, middle, quotient
 from bench.measures.programs import Work, results
 from bench.peers import Peer
@@ -12,6 +17,7 @@ from bench.processes import MachineError, run
 
 LIMIT = 300.0
 PROCESSORS = (1, 2)
+HERE = "the host itself"
 WORTH = Target("≥", 1.8)
 """The time with one processor over that with two."""
 
@@ -21,21 +27,29 @@ def parallel(peers: list[Peer], kernel: Path, runs: int, work: Work) -> list[Fig
     taken: dict[tuple[str, int], list[float]] = {}
     checksums: set[str] = set()
     for _ in range(runs):
-        for peer in peers:
-            for count in PROCESSORS:
-                command = peer.boot(kernel, initrd(), f"console=ttyS0 quiet bench=crew {work}", cpus=count)
+        for count in PROCESSORS:
+            guest = f"console=ttyS0 quiet bench=crew {work}"
+            commands = {HERE: _here(count, work)} | {peer.name: peer.boot(kernel, initrd(), guest, cpus=count) for peer in peers}
+            for name, command in commands.items():
                 found = results(run(command, LIMIT).output)
                 checksums.update(result.checksum for result in found)
                 if len(found) != 1 or len(checksums) != 1:
                     said = f"{len(found)} results, checksums {', '.join(sorted(checksums))}"
-                    raise MachineError(f"{peer.name} with {count} processors: {said}")
-                taken.setdefault((peer.name, count), []).append(found[0].nanoseconds / 1e9)
+                    raise MachineError(f"{name} with {count} processors: {said}")
+                taken.setdefault((name, count), []).append(found[0].nanoseconds / 1e9)
     figures: list[Figure] = []
     for count in PROCESSORS:
         values = {name: middle(its) for (name, processors), its in taken.items() if processors == count}
         figures.append(Figure.of_peers(f"two threads, {count} vCPU{'s'[: count - 1]}", "s", values))
-    for peer in peers:
-        one, two = (middle(taken.get((peer.name, count), [])) for count in PROCESSORS)
-        target = WORTH if peer.name == "gasang" else None
-        figures.append(Figure(f"two vCPUs against one, {peer.name}: speed", "", None, None, quotient(one, two), target))
+    for name in (HERE, *(peer.name for peer in peers)):
+        one, two = (middle(taken.get((name, count), [])) for count in PROCESSORS)
+        target = WORTH if name == "gasang" else None
+        what = "two processors against one" if name == HERE else "two vCPUs against one"
+        figures.append(Figure(f"{what}, {name}: speed", "", None, None, quotient(one, two), target))
     return figures
+
+
+def _here(count: int, work: Work) -> list[str]:
+    """The command that runs the program on so many of the host's processors."""
+    processors = ",".join(map(str, sorted(os.sched_getaffinity(0))[:count]))
+    return ["taskset", "-c", processors, str(crew_here()), str(work.scale), str(work.warm)]

@@ -36,11 +36,12 @@ def compiler_available() -> bool:
 
 
 @cache
-def compiler_version() -> str:
+def compiler_version(compiler: str = COMPILER) -> str:
     """The compiler's name and version, a part of every cache key; raises BuildError without a compiler."""
-    if not compiler_available():
-        raise BuildError(f"{COMPILER} is not installed; install Debian's package gcc-riscv64-linux-gnu")
-    return subprocess.run([COMPILER, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    if not shutil.which(compiler):
+        package = "gcc-riscv64-linux-gnu" if compiler == COMPILER else "gcc"
+        raise BuildError(f"{compiler} is not installed; install Debian's package {package}")
+    return subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
 
 
 def cache_directory() -> Path:
@@ -52,11 +53,16 @@ def cache_directory() -> Path:
 
 
 def compile_program(
-    name: str, sources: Sequence[Path], flags: Sequence[str], read_too: Sequence[Path] = (), libraries: Sequence[str] = ()
+    name: str,
+    sources: Sequence[Path],
+    flags: Sequence[str],
+    read_too: Sequence[Path] = (),
+    libraries: Sequence[str] = (),
+    compiler: str = COMPILER,
 ) -> Path:
     """The program `name` made from `sources` and `libraries`; `read_too` are files the sources or flags refer to. Raises BuildError."""
     key = hashlib.sha256()
-    for part in (compiler_version(), name, *flags, *libraries):
+    for part in (compiler_version(compiler), name, *flags, *libraries):
         key.update(part.encode() + b"\0")
     for path in (*sources, *read_too):
         key.update(path.name.encode() + b"\0" + path.read_bytes())
@@ -65,7 +71,7 @@ def compile_program(
         return built
     with tempfile.TemporaryDirectory(dir=built.parent) as scratch:
         out = Path(scratch) / "out"
-        command = [COMPILER, *flags, *map(str, sources), *libraries, "-o", str(out)]
+        command = [compiler, *flags, *map(str, sources), *libraries, "-o", str(out)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise BuildError(f"{name}: {done.stderr}")
