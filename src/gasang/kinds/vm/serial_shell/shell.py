@@ -206,6 +206,7 @@ class TypedCommand:
         self._held = held
         self._is_terminal = is_terminal
         self._interrupted = False
+        self._left = False
         self.outcome: Outcome | None = None
         self.pid = first.number if first.kind == BEGUN else 0
         if first.kind == ENDED:
@@ -222,6 +223,8 @@ class TypedCommand:
             said = (said + before)[-KEPT:]
             held = self._show(output, held + before, last=mark is not None)
             if mark is not None and mark.kind == ENDED:
+                if self._left:  # it has ended of that: nobody's outcome
+                    raise talk.gone()
                 self._end(mark)
             elif mark is None:
                 heard, source = self._next(source)
@@ -279,6 +282,7 @@ class TypedCommand:
     def hang_up(self) -> None:
         """Interrupt it and leave, so that its console is there for others; from any thread. Whoever is in `run` gets a StateError."""
         self.signal(signal.SIGINT)
+        self._left = True
         with contextlib.suppress(OSError):  # it has ended
             self._talk.connection.shutdown(socket.SHUT_RDWR)
 
