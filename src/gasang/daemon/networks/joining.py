@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
-from gasang.core.errors import GasangError, PermissionDeniedError, StateError, UsageError
+from gasang.core.errors import GasangError, NotFoundError, PermissionDeniedError, StateError, UsageError
 from gasang.daemon.containers.record import VM, Container
 from gasang.daemon.events import Events
 from gasang.daemon.folders import Folders
@@ -239,7 +239,8 @@ class ContainerNetworks:
         try:
             for container, process in containers:
                 if container.kind != VM or self.host.endpoints(machine=container.id):
-                    held[container.id] = netns.of_process(process)
+                    with contextlib.suppress(NotFoundError):  # it has ended since it was looked at, and is about to be told of
+                        held[container.id] = netns.of_process(process)
             for identity in machines & held.keys():
                 if guests.is_own(held[identity]):  # it was not in its networks yet when the last daemon was killed
                     os.close(held.pop(identity))
