@@ -13,6 +13,7 @@ from gasang.cpus.riscv64.state import (
     CODE_TLB_ENTRIES,
     EXTENT_SHIFT,
     EXTENTS,
+    LIMITS,
     LONGEST,
     NO_TAG,
     OFFSET_MASK,
@@ -21,6 +22,7 @@ from gasang.cpus.riscv64.state import (
     TLB_ENTRIES,
     USER,
     Cpu,
+    Window,
 )
 from gasang.cpus.riscv64.trap import (
     INSTRUCTION_ACCESS_FAULT,
@@ -189,7 +191,8 @@ def fill_tlb(cpu: ptr[Cpu], address: u64, access: u64) -> u64:
     entry.write_tag = tag if writable else u64(NO_TAG)
     entry.wide = 1 if found & 4 != 0 or cpu.satp >> 60 == SATP_BARE else u64(0)
     if found & 4 != 0:
-        cpu.superpages = cpu.superpages | (u64(1) << ((address >> 30) & 63))
+        half = address >> 63
+        cpu.superpages[half] = cpu.superpages[half] | (u64(1) << ((address >> 30) & 63))
     if found & 1 != 0 and cpu.privilege == SUPERVISOR:
         if cpu.sum_count < SUM_LOG:
             cpu.sum_log[cpu.sum_count] = index
@@ -204,6 +207,13 @@ def forget_windows(cpu: ptr[Cpu]) -> None:
     cpu.windows[SUPERVISOR].context = NO_TAG
 
 
+@native(inline=True)
+def close_window(window: ptr[Window]) -> None:
+    """Have nothing in a window."""
+    for index in range(u64(LIMITS)):
+        window.limits[index] = 0
+
+
 @native
 def close_windows_of(cpu: ptr[Cpu], address: u64) -> None:
     """Forget what windows and extents know of one page."""
@@ -216,12 +226,19 @@ def close_windows_of(cpu: ptr[Cpu], address: u64) -> None:
         position: u64 = 0
         while position < windows.count:
             window = ref(windows.window[windows.opened[position]])
-            if page - (window.first & PAGE_MASK) < window.limit + LONGEST:
-                window.limit = 0
+            if page - (window.first & PAGE_MASK) < window.limits[LIMITS - 1] + LONGEST:
+                close_window(window)
                 windows.count = windows.count - 1
                 windows.opened[position] = windows.opened[windows.count]
             else:
                 position += 1
+
+
+@native(inline=True)
+def forget_superpages(cpu: ptr[Cpu]) -> None:
+    """No entry is of a superpage any more."""
+    cpu.superpages[0] = 0
+    cpu.superpages[1] = 0
 
 
 @native(inline=False)
@@ -236,7 +253,7 @@ def wipe_tlb(cpu: ptr[Cpu]) -> None:
     for slot in range(u64(CONTEXT_SLOTS)):
         cpu.slot_satp[slot] = NO_TAG
     cpu.tlb_slots = 0
-    cpu.superpages = 0
+    forget_superpages(cpu)
     cpu.sum_count = 0
 
 
@@ -263,7 +280,7 @@ def flush_all(cpu: ptr[Cpu]) -> None:
     forget_windows(cpu)
     for slot in range(cpu.tlb_slots):
         cpu.slot_satp[slot] = NO_TAG
-    cpu.superpages = 0
+    forget_superpages(cpu)
     enter_context(cpu)
 
 
@@ -279,8 +296,11 @@ def flush_asid(cpu: ptr[Cpu], asid: u64) -> None:
 
 @native
 def flush_page(cpu: ptr[Cpu], address: u64) -> None:
-    """Forget the translations of one page in every address space. A superpage near it makes this a full flush."""
-    if cpu.superpages & (u64(1) << ((address >> 30) & 63)) != 0:
+    """Forget the translations of one page in every address space. A superpage near it makes this a full flush.
+
+    Kernels flush a page at each fault of a program, and have superpages themselves: the two halves of an address space are told apart.
+    """
+    if cpu.superpages[address >> 63] & (u64(1) << ((address >> 30) & 63)) != 0:
         flush_all(cpu)
         return
     close_windows_of(cpu, address)

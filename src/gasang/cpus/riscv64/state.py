@@ -29,10 +29,9 @@ EXTENTS = 64
 """Of each kind of access."""
 WIDEST = 8
 """Bytes of the widest access."""
-LONGEST = 128
-"""Bytes of the longest stretch that is looked at as one."""
-PAGE_LIMIT = PAGE_SIZE - (LONGEST - 1)
-"""`limit` of a window over one page."""
+SPANS = (8, 16, 64, 128)
+"""Bytes that a stretch may have that is looked at as one: each has a limit of its own in a window."""
+LIMITS, LONGEST = len(SPANS), SPANS[-1]
 
 MAX_HARTS = 64
 HOT_SHIFT = 49
@@ -83,12 +82,13 @@ class Extent:
 
 @struct
 class Window:
-    """An extent that a place's accesses were in: stretches of up to LONGEST bytes are in it where address - first < limit."""
+    """An extent that a place's accesses were in: stretches of up to SPANS[i] bytes are in it where address - first < limits[i]."""
 
     first: u64
-    limit: u64  # 0: closed
+    limits: array[u64] = length(4)  # the extent's size less SPANS[i] - 1; 0: closed
     addend: u64
     patience: i64  # accesses beyond it that the TLB may serve before it is moved
+    unused: u64
 
 
 @struct
@@ -211,7 +211,7 @@ class Cpu:
     reservation_live: u64  # shared, under Shared.lock
     # --- soft TLB
     tlb_slots: u64  # contexts handed out since the last wipe
-    superpages: u64  # bit (address >> 30) % 64: a superpage was entered there
+    superpages: array[u64] = length(2)  # [address >> 63], bit (address >> 30) % 64: a superpage was entered there
     sum_count: u64
     sum_log: array[u64] = length(16)  # TLB indices filled by S-mode in U pages
     slot_satp: array[u64] = length(128)
@@ -221,6 +221,8 @@ class Cpu:
     block_count: u64
     blocks_used: u64
     free_block: u64  # number + 1 of the first free block, 0 for none
+    code_age: u64  # advances with every so many blocks made: see code.grow_older
+    blocks_made: u64  # since it did
     decode_tables: u64
     dispatch: ptr[u64]  # handler addresses: [instruction number * 2 + far]
     fusions: ptr[Fusion]  # see fusion.py

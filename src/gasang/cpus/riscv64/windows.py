@@ -13,21 +13,21 @@ nothing is flushed.
 
 from __future__ import annotations
 
-from gasang.cpus.riscv64.mmu import CODE_PAGE, LOAD, STORE, fill_tlb, tlb_index
+from gasang.cpus.riscv64.mmu import CODE_PAGE, LOAD, STORE, close_window, fill_tlb, tlb_index
 from gasang.cpus.riscv64.reservation import contended
 from gasang.cpus.riscv64.state import (
     EXTENT_MASK,
     EXTENT_SHIFT,
     EXTENTS,
-    LONGEST,
     NO_TAG,
     OFFSET_MASK,
-    PAGE_LIMIT,
     PAGE_MASK,
     PAGE_SIZE,
+    SPANS,
     TLB_ENTRIES,
     Cpu,
     Extent,
+    Window,
 )
 from gasang.native import Fault, attempt, boolean, cast, load_unaligned, native, ptr, ref, store_unaligned, tail_call, u8, u16, u32, u64
 
@@ -39,8 +39,19 @@ PATIENCE = 16
 """Accesses beyond a window that the TLB serves before the window is moved."""
 LONG_PATIENCE = 8192
 """Accesses beyond a window over one page before a wider one is tried again."""
+LESS_FIRST, LESS_SECOND, LESS_THIRD, LESS_FOURTH = (span - 1 for span in SPANS)
+"""What each limit of a window is less than its size."""
 NEIGHBOURS = 16
 """Pages to each side that are asked whether they belong to an extent with another addend than the last near it."""
+
+
+@native(inline=True)
+def set_limits(window: ptr[Window], size: u64) -> None:
+    """Put a window over `size` bytes, which are at least LONGEST."""
+    window.limits[0] = size - LESS_FIRST
+    window.limits[1] = size - LESS_SECOND
+    window.limits[2] = size - LESS_THIRD
+    window.limits[3] = size - LESS_FOURTH
 
 
 @native(convention="preserve_most", inline=False)
@@ -51,7 +62,7 @@ def close_windows(cpu: ptr[Cpu], unused: u64, unused_too: u64) -> u64:
         for index in range(u64(2 * EXTENTS)):
             cpu.extents[index].tag = NO_TAG
     for position in range(windows.count):
-        windows.window[windows.opened[position]].limit = 0
+        close_window(ref(windows.window[windows.opened[position]]))
     windows.count = 0
     windows.context = cpu.context
     return 0
@@ -162,16 +173,16 @@ def open_window(cpu: ptr[Cpu], extent: ptr[Extent], number: u64, address: u64) -
     windows = ref(cpu.windows[cpu.privilege])
     window = ref(windows.window[number >> 1])
     window.addend = extent.addend
-    if window.limit == 0:
+    if window.limits[0] == 0:
         windows.opened[windows.count] = number >> 1
         windows.count = windows.count + 1
     elif window.patience < 0 and extent.size < LARGE:
         window.first = address & PAGE_MASK
-        window.limit = PAGE_LIMIT
+        set_limits(window, PAGE_SIZE)
         window.patience = LONG_PATIENCE
         return
     window.first = extent.first
-    window.limit = extent.size - (LONGEST - 1)
+    set_limits(window, extent.size)
     window.patience = PATIENCE
 
 

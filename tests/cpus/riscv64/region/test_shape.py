@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gasang.cpus.riscv64.region.leaving import name_of
 from gasang.cpus.riscv64.region.pages import CodePage, Graph
 from gasang.cpus.riscv64.region.shape import MOST_STEPS, form
 from gasang.cpus.riscv64.state import PAGE_SIZE
@@ -104,3 +105,31 @@ def test_indirect_jumps_lead_to_what_nothing_else_leads_to() -> None:
     assert region is not None
     assert region.targets == {0: (4, 12)}
     assert region.goes_on(region.steps[0]) == [4, 12]
+
+
+def test_many_indirect_jumps_to_many_places_lead_nowhere_unless_they_were_watched() -> None:
+    """A switch over all places at each jump is more than a region is worth."""
+
+    def jumps(count: int) -> list[bytes]:
+        jump = asm("jalr", rd=0, rs1=6)
+        code = [asm("beq", rs1=5, rs2=7, imm=8), jump] * count + [jump]
+        for _ in range(20):
+            code += [ADD, asm("jal", rd=0, imm=-4 * (len(code) + 1))]
+        return code
+
+    few, many = form(graph(*jumps(5)), 0), form(graph(*jumps(40)), 0)
+    assert few is not None
+    assert many is not None
+    assert {len(places) for places in few.targets.values()} == {20}
+    assert len(many.targets) == 41
+    assert set(many.targets.values()) == {()}
+
+
+def test_a_region_is_bounded_by_what_is_asked_for() -> None:
+    region = form(graph(*[ADD] * 50, asm("jal", rd=0, imm=-200)), 0, 20)
+    assert region is not None
+    assert len(region.steps) == 20
+
+
+def test_a_place_has_no_label_that_is_numbered() -> None:
+    assert {name_of(place) for place in range(100)}.isdisjoint(str(number) for number in range(100))

@@ -8,8 +8,12 @@ from collections.abc import Iterator
 import pytest
 
 from gasang.cpus.riscv64 import exits
-from gasang.cpus.riscv64.mmu import PTE_A, PTE_D, PTE_R, PTE_W, PTE_X
-from gasang.cpus.riscv64.state import LONGEST, NO_TAG, PAGE_LIMIT, SUPERVISOR
+from gasang.cpus.riscv64.mmu import LOAD, PTE_A, PTE_D, PTE_R, PTE_W, PTE_X, STORE
+from gasang.cpus.riscv64.region.accesses import Group
+from gasang.cpus.riscv64.region.emit import RegionEmitter
+from gasang.cpus.riscv64.region.pages import CodePage, Graph
+from gasang.cpus.riscv64.region.shape import form
+from gasang.cpus.riscv64.state import NO_TAG, PAGE_SIZE, SPANS, SUPERVISOR, Window
 from gasang.cpus.riscv64.windows import LONG_PATIENCE, PATIENCE, WINDOWS
 from support.bare import CODE, HANDLER, Bare, asm
 from support.lockstep.state import PAGE, RAM_BASE
@@ -78,6 +82,13 @@ def begin(pair: Pair, program: list[bytes], count: int) -> None:
     assert pair[2].regions.statistics.placed > 0
 
 
+def size_of(window: Window) -> int:
+    """Of what a window is over, 0 if it is closed: all its limits say the same."""
+    sizes = {int(limit) and int(limit) + span - 1 for limit, span in zip(window.limits, SPANS, strict=True)}
+    assert len(sizes) == 1
+    return sizes.pop()
+
+
 @pytest.mark.parametrize("seed", range(300, 304))
 def test_random_programs_on_scattered_pages(pair: Pair, seed: int) -> None:
     pages = [*range(-DATA_SIZE // PAGE, DATA_SIZE // PAGE)]
@@ -130,7 +141,7 @@ def test_a_window_follows_a_place_that_goes_over_scattered_pages(pair: Pair, ste
     access = asm("ld", rd=11, rs1=ADDRESS) if verb == "ld" else asm("sd", rs1=ADDRESS, rs2=5)
     begin(pair, walking(step, access), 30)
     opened = pair[1].cpu.windows[1]
-    assert any(window.limit == PAGE_LIMIT and window.patience > PATIENCE for window in opened.window)
+    assert any(size_of(window) == PAGE_SIZE and window.patience > PATIENCE for window in opened.window)
     assert int(opened.count) <= WINDOWS
     assert len({int(opened.opened[at]) for at in range(int(opened.count))}) == opened.count
     assert both(pair, 3 * LONG_PATIENCE) == exits.LIMIT
@@ -189,6 +200,18 @@ def test_a_store_to_a_page_that_may_only_be_read_traps_at_just_that_place(pair: 
     assert DATA + PAGE <= pair[1].trap()[2] < DATA + 2 * PAGE
 
 
+def test_loads_and_stores_share_no_windows() -> None:
+    """There are fewer windows than places of all regions that access memory; one for loads may be over what is not to be stored to."""
+    code = b"".join([asm("ld", rd=11, rs1=ADDRESS), asm("sd", rs1=13, rs2=11), asm("jal", rd=0, imm=-8)])
+    region = form(Graph({0: CodePage(0, code.ljust(PAGE, b"\0"), bytes([1, 0] * 3).ljust(PAGE // 2, b"\0"))}), 0)
+    assert region is not None
+    for stamp in (1, 2):
+        emitter = RegionEmitter(region, {0: stamp}, multi=False)
+        given = {kind: {emitter.window_of(Group(kind, 0, 8)) for _ in range(2 * WINDOWS)} for kind in (LOAD, STORE)}
+        assert given[LOAD] | given[STORE] == set(range(WINDOWS))
+        assert not given[LOAD] & given[STORE]
+
+
 def test_a_superpage_is_one_extent_without_the_code_in_it(pair: Pair) -> None:
     for bare in pair[:2]:
         root = bare.new_table()
@@ -198,10 +221,10 @@ def test_a_superpage_is_one_extent_without_the_code_in_it(pair: Pair) -> None:
     begin(pair, walking(512, asm("ld", rd=11, rs1=ADDRESS), asm("sd", rs1=ADDRESS, rs2=5)), 512)
     compiled = pair[1].cpu
     opened = [compiled.windows[1].window[int(compiled.windows[1].opened[at])] for at in range(int(compiled.windows[1].count))]
-    stores = [window for window in opened if window.limit + LONGEST - 1 < MEGAPAGE]
-    assert any(window.first <= DATA and window.first + window.limit + LONGEST - 1 >= DATA + 512 * 512 for window in opened)
+    stores = [window for window in opened if size_of(window) < MEGAPAGE]
+    assert any(window.first <= DATA and window.first + size_of(window) >= DATA + 512 * 512 for window in opened)
     assert stores, "the page of code divides the superpage"
-    assert all(not window.first <= CODE < window.first + window.limit for window in stores)
+    assert all(not window.first <= CODE < window.first + size_of(window) for window in stores)
 
 
 def test_another_hart_loses_its_reservation_to_a_store() -> None:

@@ -16,7 +16,7 @@ from gasang.cpus.riscv64.region.shape import Region, form
 from gasang.cpus.riscv64.region.words import Words
 from gasang.cpus.riscv64.state import PAGE_SIZE
 from support.bare import CODE, Bare, asm
-from support.regions import DATA, Compiling, everything
+from support.regions import DATA, Compiling, everything, prepare
 
 ROTATED = [asm("slliw", rd=7, rs1=5, imm=26), asm("srliw", rd=8, rs1=5, imm=6), asm("or", rd=9, rs1=7, rs2=8)]
 SUM = asm("addw", rd=10, rs1=10, rs2=9)
@@ -86,6 +86,14 @@ def test_what_can_be_had_anew() -> None:
     assert list(anew.which((1 << 32) - 2)) == [7, 8, 9]  # x5 goes on; x11 was loaded
 
 
+def test_a_division_is_not_done_twice() -> None:
+    region = region_of(asm("remuw", rd=7, rs1=10, rs2=6), asm("addiw", rd=8, rs1=7, imm=48), *NEXT, again(16))
+    ahead = heads_ahead(region, multi=False)[1]
+    homes = Homes(region)
+    anew = behind_lines(region, circles_around(region, ahead), homes, Words(region, homes))[0]
+    assert not list(anew.which((1 << 7) | (1 << 8)))
+
+
 @pytest.mark.parametrize("first", [0, 1 << 40, -5, 1 << 31])
 def test_a_register_that_is_no_word_at_first(make_bare: Callable[..., Bare], first: int) -> None:
     both = [make_bare(), make_bare()]
@@ -122,4 +130,15 @@ def test_a_loop_that_runs_out_of_memory(make_bare: Callable[..., Bare], last: in
         assert compiling.run(40_000) == reason
         assert everything(both[1]) == everything(both[0])
     assert reason == exits.TRAP
+    assert compiling.regions.statistics.placed > 0
+
+
+def test_labels_of_places_are_no_others(make_bare: Callable[..., Bare]) -> None:
+    """A head's second text was once called as a look's of another line, which LLVM refused."""
+    both = [make_bare(), make_bare()]
+    compiling = Compiling(both[1], checked=False)
+    for bare in both:
+        prepare(bare, 7005)
+    assert both[0].run(60_000) == compiling.run(60_000)
+    assert everything(both[1]) == everything(both[0])
     assert compiling.regions.statistics.placed > 0

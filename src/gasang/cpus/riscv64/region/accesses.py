@@ -32,10 +32,11 @@ from gasang.cpus.riscv64.regions import LOAD_BEYOND, STORE_BEYOND
 from gasang.cpus.riscv64.reservation import LINE
 from gasang.cpus.riscv64.state import (
     LONGEST,
-    PAGE_LIMIT,
     PAGE_MASK,
     PAGE_SHIFT,
+    PAGE_SIZE,
     RESERVATION_SLOTS,
+    SPANS,
     TLB_ENTRIES,
     WIDEST,
     TlbEntry,
@@ -46,7 +47,7 @@ from gasang.cpus.riscv64.windows import WINDOWS
 from gasang.native import NativeFunction
 from gasang.native.emit_function import FunctionEmitter
 
-WINDOW_SIZE = 32
+WINDOW_SIZE = 64
 TLB_ENTRY_SIZE = 32
 WINDOWS_SIZE = offset_of(Windows, "window") + WINDOWS * WINDOW_SIZE
 OURS = "%windows"
@@ -54,7 +55,9 @@ OURS = "%windows"
 COUNTS = "%counts"
 """The table of live reservations, where the machine has several harts."""
 _REGISTERS = NO_REGISTER + 1
-FIELDS = ("first", "limit", "addend", "patience")
+OFTEN_ON_TWO_PAGES = 16
+"""Bytes of a stretch; of longer ones each access asks the TLB in place where the stretch is on two pages, before it is a call."""
+FIELDS = ("first", "addend", "patience")
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,7 @@ class AccessEmitter(FunctionEmitter):
     """Whether the text is where each access is a call."""
     multi: int
     windows: int
-    """The number of the next window."""
+    """Half the number of the next window."""
 
     def of_cpu(self, field: str) -> str:
         """The address of a field of Cpu."""
@@ -157,7 +160,8 @@ class AccessEmitter(FunctionEmitter):
         planned = self.planned or Planned(Group(access.kind, 0, access.size), 0)
         group = planned.group
         if self.is_apart:
-            return self._beyond(access, 2 * self._window_of(group) + group.kind, address, values)
+            is_long = group.high - group.low > OFTEN_ON_TWO_PAGES and not (values and self.multi)
+            return (self._served if is_long else self._beyond)(access, group, address, values)
         if not group.host:
             group.host = self.look(group, self.value(f"add i64 {address}, {group.low - planned.distance}"), self.apart())
         return self._near(access, planned, values)
@@ -186,17 +190,19 @@ class AccessEmitter(FunctionEmitter):
     def _likely(self, condition: str) -> str:
         return self.value(f"call i1 @llvm.expect.i1(i1 {condition}, i1 true)")
 
-    def _window_of(self, group: Group) -> int:
+    def window_of(self, group: Group) -> int:
+        """The number of a group's window: even for loads, which may be over what is not to be stored to, odd for stores."""
         if group.window is None:
-            group.window, self.windows = self.windows, (self.windows + 1) % WINDOWS
+            group.window, self.windows = 2 * self.windows + group.kind, (self.windows + 1) % (WINDOWS // 2)
         return group.window
 
     def look(self, group: Group, low: str, apart: str) -> str:
         """Where a group's stretch from `low` is: in its window, or else on a page that the TLB knows; if it is not, go to `apart`."""
         near = self.label("near")
-        number = self._window_of(group)
+        number = self.window_of(group)
         at = offset_of(Windows, "window") + WINDOW_SIZE * number
         places = {field: self.value(f"getelementptr i8, ptr {OURS}, i64 {at + offset_of(Window, field)}") for field in FIELDS}
+        places["limit"] = self._limit_at(number, next(row for row, span in enumerate(SPANS) if group.high - group.low <= span))
         first, limit, addend = [self.value(f"load i64, ptr {places[field]}{HART}") for field in ("first", "limit", "addend")]
         inside = self.value(f"icmp ult i64 {self.value(f'sub i64 {low}, {first}')}, {limit}")
         came_from, outside, known = self.block, self.label("outside"), self.label("known")
@@ -207,16 +213,21 @@ class AccessEmitter(FunctionEmitter):
         self.begin(known)
         limit = self.value(f"load volatile i64, ptr {places['limit']}{HART}")  # once more: so the host compares with memory above
         waits, follow = self.block, self.label("follow")
-        self.branch(self.value(f"icmp ugt i64 {limit}, {PAGE_LIMIT}"), near, follow)
+        self.branch(self.value(f"icmp ugt i64 {limit}, {PAGE_SIZE}"), near, follow)
         self.begin(follow)
-        self._follow(number, limit, {places["first"]: page, places["addend"]: other}, places["limit"])
+        self._follow(number, limit, {places["first"]: page, places["addend"]: other})
         followed = self.block
         self.jump(near)
         self.begin(near)
         addend = self.value(f"phi i64 [ {addend}, %{came_from} ], [ {other}, %{waits} ], [ {other}, %{followed} ]")
         return self.value(f"add i64 {low}, {addend}")
 
-    def _follow(self, window: int, limit: str, changes: dict[str, str], limit_at: str) -> None:
+    def _limit_at(self, window: int, row: int) -> str:
+        """The address of one of a window's limits."""
+        at = offset_of(Windows, "window") + WINDOW_SIZE * window + offset_of(Window, "limits") + 8 * row
+        return self.value(f"getelementptr i8, ptr {OURS}, i64 {at}")
+
+    def _follow(self, window: int, limit: str, changes: dict[str, str]) -> None:
         """Put a window over another page; if it is closed, open it."""
         closed, opened = self.label("closed"), self.label("opened")
         self.branch(self._likely(self.value(f"icmp ne i64 {limit}, 0")), opened, closed)
@@ -227,7 +238,8 @@ class AccessEmitter(FunctionEmitter):
         last = self.value(f"getelementptr i8, ptr {row}, i64 {offset_of(Windows, 'opened')}")
         self.line(f"store i64 {window}, ptr {last}{HART}")
         self.line(f"store i64 {self.value(f'add i64 {count}, 1')}, ptr {count_at}{HART}")
-        self.line(f"store i64 {PAGE_LIMIT}, ptr {limit_at}{HART}")
+        for which, span in enumerate(SPANS):
+            self.line(f"store i64 {PAGE_SIZE - (span - 1)}, ptr {self._limit_at(window, which)}{HART}")
         self.jump(opened)
         self.begin(opened)
         for place, value in changes.items():
@@ -237,20 +249,47 @@ class AccessEmitter(FunctionEmitter):
         """Whether the TLB knows the page of a stretch from `low`, and the window may stay as it is; the page, and the TLB's addend."""
         left = self.value(f"sub i64 {self.value(f'load i64, ptr {patience}{HART}')}, 1")
         self.line(f"store i64 {left}, ptr {patience}{HART}")
+        known, page, addend = self._page_known(group.kind, low, group.high - group.low)
+        return self.value(f"and i1 {known}, {self.value(f'icmp sge i64 {left}, 0')}"), page, addend
+
+    def _page_known(self, kind: int, low: str, size: int) -> tuple[str, str, str]:
+        """Whether the TLB knows the page of a stretch of `size` bytes from `low`; the page, and the TLB's addend."""
         number = self.value(f"and i64 {self.value(f'lshr i64 {low}, {PAGE_SHIFT}')}, {TLB_ENTRIES - 1}")
         at = self.value(f"add i64 {self.value(f'mul i64 {number}, {TLB_ENTRY_SIZE}')}, {field_offset('tlb')}")
         entry = self.value(f"getelementptr i8, ptr {CPU}, i64 {at}")
         tag, addend = [
             self.value(f"load{how} i64, ptr {self.value(f'getelementptr i8, ptr {entry}, i64 {offset_of(TlbEntry, field)}')}{HART}")
-            for how, field in (("", "write_tag" if group.kind == STORE else "read_tag"), (" volatile", "addend"))
+            for how, field in (("", "write_tag" if kind == STORE else "read_tag"), (" volatile", "addend"))
         ]  # volatile, or LLVM makes one load of this and the window's, from either address
-        last = self.value(f"add i64 {low}, {group.high - group.low - 1}")  # on the next page it is not what the entry is of
+        last = self.value(f"add i64 {low}, {size - 1}")  # on the next page it is not what the entry is of
         page = self.value(f"and i64 {last}, {PAGE_MASK}")
-        known = self.value(f"icmp eq i64 {tag}, {self.value(f'or i64 {page}, %known.context')}")
-        return self.value(f"and i1 {known}, {self.value(f'icmp sge i64 {left}, 0')}"), page, addend
+        return self.value(f"icmp eq i64 {tag}, {self.value(f'or i64 {page}, %known.context')}"), page, addend
 
-    def _beyond(self, access: Access, window: int, address: str, values: list[str]) -> str:
+    def _served(self, access: Access, group: Group, address: str, values: list[str]) -> str:
+        """The access where the TLB knows the page and the window may stay as it is, else by a function; the value of a load."""
+        at = offset_of(Windows, "window") + WINDOW_SIZE * self.window_of(group) + offset_of(Window, "patience")
+        patience = self.value(f"load i64, ptr {self.value(f'getelementptr i8, ptr {OURS}, i64 {at}')}{HART}")
+        known, _, addend = self._page_known(access.kind, address, access.size)
+        served, called, done = self.label("served"), self.label("called"), self.label("done")
+        self.branch(self._likely(self.value(f"and i1 {known}, {self.value(f'icmp sge i64 {patience}, 0')}")), served, called)
+        self.begin(served)
+        host = self.value(f"inttoptr i64 {self.value(f'add i64 {address}, {addend}')} to ptr")
+        kind, found = f"i{8 * access.size}", ""
+        if values:
+            self.line(f"store {kind} {values[0]}, ptr {host}, align 1{GUEST}")
+        else:
+            found = self.value(f"load {kind}, ptr {host}, align 1{GUEST}")
+        self.jump(done)
+        self.begin(called)
+        other = self._beyond(access, group, address, values)
+        came_from = self.block
+        self.jump(done)
+        self.begin(done)
+        return "" if values else self.value(f"phi {kind} [ {found}, %{served} ], [ {other}, %{came_from} ]")
+
+    def _beyond(self, access: Access, group: Group, address: str, values: list[str]) -> str:
         """The access, by a function; the value of a load."""
+        window = 2 * self.window_of(group) + group.kind
         if values:
             wide = values[0] if access.size == WIDEST else self.value(f"zext i{8 * access.size} {values[0]} to i64")
             operands = f"(ptr {CPU}, i64 {address}, i64 {access.size}, i64 {window}, i64 {wide})"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from gasang.cpus.instruction_set import Result
 from gasang.cpus.riscv64.region.ahead import is_plain
 from gasang.cpus.riscv64.region.circles import Circle
+from gasang.cpus.riscv64.region.divisors import DIVISIONS
 from gasang.cpus.riscv64.region.homes import Homes
 from gasang.cpus.riscv64.region.pages import Step
 from gasang.cpus.riscv64.region.shape import Region
@@ -80,6 +81,8 @@ def behind_lines(region: Region, circles: Mapping[int, Circle], homes: Homes, wo
 
 def _can_be_repeated(step: Step) -> bool:
     instruction = step.decoded.instruction
+    if instruction.function in DIVISIONS:  # takes longer than a value takes that is kept
+        return False
     return is_plain(step) and instruction.result is Result.FALLTHROUGH and KNOWN.issuperset(instruction.wants)
 
 

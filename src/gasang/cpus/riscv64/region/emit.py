@@ -22,12 +22,12 @@ from gasang.cpus.riscv64.region.ahead import heads_ahead
 from gasang.cpus.riscv64.region.anew import behind_lines
 from gasang.cpus.riscv64.region.bodies import KNOWN
 from gasang.cpus.riscv64.region.circles import circles_around
-from gasang.cpus.riscv64.region.heads import HeadEmitter
 from gasang.cpus.riscv64.region.homes import Homes, names
 from gasang.cpus.riscv64.region.layout import CPU, HART, METADATA, field_offset, offset_of
 from gasang.cpus.riscv64.region.leaving import BASE_AT, name_of, word
 from gasang.cpus.riscv64.region.pages import Step
 from gasang.cpus.riscv64.region.shape import Region
+from gasang.cpus.riscv64.region.skips import SkipEmitter, skips_of
 from gasang.cpus.riscv64.region.symbol import SYMBOL
 from gasang.cpus.riscv64.region.words import Words
 from gasang.cpus.riscv64.regions import CLOSE_WINDOWS, FIND_PAGE, POLL_REGION
@@ -36,7 +36,7 @@ from gasang.cpus.riscv64.windows import WINDOWS
 from gasang.native.emit_function import ATTRIBUTES
 
 
-class RegionEmitter(HeadEmitter):
+class RegionEmitter(SkipEmitter):
     """Emits one region. `stamps` are those of the pages it lies on."""
 
     def __init__(self, region: Region, stamps: Mapping[int, int], *, multi: bool) -> None:
@@ -44,7 +44,7 @@ class RegionEmitter(HeadEmitter):
         super().__init__(handler, self._floating, multi)
         self.region = region
         self.stamps = dict(stamps)
-        self.windows = sum(self.stamps.values()) % WINDOWS  # so that regions do not all use the same
+        self.windows = sum(self.stamps.values()) % (WINDOWS // 2)  # so that regions do not all use the same
         self.plans, self.ahead = heads_ahead(region, multi=multi)
         circles = circles_around(region, self.ahead)
         self.homes = Homes(region, {head: ahead.overwritten for head, ahead in self.ahead.items()}, circles)
@@ -56,6 +56,7 @@ class RegionEmitter(HeadEmitter):
         self.known_words = Words(region, self.homes)
         self.anews = behind_lines(region, circles, self.homes, self.known_words)
         self.written = self.homes.written
+        self.skips = skips_of(region)
         for name in ("left", "at", "where", "pc", "place"):
             self.slots.append(f"  %{name} = alloca i64, align 8")
         for page in self.stamps:
@@ -180,7 +181,7 @@ class RegionEmitter(HeadEmitter):
             self.line(f"store i64 {self.minus('%budget', region.ways[place])}, ptr %left")
             self.stored, self.words = self.homes.written, self.known_words.at(place)
             self.check(place)
-        for leader in sorted(region.leaders):
+        for leader in sorted(region.leaders - self.skips.keys()):
             self.anew = None
             self.stored, self.words = self.homes.stored(leader), self.known_words.at(leader)
             if leader in region.heads or leader in region.entries:
@@ -188,7 +189,7 @@ class RegionEmitter(HeadEmitter):
                 self._poll(leader)
             if leader in self.ahead:
                 self.look_ahead(leader)
-            self.begin(f"go{name_of(leader)}")
+            self.begin(f"line{name_of(leader)}")
             self._line_from(leader)
 
     def _poll(self, place: int) -> None:
@@ -220,6 +221,10 @@ class RegionEmitter(HeadEmitter):
     def _go_on(self, step: Step, result: str, rest: str, way: int) -> None:
         if step.decoded.instruction.result is Result.BRANCH:
             assert step.target is not None
+            if self.skips.get(step.after) == step.place:
+                self.anew = None
+                self._to(step.target, self.skip(result, step.after, step.target, rest), way)
+                return
             taken, other = self.label("taken"), self.label("other")
             self.branch(result, taken, other)
             self.begin(taken)
@@ -260,7 +265,7 @@ class RegionEmitter(HeadEmitter):
             elif place in self.region.heads:
                 self.check(place)
             else:
-                self.jump(f"go{name_of(place)}")
+                self.jump(f"line{name_of(place)}")
             self.stored = stored  # on the other ways on it has not been
             return
         stored = self.stored

@@ -27,12 +27,12 @@ class HeadEmitter(LineEmitter):
 
     def on(self, place: int) -> str:
         """The label where a place goes on behind its poll."""
-        return f"{'look' if place in self.ahead else 'go'}{name_of(place)}"
+        return f"{'look' if place in self.ahead else 'line'}{name_of(place)}"
 
     def look_ahead(self, place: int) -> None:
         """The looks of a head for those who come from outside or from its poll, with nothing to put away."""
         self.begin(f"look{name_of(place)}")
-        self._looks(place, f"apart{name_of(place)}")
+        self._looks(place, f"second{name_of(place)}")
 
     def _looks(self, place: int, apart: str) -> None:
         """Make the looks of a head, and pass it."""
@@ -42,7 +42,7 @@ class HeadEmitter(LineEmitter):
             start = self.kept_value("x", group.register) if group.register else "0"
             found = self.look(group, self.value(f"add i64 {start}, {group.low}"), apart)
             self.line(f"store i64 {found}, ptr {ahead.slot(place, number)}")
-        self.jump(f"go{name_of(place)}")
+        self.jump(f"line{name_of(place)}")
 
     def pass_head(self, place: int) -> None:
         """Go on at a head, if the budget lasts and its accesses are found; else put away first what is needed only then."""
@@ -52,7 +52,7 @@ class HeadEmitter(LineEmitter):
         ways = [(poll, f"poll{name_of(place)}")]
         if self.ahead[place].looks:
             apart = self.label("lost")
-            ways.append((apart, f"apart{name_of(place)}"))
+            ways.append((apart, f"second{name_of(place)}"))
         self._looks(place, apart)
         stored, lazy = self.stored, self.homes.lazy(place)
         for label, to in ways:

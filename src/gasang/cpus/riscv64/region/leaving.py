@@ -191,5 +191,5 @@ def word(number: int) -> str:
 
 
 def name_of(place: int) -> str:
-    """A place in a label."""
-    return str(place).replace("-", "m")
+    """A place in a label, which is none of those that are numbered (emit_text.py)."""
+    return "." + str(place).replace("-", "m")

@@ -82,7 +82,7 @@ class LineEmitter(LeavingEmitter):
         self._last = {step.writes: step.place for step in line}
         self.planned_here, self.anew = self.plans[leader], None
         self.stored, self.words = self.homes.stored(leader) | self.homes.lazy(leader), self.known_words.at(leader)
-        self.start(f"apart{name_of(leader)}")
+        self.start(f"second{name_of(leader)}")
         self._rest = self.value("load i64, ptr %left")
         self.is_apart = True
         for number, step in enumerate(line):
@@ -109,7 +109,7 @@ class LineEmitter(LeavingEmitter):
         self.planned = self.planned_here.get(step.place)
         self.divisor = self.region.divisors.get(step.place)
         self.is_word = makes_word(step, self.words)
-        result = self._execute(step)
+        result = self.execute(step)
         self.words = after(step, self.words)
         self.stored &= ~step.writes
         if self._last[step.writes] == step.place:
@@ -144,7 +144,7 @@ class LineEmitter(LeavingEmitter):
             else:
                 step, held = anew.made[value]
                 self.given = {register: self._value_anew(anew, one, known) for register, one in held.items()}
-                self._execute(step)
+                self.execute(step)
                 self.given = None
                 known[value] = self.caught
         return known[value]
@@ -159,7 +159,7 @@ class LineEmitter(LeavingEmitter):
         """The label of the instruction in the second text."""
         return self._apart.setdefault(self._step.place, self.label("apart"))
 
-    def _execute(self, step: Step) -> str:
+    def execute(self, step: Step) -> str:
         """The body of an instruction; what it returns."""
         function: Any = step.decoded.instruction.function
         given: list[Any] = [CPU]
