@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 
 import pytest
 
 from gasang.accel.soft.hart import Hart
 from gasang.cpus.riscv64 import exits
+from gasang.cpus.riscv64.block import RECORDS
 from gasang.cpus.riscv64.csr import SATP, SSTATUS
 from gasang.cpus.riscv64.mmu import PTE_R, PTE_X, SATP_SV39
 from gasang.cpus.riscv64.state import SUPERVISOR, USER
@@ -283,3 +285,29 @@ def test_a_watched_hart_comes_back_at_an_interrupt(bare: Bare) -> None:
     bare.hart.interrupt(SSIP, True)
     assert bare.run(1000) == exits.TRAP
     assert (bare.hart.instructions, bare.cpu.pc, bare.cpu.sepc) == (1500, HANDLER, CODE)
+
+
+def test_where_there_is_no_room_the_code_goes_that_was_not_executed_for_longest(bare: Bare) -> None:
+    """A loop that calls a function on a further page each time stays decoded; of the others the last are there."""
+    pages, room, first = 100, 16, CODE + PAGE
+    bare.cpu.block_count = room
+    loop = [asm("jalr", rd=1, rs1=6), asm("add", rd=6, rs1=6, rs2=7), asm("addi", rd=5, rs1=5, imm=-1), asm("bne", rs1=5, imm=-12)]
+    bare.put(CODE, *loop, asm("jal"))
+    for number in range(pages):
+        bare.put(first + number * PAGE, asm("addi", rd=8, rs1=8, imm=1), asm("jalr", rs1=1))
+    bare.cpu.x[5], bare.cpu.x[6], bare.cpu.x[7] = pages, first, PAGE
+    place = bare.machine.processor.functions["decoded_marks"]
+    marks = (ctypes.c_uint64 * (RECORDS // 64))()
+
+    def decoded() -> list[int]:
+        pages = [place(bare.hart.address, number, ctypes.addressof(marks)) for number in range(room)]
+        return [page - 1 - (CODE - RAM_BASE) // PAGE for page in pages if page]
+
+    bare.run(6 * 10)
+    mine = decoded().index(0)
+    bare.run(6 * (pages - 10))
+    assert bare.cpu.x[8] == pages
+    assert bare.cpu.blocks_used == room
+    assert decoded().index(0) == mine
+    assert pages in decoded()
+    assert min(page for page in decoded() if page) > pages - room

@@ -177,7 +177,7 @@ def test_two_harts_that_fence_each_other_both_go_on(pair: Bare) -> None:
     for hart in pair.machine.harts:
         hart.cpu.x[16], hart.cpu.x[17], hart.cpu.x[5], hart.cpu.pc = SFENCE, RFENCE, 3000, CODE
         hart.cpu.remaining, hart.cpu.futex = 1 << 60, 0
-    pair.put(CODE, loop, asm("wfi"))
+    pair.put(CODE, loop, asm("wfi"), asm("jal", imm=-4))  # a wait may end for what the other asks
     late = []
 
     def live(hart: Hart) -> None:
@@ -228,7 +228,7 @@ def test_a_hart_that_dozes_is_woken_from_outside(pair: Bare) -> None:
 def test_a_hart_that_dozes_is_woken_by_another_from_its_run_loop(pair: Bare) -> None:
     two = pair.machine.harts[1]
     with waiting(pair, two, DOZING) as reasons:
-        assert call(pair, IPI, 0, SECOND) == exits.LIMIT
+        assert call(pair, IPI, 0, SECOND) in (exits.LIMIT, exits.SBI)  # it may have left its run loop again by then
     assert reasons == [exits.LIMIT]
     assert two.cpu.x[6] == 1
 

@@ -228,6 +228,24 @@ def test_sfence_of_an_address_space(bare: Bare) -> None:
     assert _remapped(bare, space, slot, asm("sfence.vma", rs2=10)) == 0x5678  # x10 = 0: ASID 0
 
 
+def test_sfence_of_a_page_leaves_what_the_other_half_has(bare: Bare) -> None:
+    """A kernel has superpages, and flushes a page of a program at each fault: that is no full flush."""
+    space, kernel = Space(bare), -(1 << 36) % (1 << 64) + (WINDOW & 63 << 30)
+    slot = space.map(WINDOW, DATA, RW)
+    space.map(kernel, DATA, RW, 1)
+    space.enter()
+    assert attempt(bare, LOAD, kernel) == 0
+    assert attempt(bare, LOAD, WINDOW) == 0
+    assert bare.cpu.x[5] == 0x1234
+    before = bare.cpu.context
+    bare.set_word(slot, OTHER >> 12 << 10 | RW | PTE_V)
+    assert attempt(bare, asm("sfence.vma", rs1=6), WINDOW) == 0
+    assert attempt(bare, LOAD, WINDOW) == 0
+    assert (bare.cpu.x[5], bare.cpu.context) == (0x5678, before)
+    assert attempt(bare, asm("sfence.vma", rs1=6), kernel) == 0
+    assert bare.cpu.context != before
+
+
 @pytest.mark.parametrize("distance", [0, PAGE, 0x1FF000])
 def test_sfence_of_a_page_forgets_the_superpage_it_is_in(bare: Bare, distance: int) -> None:
     space = Space(bare)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from gasang.accel.soft.machine import SoftMachine
 
 UNLIMITED = 1 << 62
-BLOCKS = 1536
-"""Code pages a hart keeps decoded (32 KiB each): beyond that all are forgotten and decoded anew."""
+BLOCKS = 3072
+"""Code pages a hart keeps decoded (32 KiB each): beyond that those not executed for longest are forgotten, and decoded anew."""
 PARENTS_BLOCKS, TWINS_BLOCKS = BLOCKS + 512, BLOCKS + 1024
 """The same in processes that fork, and in forked ones: what twins share should not be forgotten for the little that each needs itself."""
 IDLE_SECONDS = 0.5

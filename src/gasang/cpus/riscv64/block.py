@@ -20,4 +20,5 @@ class Block:
     host: u64  # host address of the page
     next_free: u64
     stamp: u64  # what compiled regions know the page's content by, 0 while they know nothing of it
+    age: u64  # Cpu.code_age when the code TLB was told of it last
     looked: u64  # whether it was looked for regions of the page since it was decoded

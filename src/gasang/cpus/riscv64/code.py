@@ -44,6 +44,8 @@ from gasang.native import (
 
 REACHES_BACK = 3
 """Records before a store's that it may concern: of a four-byte instruction begun before, and of one fused with that (fusion.py)."""
+AGES = 8
+"""As often as this the code that is executed is seen to be, while as many blocks are made as there are."""
 PATIENCE = 10_000
 """Looks at the other harts before giving up waiting for their answer."""
 
@@ -129,16 +131,48 @@ def forget_block(cpu: ptr[Cpu], page: u64) -> None:
             cpu.code_tlb[index].tag = NO_TAG
 
 
+@native(inline=True)
+def grow_older(cpu: ptr[Cpu]) -> None:
+    """A block is made: after so many the age advances. The code TLB is told of blocks anew then, those that are still executed."""
+    cpu.blocks_made = cpu.blocks_made + 1
+    if cpu.blocks_made * AGES >= cpu.block_count:
+        cpu.blocks_made = 0
+        cpu.code_age = cpu.code_age + 1
+        wipe_code_tlb(cpu)
+
+
+@native(inline=False)
+def forget_old_blocks(cpu: ptr[Cpu]) -> None:
+    """Give back the blocks that were not executed for longest, one of AGES at least; all are in use."""
+    wipe_code_tlb(cpu)
+    oldest = cpu.code_age
+    for number in range(cpu.blocks_used):
+        age = block_at(cpu, number).age
+        if age < oldest:
+            oldest = age
+    freed: u64 = 0
+    while freed * AGES <= cpu.block_count and oldest <= cpu.code_age:
+        for number in range(cpu.blocks_used):
+            block = block_at(cpu, number)
+            if block.age == oldest and cpu.code_map[block.page] == u32(number + 1):
+                cpu.code_map[block.page] = 0
+                block.next_free = cpu.free_block
+                cpu.free_block = number + 1
+                freed += 1
+        oldest += 1
+
+
 @native(inline=False)
 def make_block(cpu: ptr[Cpu], page: u64) -> ptr[Block]:
-    """A fresh block for a page, the page marked as code (rule 1)."""
+    """A fresh block for a page, the page marked as code (rule 1). The caller must not go on executing records."""
+    grow_older(cpu)
+    if cpu.free_block == 0 and cpu.blocks_used == cpu.block_count:
+        forget_old_blocks(cpu)
     number: u64 = 0
     if cpu.free_block != 0:
         number = cpu.free_block
         cpu.free_block = block_at(cpu, number - 1).next_free
     else:
-        if cpu.blocks_used == cpu.block_count:
-            forget_all_blocks(cpu)
         cpu.blocks_used = cpu.blocks_used + 1
         number = cpu.blocks_used
     block = block_at(cpu, number - 1)

@@ -133,6 +133,7 @@ def enter_block(cpu: ptr[Cpu], address: u64, block: ptr[Block]) -> None:
     entry.tag = (address & PAGE_MASK) | cpu.context
     entry.base = u64(block)
     entry.bias = (address & PAGE_MASK) - (u64(block) >> 3)
+    block.age = cpu.code_age
 
 
 @native(may_fault=True, inline=False)

@@ -328,7 +328,11 @@ def zero_block(cpu: ptr[Cpu], address: u64) -> None:
     if cpu.privilege == USER and cpu.senvcfg & SENVCFG_CBZE == 0:
         raise_exception(cpu, ILLEGAL_INSTRUCTION, 0)
         raise Fault
-    host = fill_tlb(cpu, address, STORE) & 0xFFFFFFFFFFFFFFC0
+    entry = ref(cpu.tlb[tlb_index(address)])
+    host = address + entry.addend
+    if entry.write_tag != (address & PAGE_MASK) | cpu.context:  # kernels clear each page that they give with 64 of these
+        host = fill_tlb(cpu, address, STORE)
+    host = host & 0xFFFFFFFFFFFFFFC0
     if host == 0:
         raise_exception(cpu, STORE_ACCESS_FAULT, address)
         raise Fault

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gasang.accel.soft.jit import finishing
 from gasang.accel.soft.jit.finishing import LOCK, begin
 from gasang.accel.soft.jit.messages import PLACES, Answer, Page, Request
 from gasang.accel.soft.jit.pack import stamp_of
@@ -146,6 +147,23 @@ def test_what_is_kept_does_not_stand_for_more_than_it_has(tmp_path: Path) -> Non
     assert (again.number, again.image) == (small.number, large.image)
 
 
+def test_what_is_in_a_region_already_is_not_compiled_for_the_next(tmp_path: Path, answers: queue.Queue[Answer]) -> None:
+    """A place of a loop that was compiled just now, though more of what is around it was executed by then."""
+    loop = asm("addi", rd=5, rs1=5, imm=1) + asm("beq", rs1=5, rs2=6, imm=8) + asm("jal", rd=0, imm=-8)
+    content = (loop + asm("addi", rd=7, rs1=7, imm=1) + asm("jal", rd=0, imm=-16)).ljust(PAGE_SIZE, b"\0")
+    made = CompileService(answers.put, tmp_path, lambda: None)
+    made.start()
+    for number, (hot, places) in enumerate([(0, 6), (8, 10)]):
+        page = Page(content, (b"\1" * places).ljust(PLACES, b"\0"), stamp_of(content))
+        made.ask(9 - number, request(number)._replace(hot=hot, pages={0: page}))
+    made.close()
+    with open(tmp_path / LOCK, "ab") as alone:
+        wait_for_lock(alone.fileno())
+    store = RegionStore(tmp_path)
+    assert len(store) == 1
+    store.close()
+
+
 def test_what_waits_at_the_end_is_compiled_for_the_next(tmp_path: Path, answers: queue.Queue[Answer]) -> None:
     made = CompileService(answers.put, tmp_path)
     made.start()
@@ -163,15 +181,22 @@ def test_what_waits_at_the_end_is_compiled_for_the_next(tmp_path: Path, answers:
     store.close()
 
 
-def test_one_process_at_a_time_compiles_what_was_left(tmp_path: Path) -> None:
-    """Its lock is there before it is: whoever waits for it after a machine's end misses none."""
+@pytest.mark.parametrize("most", [1, 2])
+def test_few_processes_at_a_time_compile_what_was_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Their lock is there before they are: whoever waits for it after a machine's end misses none."""
+    monkeypatch.setattr(finishing, "processors", lambda: most)
     folder, said, gate = tmp_path / "regions", tmp_path / "said", tmp_path / "gate"
-    os.mkfifo(gate)
-    program = f"import sys; open({str(gate)!r}).read(); open({str(said)!r}, 'a').write(sys.stdin.read())"
-    begin([sys.executable, "-c", program], [b"one ", b"two"], folder)
-    with open(folder / LOCK, "ab") as alone:
-        assert not lock_file(alone.fileno(), shared=False)
-        begin([sys.executable, "-c", program], [b" never"], folder)
-        gate.write_bytes(b"")
-        wait_for_lock(alone.fileno())
-    assert said.read_text() == "one two"
+    program = (
+        f"import sys; from gasang.host.files import wait_for_lock; gate = open({str(gate)!r}, 'ab'); wait_for_lock(gate.fileno()); "
+        f"open({str(said)!r}, 'a').write(sys.stdin.read() + ';')"
+    )
+    with open(gate, "ab") as closed:
+        assert lock_file(closed.fileno(), shared=False)
+        begin([sys.executable, "-c", program], [(1, b"one "), (2, b"two "), (3, b"three "), (1, b"four ")], folder)
+        with open(folder / LOCK, "ab") as alone:
+            assert not lock_file(alone.fileno(), shared=False)
+            begin([sys.executable, "-c", program], [(1, b" never")], folder)
+            closed.close()
+            wait_for_lock(alone.fileno())
+    shares = [["one two three four "], ["one three four ", "two "]][most - 1]
+    assert sorted(said.read_text().split(";")) == sorted([*shares, ""])

@@ -1,6 +1,9 @@
-"""A process that compiles for the next machine what one has left behind: requests on its standard input, nobody waits for answers.
+"""Processes that compile for the next machine what one has left behind: requests on their standard input, nobody waits for answers.
 
-One does at a time for a code cache, a while, and others come first: it has the processor when nobody else wants it.
+Some do at a time for a code cache, a while, and others come first: they have the processors when nobody else wants them.
+
+What a boot executes is much and hardly hot: there is more of it than can be compiled, so it is compiled with as little effort as makes it
+faster than the interpreter. What is hot enough for more the machine has compiled itself.
 """
 
 from __future__ import annotations
@@ -14,39 +17,57 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gasang.host.files import lock_file
+from gasang.host.limits import processors
 
 FINISHING = 60.0
-"""Seconds of processor time that are spent."""
+"""Seconds of processor time that each spends."""
+MOST_PROCESSES = 2
 LOCK = "finishing"
-"""The file that is locked as long as one works."""
+"""The file that is locked as long as any works."""
 
 
-def begin(words: Sequence[str], requests: Sequence[bytes], folder: Path) -> None:
-    """Start such a process by `words`, unless there is one; it goes on when this one has ended. Raises OSError.
+def begin(words: Sequence[str], requests: Sequence[tuple[int, bytes]], folder: Path) -> None:
+    """Start such processes by `words`, unless there are some; they go on when this one has ended. Raises OSError.
 
-    The lock is taken here, and is the process's with the descriptor: to wait until it has begun would take as long as a start of Python.
+    `requests` with the same number go to the same process, in their order.
+
+    The lock is taken here, and is theirs with the descriptor: to wait until they have begun would take as long as a start of Python.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with open(folder / LOCK, "ab") as alone, tempfile.TemporaryFile() as file:
+    with open(folder / LOCK, "ab") as alone:
         if not lock_file(alone.fileno(), shared=False):
             return
+        count = min(MOST_PROCESSES, processors(), len(requests))
+        for part in range(count):
+            _begin_one(words, [request for number, request in requests if number % count == part], alone.fileno())
+
+
+def _begin_one(words: Sequence[str], requests: Sequence[bytes], lock: int) -> None:
+    with tempfile.TemporaryFile() as file:
         file.writelines(requests)
         file.seek(0)
-        nowhere, handed = subprocess.DEVNULL, () if sys.platform == "win32" else (alone.fileno(),)
+        nowhere, handed = subprocess.DEVNULL, () if sys.platform == "win32" else (lock,)
         process = subprocess.Popen(words, stdin=file, stdout=nowhere, stderr=nowhere, pass_fds=handed, start_new_session=True)
     threading.Thread(target=process.wait, name="finishing", daemon=True).start()  # or it would stay behind where this process lives on
 
 
 def main(folder: str) -> None:
-    """The process. `folder` is where the code cache is."""
+    """The process. `folder` is where the code cache is. What is in a region that it has made already is not compiled again."""
     from gasang.accel.soft.jit.messages import read_request  # a machine that starts one needs none of this
     from gasang.accel.soft.jit.store import RegionStore
     from gasang.accel.soft.jit.worker import limit_request, limit_worker, serve
+    from gasang.cpus.riscv64.state import PAGE_SIZE
     from gasang.host.limits import use_idle_processors
+    from gasang.native.build import spend_less
 
     limit_worker()
     use_idle_processors()
+    spend_less()
     store = RegionStore(Path(folder))
+    done: set[tuple[int, int]] = set()
     while time.process_time() < FINISHING and (request := read_request(sys.stdin.buffer)) is not None:
-        limit_request()
-        serve(request, store)
+        page = request.pages.get(0)
+        if page is not None and (page.stamp, request.hot) not in done:
+            limit_request()
+            made = serve(request, store, few_passes=True)
+            done.update((made.stamps[place // PAGE_SIZE], place % PAGE_SIZE) for place in made.places)

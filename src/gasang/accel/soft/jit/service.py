@@ -295,4 +295,5 @@ def _finish(requests: list[Request], folder: Path) -> None:
     from gasang.accel.soft.jit import finishing  # most machines leave nothing
 
     with suppress(OSError):
-        finishing.begin(_command(_FINISH, folder), list(map(pack_request, requests)), folder)
+        numbered = [(one.pages[0].stamp >> 1, pack_request(one)) for one in requests if 0 in one.pages]
+        finishing.begin(_command(_FINISH, folder), numbered, folder)

@@ -27,6 +27,8 @@ MOST_MEMORY = 1 << 30
 """Bytes of data: LLVM that wants more ends, and the region stays interpreted."""
 MOST_SECONDS = 60
 """Processor time of one request."""
+FEW_STEPS = 300
+"""Instructions of a region that is compiled with few passes."""
 COLD = 256
 """A page with less than one in so many of a region's samples is left out of it."""
 
@@ -55,17 +57,20 @@ def limit_request() -> None:
     limit_time(MOST_SECONDS)
 
 
-def serve(request: Request, store: RegionStore | None) -> Answer:
-    """What somebody has compiled already, or what is compiled now, and kept."""
+def serve(request: Request, store: RegionStore | None, *, few_passes: bool = False) -> Answer:
+    """What somebody has compiled already, or what is compiled now, and kept; `few_passes` as for native.build.emit_object.
+
+    With few passes regions are smaller, too: those of 600 instructions take LLVM up to thirty times as long as those of 300.
+    """
     if store is None:
         return answer(request)
     sealed = _stamped(request)
     began = time.process_time()
-    shape = _shape(sealed)
+    shape = _shape(sealed, FEW_STEPS) if few_passes else _shape(sealed)
     found = None if shape is None else _kept(sealed, store, frozenset(shape.steps))
     if found is not None:
         return found._replace(number=request.number)
-    made = _compiled(sealed, shape, began)
+    made = _compiled(sealed, shape, began, few_passes=few_passes)
     if made.image:
         store.add(made, {delta: sealed.pages[delta].content for delta in made.stamps}, multi=request.multi)
     return made
@@ -96,19 +101,19 @@ def answer(request: Request) -> Answer:
     return _compiled(request, _shape(request), began)
 
 
-def _shape(request: Request) -> Region | None:
-    """What the region consists of."""
+def _shape(request: Request, most: int = 0) -> Region | None:
+    """What the region consists of; `most` instructions, if it is not 0."""
     from gasang.cpus.riscv64.region.pages import CodePage, Graph
-    from gasang.cpus.riscv64.region.shape import form
+    from gasang.cpus.riscv64.region.shape import MOST_STEPS, form
 
     pages = {delta: CodePage(delta, page.content, page.executed) for delta, page in request.pages.items()}
     jumps: dict[int, set[int]] = {}
     for place, target in request.jumps:
         jumps.setdefault(place, set()).add(target)
-    shape = form(Graph(pages, jumps), request.hot)
+    shape = form(Graph(pages, jumps), request.hot, most or MOST_STEPS)
     while shape is not None and (cold := _cold_pages(request, shape)):
         pages = {delta: page for delta, page in pages.items() if delta not in cold}
-        shape = form(Graph(pages, jumps), request.hot)
+        shape = form(Graph(pages, jumps), request.hot, most or MOST_STEPS)
     return shape
 
 
@@ -141,7 +146,7 @@ def _heat(request: Request, delta: int, stretch: int) -> int:
     return heats[stretch] if stretch < len(heats) else 0
 
 
-def _compiled(request: Request, shape: Region | None, began: float) -> Answer:
+def _compiled(request: Request, shape: Region | None, began: float, *, few_passes: bool = False) -> Answer:
     if shape is None:
         return Answer(request.number, (), {}, (), time.process_time() - began, b"")
     if 0 < request.most < (share := _share(request, shape)):
@@ -149,6 +154,6 @@ def _compiled(request: Request, shape: Region | None, began: float) -> Answer:
     from gasang.cpus.riscv64.region.code import compile_shape  # what comes from disk, or is not worth it, takes no LLVM
 
     stamps = {delta: page.stamp for delta, page in request.pages.items()}
-    made = compile_shape(shape, stamps, multi=request.multi)
+    made = compile_shape(shape, stamps, multi=request.multi, few_passes=few_passes)
     seconds = time.process_time() - began
     return Answer(request.number, made.entries, made.stamps, made.places, seconds, made.image.pack())

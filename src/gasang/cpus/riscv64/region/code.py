@@ -45,9 +45,11 @@ def compile_region(
     return None if region is None else compile_shape(region, stamps, multi=multi, optimise=optimise)
 
 
-def compile_shape(region: Region, stamps: Mapping[int, int], *, multi: bool = False, optimise: int = 1) -> RegionCode:
-    """A region of which it is known what it consists of."""
+def compile_shape(
+    region: Region, stamps: Mapping[int, int], *, multi: bool = False, optimise: int = 1, few_passes: bool = False
+) -> RegionCode:
+    """A region of which it is known what it consists of; `few_passes` as for `emit_object`."""
     used = {page: stamps[page] for page in pages_of(region)}
     text = module_of(region, used, multi=multi)
-    image = link_image(read_object(emit_object([text], optimise)), [SYMBOL], [])
+    image = link_image(read_object(emit_object([text], optimise, few_passes=few_passes)), [SYMBOL], [])
     return RegionCode(image, region.entries, used, tuple(region.steps))

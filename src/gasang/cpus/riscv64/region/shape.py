@@ -15,6 +15,8 @@ from gasang.cpus.riscv64.region.pages import Graph, Step
 
 MOST_STEPS = 700
 """Instructions of a region."""
+MOST_GUESSES = 512
+"""Ways from jumps that were not watched to places that they may lead to: a region with 2300 took LLVM half a minute."""
 MOST_SEEN = 4000
 """Instructions looked at to find them."""
 MOST_PAGES = 4
@@ -62,11 +64,11 @@ class Region:
         return line
 
 
-def form(graph: Graph, hot: int) -> Region | None:
-    """The region around a hot place; None if the instruction there cannot be compiled."""
+def form(graph: Graph, hot: int, most: int = MOST_STEPS) -> Region | None:
+    """The region around a hot place, of `most` instructions at most; None if the instruction there cannot be compiled."""
     if graph.at(hot) is None:
         return None
-    chosen = _chosen(graph, hot)
+    chosen = _chosen(graph, hot, most)
     steps = {place: step for place in sorted(chosen) if (step := graph.at(place)) is not None}
     returns = tuple(step.after for step in steps.values() if step.is_call and step.after in steps)
     region = Region(steps, (), frozenset(), frozenset(), {}, returns, _targets(graph, steps, returns, hot))
@@ -85,10 +87,12 @@ def _targets(graph: Graph, steps: dict[int, Step], returns: Collection[int], hot
     else:
         led_to = {place for step in steps.values() for place in graph.leads_to(step)}.union(returns)
         unknown = tuple(place for place in steps if place not in led_to and place != hot)
+        if len(unknown) * len(jumps) > MOST_GUESSES:
+            unknown = ()
     return {place: tuple(sorted(graph.jumps[place])) if place in graph.jumps else unknown for place in jumps}
 
 
-def _chosen(graph: Graph, hot: int) -> set[int]:
+def _chosen(graph: Graph, hot: int, most: int) -> set[int]:
     reachable = _walk(hot, lambda place: _ahead(graph, place, ()), MOST_SEEN)
     behind = [step.after for place in reachable if (step := graph.at(place)) is not None and step.is_call]
 
@@ -101,9 +105,9 @@ def _chosen(graph: Graph, hot: int) -> set[int]:
             back.setdefault(found, []).append(place)
     circle = set(_walk(hot, lambda place: back.get(place, []), MOST_SEEN))
     if len(circle) > 1 or hot in ahead(hot):
-        near = _walk(hot, lambda place: [found for found in (*ahead(place), *back.get(place, ())) if found in circle], MOST_STEPS)
+        near = _walk(hot, lambda place: [found for found in (*ahead(place), *back.get(place, ())) if found in circle], most)
     else:
-        near = _walk(hot, lambda place: (*_ahead(graph, place, ()), *graph.before(place)), MOST_STEPS)
+        near = _walk(hot, lambda place: (*_ahead(graph, place, ()), *graph.before(place)), most)
     return _few_pages(place for place in near if graph.at(place) is not None)
 
 
