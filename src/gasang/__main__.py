@@ -2,7 +2,7 @@
 
 import sys
 
-from gasang.cli.main import main
+from gasang.cli.process import command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command())

@@ -43,7 +43,7 @@ def syntax_of(words: list[str]) -> tuple[str, Syntax, list[str]]:
     verb, *rest = words
     commands: Mapping[str, object] = getattr(import_module(module_of(verb)), "COMMANDS", {})
     if commands and rest and not rest[0].startswith("-"):
-        syntax, _ = resolved(commands[rest[0]])  # type: ignore[arg-type]
+        syntax, _ = resolved(commands[rest[0]], rest[0])  # type: ignore[arg-type]
         return f"{verb} {rest[0]}", with_standard_options(syntax), rest[1:]
     return verb, with_standard_options(import_module(module_of(verb)).SYNTAX), rest
 

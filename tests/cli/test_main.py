@@ -47,7 +47,7 @@ def test_every_example_fits_its_verb(verb: str) -> None:
     for example in syntax.examples:
         own = example.command.split(" -- ")[0].split("|")[-1]
         name = own.split()[2] if syntax.commands else ""
-        accepts = resolved(module.COMMANDS[name])[0] if name in getattr(module, "COMMANDS", ()) else syntax
+        accepts = resolved(module.COMMANDS[name], name)[0] if name in getattr(module, "COMMANDS", ()) else syntax
         flags = {option.flag for option in accepts.options}
         assert {word.split("=")[0] for word in own.split() if word.startswith("--")} <= flags
 
@@ -189,15 +189,34 @@ print(*sys.modules)
 @pytest.mark.parametrize(
     ("words", "unwanted"),
     [
-        (["--help"], {"typing", "dataclasses", "llvmlite", "rich", "re"}),
+        (["--help"], {"dataclasses", "llvmlite", "rich", "re"}),
         (["run", "--help"], {"dataclasses", "llvmlite", "rich"}),
-        (["kinds"], {"llvmlite", "rich"}),
+        (["kinds"], {"llvmlite", "rich", "threading"}),
+        (["ps", "--help"], {"dataclasses", "decimal", "threading"}),
+        (["exec", "--help"], {"dataclasses", "decimal", "threading"}),
+        (["image", "--help"], {"dataclasses", "decimal", "json", "socket", "gasang.storage", "gasang.cli.appliances"}),
     ],
 )
 def test_a_verb_loads_only_what_it_needs(words: list[str], unwanted: set[str]) -> None:
     script = LOADED.format(path=sys.path, words=words)
     answer = subprocess.run([sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=True)
     assert not unwanted & set(answer.stdout.splitlines()[-1].split())
+
+
+CONVERTS = {"dataclasses", "decimal", "json", "socket", "subprocess", "ctypes", "uuid", "llvmlite", "rich"}
+
+
+@pytest.mark.parametrize("form", ["raw", "vdi", "vhdx", "qcow2"])
+def test_a_conversion_loads_only_what_it_needs(form: str, tmp_path: Path) -> None:
+    assert gasang("image", "create", "--to", form, str(tmp_path / "one"), "1M").returncode == 0
+    words = ["image", "convert", "--from", form, "--to", "qcow2", str(tmp_path / "one"), str(tmp_path / "other")]
+    answer = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", LOADED.format(path=sys.path, words=words)], capture_output=True, text=True, check=True
+    )
+    loaded = set(answer.stdout.splitlines()[-1].split())
+    assert not CONVERTS & loaded
+    others = {f"gasang.storage.images.{name}" for name in ("vmdk", "vdi", "vhd", "vhdx", "parallels") if name != form}
+    assert not others & loaded
 
 
 def test_what_asks_the_daemon_loads_nothing_that_the_daemon_needs() -> None:

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from gasang.cli.signals import Ended, Listener, ending_is_an_exception
+from gasang.cli.listener import Listener
+from gasang.cli.signals import Ended, ending_is_an_exception
 
 
 def test_an_ending_signal_unwinds() -> None:

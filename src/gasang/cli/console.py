@@ -19,7 +19,8 @@ from types import FrameType, TracebackType
 from typing import Final
 
 from gasang.cli.exits import INTERRUPTED, NOBODY_READS, OK, SIGNALLED
-from gasang.cli.signals import Listener, ending_signals
+from gasang.cli.listener import Listener
+from gasang.cli.signals import ending_signals
 from gasang.cli.terminal import RESET, RawMode, split_at_leave_key, window_size
 from gasang.core.console import WindowSize
 

@@ -12,7 +12,7 @@ from gasang.cli.table import VERBS, module_of
 
 TYPE_CHECKING = False  # the real one costs the import of typing, which the help page does without
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import ModuleType, TracebackType
 
 PITCH = "gasang makes machines that do not exist: a processor, a computer and what runs on it, described in Python."
@@ -32,8 +32,12 @@ def front_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line `arguments` (default: the process's own) and return its exit code."""
+def _nothing() -> None:
+    """Nobody waits for a verb to begin."""
+
+
+def main(arguments: Sequence[str] | None = None, *, ready: Callable[[], None] = _nothing) -> int:
+    """Run the command line `arguments` (default: the process's own) and return its exit code; `ready` is called before the verb begins."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -46,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from gasang import __version__
 
         return _end_with(f"gasang {__version__}\n")
-    return _guarded(words)
+    return _guarded(words, ready)
 
 
 def _end_with(text: str) -> int:
@@ -57,7 +61,7 @@ def _end_with(text: str) -> int:
     return 0
 
 
-def _guarded(words: list[str]) -> int:
+def _guarded(words: list[str], ready: Callable[[], None]) -> int:
     """Dispatch `words`; turn every error a user can meet into its sentence and code."""
     from gasang.core.errors import GasangError
 
@@ -66,7 +70,7 @@ def _guarded(words: list[str]) -> int:
     if not debug:
         sys.excepthook = _tell_of_fault
     try:
-        code = _dispatch(words)
+        code = _dispatch(words, ready)
         if sys.stdout is not None:
             sys.stdout.flush()
     except (GasangError, OSError, MemoryError, KeyboardInterrupt) as error:
@@ -82,7 +86,7 @@ def _wants_debug(words: list[str]) -> bool:
     return "--debug" in own or os.environ.get("GASANG_DEBUG", "").lower() in {"1", "true", "yes", "on"}
 
 
-def _dispatch(words: list[str]) -> int:
+def _dispatch(words: list[str], ready: Callable[[], None]) -> int:
     from gasang.cli.options import HELP
     from gasang.cli.parse import parse
     from gasang.cli.standard import DEBUG, with_standard_options
@@ -103,6 +107,7 @@ def _dispatch(words: list[str]) -> int:
     with ending_is_an_exception():
         context = Context.of_process(parsed)
         context.config.value(DEBUG.name)  # a wrong GASANG_DEBUG is told, not ignored
+        ready()
         code: int = module.run(parsed, context)
     return code
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from gasang.cli.containers.family import Command, Commands
+from gasang.cli.containers.family import Command, Commands, here
 from gasang.cli.help import page
 from gasang.cli.options import Syntax
 from gasang.cli.standard import with_standard_options
@@ -55,14 +55,16 @@ _FOLDERS = """## Folders
 
 def all_verbs() -> dict[str, Syntax]:
     """The syntax of every verb, in the table's order; after a family those of its own commands, such as "network create"."""
-    found: dict[str, Syntax] = {}
+    syntaxes: dict[str, Syntax] = {}
     for verb in VERBS:
         module = import_module(module_of(verb))
         commands: Commands = getattr(module, "COMMANDS", {})
-        found[verb] = with_standard_options(module.SYNTAX)
-        own = {f"{verb} {name}": command for name, command in commands.items() if isinstance(command, Command)}
-        found |= {name: with_standard_options(command.syntax) for name, command in own.items()}
-    return found
+        syntaxes[verb] = with_standard_options(module.SYNTAX)
+        for name, command in commands.items():
+            found = here(command, name)
+            if isinstance(found, Command):
+                syntaxes[f"{verb} {name}"] = with_standard_options(found.syntax)
+    return syntaxes
 
 
 def markdown() -> str:

@@ -7,7 +7,6 @@ A duration is a number of seconds: ``90``, ``1m30s``, ``250ms``, ``2h``.
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from gasang.core.errors import UsageError
@@ -25,16 +24,11 @@ _SIZE_UNITS: Final[dict[str, int]] = {
     **{f"{letter.lower()}b": 1000 ** (power + 1) for power, letter in enumerate(_LETTERS)},
 }
 _LARGEST_SIZE: Final = 1 << 63
-_DURATION_UNITS: Final[dict[str, Decimal]] = {
-    "ms": Decimal("0.001"),
-    "s": Decimal(1),
-    "": Decimal(1),
-    "m": Decimal(60),
-    "min": Decimal(60),
-    "h": Decimal(3600),
-    "d": Decimal(86400),
-}
-_LARGEST_DURATION: Final = Decimal(10) * 365 * 86400
+_DURATION_UNITS: Final[dict[str, int]] = {"ms": 1, "s": 1000, "": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
+"""In milliseconds."""
+_LARGEST_DURATION: Final = 10 * 365 * 86_400_000
+_MOST_DIGITS: Final = 400
+"""Of a number; far more than anybody has a use for."""
 
 
 def _split_number(text: str) -> tuple[str, str]:
@@ -45,11 +39,12 @@ def _split_number(text: str) -> tuple[str, str]:
     return text[:end], text[end:]
 
 
-def _number(digits: str) -> Decimal | None:
-    try:
-        return Decimal(digits)
-    except InvalidOperation:
+def _number(digits: str) -> tuple[int, int] | None:
+    """A number without a loss: what it is of, and how many of these make one. None if it is none, or too long."""
+    whole, _, fraction = digits.partition(".")
+    if "." in fraction or not (whole or fraction) or len(digits) > _MOST_DIGITS:
         return None
+    return int(whole + fraction), 10 ** len(fraction)
 
 
 def parse_size(text: str, subject: str = "size") -> int:
@@ -62,10 +57,10 @@ def parse_size(text: str, subject: str = "size") -> int:
     scale = _SIZE_UNITS.get(unit.strip().lower())
     if number is None or scale is None:
         raise UsageError(subject, f"{text!r} is no size", "write a number and a unit, as in 512M or 1.5G")
-    total = number * scale
-    if total != total.to_integral_value() or total >= _LARGEST_SIZE:
+    total, rest = divmod(number[0] * scale, number[1])
+    if rest or total >= _LARGEST_SIZE:
         raise UsageError(subject, f"{text!r} is no whole number of bytes below 8 EiB", "write a size as in 512M or 1.5G")
-    return int(total)
+    return total
 
 
 def format_size(count: int) -> str:
@@ -94,7 +89,7 @@ def parse_duration(text: str, subject: str = "duration") -> float:
     Raise UsageError, about `subject`, for anything else and for more than ten years.
     """
     rest = text.strip()
-    total = Decimal(0)
+    total, parts = 0, 1  # milliseconds, and how many parts one of them has
     refusal = UsageError(subject, f"{text!r} is no duration", "write a number and a unit, as in 90s, 1m30s or 250ms")
     if not rest:
         raise refusal
@@ -105,10 +100,12 @@ def parse_duration(text: str, subject: str = "duration") -> float:
         unit, rest = rest[:letters], rest[letters:].lstrip()
         if number is None or unit not in _DURATION_UNITS or (unit == "" and rest):
             raise refusal
-        total += number * _DURATION_UNITS[unit]
-    if total > _LARGEST_DURATION:
+        finer = max(parts, number[1])
+        total = total * (finer // parts) + number[0] * (finer // number[1]) * _DURATION_UNITS[unit]
+        parts = finer
+    if total > _LARGEST_DURATION * parts:
         raise UsageError(subject, f"{text!r} is longer than ten years", "write a shorter duration")
-    return float(total)
+    return total / (1000 * parts)
 
 
 def format_duration(seconds: float) -> str:

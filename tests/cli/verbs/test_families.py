@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gasang.cli import main as command
+from gasang.cli.containers.family import Apart, here, resolved
+from gasang.cli.verbs import image
 from support.fake_daemon import FakeDaemon
 
 if TYPE_CHECKING:
@@ -142,3 +144,11 @@ def test_networks_with_pools(daemon: FakeDaemon, capsys: pytest.CaptureFixture[s
     assert (body["EnableIPv6"], body["Options"], body["Driver"]) == (True, {"a": "b"}, "")
     assert command.main(["network", "create", "--gateway", "1.1.1.1", "--gateway", "2.2.2.2", "app"]) == 2
     assert "there are more of them than subnets" in capsys.readouterr().err
+
+
+def test_what_is_said_of_a_command_apart_is_what_it_says_itself() -> None:
+    apart = {name: each for name, each in image.COMMANDS.items() if isinstance(each, Apart)}
+    assert apart.keys() == {"import", "export", "prune"}
+    for name, each in apart.items():
+        assert each.summary == resolved(each, name)[0].summary
+        assert not isinstance(here(each, name), Apart)

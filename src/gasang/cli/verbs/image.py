@@ -4,27 +4,22 @@ from __future__ import annotations
 
 from typing import Final
 
-from gasang.cli.appliances import COMMANDS as APPLIANCES
-from gasang.cli.appliances import sweep
-from gasang.cli.containers.family import Commands, Same, family
-from gasang.cli.containers.pruning import command
+from gasang.cli.containers.family import Apart, Commands, Same, family
 from gasang.cli.disks import COMMANDS as DISKS
 from gasang.cli.options import Example
 
 _VERBS: Final = ("build", "history", "load", "pull", "push", "save", "tag")
+_TAKEN_IN: Final = "Take in a disk image or an appliance under a name; or make a container image of an archive of files."
+_GIVEN_OUT: Final = "Write a disk, imported disks or a machine's image as a disk image or an appliance."
 COMMANDS: Final[Commands] = {
     "ls": Same("images"),
     "rm": Same("rmi"),
     "inspect": Same("inspect", ("--type", "image")),
-    "prune": command(
-        "image",
-        Example("gasang image prune", "those without a name"),
-        Example("gasang image prune -a", "all unused ones"),
-        also=sweep,
-    ),
+    "prune": Apart("gasang.cli.containers.image_pruning", "Remove images without a name that nobody uses, and print their names."),
     **{verb: Same(verb) for verb in _VERBS},
     **DISKS,
-    **APPLIANCES,
+    "import": Apart("gasang.cli.appliances", _TAKEN_IN),
+    "export": Apart("gasang.cli.appliances", _GIVEN_OUT),
 }
 SYNTAX, run = family(
     "image",

@@ -29,7 +29,7 @@ COPIED: Final = 1 << 23
 _READ: Final = 1 << 21
 """What is read at a time of what the host could not copy by whole pages."""
 
-_AHEAD: Final = 4
+_AHEAD: Final = 2
 """Pieces that are found while others are written."""
 
 Told = Callable[[int], None]

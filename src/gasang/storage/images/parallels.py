@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shutil
 import struct
-import uuid
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from gasang.core.errors import BadInputError, UnsupportedError, UsageError
 from gasang.storage.images import parallels_description as description
 from gasang.storage.images.blocks import ABSENT, Blocks
 from gasang.storage.images.concat import Concat, Part
+from gasang.storage.images.identities import as_text, new_identity
 from gasang.storage.images.image import SECTOR, SIZE_MAX, Format, Image, Option, Options
 from gasang.storage.images.raw import RawImage
 from gasang.storage.images.references import Trust
@@ -206,7 +206,7 @@ def create_file(path: Path, size: int, options: Options) -> Image:
     path.mkdir()
     inner = "disk.hds"
     sectors = -(-size // SECTOR)
-    text = _XML.format(sectors=sectors, cylinders=sectors // 1008, identity=uuid.uuid4(), name="disk", file=inner)
+    text = _XML.format(sectors=sectors, cylinders=sectors // 1008, identity=as_text(new_identity()), name="disk", file=inner)
     try:
         (path / DESCRIPTOR).write_text(text)
         image = File.filled(path / inner, lambda store: make_image(store, size, options))

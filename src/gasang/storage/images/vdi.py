@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from gasang.core.errors import BadInputError, UnsupportedError, UsageError
 from gasang.storage.images.blocks import ABSENT, ZERO, Blocks
+from gasang.storage.images.identities import new_identity, turned
 from gasang.storage.images.image import SIZE_MAX, Format, Option, Options
 from gasang.storage.images.references import Trust
 from gasang.storage.images.store import File, Store
@@ -105,17 +106,10 @@ def make(head: Header) -> bytes:
         head.blocks,
         head.allocated,
         head.identity,
-        new_identity(),
+        turned(new_identity()),
         bytes(16),
         bytes(16),
     )
-
-
-def new_identity() -> bytes:
-    """A random UUID (RFC 9562, version 4), in Microsoft's order of bytes."""
-    import uuid  # what only reads images has no time for it
-
-    return uuid.uuid4().bytes_le
 
 
 class Vdi(Blocks):
@@ -186,7 +180,7 @@ def make_image(store: Store, size: int, options: Options) -> Vdi:
         raise UsageError(f"size {size}", "it is too large for VDI", "take another format")
     static = options.get("subformat") == "static"
     data_at = -(-(512 + blocks * 4) // _BLOCK) * _BLOCK
-    head = Header(STATIC if static else DYNAMIC, 512, data_at, size, _BLOCK, 0, blocks, blocks if static else 0, new_identity())
+    head = Header(STATIC if static else DYNAMIC, 512, data_at, size, _BLOCK, 0, blocks, blocks if static else 0, turned(new_identity()))
     store.write(0, make(head))
     for first in range(0, blocks, 1 << 18):
         count = min(1 << 18, blocks - first)

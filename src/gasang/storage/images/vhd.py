@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from gasang.core.errors import BadInputError, UnsupportedError, UsageError
 from gasang.core.protocols import Block
 from gasang.storage.images.blocks import ABSENT, Blocks
+from gasang.storage.images.identities import new_identity
 from gasang.storage.images.image import SECTOR, SIZE_MAX, Format, Image, Option, Options, check_write
 from gasang.storage.images.raw import RawImage
 from gasang.storage.images.references import Trust
@@ -296,13 +297,6 @@ def _parent(path: Path, head: Dynamic, trust: Trust) -> Block:
         parent.close()
         raise BadInputError(f"disk {path}", f"{below} is not the image it was made on", "restore its parent from a copy")
     return parent
-
-
-def new_identity() -> bytes:
-    """A random UUID (RFC 9562, version 4)."""
-    import uuid  # what only reads images has no time for it
-
-    return uuid.uuid4().bytes
 
 
 def make_image(store: Store, size: int, options: Options) -> Image:

@@ -5,7 +5,6 @@ We log nothing ourselves: an entry of the block table is one aligned word, writt
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from gasang.core.errors import BadInputError, UsageError
 from gasang.core.units import parse_size
 from gasang.storage.images import vhdx_layout as layout
 from gasang.storage.images.blocks import ABSENT, ZERO, Blocks
+from gasang.storage.images.identities import new_identity, turned
 from gasang.storage.images.image import Format, Option, Options
 from gasang.storage.images.references import Trust
 from gasang.storage.images.store import File, Store
@@ -64,7 +64,7 @@ class Vhdx(Blocks):
 
     def begin(self) -> None:
         """New write identities (section 2.2.2.1)."""
-        store_header(self.store, self.header, uuid.uuid4().bytes_le)
+        store_header(self.store, self.header, turned(new_identity()))
 
     def about(self) -> dict[str, Any]:
         """Facts of the format."""
@@ -179,7 +179,7 @@ def _replay(store: Store, head: Header) -> Store:
         store.truncate(entries[-1].last)
     store.flush()
     head.log = bytes(16)
-    store_header(store, head, uuid.uuid4().bytes_le)
+    store_header(store, head, turned(new_identity()))
     return store
 
 
@@ -210,7 +210,7 @@ def make_image(store: Store, size: int, options: Options) -> Vhdx:
     blocks = -(-size // block)
     entries = blocks + (blocks - 1) // ((512 << 23) // block)
     bat = (3 * MIB, -(-entries * 8 // MIB) * MIB)
-    head = Header(1, uuid.uuid4().bytes_le, uuid.uuid4().bytes_le, bytes(16), MIB, MIB)
+    head = Header(1, turned(new_identity()), turned(new_identity()), bytes(16), MIB, MIB)
     store.write(0, layout.FILE_ID + "gasang".encode("utf-16-le"))
     store.write(layout.HEADERS_AT[1], layout.make_header(head))
     head.sequence += 1

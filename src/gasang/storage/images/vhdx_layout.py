@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import struct
-import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from gasang.core.errors import BadInputError, UnsupportedError
 from gasang.storage.crc32c import crc32c
+from gasang.storage.images.identities import from_text, new_identity, turned
 from gasang.storage.images.image import SIZE_MAX
 
 FILE_ID = b"vhdxfile"
@@ -26,7 +25,7 @@ LOG_SECTOR = 4096
 
 
 def _guid(text: str) -> bytes:
-    return uuid.UUID(text).bytes_le
+    return turned(from_text(text))
 
 
 BAT = _guid("2dc27766-f623-4200-9d64-115e9bfd4a08")
@@ -55,16 +54,18 @@ def sound(data: bytes) -> bool:
     return summed(data)[4:8] == data[4:8]
 
 
-@dataclass(slots=True)
 class Header:
     """One of the two headers; the one with the larger number counts."""
 
-    sequence: int
-    file_write: bytes
-    data_write: bytes
-    log: bytes
-    log_length: int
-    log_at: int
+    __slots__ = ("data_write", "file_write", "log", "log_at", "log_length", "sequence")
+
+    def __init__(self, sequence: int, file_write: bytes, data_write: bytes, log: bytes, log_length: int, log_at: int) -> None:
+        self.sequence = sequence
+        self.file_write = file_write
+        self.data_write = data_write
+        self.log = log
+        self.log_length = log_length
+        self.log_at = log_at
 
 
 def parse_header(data: bytes) -> Header | None:
@@ -151,7 +152,7 @@ def make_metadata(meta: Metadata) -> bytes:
     items = (
         (PARAMETERS, struct.pack("<II", meta.block, int(meta.fixed)), 4),
         (DISK_SIZE, meta.size.to_bytes(8, "little"), 6),
-        (PAGE_83, uuid.uuid4().bytes_le, 6),
+        (PAGE_83, turned(new_identity()), 6),
         (LOGICAL, meta.sector.to_bytes(4, "little"), 6),
         (PHYSICAL, (4096).to_bytes(4, "little"), 6),
     )
