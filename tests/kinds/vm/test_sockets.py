@@ -230,7 +230,8 @@ def test_only_its_owner_may_use_the_socket(tmp_path: Path, sockets: GuestSockets
 def test_a_twin_has_sockets_of_its_own(tmp_path: Path, sockets: GuestSockets, woken: Woken) -> None:
     (tmp_path / "twin").mkdir()
     made, port = connected(tmp_path, woken)
-    pid = os.fork()
+    with woken.lock:  # as machines do: no other thread is in the device
+        pid = os.fork()
     if pid == 0:
         os._exit(_twin(tmp_path / "twin", sockets, woken))
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
