@@ -258,6 +258,33 @@ def test_reservations_of_two_harts() -> None:
     machine.close()
 
 
+@pytest.mark.parametrize("end", ["sc.d", "wfi", "reset", "store"])
+def test_a_reservation_that_ends_is_counted_no_more(end: str) -> None:
+    bare = Bare(harts=2)
+    one, two = bare.machine.harts
+    for hart in (one, two):
+        bare.put(CODE, asm("lr.d", rd=5, rs1=10), asm("lr.w", rd=5, rs1=10))
+        hart.cpu.x[10], hart.cpu.pc = RAM_BASE + 0x2000 + 512 * hart.number, CODE
+        assert bare.run(2, hart) == exits.LIMIT
+    assert sum(bare.machine.reservations) == 2
+    if end == "reset":
+        one.reset(CODE, 0, 0)
+    else:
+        who, word = {
+            "sc.d": (one, asm("sc.d", rd=6, rs1=10)),
+            "wfi": (one, asm("wfi")),
+            "store": (two, asm("sd", rs1=11)),
+        }[end]
+        bare.put(CODE + 64, word)
+        two.cpu.x[11] = one.cpu.x[10]
+        who.cpu.sip = who.cpu.sie = SSIP  # or it would wait
+        who.cpu.pc = CODE + 64
+        assert bare.run(1, who) == exits.LIMIT
+    assert [hart.cpu.reservation_live for hart in (one, two)] == [0, 1]
+    assert sum(bare.machine.reservations) == 1
+    bare.close()
+
+
 def test_a_watched_hart_comes_back_at_each_trap(bare: Bare) -> None:
     bare.cpu.watches_traps = 1
     bare.put(CODE, NOP, asm("ebreak"))

@@ -93,7 +93,7 @@ class Hart:
         cpu.exit = exits.NONE
         cpu.mmio_state = exits.MMIO_IDLE
         cpu.trap_repeats = 0
-        cpu.reservation_live = 0
+        self.machine.processor.functions["give_up"](self.address)
         cpu.x[10], cpu.x[11] = a0, a1
         self.machine.processor.functions["enter_context"](self.address)
 

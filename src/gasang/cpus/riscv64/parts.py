@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gasang.cpus.decoder import DecoderTables
-from gasang.cpus.riscv64 import ahead, clock, code, execute, fusion, hot, jumps, line, mmu, outside, regions, waits
+from gasang.cpus.riscv64 import ahead, clock, code, execute, fusion, hot, jumps, line, mmu, outside, regions, reservation, waits
 from gasang.cpus.riscv64.fused import fused_handlers
 from gasang.cpus.riscv64.handlers import make_handlers, noting_handlers
 from gasang.cpus.riscv64.isa import rv64
@@ -24,6 +24,7 @@ ENTRIES: tuple[NativeFunction, ...] = (
     outside.instructions,
     outside.host_wrote,
     waits.pending,
+    reservation.give_up,
     outside.host_ticks,
     clock.steer_clock,
     ahead.decoded_marks,

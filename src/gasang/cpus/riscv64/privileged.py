@@ -12,6 +12,7 @@ from gasang.cpus.riscv64.code import fence_instruction
 from gasang.cpus.riscv64.csr import refuse
 from gasang.cpus.riscv64.harts import answer_call
 from gasang.cpus.riscv64.mmu import flush_all, flush_asid, flush_page
+from gasang.cpus.riscv64.reservation import give_up
 from gasang.cpus.riscv64.state import SUPERVISOR, USER, Cpu
 from gasang.cpus.riscv64.trap import (
     BREAKPOINT,
@@ -78,6 +79,8 @@ def wfi(cpu: ptr[Cpu]) -> None:
     """Wait for an interrupt that is enabled in sie (3.3.3)."""
     if cpu.privilege != SUPERVISOR:
         refuse(cpu)
+    if cpu.multi != 0:
+        give_up(cpu)
     if waits(cpu):
         cpu.exit = exits.WAIT
 

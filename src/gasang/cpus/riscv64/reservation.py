@@ -1,11 +1,10 @@
 """LR/SC reservations, exact across harts (unprivileged specification, 13.2).
 
 LR counts its line in a hashed table of live reservations. A store on a machine with several harts looks at its line's count: zero,
-the rule, costs a load and
-a test. Otherwise it takes the lock, ends every other hart's reservation of the line, and stores. SC succeeds only while its
-reservation lives, so
-a value that changed and changed back (ABA) fails it. A plain store that had looked before the reservation was made may land after it: it is
-ordered before the LR, and if it changed the value, the SC's compare-and-swap fails.
+the rule, costs a load and a test. Otherwise it takes the lock, ends every other hart's reservation of the line, and stores.
+SC succeeds only while its reservation lives, so a value that changed and changed back (ABA) fails it. A plain store that had looked
+before the reservation was made may land after it: it is ordered before the LR, and if it changed the value, the SC's compare-and-swap
+fails.
 """
 
 from __future__ import annotations
@@ -31,6 +30,17 @@ def drop(cpu: ptr[Cpu]) -> None:
         atomic_store(ref(cpu.reservation_live), 0)
         cell = count_of(cpu, cpu.reservation)
         atomic_store(cell, cell[0] - 1)
+
+
+@native(inline=False)
+def give_up(cpu: ptr[Cpu]) -> None:
+    """End a hart's reservation, which others' stores would look at for as long as the hart waits. Called by whoever has the hart."""
+    if cpu.multi == 0:
+        cpu.reservation_live = 0
+    elif cpu.reservation_live != 0:
+        lock(cpu.shared)
+        drop(cpu)
+        unlock(cpu.shared)
 
 
 @native(inline=False)

@@ -227,7 +227,8 @@ def test_a_superpage_is_one_extent_without_the_code_in_it(pair: Pair) -> None:
     assert all(not window.first <= CODE < window.first + size_of(window) for window in stores)
 
 
-def test_another_hart_loses_its_reservation_to_a_store() -> None:
+@pytest.mark.parametrize(("distance", "failed"), [(0, 1), (64, 0)])
+def test_another_hart_loses_its_reservation_to_a_store_to_its_line(distance: int, failed: int) -> None:
     bare = Bare(2)
     compiling = Compiling(bare)
     other = bare.machine.harts[1]
@@ -236,11 +237,15 @@ def test_another_hart_loses_its_reservation_to_a_store() -> None:
     bare.cpu.x[COUNT], bare.cpu.x[SP] = 1000, DATA
     compiling.run(40_000)
     assert compiling.regions.statistics.placed > 0
-    other.cpu.x[SP], other.cpu.pc, other.cpu.hot_after = DATA, CODE + 0x3000, 0
+    other.cpu.x[SP], other.cpu.pc, other.cpu.hot_after = DATA + distance, CODE + 0x3000, 0
     assert bare.run(1, other) == exits.LIMIT
+    assert sum(bare.machine.reservations) == 1
+    before = bare.cpu.compiled
     compiling.run(9000)
+    assert bare.cpu.compiled > before
     assert bare.run(1, other) == exits.LIMIT
-    assert other.cpu.x[10] == 1
+    assert other.cpu.x[10] == failed
+    assert sum(bare.machine.reservations) == 0
     bare.close()
 
 
