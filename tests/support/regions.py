@@ -42,6 +42,8 @@ BRANCHES = [rv64.by_name[name] for name in ("beq", "bne", "blt", "bge", "bltu", 
 class AtOnce:
     """A compile service that answers before `ask` returns; with a folder it keeps what it has compiled there."""
 
+    brief = False
+
     def __init__(self, answered: Callable[[Answer], None], folder: Path | None = None) -> None:
         self._answered = answered
         self._store = RegionStore(folder, KEY) if folder is not None else None
@@ -53,7 +55,7 @@ class AtOnce:
     def ask(self, heat: int, request: Request) -> list[int]:
         """Compile."""
         self.asked.append(request)
-        self._answered(serve(request, self._store))
+        self._answered(serve(request, self._store, brief=self.brief))
         return []
 
     def takes(self, heat: int) -> bool:
@@ -72,6 +74,12 @@ class AtOnce:
 
     def forget_parent(self) -> None:
         """Nothing is."""
+
+
+class Briefly(AtOnce):
+    """One whose regions are brief."""
+
+    brief = True
 
 
 class Compiling:

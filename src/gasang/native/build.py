@@ -95,6 +95,5 @@ def _few_passes(llvm: Any) -> Any:
     """Values out of memory, what can be said with less, and no more blocks than are needed: a fifth of the time that -O1 takes."""
     passes = llvm.create_new_module_pass_manager()
     passes.add_sroa_pass()
-    passes.add_instruction_combine_pass()
     passes.add_simplify_cfg_pass()
     return passes

@@ -147,6 +147,12 @@ def shadow_store_beyond(shadow: ptr[Cpu], address: u64, size: u64, number: u64, 
 
 
 @native(convention="preserve_most", inline=False)
+def shadow_place(shadow: ptr[Cpu], address: u64, size: u64, access: u64) -> u64:
+    """`place_of` on the shadow."""
+    return shadow_store(shadow, address, size) if access == STORE else shadow_load(shadow, address, size)
+
+
+@native(convention="preserve_most", inline=False)
 def shadow_poll(shadow: ptr[Cpu], budget: u64, unused: u64) -> u64:
     """`poll_region` on the shadow: one quantum more is granted, if the hart's caller allows as much."""
     check = cast(ptr[Check], shadow.check)
@@ -212,7 +218,7 @@ def reason_of(check: ptr[Check], word: u64) -> u64:
 
 
 CHECKED_HELPERS: dict[str, NativeFunction] = {
-    "load_beyond": shadow_load_beyond, "store_beyond": shadow_store_beyond, "poll_region": shadow_poll, "miss": caught_far,
-    "find_page": shadow_page,
+    "load_beyond": shadow_load_beyond, "store_beyond": shadow_store_beyond, "poll_region": shadow_poll, "poll_brief": shadow_poll,
+    "miss": caught_far, "find_page": shadow_page, "place_of": shadow_place,
 }  # fmt: skip
 """By name what takes the place of what regions call."""

@@ -18,7 +18,7 @@ from gasang.cpus.riscv64.memory import amo_pointer_u32, amo_pointer_u64, try_amo
 from gasang.cpus.riscv64.mmu import FETCH, in_ram, translate
 from gasang.cpus.riscv64.state import PAGE_MASK, Cpu
 from gasang.cpus.riscv64.trap import deliverable
-from gasang.cpus.riscv64.windows import close_windows, load_beyond, store_beyond
+from gasang.cpus.riscv64.windows import close_windows, load_beyond, place_of, store_beyond
 from gasang.native import Fault, NativeFunction, atomic_load, attempt, cast, i64, load_unaligned, native, ptr, ref, u8, u16, u32, u64
 
 QUANTUM = 4096
@@ -30,6 +30,8 @@ SCATTER_SHIFT = 64 - 10
 A loop around loops takes as many instructions each time: polls at one distance would come at the same of its places for ever, and what is
 executed between the inner loops would hardly be sampled however hot it is.
 """
+SAMPLED_SHIFT = 64 - 2
+"""The bits that are left are all 0 at one poll in so many of a brief region."""
 
 
 @native(convention="preserve_most", inline=False)
@@ -50,6 +52,12 @@ def poll_region(cpu: ptr[Cpu], budget: u64, unused: u64) -> u64:
     cpu.remaining = rest - quantum
     cpu.quantum = quantum
     return quantum
+
+
+@native(convention="preserve_most", inline=False)
+def poll_brief(cpu: ptr[Cpu], budget: u64, unused: u64) -> u64:
+    """`poll_region` of a region that was compiled with little effort: now and then 0, so that the interpreter's poll finds what is hot."""
+    return u64(0) if u64(cpu.retired) * SCATTER >> SAMPLED_SHIFT == 0 else poll_region(cpu, budget, unused)
 
 
 @native(may_fault=True)
@@ -73,9 +81,9 @@ def find_page(cpu: ptr[Cpu], start: u64, unused: u64) -> u64:
 SUBSTITUTES: dict[Any, NativeFunction] = {amo_pointer_u32: try_amo_pointer_u32, amo_pointer_u64: try_amo_pointer_u64}
 """What takes the place of a call in a region."""
 
-HELPERS: list[NativeFunction] = [load_beyond, store_beyond, close_windows, poll_region, miss, find_page]
+HELPERS: list[NativeFunction] = [load_beyond, store_beyond, close_windows, poll_region, miss, find_page, place_of, poll_brief]
 """What regions call, by the indices that follow."""
-LOAD_BEYOND, STORE_BEYOND, CLOSE_WINDOWS, POLL_REGION, MISS, FIND_PAGE = range(6)
+LOAD_BEYOND, STORE_BEYOND, CLOSE_WINDOWS, POLL_REGION, MISS, FIND_PAGE, PLACE_OF, POLL_BRIEF = range(8)
 
 
 @native

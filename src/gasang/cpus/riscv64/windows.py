@@ -167,6 +167,18 @@ def find_place(cpu: ptr[Cpu], address: u64, size: u64, access: u64) -> None:
     cpu.refilled = address + extent.addend
 
 
+@native(convention="preserve_most", inline=False)
+def place_of(cpu: ptr[Cpu], address: u64, size: u64, access: u64) -> u64:
+    """The host address of `size` bytes, whose page the TLB knows from now on; 0 where the interpreter must see to it.
+
+    Two pages are where an extent is known: to have the second known, too, would mark it accessed, or dirty, before it is.
+    """
+    if (address & OFFSET_MASK) + size <= PAGE_SIZE:
+        return address + cpu.tlb[tlb_index(address)].addend if attempt(enter_page, cpu, address, access) else u64(0)
+    extent = extent_of(cpu, address, access)
+    return address + extent.addend if holds(cpu, extent, address, size) else u64(0)
+
+
 @native(inline=True)
 def open_window(cpu: ptr[Cpu], extent: ptr[Extent], number: u64, address: u64) -> None:
     """Put a window over the extent around an address; or, where it was asked often beyond one and would not be over much now, a page."""

@@ -24,6 +24,15 @@ def test_a_region_is_read_as_it_was_written() -> None:
     ]
 
 
+@pytest.mark.parametrize("multi", [False, True])
+def test_a_brief_region_is_known_as_one(multi: bool) -> None:
+    brief = ANSWER._replace(brief=True)
+    raw = pack_entry(KEY, brief, CONTENTS, multi=multi, used=0)
+    assert read_entry(KEY, raw) == brief
+    assert (look(raw, 0).brief, look(raw, 0).multi) == (True, multi)
+    assert not look(ENTRY, 0).brief
+
+
 @given(st.integers(0, len(ENTRY) - 1), st.integers(1, 255))
 def test_no_byte_can_be_another(place: int, change: int) -> None:
     raw = bytearray(ENTRY)

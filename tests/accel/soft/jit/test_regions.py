@@ -24,7 +24,7 @@ from gasang.cpus.riscv64.state import PAGE_SIZE
 from gasang.host.code import CodeMemory
 from support.bare import CODE, Bare, asm
 from support.machines import bare_machine
-from support.regions import KEY, AtOnce, Compiling, everything, prepare
+from support.regions import KEY, AtOnce, Briefly, Compiling, everything, prepare
 from support.supervised import eventually
 
 PATIENCE = 120
@@ -242,6 +242,34 @@ def test_another_machine_finds_compiled_code_ready(seed: int, bare: Bare, tmp_pa
     assert plain.run(200_000) == exits.LIMIT or plain.cpu.exit == exits.SBI
     assert second.regions.statistics.loaded > 0
     assert asked(second) == 0
+    assert everything(other) == everything(plain)
+    for compiling in (first, second):
+        compiling.regions.close()
+    other.close()
+    plain.close()
+
+
+def test_a_brief_region_that_is_hot_is_compiled_anew_and_makes_place(bare: Bare, tmp_path: Path) -> None:
+    bare.put(CODE, *LOOP)
+    first = Compiling(bare, folder=tmp_path, service=Briefly)
+    first.run(10_000)
+    other, plain = Bare(), Bare()
+    second = Compiling(other, folder=tmp_path)
+    for machine in (other, plain):
+        machine.put(CODE, *LOOP)
+    second.run(100_000)
+    shelf, stamp = second.regions.shelf, stamp_of(other.machine.ram.read(CODE & -PAGE_SIZE, PAGE_SIZE))
+    assert [region.brief for region, _ in shelf.near(stamp)] == [True]
+    assert asked(second) == 0
+    placed = second.regions.statistics.placed
+    for _ in range(20):  # the last quantum of each is interpreted
+        second.run(1_000_000)
+    assert [region.brief for region, _ in shelf.near(stamp)] == [False, True]
+    assert asked(second) > 0
+    assert second.regions.statistics.placed > placed
+    for _ in range(20):
+        plain.run(1_000_000)
+    plain.run(100_000)
     assert everything(other) == everything(plain)
     for compiling in (first, second):
         compiling.regions.close()

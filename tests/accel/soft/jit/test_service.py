@@ -147,6 +147,27 @@ def test_what_is_kept_does_not_stand_for_more_than_it_has(tmp_path: Path) -> Non
     assert (again.number, again.image) == (small.number, large.image)
 
 
+def test_a_brief_region_is_no_answer_to_a_machine(tmp_path: Path) -> None:
+    store = RegionStore(tmp_path)
+    brief, full = serve(request(1), store, brief=True), serve(request(2), store)
+    again, next_time = serve(request(3), store), serve(request(4), store, brief=True)
+    store.close()
+    assert brief.places == full.places
+    assert (brief.brief, full.brief) == (True, False)
+    assert (again.image, again.brief) == (full.image, False)
+    assert next_time.image in (brief.image, full.image)
+
+
+def test_a_brief_region_lies_on_one_page() -> None:
+    """A loop on two pages: its other half is interpreted."""
+    here = asm("addi", rd=5, rs1=5, imm=1) + asm("jal", rd=0, imm=PAGE_SIZE - 4)
+    there = asm("addi", rd=6, rs1=6, imm=1) + asm("jal", rd=0, imm=-4 - PAGE_SIZE)
+    executed = (b"\1" * 4).ljust(PLACES, b"\0")
+    pages = {delta: Page(code.ljust(PAGE_SIZE, b"\0"), executed, 9) for delta, code in enumerate((here, there))}
+    asked = request(1)._replace(pages=pages)
+    assert (set(serve(asked, None).stamps), set(serve(asked, None, brief=True).stamps)) == ({0, 1}, {0})
+
+
 def test_what_is_in_a_region_already_is_not_compiled_for_the_next(tmp_path: Path, answers: queue.Queue[Answer]) -> None:
     """A place of a loop that was compiled just now, though more of what is around it was executed by then."""
     loop = asm("addi", rd=5, rs1=5, imm=1) + asm("beq", rs1=5, rs2=6, imm=8) + asm("jal", rd=0, imm=-8)

@@ -15,7 +15,7 @@ from gasang.cpus.riscv64.mmu import PTE_A, PTE_D, PTE_R, PTE_W, PTE_X
 from gasang.cpus.riscv64.state import SUPERVISOR
 from support.bare import CODE, Bare, asm
 from support.lockstep.state import PAGE
-from support.regions import DATA, SP, AtOnce, Compiling, everything, prepare
+from support.regions import DATA, SP, AtOnce, Briefly, Compiling, everything, prepare
 
 ENOUGH = 40_000
 LEAF = PTE_R | PTE_W | PTE_X | PTE_A | PTE_D
@@ -24,10 +24,11 @@ VIRTUAL = 0x10000
 CompileHot = Callable[[Bare], Compiling]
 
 
-@pytest.fixture(params=[False, True], ids=["on", "check"])
+@pytest.fixture(params=[(False, AtOnce), (True, AtOnce), (False, Briefly), (True, Briefly)], ids=["on", "check", "brief", "check-brief"])
 def compile_hot(request: pytest.FixtureRequest) -> CompileHot:
     """Makes a bare machine compile its hot code, and check it."""
-    return partial(Compiling, checked=request.param)
+    checked, service = request.param
+    return partial(Compiling, checked=checked, service=service)
 
 
 @pytest.mark.parametrize("seed", range(100, 112))

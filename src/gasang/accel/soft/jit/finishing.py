@@ -69,5 +69,5 @@ def main(folder: str) -> None:
         page = request.pages.get(0)
         if page is not None and (page.stamp, request.hot) not in done:
             limit_request()
-            made = serve(request, store, few_passes=True)
+            made = serve(request, store, brief=True)
             done.update((made.stamps[place // PAGE_SIZE], place % PAGE_SIZE) for place in made.places)

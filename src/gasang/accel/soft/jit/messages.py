@@ -57,6 +57,8 @@ class Answer(NamedTuple):
     image: bytes
     steps: int = 0
     """Instructions of a region that was not compiled, since it has too many: the hot place's share of them, as `Request.most` counts."""
+    brief: bool = False
+    """Whether LLVM was to have little to do with it: what is found hot is compiled anew."""
 
 
 def pack_request(request: Request) -> bytes:

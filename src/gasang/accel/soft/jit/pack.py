@@ -26,6 +26,10 @@ _USED_AT: Final = 8
 _DIGEST: Final = 32
 _NUMBERS: Final = struct.Struct("<HHHHd")
 _PAGE: Final = struct.Struct(f"<hQ{_DIGEST}s")
+MULTI: Final = 1
+"""A region's kind: for a machine of several harts."""
+BRIEF: Final = 2
+"""Compiled with little effort."""
 LOOKED_AT: Final = _HEAD.size + _DIGEST + _NUMBERS.size + MOST_PAGES * _PAGE.size
 """Bytes of an entry by which it is found."""
 USED: Final = struct.Struct("<I")
@@ -50,6 +54,7 @@ class Entry(NamedTuple):
     """Whether it is for a machine of several harts."""
     pages: tuple[KnownPage, ...]
     steps: int
+    brief: bool = False
 
     @property
     def used_at(self) -> int:
@@ -72,7 +77,7 @@ def pack_entry(key: bytes, answer: Answer, contents: Mapping[int, bytes], *, mul
     if len(answer.stamps) > MOST_PAGES:
         raise ValueError(f"a region on {len(answer.stamps)} pages")
     body = b"".join([
-        _NUMBERS.pack(len(answer.stamps), len(answer.entries), len(answer.places), multi, answer.seconds),
+        _NUMBERS.pack(len(answer.stamps), len(answer.entries), len(answer.places), multi + BRIEF * answer.brief, answer.seconds),
         *(_PAGE.pack(delta, stamp, content_digest(contents[delta])) for delta, stamp in answer.stamps.items()),
         struct.pack(f"<{len(answer.entries) + len(answer.places)}i", *answer.entries, *answer.places),
         answer.image,
@@ -87,12 +92,12 @@ def look(raw: bytes, offset: int) -> Entry:
     if len(raw) < _HEAD.size + _DIGEST + _NUMBERS.size:
         raise ValueError("an entry cut off")
     mark, length, used = _HEAD.unpack_from(raw)
-    pages, _, places, multi, _ = _NUMBERS.unpack_from(raw, _HEAD.size + _DIGEST)
+    pages, _, places, kind, _ = _NUMBERS.unpack_from(raw, _HEAD.size + _DIGEST)
     start = _HEAD.size + _DIGEST + _NUMBERS.size
     if mark != _MARK or length > MOST_BYTES + _DIGEST or not 0 < pages <= MOST_PAGES or start + pages * _PAGE.size > len(raw):
         raise ValueError("no entry")
     known = tuple(KnownPage(*_PAGE.unpack_from(raw, start + index * _PAGE.size)) for index in range(pages))
-    return Entry(offset, _HEAD.size + length, used, bool(multi), known, places)
+    return Entry(offset, _HEAD.size + length, used, bool(kind & MULTI), known, places, bool(kind & BRIEF))
 
 
 def read_entry(key: bytes, raw: bytes) -> Answer:
@@ -101,7 +106,7 @@ def read_entry(key: bytes, raw: bytes) -> Answer:
     body = raw[_HEAD.size + _DIGEST :]
     if len(raw) != entry.size or raw[_HEAD.size : _HEAD.size + _DIGEST] != _sealed(key, body):
         raise ValueError("a damaged entry")
-    pages, entries, places, _, seconds = _NUMBERS.unpack_from(body)
+    pages, entries, places, kind, seconds = _NUMBERS.unpack_from(body)
     start = _NUMBERS.size + pages * _PAGE.size
     end = start + 4 * (entries + places)
     if end > len(body):
@@ -110,7 +115,7 @@ def read_entry(key: bytes, raw: bytes) -> Answer:
     stamps = {page.delta: page.stamp for page in entry.pages}
     if any(abs(delta) > FARTHEST for delta in stamps) or any(place // PAGE_SIZE not in stamps for place in numbers):
         raise ValueError("an entry that reaches out of itself")
-    return Answer(0, numbers[:entries], stamps, numbers[entries:], seconds, body[end:])
+    return Answer(0, numbers[:entries], stamps, numbers[entries:], seconds, body[end:], brief=bool(kind & BRIEF))
 
 
 def _sealed(key: bytes, body: bytes) -> bytes:

@@ -33,6 +33,12 @@ class Placed:
     stamps: dict[int, int]
     places: tuple[int, ...]
     """Of its instructions."""
+    brief: bool = False
+
+    @property
+    def rank(self) -> tuple[bool, int]:
+        """Of two that begin at the same place that of the better one is higher."""
+        return not self.brief, self.steps
 
     @property
     def steps(self) -> int:
@@ -62,7 +68,7 @@ class Shelf:
         self._near: dict[int, dict[int, int]] = {}
         """To a page's stamp the regions on it, by address: the page's distance from the region's page 0."""
         self._best: dict[tuple[int, int], Placed] = {}
-        """To (stamp, offset) the largest region that begins there."""
+        """To (stamp, offset) the best region that begins there."""
         self._covered: dict[int, set[int]] = {}
         """To a page's stamp the offsets of instructions that are in some region."""
         self._read: set[int] = set()
@@ -90,21 +96,21 @@ class Shelf:
                 memory.seal(image.at(memory.address, {}), image.executable)
             except (OutOfSpaceError, PermissionDeniedError, ValueError, KeyError):  # interpreted it is as right, only slower
                 return None
-            region = Placed(memory.address + start, answer.entries, dict(answer.stamps), answer.places)
+            region = Placed(memory.address + start, answer.entries, dict(answer.stamps), answer.places, answer.brief)
             self._kept[region.address] = _Kept(region, memory, entry, self._met)
             self.code_bytes += memory.size
             self._index(region)
             return region
 
     def _adds_nothing(self, answer: Answer) -> bool:
-        """Whether larger regions on no other pages begin everywhere where it does, or the same.
+        """Whether better regions on no other pages begin everywhere where it does, or the same.
 
         Answers do not come in the order of what they cover.
         """
         best = [self._best.get((answer.stamps[place // PAGE_SIZE], place % PAGE_SIZE)) for place in answer.entries]
-        stamps, places, steps = dict(answer.stamps), answer.places, len(answer.places)
-        same = [other is not None and other.stamps == stamps and other.places == places for other in best]
-        larger = [other is not None and other.steps > steps and other.stamps.items() <= stamps.items() for other in best]
+        stamps, places, rank = dict(answer.stamps), answer.places, (not answer.brief, len(answer.places))
+        same = [other is not None and other.stamps == stamps and other.places == places and other.rank >= rank for other in best]
+        larger = [other is not None and other.rank > rank and other.stamps.items() <= stamps.items() for other in best]
         return all(one or other for one, other in zip(same, larger, strict=True))
 
     def _index(self, region: Placed) -> None:
@@ -115,7 +121,7 @@ class Shelf:
         for place in region.entries:
             key = region.stamps[place // PAGE_SIZE], place % PAGE_SIZE
             other = self._best.get(key)
-            if other is None or other.steps <= region.steps:
+            if other is None or other.rank <= region.rank:
                 self._best[key] = region
 
     def read(self, stamp: int, contents: Callable[[Entry, int], Mapping[int, bytes] | None]) -> int:
@@ -139,10 +145,10 @@ class Shelf:
         return count
 
     def near(self, stamp: int) -> list[tuple[Placed, int]]:
-        """The regions with a page of this stamp, and that page's distance from their page 0: the largest first, of equals the latest."""
+        """The regions with a page of this stamp, and that page's distance from their page 0: the best first, of equals the latest."""
         with self._lock:
             found = [(self._kept[address].region, delta) for address, delta in reversed(self._near.get(stamp, {}).items())]
-        return sorted(found, key=lambda one: -one[0].steps)
+        return sorted(found, key=lambda one: one[0].rank, reverse=True)
 
     def meets(self, region: Placed) -> bool:
         """Whether it is here still. It is about to be placed."""
@@ -155,7 +161,7 @@ class Shelf:
             return True
 
     def begins(self, region: Placed) -> list[int]:
-        """The places where it is the largest that begins there. It is about to be placed."""
+        """The places where it is the best that begins there. It is about to be placed."""
         stamps, best = region.stamps, self._best
         here = region.entries if self.meets(region) else ()
         return [place for place in here if best.get((stamps[place // PAGE_SIZE], place % PAGE_SIZE)) is region]

@@ -28,7 +28,7 @@ MOST_MEMORY = 1 << 30
 MOST_SECONDS = 60
 """Processor time of one request."""
 FEW_STEPS = 300
-"""Instructions of a region that is compiled with few passes."""
+"""Instructions of a brief region."""
 COLD = 256
 """A page with less than one in so many of a region's samples is left out of it."""
 
@@ -57,20 +57,20 @@ def limit_request() -> None:
     limit_time(MOST_SECONDS)
 
 
-def serve(request: Request, store: RegionStore | None, *, few_passes: bool = False) -> Answer:
-    """What somebody has compiled already, or what is compiled now, and kept; `few_passes` as for native.build.emit_object.
+def serve(request: Request, store: RegionStore | None, *, brief: bool = False) -> Answer:
+    """What somebody has compiled already, or what is compiled now, and kept; `brief` where LLVM is to have little to do with it.
 
-    With few passes regions are smaller, too: those of 600 instructions take LLVM up to thirty times as long as those of 300.
+    Such regions are smaller, too: those of 600 instructions take LLVM up to thirty times as long as those of 300.
     """
     if store is None:
-        return answer(request)
+        return answer(request, brief=brief)
     sealed = _stamped(request)
     began = time.process_time()
-    shape = _shape(sealed, FEW_STEPS) if few_passes else _shape(sealed)
-    found = None if shape is None else _kept(sealed, store, frozenset(shape.steps))
+    shape = _shape(sealed, brief=brief)
+    found = None if shape is None else _kept(sealed, store, frozenset(shape.steps), brief=brief)
     if found is not None:
         return found._replace(number=request.number)
-    made = _compiled(sealed, shape, began, few_passes=few_passes)
+    made = _compiled(sealed, shape, began, brief=brief)
     if made.image:
         store.add(made, {delta: sealed.pages[delta].content for delta in made.stamps}, multi=request.multi)
     return made
@@ -81,13 +81,16 @@ def _stamped(request: Request) -> Request:
     return request._replace(pages={delta: page._replace(stamp=stamp_of(page.content)) for delta, page in request.pages.items()})
 
 
-def _kept(request: Request, store: RegionStore, places: frozenset[int]) -> Answer | None:
-    """A region that has these places and lies on just these pages. One that has fewer was compiled when less had been executed."""
+def _kept(request: Request, store: RegionStore, places: frozenset[int], *, brief: bool) -> Answer | None:
+    """A region that has these places and lies on just these pages. One that has fewer was compiled when less had been executed.
+
+    A brief one is none to who wants more: a machine that finds it hot has it already.
+    """
     store.refresh()
     pages = request.pages
     for entry in store.about(pages[0].stamp) if 0 in pages else ():
         for at in [page.delta for page in entry.pages if page.stamp == pages[0].stamp]:
-            if entry.multi != request.multi or at != 0 or any(page.delta not in pages for page in entry.pages):
+            if entry.multi != request.multi or entry.brief > brief or at != 0 or any(page.delta not in pages for page in entry.pages):
                 continue
             found = store.load(entry, {page.delta: pages[page.delta].content for page in entry.pages})
             if found is not None and places.issubset(found.places):
@@ -95,25 +98,29 @@ def _kept(request: Request, store: RegionStore, places: frozenset[int]) -> Answe
     return None
 
 
-def answer(request: Request) -> Answer:
+def answer(request: Request, *, brief: bool = False) -> Answer:
     """Compile."""
     began = time.process_time()
-    return _compiled(request, _shape(request), began)
+    return _compiled(request, _shape(request, brief=brief), began, brief=brief)
 
 
-def _shape(request: Request, most: int = 0) -> Region | None:
-    """What the region consists of; `most` instructions, if it is not 0."""
+def _shape(request: Request, *, brief: bool) -> Region | None:
+    """What the region consists of.
+
+    A brief one lies on one page: to see, each time it is begun, whether others are what they were takes longer than it is stayed in.
+    """
     from gasang.cpus.riscv64.region.pages import CodePage, Graph
     from gasang.cpus.riscv64.region.shape import MOST_STEPS, form
 
-    pages = {delta: CodePage(delta, page.content, page.executed) for delta, page in request.pages.items()}
+    pages = {delta: CodePage(delta, page.content, page.executed) for delta, page in request.pages.items() if delta == 0 or not brief}
     jumps: dict[int, set[int]] = {}
     for place, target in request.jumps:
         jumps.setdefault(place, set()).add(target)
-    shape = form(Graph(pages, jumps), request.hot, most or MOST_STEPS)
+    most = FEW_STEPS if brief else MOST_STEPS
+    shape = form(Graph(pages, jumps), request.hot, most)
     while shape is not None and (cold := _cold_pages(request, shape)):
         pages = {delta: page for delta, page in pages.items() if delta not in cold}
-        shape = form(Graph(pages, jumps), request.hot, most or MOST_STEPS)
+        shape = form(Graph(pages, jumps), request.hot, most)
     return shape
 
 
@@ -146,7 +153,7 @@ def _heat(request: Request, delta: int, stretch: int) -> int:
     return heats[stretch] if stretch < len(heats) else 0
 
 
-def _compiled(request: Request, shape: Region | None, began: float, *, few_passes: bool = False) -> Answer:
+def _compiled(request: Request, shape: Region | None, began: float, *, brief: bool = False) -> Answer:
     if shape is None:
         return Answer(request.number, (), {}, (), time.process_time() - began, b"")
     if 0 < request.most < (share := _share(request, shape)):
@@ -154,6 +161,6 @@ def _compiled(request: Request, shape: Region | None, began: float, *, few_passe
     from gasang.cpus.riscv64.region.code import compile_shape  # what comes from disk, or is not worth it, takes no LLVM
 
     stamps = {delta: page.stamp for delta, page in request.pages.items()}
-    made = compile_shape(shape, stamps, multi=request.multi, few_passes=few_passes)
+    made = compile_shape(shape, stamps, multi=request.multi, brief=brief)
     seconds = time.process_time() - began
-    return Answer(request.number, made.entries, made.stamps, made.places, seconds, made.image.pack())
+    return Answer(request.number, made.entries, made.stamps, made.places, seconds, made.image.pack(), brief=brief)

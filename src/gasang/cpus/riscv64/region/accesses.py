@@ -98,9 +98,9 @@ class Planned:
     distance: int
 
 
-def plan(line: Iterable[Step]) -> dict[int, Planned]:
-    """The accesses of a straight line, by place."""
-    open_groups: dict[int, Group] = {}
+def plan(line: Iterable[Step], *, apart: bool = False) -> dict[int, Planned]:
+    """The accesses of a straight line, by place; `apart` where loads and stores have no group in common."""
+    open_groups: dict[tuple[int, int], Group] = {}
     values = {register: (register, 0) for register in range(_REGISTERS)}
     """To each register which of the values met so far it is, and how much more."""
     planned: dict[int, Planned] = {}
@@ -110,10 +110,11 @@ def plan(line: Iterable[Step]) -> dict[int, Planned]:
         if access is not None:
             value, more = values[slots["rs1"]]
             distance = slots["imm"] + more
-            group = open_groups.get(value)
+            key = value, access.kind if apart else LOAD
+            group = open_groups.get(key)
             if group is None or max(group.high, distance + access.size) - min(group.low, distance) > LONGEST:
                 register = value if value < _REGISTERS else None
-                group = open_groups[value] = Group(access.kind, distance, distance + access.size, register)
+                group = open_groups[key] = Group(access.kind, distance, distance + access.size, register)
             group.low, group.high = min(group.low, distance), max(group.high, distance + access.size)
             group.kind = max(group.kind, access.kind)
             planned[step.place] = Planned(group, distance)
@@ -187,7 +188,8 @@ class AccessEmitter(FunctionEmitter):
         self.line(f"store {kind} {values[0]}, ptr {place}, align 1{GUEST}")
         return ""
 
-    def _likely(self, condition: str) -> str:
+    def likely(self, condition: str) -> str:
+        """A condition that LLVM takes to be true nearly always."""
         return self.value(f"call i1 @llvm.expect.i1(i1 {condition}, i1 true)")
 
     def window_of(self, group: Group) -> int:
@@ -206,10 +208,10 @@ class AccessEmitter(FunctionEmitter):
         first, limit, addend = [self.value(f"load i64, ptr {places[field]}{HART}") for field in ("first", "limit", "addend")]
         inside = self.value(f"icmp ult i64 {self.value(f'sub i64 {low}, {first}')}, {limit}")
         came_from, outside, known = self.block, self.label("outside"), self.label("known")
-        self.branch(self._likely(inside), near, outside)
+        self.branch(self.likely(inside), near, outside)
         self.begin(outside)
         found, page, other = self._known(group, low, places["patience"])
-        self.branch(self._likely(found), known, apart)
+        self.branch(self.likely(found), known, apart)
         self.begin(known)
         limit = self.value(f"load volatile i64, ptr {places['limit']}{HART}")  # once more: so the host compares with memory above
         waits, follow = self.block, self.label("follow")
@@ -230,7 +232,7 @@ class AccessEmitter(FunctionEmitter):
     def _follow(self, window: int, limit: str, changes: dict[str, str]) -> None:
         """Put a window over another page; if it is closed, open it."""
         closed, opened = self.label("closed"), self.label("opened")
-        self.branch(self._likely(self.value(f"icmp ne i64 {limit}, 0")), opened, closed)
+        self.branch(self.likely(self.value(f"icmp ne i64 {limit}, 0")), opened, closed)
         self.begin(closed)
         count_at = self.value(f"getelementptr i8, ptr {OURS}, i64 {offset_of(Windows, 'count')}")
         count = self.value(f"load i64, ptr {count_at}{HART}")
@@ -249,10 +251,10 @@ class AccessEmitter(FunctionEmitter):
         """Whether the TLB knows the page of a stretch from `low`, and the window may stay as it is; the page, and the TLB's addend."""
         left = self.value(f"sub i64 {self.value(f'load i64, ptr {patience}{HART}')}, 1")
         self.line(f"store i64 {left}, ptr {patience}{HART}")
-        known, page, addend = self._page_known(group.kind, low, group.high - group.low)
+        known, page, addend = self.page_known(group.kind, low, group.high - group.low)
         return self.value(f"and i1 {known}, {self.value(f'icmp sge i64 {left}, 0')}"), page, addend
 
-    def _page_known(self, kind: int, low: str, size: int) -> tuple[str, str, str]:
+    def page_known(self, kind: int, low: str, size: int) -> tuple[str, str, str]:
         """Whether the TLB knows the page of a stretch of `size` bytes from `low`; the page, and the TLB's addend."""
         number = self.value(f"and i64 {self.value(f'lshr i64 {low}, {PAGE_SHIFT}')}, {TLB_ENTRIES - 1}")
         at = self.value(f"add i64 {self.value(f'mul i64 {number}, {TLB_ENTRY_SIZE}')}, {field_offset('tlb')}")
@@ -269,9 +271,9 @@ class AccessEmitter(FunctionEmitter):
         """The access where the TLB knows the page and the window may stay as it is, else by a function; the value of a load."""
         at = offset_of(Windows, "window") + WINDOW_SIZE * self.window_of(group) + offset_of(Window, "patience")
         patience = self.value(f"load i64, ptr {self.value(f'getelementptr i8, ptr {OURS}, i64 {at}')}{HART}")
-        known, _, addend = self._page_known(access.kind, address, access.size)
+        known, _, addend = self.page_known(access.kind, address, access.size)
         served, called, done = self.label("served"), self.label("called"), self.label("done")
-        self.branch(self._likely(self.value(f"and i1 {known}, {self.value(f'icmp sge i64 {patience}, 0')}")), served, called)
+        self.branch(self.likely(self.value(f"and i1 {known}, {self.value(f'icmp sge i64 {patience}, 0')}")), served, called)
         self.begin(served)
         host = self.value(f"inttoptr i64 {self.value(f'add i64 {address}, {addend}')} to ptr")
         kind, found = f"i{8 * access.size}", ""

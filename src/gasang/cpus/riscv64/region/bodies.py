@@ -114,11 +114,11 @@ class BodyEmitter(AccessEmitter):
         if isinstance(node, tree.Compare):
             left, right = self.number_of(node.left), self.number_of(node.right)
             return None if left is None or right is None else int(_COMPARISONS[node.operator](left, right))
-        if isinstance(node, tree.Load) and self._field(node.pointer) == "multi":
+        if isinstance(node, tree.Load) and self.field(node.pointer) == "multi":
             return self.multi
         return None
 
-    def _field(self, pointer: Any) -> str | None:
+    def field(self, pointer: Any) -> str | None:
         """The name of the field of Cpu that a pointer leads to."""
         if isinstance(pointer, tree.FieldAddress) and self._is_cpu(pointer.pointer):
             return str(pointer.field.name)
@@ -127,23 +127,24 @@ class BodyEmitter(AccessEmitter):
     def _is_cpu(self, node: Any) -> bool:
         return isinstance(node, tree.Local) and self.local(node.name) in self._cpus
 
-    def _register(self, pointer: Any) -> tuple[str, int] | None:
+    def register(self, pointer: Any) -> tuple[str, int] | None:
         """(x or f, number) where a pointer leads to a register."""
         if not isinstance(pointer, tree.Offset):
             return None
         base = pointer.pointer.operand if isinstance(pointer.pointer, tree.Convert) else pointer.pointer
-        name = self._field(base)
+        name = self.field(base)
         if name not in ("x", "f"):
             return None
         number = self.number_of(pointer.index)
         assert number is not None, "a body's registers are its operands"
         return name, number
 
-    def _kept_slot(self, pointer: Any) -> str | None:
-        register = self._register(pointer)
+    def kept_slot(self, pointer: Any) -> str | None:
+        """The slot of what a pointer leads to, where that is kept."""
+        register = self.register(pointer)
         if register is not None:
             return self.keep(f"{register[0]}{register[1]}", field_offset(register[0]) + 8 * register[1])
-        name = self._field(pointer)
+        name = self.field(pointer)
         return self.keep(name, field_offset(name)) if name in KEPT else None
 
     # ------------------------------------------------------------------ expressions
@@ -163,16 +164,16 @@ class BodyEmitter(AccessEmitter):
         return self._values.get(slot) or super().expression_Local(node)
 
     def expression_Load(self, node: tree.Load) -> str:  # noqa: N802
-        register = self._register(node.pointer)
+        register = self.register(node.pointer)
         if register is not None:
             if register == ("x", 0):
                 return "0"
             return self.given[register[1]] if self.given is not None else self.kept_value(*register)
-        slot = self._kept_slot(node.pointer)
+        slot = self.kept_slot(node.pointer)
         if slot is not None:
             return self.value(f"load i64, ptr {slot}")
-        if self._field(node.pointer) in KNOWN:
-            return f"%known.{self._field(node.pointer)}"
+        if self.field(node.pointer) in KNOWN:
+            return f"%known.{self.field(node.pointer)}"
         return self.value(f"load {node.type.llvm}, ptr {self.expression(node.pointer)}, align {node.type.alignment}{HART}")
 
     def expression_Select(self, node: tree.Select) -> str:  # noqa: N802
@@ -202,7 +203,7 @@ class BodyEmitter(AccessEmitter):
 
     def statement_Store(self, node: tree.Store) -> None:  # noqa: N802
         value = self.expression(node.value)
-        register = self._register(node.pointer)
+        register = self.register(node.pointer)
         if register == ("x", NO_REGISTER):
             return
         if self.given is not None:
@@ -211,7 +212,7 @@ class BodyEmitter(AccessEmitter):
         if register is not None and register[0] == "x" and self.is_word:
             self.line(f"store i32 {self.value(f'trunc i64 {value} to i32')}, ptr {self.keep_word(register[1])}")
             return
-        slot = self._kept_slot(node.pointer)
+        slot = self.kept_slot(node.pointer)
         if slot is None:
             self.line(f"store {node.value.type.llvm} {value}, ptr {self.expression(node.pointer)}, align {node.value.type.alignment}{HART}")
             return

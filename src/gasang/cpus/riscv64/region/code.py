@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from gasang.cpus.riscv64.region.emit import module_of, pages_of
+from gasang.cpus.riscv64.region.brief import BriefEmitter
+from gasang.cpus.riscv64.region.emit import RegionEmitter, pages_of
 from gasang.cpus.riscv64.region.pages import CodePage, Graph
 from gasang.cpus.riscv64.region.shape import Region, form
 from gasang.cpus.riscv64.region.symbol import SYMBOL
@@ -45,11 +46,9 @@ def compile_region(
     return None if region is None else compile_shape(region, stamps, multi=multi, optimise=optimise)
 
 
-def compile_shape(
-    region: Region, stamps: Mapping[int, int], *, multi: bool = False, optimise: int = 1, few_passes: bool = False
-) -> RegionCode:
-    """A region of which it is known what it consists of; `few_passes` as for `emit_object`."""
+def compile_shape(region: Region, stamps: Mapping[int, int], *, multi: bool = False, optimise: int = 1, brief: bool = False) -> RegionCode:
+    """A region of which it is known what it consists of; `brief` as in brief.py."""
     used = {page: stamps[page] for page in pages_of(region)}
-    text = module_of(region, used, multi=multi)
-    image = link_image(read_object(emit_object([text], optimise, few_passes=few_passes)), [SYMBOL], [])
+    text = (BriefEmitter if brief else RegionEmitter)(region, used, multi=multi).emit()
+    image = link_image(read_object(emit_object([text], optimise, few_passes=brief)), [SYMBOL], [])
     return RegionCode(image, region.entries, used, tuple(region.steps))

@@ -39,36 +39,47 @@ from gasang.native.emit_function import ATTRIBUTES
 class RegionEmitter(SkipEmitter):
     """Emits one region. `stamps` are those of the pages it lies on."""
 
+    poll_helper = POLL_REGION
+
     def __init__(self, region: Region, stamps: Mapping[int, int], *, multi: bool) -> None:
         self._floating = any(_is_floating(step) for step in region.steps.values())
         super().__init__(handler, self._floating, multi)
         self.region = region
         self.stamps = dict(stamps)
         self.windows = sum(self.stamps.values()) % (WINDOWS // 2)  # so that regions do not all use the same
-        self.plans, self.ahead = heads_ahead(region, multi=multi)
-        circles = circles_around(region, self.ahead)
-        self.homes = Homes(region, {head: ahead.overwritten for head, ahead in self.ahead.items()}, circles)
         self.anew = None
         self._is_second = False
         """Whether the text is a line's second, which is hardly ever executed."""
+        self.prepare()
         for head, ahead in self.ahead.items():
             self.slots += [f"  {ahead.slot(head, number)} = alloca i64, align 8" for number in range(len(ahead.looks))]
-        self.known_words = Words(region, self.homes)
-        self.anews = behind_lines(region, circles, self.homes, self.known_words)
         self.written = self.homes.written
-        self.skips = skips_of(region)
         for name in ("left", "at", "where", "pc", "place"):
             self.slots.append(f"  %{name} = alloca i64, align 8")
         for page in self.stamps:
             self.slots.append(f"  %base.{name_of(page)} = alloca i64, align 8")
         self.slots.append("  %origin = alloca i64, align 8")
 
-    def emit(self) -> str:
-        """The module's text."""
+    def prepare(self) -> None:
+        """What is known of the region as a whole."""
+        region = self.region
+        self.plans, self.ahead = heads_ahead(region, multi=bool(self.multi))
+        circles = circles_around(region, self.ahead)
+        self.homes = Homes(region, {head: ahead.overwritten for head, ahead in self.ahead.items()}, circles)
+        self.known_words = Words(region, self.homes)
+        self.anews = behind_lines(region, circles, self.homes, self.known_words)
+        self.skips = skips_of(region)
+
+    def keep_all(self) -> None:
+        """Keep what is written."""
         if self._floating:
             self.keep("fs", field_offset("fs"))
         for name in names(self.written):
             self.keep(name, field_offset(name[0]) + 8 * int(name[1:]))
+
+    def emit(self) -> str:
+        """The module's text."""
+        self.keep_all()
         self.open = False
         self._body()
         self.ends()
@@ -147,11 +158,11 @@ class RegionEmitter(SkipEmitter):
         for slot, offset in self.kept.items():
             value = self.value(f"load i64, ptr {self.value(f'getelementptr i8, ptr {CPU}, i64 {offset}')}{HART}")
             self.line(f"store i64 {value}, ptr {slot}")
-        self._open_windows()
+        self.open_windows()
         cases = " ".join(f"i64 {word(place)}, label %enter{name_of(place)}" for place in self.region.entries)
         self.terminate(f"switch i64 {self.value('load i64, ptr %place')}, label %strange [ {cases} ]")
 
-    def _open_windows(self) -> None:
+    def open_windows(self) -> None:
         """Have the windows closed if they are another context's."""
         valid = self.value(f"load i64, ptr {OURS}{HART}")
         closed, ours = self.label("closed"), self.label("ours")
@@ -197,7 +208,7 @@ class RegionEmitter(SkipEmitter):
         need = self.region.ways[place]
         self.begin(f"poll{name_of(place)}")
         left = self.value("load i64, ptr %left")
-        fresh = self.value(f"call preserve_mostcc i64 {self.helper(POLL_REGION)}(ptr {CPU}, i64 {self.plus(left, need)}, i64 0)")
+        fresh = self.value(f"call preserve_mostcc i64 {self.helper(self.poll_helper)}(ptr {CPU}, i64 {self.plus(left, need)}, i64 0)")
         refreshed = self.label("refreshed")
         self.branch(self.value(f"icmp uge i64 {fresh}, {need}"), refreshed, self.exit_to(place, left, need))
         self.begin(refreshed)
@@ -282,11 +293,6 @@ class RegionEmitter(SkipEmitter):
 def _is_floating(step: Step) -> bool:
     instruction = step.decoded.instruction
     return instruction.extension in FLOATING or (instruction.base is not None and instruction.base.extension in FLOATING)
-
-
-def module_of(region: Region, stamps: Mapping[int, int], *, multi: bool) -> str:
-    """The LLVM module of a region, whose only function is SYMBOL."""
-    return RegionEmitter(region, stamps, multi=multi).emit()
 
 
 def pages_of(region: Region) -> Iterable[int]:

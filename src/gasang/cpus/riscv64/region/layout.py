@@ -8,12 +8,14 @@ from gasang.cpus.riscv64.state import Cpu
 
 CPU = "%cpu"
 GUEST, HART = ", !tbaa !3", ", !tbaa !4"
+NEARLY_ALWAYS = ", !prof !5"
 METADATA = """
 !0 = !{!"memory"}
 !1 = !{!"guest", !0, i64 0}
 !2 = !{!"hart", !0, i64 0}
 !3 = !{!1, !1, i64 0}
 !4 = !{!2, !2, i64 0}
+!5 = !{!"branch_weights", i32 4000, i32 1}
 """
 
 

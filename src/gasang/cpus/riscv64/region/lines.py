@@ -64,7 +64,7 @@ class LineEmitter(LeavingEmitter):
         result = ""
         for number, step in enumerate(line[:ends]):
             before.append((self.stored, self.words))
-            result = self._emit(leader, step, way - number)
+            result = self.emit_step(leader, step, way - number)
         if self._apart:
             together = self.label("together")
             self.jump(together)
@@ -72,7 +72,7 @@ class LineEmitter(LeavingEmitter):
             self.start(together)
             self._rest = self.value("load i64, ptr %left")  # either text may have been the way here
         for number in range(ends, len(line)):
-            result = self._emit(leader, line[number], way - number)
+            result = self.emit_step(leader, line[number], way - number)
         self.anew = self.anews.get(leader)
         return line[-1], result, self._rest, way - len(line)
 
@@ -86,7 +86,7 @@ class LineEmitter(LeavingEmitter):
         self._rest = self.value("load i64, ptr %left")
         self.is_apart = True
         for number, step in enumerate(line):
-            result = self._emit(leader, step, way - number)
+            result = self.emit_step(leader, step, way - number)
         self.is_apart = False
         return line[-1], result, self._rest, way - len(line)
 
@@ -100,13 +100,17 @@ class LineEmitter(LeavingEmitter):
                 self.stored, self.words = before[number]
                 self.start(label)
             if self.open:
-                self._emit(leader, step, way - number)
+                self.emit_step(leader, step, way - number)
         self.is_apart = False
 
-    def _emit(self, leader: int, step: Step, way: int) -> str:
-        """An instruction of a line, before which the budget is `way` more than %left; what it returns."""
+    def begin_step(self, step: Step, way: int) -> None:
+        """An instruction follows, before which the budget is `way` more than %left."""
         self._step, self._way, self._exit = step, way, ""
         self.planned = self.planned_here.get(step.place)
+
+    def emit_step(self, leader: int, step: Step, way: int) -> str:
+        """An instruction of a line; what it returns."""
+        self.begin_step(step, way)
         self.divisor = self.region.divisors.get(step.place)
         self.is_word = makes_word(step, self.words)
         result = self.execute(step)
