@@ -3,7 +3,7 @@
 Some do at a time for a code cache, a while, and others come first: they have the processors when nobody else wants them.
 
 What a boot executes is much and hardly hot: there is more of it than can be compiled, so it is compiled with as little effort as makes it
-faster than the interpreter. What is hot enough for more the machine has compiled itself.
+faster than the interpreter. What is hot enough for more the machine has compiled itself, or the next one will (ADR 0053).
 """
 
 from __future__ import annotations

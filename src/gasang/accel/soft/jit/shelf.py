@@ -36,14 +36,14 @@ class Placed:
     brief: bool = False
 
     @property
-    def rank(self) -> tuple[bool, int]:
-        """Of two that begin at the same place that of the better one is higher."""
-        return not self.brief, self.steps
-
-    @property
     def steps(self) -> int:
         """How many instructions it has."""
         return len(self.places)
+
+
+def rank_of(region: Placed | Answer) -> tuple[bool, int]:
+    """Of two that begin at the same place that of the better one is higher: a brief one is behind all others, then the larger is better."""
+    return not region.brief, len(region.places)
 
 
 @dataclass
@@ -108,9 +108,9 @@ class Shelf:
         Answers do not come in the order of what they cover.
         """
         best = [self._best.get((answer.stamps[place // PAGE_SIZE], place % PAGE_SIZE)) for place in answer.entries]
-        stamps, places, rank = dict(answer.stamps), answer.places, (not answer.brief, len(answer.places))
-        same = [other is not None and other.stamps == stamps and other.places == places and other.rank >= rank for other in best]
-        larger = [other is not None and other.rank > rank and other.stamps.items() <= stamps.items() for other in best]
+        stamps, places, rank = dict(answer.stamps), answer.places, rank_of(answer)
+        same = [other is not None and other.stamps == stamps and other.places == places and rank_of(other) >= rank for other in best]
+        larger = [other is not None and rank_of(other) > rank and other.stamps.items() <= stamps.items() for other in best]
         return all(one or other for one, other in zip(same, larger, strict=True))
 
     def _index(self, region: Placed) -> None:
@@ -121,7 +121,7 @@ class Shelf:
         for place in region.entries:
             key = region.stamps[place // PAGE_SIZE], place % PAGE_SIZE
             other = self._best.get(key)
-            if other is None or other.rank <= region.rank:
+            if other is None or rank_of(other) <= rank_of(region):
                 self._best[key] = region
 
     def read(self, stamp: int, contents: Callable[[Entry, int], Mapping[int, bytes] | None]) -> int:
@@ -148,7 +148,7 @@ class Shelf:
         """The regions with a page of this stamp, and that page's distance from their page 0: the best first, of equals the latest."""
         with self._lock:
             found = [(self._kept[address].region, delta) for address, delta in reversed(self._near.get(stamp, {}).items())]
-        return sorted(found, key=lambda one: one[0].rank, reverse=True)
+        return sorted(found, key=lambda one: rank_of(one[0]), reverse=True)
 
     def meets(self, region: Placed) -> bool:
         """Whether it is here still. It is about to be placed."""

@@ -60,7 +60,7 @@ def limit_request() -> None:
 def serve(request: Request, store: RegionStore | None, *, brief: bool = False) -> Answer:
     """What somebody has compiled already, or what is compiled now, and kept; `brief` where LLVM is to have little to do with it.
 
-    Such regions are smaller, too: those of 600 instructions take LLVM up to thirty times as long as those of 300.
+    Such regions are smaller, too: LLVM takes more for each instruction the more there are (ADR 0052).
     """
     if store is None:
         return answer(request, brief=brief)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gasang.cpus.riscv64.region.accesses import Group, plan
-from gasang.cpus.riscv64.region.bodies import KEPT, NO_REGISTER
+from gasang.cpus.riscv64.region.bodies import NO_REGISTER
 from gasang.cpus.riscv64.region.emit import RegionEmitter
 from gasang.cpus.riscv64.region.homes import names
 from gasang.cpus.riscv64.region.layout import CPU, HART, NEARLY_ALWAYS, field_offset
@@ -80,7 +80,7 @@ class BriefEmitter(RegionEmitter):
 
     def kept_slot(self, pointer: Any) -> str | None:
         """Fields are the hart's."""
-        assert self.field(pointer) in KEPT or self.register(pointer) is None
+        assert self.register(pointer) is None
         return None
 
     def statement_Store(self, node: tree.Store) -> None:  # noqa: N802 - named after the node
