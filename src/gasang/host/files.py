@@ -59,22 +59,6 @@ def read_some(descriptor: int, length: int, offset: int) -> bytes:
         return os.read(descriptor, length)
 
 
-def read_into(descriptor: int, memory: memoryview, offset: int) -> None:
-    """Fill `memory` from `offset` on, with zeroes behind the file's end; raise OSError if the host fails."""
-    done = 0
-    while done < len(memory):
-        if hasattr(os, "preadv"):
-            step = os.preadv(descriptor, [memory[done:]], offset + done)
-        else:
-            found = read_some(descriptor, len(memory) - done, offset + done)
-            step = len(found)
-            memory[done : done + step] = found
-        if not step:
-            memory[done:] = bytes(len(memory) - done)
-            return
-        done += step
-
-
 def _write_some(descriptor: int, data: bytes | memoryview, offset: int) -> int:
     if sys.platform != "win32":
         return os.pwrite(descriptor, data, offset)

@@ -26,9 +26,6 @@ PIECE: Final = 1 << 19
 COPIED: Final = 1 << 23
 """What the host is told to copy at a time."""
 
-_READ: Final = 1 << 21
-"""What is read at a time of what the host could not copy by whole pages."""
-
 _AHEAD: Final = 2
 """Pieces that are found while others are written."""
 
@@ -97,41 +94,15 @@ def _found(
     source: Image, located: Located | None, wanted: Iterable[tuple[int, int]], unit: int, grain: int
 ) -> Iterator[tuple[int, bytes | memoryview | Stretch]]:
     """What of the ranges `wanted` is not all zeroes, in steps of `grain`, in order: bytes, or where they lie."""
-    ring = _Ring()
     for offset, length in wanted:
         for at, span, stretch in _parts(located, offset, length, unit):
             if stretch is None:
                 for place, data in read_all(source, pieces([(at, span)], PIECE)):
                     for begin, step in filled(data, grain):
                         yield place + begin, data if step == len(data) else memoryview(data)[begin : begin + step]
-            elif stretch.fits_pages(at):
+            else:
                 for begin, step in stretch.present(grain):
                     yield at + begin, stretch[begin : begin + step]
-            else:
-                yield from ring.parts(at, stretch, grain)
-
-
-class _Ring:
-    """Memory for what is read ahead, used again and again: a piece's is another's when what was found in it has been written."""
-
-    def __init__(self) -> None:
-        self._memory: list[bytearray] = []
-        self._next = 0
-
-    def parts(self, offset: int, stretch: Stretch, grain: int) -> Iterator[tuple[int, memoryview]]:
-        """What of a stretch is not all zeroes, in order; what is at most `_AHEAD` parts back may still be in use."""
-        if not self._memory:
-            self._memory = [bytearray(_READ) for _ in range(_AHEAD + 2)]
-        for begin, length in pieces(stretch.there(grain), _READ):
-            memory = self._memory[self._next]
-            view = memoryview(memory)[:length]
-            stretch[begin : begin + length].into(view)
-            found = False
-            for start, step in filled(memory, grain, length):
-                found = True
-                yield offset + begin + start, view[start : start + step]
-            if found:
-                self._next = (self._next + 1) % len(self._memory)
 
 
 def _parts(source: Located | None, offset: int, length: int, unit: int) -> Iterator[tuple[int, int, Stretch | None]]:

@@ -23,24 +23,23 @@ def joined(runs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         yield start, end - start
 
 
-def is_zero(data: bytes | bytearray, start: int = 0, end: int | None = None) -> bool:
-    """Whether nothing but zeroes stands from `start` to `end`."""
-    last = len(data) if end is None else end
-    while start < last:
-        step = min(GRAIN, last - start)
+def is_zero(data: bytes | bytearray, start: int = 0) -> bool:
+    """Whether nothing but zeroes stands from `start` on."""
+    while start < len(data):
+        step = min(GRAIN, len(data) - start)
         if not data.startswith(ZEROES if step == GRAIN else ZEROES[:step], start):
             return False
         start += step
     return True
 
 
-def filled(data: bytes | bytearray, grain: int = GRAIN, end: int | None = None) -> Iterator[tuple[int, int]]:
-    """(start, length) of the parts of `data`, in steps of `grain` up to `end`, that are not all zeroes; those that touch are one."""
+def filled(data: bytes | bytearray, grain: int = GRAIN) -> Iterator[tuple[int, int]]:
+    """(start, length) of the parts of `data`, in steps of `grain`, that are not all zeroes; those that touch are one."""
     zero = bytes(grain)
-    last = len(data) if end is None else end
+    last = len(data)
     begin = -1
     for at in range(0, last, grain):
-        empty = data.startswith(zero, at) if at + grain <= last else is_zero(data, at, last)
+        empty = data.startswith(zero, at) if at + grain <= last else is_zero(data, at)
         if empty and begin >= 0:
             yield begin, at - begin
             begin = -1

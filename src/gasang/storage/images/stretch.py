@@ -7,17 +7,15 @@ An image that knows where its disk's bytes lie tells so (`Located`); one that ca
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-from gasang.host.files import read_into, read_some, will_need
+from gasang.host.files import read_some, will_need
 from gasang.host.holes import data_runs
 from gasang.storage.images.pieces import is_zero, joined
 
 _GLANCE = 64
 """Bytes at the begin of a grain that mostly tell that it is not all zeroes."""
 _NOTHING = bytes(_GLANCE)
-PAGE: Final = 4096
-"""Of the host's memory: what is to lie in pages otherwise than it does costs twice as much to copy as to read and write."""
 
 
 class Described(Protocol):
@@ -56,14 +54,6 @@ class Stretch:
 
     def __bytes__(self) -> bytes:
         return self.file.read(self.place, self.length)
-
-    def into(self, memory: memoryview) -> None:
-        """Read them into memory of their length. Raises OSError."""
-        read_into(self.file.descriptor, memory, self.place)
-
-    def fits_pages(self, offset: int) -> bool:
-        """Whether the host could copy whole pages to where an image has `offset` of its disk, as most images lie in their files."""
-        return (self.place - offset) % PAGE == 0
 
     def there(self, grain: int) -> Iterator[tuple[int, int]]:
         """(start, length) of the parts, in steps of `grain`, that the host has something of; the last one ends with it. Raises OSError."""
