@@ -2,6 +2,7 @@
 PROGRAM(linked_list, integer)
 PROGRAM(state_machine, integer)
 PROGRAM(records, integer)
+PROGRAM(procedures, integer)
 PROGRAM(recursion, integer)
 PROGRAM(sieve, integer)
 PROGRAM(quicksort, integer)

@@ -65,7 +65,7 @@ def _boot(peer: Peer, kernel: Path, image: Path, cache: Path, options: tuple[str
 
 
 def wait_for_finishing(cache: Path) -> None:
-    """Return when what a machine that has ended left to be compiled is done."""
+    """Return when what a machine that has ended left to be compiled is done: it would run beside what is measured next."""
     (cache / "regions").mkdir(exist_ok=True)
     with open(cache / "regions" / LOCK, "ab") as alone:  # taken before the machine's process has ended
         fcntl.flock(alone.fileno(), fcntl.LOCK_EX)

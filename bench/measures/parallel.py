@@ -11,9 +11,12 @@ from pathlib import Path
 
 from bench.assets import crew_here, initrd
 from bench.figures import Figure, Target, middle, quotient
+from bench.measures.cache import wait_for_finishing
 from bench.measures.programs import Work, results
 from bench.peers import Peer
 from bench.processes import MachineError, run
+
+from gasang.native.cache import default_directory
 
 LIMIT = 300.0
 PROCESSORS = (1, 2)
@@ -32,6 +35,7 @@ def parallel(peers: list[Peer], kernel: Path, runs: int, work: Work) -> list[Fig
             commands = {HERE: _here(count, work)} | {peer.name: peer.boot(kernel, initrd(), guest, cpus=count) for peer in peers}
             for name, command in commands.items():
                 found = results(run(command, LIMIT).output)
+                wait_for_finishing(default_directory())
                 checksums.update(result.checksum for result in found)
                 if len(found) != 1 or len(checksums) != 1:
                     said = f"{len(found)} results, checksums {', '.join(sorted(checksums))}"
