@@ -105,6 +105,7 @@ def _reserve(hart: Hart, host: int, value: int) -> None:
     cpu.reservation, cpu.reserved_value, cpu.reservation_live = host, value, 1
     if cpu.multi:
         hart.machine.reservations[host >> LINE & RESERVATION_SLOTS - 1] += 1
+        hart.machine.shared.reservations += 1
 
 
 def _check_satp(satp: int) -> None:

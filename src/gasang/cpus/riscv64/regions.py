@@ -18,7 +18,7 @@ from gasang.cpus.riscv64.memory import amo_pointer_u32, amo_pointer_u64, try_amo
 from gasang.cpus.riscv64.mmu import FETCH, in_ram, translate
 from gasang.cpus.riscv64.state import PAGE_MASK, Cpu
 from gasang.cpus.riscv64.trap import deliverable
-from gasang.cpus.riscv64.windows import close_windows, load_beyond, place_of, store_beyond
+from gasang.cpus.riscv64.windows import close_windows, load_beyond, place_of, store_beyond, store_watched
 from gasang.native import Fault, NativeFunction, atomic_load, attempt, cast, i64, load_unaligned, native, ptr, ref, u8, u16, u32, u64
 
 QUANTUM = 4096
@@ -81,9 +81,11 @@ def find_page(cpu: ptr[Cpu], start: u64, unused: u64) -> u64:
 SUBSTITUTES: dict[Any, NativeFunction] = {amo_pointer_u32: try_amo_pointer_u32, amo_pointer_u64: try_amo_pointer_u64}
 """What takes the place of a call in a region."""
 
-HELPERS: list[NativeFunction] = [load_beyond, store_beyond, close_windows, poll_region, miss, find_page, place_of, poll_brief]
+HELPERS: list[NativeFunction] = [
+    load_beyond, store_beyond, close_windows, poll_region, miss, find_page, place_of, poll_brief, store_watched,
+]  # fmt: skip
 """What regions call, by the indices that follow."""
-LOAD_BEYOND, STORE_BEYOND, CLOSE_WINDOWS, POLL_REGION, MISS, FIND_PAGE, PLACE_OF, POLL_BRIEF = range(8)
+LOAD_BEYOND, STORE_BEYOND, CLOSE_WINDOWS, POLL_REGION, MISS, FIND_PAGE, PLACE_OF, POLL_BRIEF, STORE_WATCHED = range(9)
 
 
 @native

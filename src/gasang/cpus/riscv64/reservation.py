@@ -4,7 +4,8 @@ LR counts its line in a hashed table of live reservations. A store on a machine 
 the rule, costs a load and a test. Otherwise it takes the lock, ends every other hart's reservation of the line, and stores.
 SC succeeds only while its reservation lives, so a value that changed and changed back (ABA) fails it. A plain store that had looked
 before the reservation was made may land after it: it is ordered before the LR, and if it changed the value, the SC's compare-and-swap
-fails.
+fails. So may the stores of a loop's passes that had looked together (region/runs.py), each of which goes to a place of its own: nothing
+orders them among themselves, and no value comes back.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ def drop(cpu: ptr[Cpu]) -> None:
         atomic_store(ref(cpu.reservation_live), 0)
         cell = count_of(cpu, cpu.reservation)
         atomic_store(cell, cell[0] - 1)
+        atomic_store(ref(cpu.shared.reservations), cpu.shared.reservations - 1)
 
 
 @native(inline=False)
@@ -55,6 +57,7 @@ def reserve(cpu: ptr[Cpu], host: u64) -> None:
     cpu.reservation = host
     cell = count_of(cpu, host)
     atomic_store(cell, cell[0] + 1)
+    atomic_store(ref(cpu.shared.reservations), cpu.shared.reservations + 1)
     atomic_store(ref(cpu.reservation_live), 1)
     unlock(cpu.shared)
 

@@ -88,7 +88,7 @@ class Window:
     limits: array[u64] = length(4)  # the extent's size less SPANS[i] - 1; 0: closed
     addend: u64
     patience: i64  # accesses beyond it that the TLB may serve before it is moved
-    unused: u64
+    met: u64  # of the accesses while it is tried, those on the page of the one before
 
 
 @struct
@@ -151,6 +151,7 @@ class Shared:
     # --- written by all: apart from what each store reads
     code_epoch: u64  # shared; advances when a page first becomes code somewhere
     lock: u64  # spin lock of reservations and dirty rings
+    reservations: u64  # live ones of all harts; changed under `lock`
 
 
 @struct

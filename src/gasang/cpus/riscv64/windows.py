@@ -3,8 +3,8 @@
 An access whose address is in its place's window is the host's own load or store, at a distance that does not depend on the TLB.
 Beyond the window the TLB is asked, in place. Where it does not know the page, or has been asked often, a function finds the extent, opens
 the window there and does the access; what that cannot do (a device, a fault, a page of code, a reservation watched, an access on two
-pages) is the interpreter's. Where pages lie in no order and no extent is worth a window, it is over one page, and follows the accesses to
-any other that the TLB knows.
+pages) is the interpreter's. Where pages lie in no order and no extent is worth a window, it is tried for a while whether accesses stay on a
+page: then the window is over one page, and follows them to any other that the TLB knows. Else it is nowhere, and only the TLB is asked.
 
 An extent is made of what the TLB knows: a superpage, or neighbours with one addend. For stores it has only pages that may be stored to
 now and are no code. What ends a translation closes the windows of its page, or all: then a region does so when it is begun. Within a region
@@ -14,11 +14,12 @@ nothing is flushed.
 from __future__ import annotations
 
 from gasang.cpus.riscv64.mmu import CODE_PAGE, LOAD, STORE, close_window, fill_tlb, tlb_index
-from gasang.cpus.riscv64.reservation import contended
+from gasang.cpus.riscv64.reservation import begin_store, contended, end_store
 from gasang.cpus.riscv64.state import (
     EXTENT_MASK,
     EXTENT_SHIFT,
     EXTENTS,
+    LIMITS,
     NO_TAG,
     OFFSET_MASK,
     PAGE_MASK,
@@ -39,6 +40,12 @@ PATIENCE = 16
 """Accesses beyond a window that the TLB serves before the window is moved."""
 LONG_PATIENCE = 8192
 """Accesses beyond a window over one page before a wider one is tried again."""
+TRIAL = 256
+"""Accesses beyond a window of which is counted how many are on the page of the one before."""
+WORTH = 224
+"""Those of them with which a window over one page is worth having: of others the host does not foresee whether they are in it."""
+NOWHERE, TRIED = 1, 2
+"""All limits of a window that is not worth having, which only the TLB is asked for from then on; and of one that is tried."""
 LESS_FIRST, LESS_SECOND, LESS_THIRD, LESS_FOURTH = (span - 1 for span in SPANS)
 """What each limit of a window is less than its size."""
 NEIGHBOURS = 16
@@ -52,6 +59,13 @@ def set_limits(window: ptr[Window], size: u64) -> None:
     window.limits[1] = size - LESS_SECOND
     window.limits[2] = size - LESS_THIRD
     window.limits[3] = size - LESS_FOURTH
+
+
+@native(inline=True)
+def set_all(window: ptr[Window], limit: u64) -> None:
+    """Give a window one limit for stretches of any length."""
+    for index in range(u64(LIMITS)):
+        window.limits[index] = limit
 
 
 @native(convention="preserve_most", inline=False)
@@ -190,8 +204,16 @@ def open_window(cpu: ptr[Cpu], extent: ptr[Extent], number: u64, address: u64) -
         windows.count = windows.count + 1
     elif window.patience < 0 and extent.size < LARGE:
         window.first = address & PAGE_MASK
-        set_limits(window, PAGE_SIZE)
-        window.patience = LONG_PATIENCE
+        if window.limits[0] != TRIED:
+            set_all(window, TRIED)
+            window.met = 0
+            window.patience = TRIAL
+        elif window.met < WORTH:
+            set_all(window, NOWHERE)
+            window.patience = TRIAL
+        else:
+            set_limits(window, PAGE_SIZE)
+            window.patience = LONG_PATIENCE
         return
     window.first = extent.first
     set_limits(window, extent.size)
@@ -221,6 +243,15 @@ def store_sized(host: u64, size: u64, value: u64) -> None:
         store_unaligned(cast(ptr[u16], host), u16(value))
     else:
         store_unaligned(cast(ptr[u8], host), u8(value))
+
+
+@native(convention="preserve_most", inline=False)
+def store_watched(cpu: ptr[Cpu], host: u64, size: u64, value: u64) -> u64:
+    """Store the low `size` bytes of `value` at a host address whose line another hart may have reserved."""
+    begin_store(cpu, host)
+    store_sized(host, size, value)
+    end_store(cpu)
+    return 1
 
 
 @native(inline=True)

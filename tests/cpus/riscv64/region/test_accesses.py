@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from gasang.cpus.riscv64.isa import rv64
 from gasang.cpus.riscv64.mmu import LOAD, STORE
-from gasang.cpus.riscv64.region.accesses import plan
 from gasang.cpus.riscv64.region.pages import Step
+from gasang.cpus.riscv64.region.plans import plan
 from gasang.cpus.riscv64.state import LONGEST
 from support.bare import asm
 

@@ -3,60 +3,27 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 
 import pytest
 
 from gasang.cpus.riscv64 import exits
-from gasang.cpus.riscv64.mmu import LOAD, PTE_A, PTE_D, PTE_R, PTE_W, PTE_X, STORE
-from gasang.cpus.riscv64.region.accesses import Group
+from gasang.cpus.riscv64.mmu import LOAD, PTE_D, PTE_W, STORE
 from gasang.cpus.riscv64.region.emit import RegionEmitter
 from gasang.cpus.riscv64.region.pages import CodePage, Graph
+from gasang.cpus.riscv64.region.plans import Group
 from gasang.cpus.riscv64.region.shape import form
 from gasang.cpus.riscv64.state import NO_TAG, PAGE_SIZE, SPANS, SUPERVISOR, Window
-from gasang.cpus.riscv64.windows import LONG_PATIENCE, PATIENCE, WINDOWS
-from support.bare import CODE, HANDLER, Bare, asm
+from gasang.cpus.riscv64.windows import LONG_PATIENCE, NOWHERE, PATIENCE, WINDOWS
+from support.bare import CODE, Bare, asm
 from support.lockstep.state import PAGE, RAM_BASE
-from support.regions import DATA, DATA_SIZE, SP, Compiling, everything, prepare
+from support.pairs import LEAF, READ, SV39, Pair, both, make_pair, paged
+from support.regions import DATA, DATA_SIZE, SP, Compiling, prepare
 
-READ = PTE_R | PTE_A
-WRITE = READ | PTE_W | PTE_D
-LEAF = WRITE | PTE_X
-SV39 = 8 << 60
+__all__ = ["make_pair"]
+
 ADDRESS, COUNT, SUM = 12, 6, 10
 MEGAPAGE = 1 << 21
 SCATTERED = [5, 2, 7, 0, 3, 6, 1, 4]
-
-Pair = tuple[Bare, Bare, Compiling]
-
-
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    """A machine that interprets, another that compiles."""
-    plain, compiled = Bare(), Bare()
-    yield plain, compiled, Compiling(compiled)
-    plain.close()
-    compiled.close()
-
-
-def paged(bare: Bare, pages: list[int], flags: int = WRITE) -> list[int]:
-    """Turn paging on: code where it is, DATA on these physical pages from there; where the data's PTEs are."""
-    root = bare.new_table()
-    for page in (*range(CODE, CODE + 4 * PAGE, PAGE), HANDLER):
-        bare.map(root, 3, page, page, LEAF)
-    slots = [bare.map(root, 3, DATA + number * PAGE, DATA + page * PAGE, flags) for number, page in enumerate(pages)]
-    bare.enter(SUPERVISOR, SV39 | root >> 12)
-    return slots
-
-
-def both(pair: Pair, count: int) -> int:
-    """Run both; why they ended, having found the same."""
-    plain, compiled, compiling = pair
-    reason = plain.run(count)
-    assert compiling.run(count) == reason
-    assert everything(compiled) == everything(plain)
-    return reason
-
 
 def walking(step: int, *accesses: bytes) -> list[bytes]:
     """`accesses` at ADDRESS, which goes on by `step` COUNT times, and begins anew."""
@@ -135,16 +102,28 @@ def test_accesses_by_a_register_that_is_moved_between_them(pair: Pair, pages: li
 
 
 @pytest.mark.parametrize(("step", "verb"), [(1032, "ld"), (1032, "sd"), (1023, "sd")])
-def test_a_window_follows_a_place_that_goes_over_scattered_pages(pair: Pair, step: int, verb: str) -> None:
+def test_where_pages_lie_in_no_order_only_the_tlb_is_asked(pair: Pair, step: int, verb: str) -> None:
     for bare in pair[:2]:
         paged(bare, SCATTERED)
     access = asm("ld", rd=11, rs1=ADDRESS) if verb == "ld" else asm("sd", rs1=ADDRESS, rs2=5)
     begin(pair, walking(step, access), 30)
     opened = pair[1].cpu.windows[1]
-    assert any(size_of(window) == PAGE_SIZE and window.patience > PATIENCE for window in opened.window)
+    assert any(set(window.limits) == {NOWHERE} for window in opened.window)
     assert int(opened.count) <= WINDOWS
     assert len({int(opened.opened[at]) for at in range(int(opened.count))}) == opened.count
     assert both(pair, 3 * LONG_PATIENCE) == exits.LIMIT
+
+
+@pytest.mark.parametrize("verb", ["ld", "sd"])
+def test_a_window_over_a_page_follows_a_place_that_stays_on_each_for_long(pair: Pair, verb: str) -> None:
+    for bare in pair[:2]:
+        paged(bare, SCATTERED)
+    access = asm("ld", rd=11, rs1=13) if verb == "ld" else asm("sd", rs1=13, rs2=5)
+    begin(pair, walking(128, asm("xor", rd=13, rs1=ADDRESS, rs2=0), access), 256)  # by a register of which no step is known
+    for _ in range(4):
+        assert both(pair, 40_000) == exits.LIMIT
+    opened = [window for window in pair[1].cpu.windows[1].window if window.limits[0]]
+    assert any(window.patience > PATIENCE and set(window.limits) == {PAGE_SIZE + 1 - span for span in SPANS} for window in opened)
 
 
 def test_a_page_that_becomes_code_is_stored_to_with_care(pair: Pair) -> None:

@@ -36,9 +36,9 @@ def region_of(*code: bytes) -> Region:
     return region
 
 
-def ahead_of(region: Region, *, multi: bool = False) -> tuple[int, list[str]]:
+def ahead_of(region: Region) -> tuple[int, list[str]]:
     """How many looks of head 0 are made ahead, and what is put away on rare ways only."""
-    ahead = heads_ahead(region, multi=multi)[1]
+    ahead = heads_ahead(region)[1]
     homes = Homes(region, {head: one.overwritten for head, one in ahead.items()}, circles_around(region, ahead))
     return (len(ahead[0].looks) if 0 in ahead else 0), list(names(homes.lazy(0)))
 
@@ -72,15 +72,14 @@ def test_an_address_that_the_line_computes_is_looked_for_in_the_line() -> None:
     assert (looks, lazy) == (0, ["x7", "x8", "x9", "x13"])
 
 
-def test_a_store_beside_other_harts_may_leave() -> None:
+def test_a_store_does_not_leave() -> None:
     code = [asm("sw", rs1=12, rs2=5), *ROTATED, SUM, *NEXT, again(28)]
     assert ahead_of(region_of(*code)) == (1, ["x7", "x8", "x9"])
-    assert ahead_of(region_of(*code), multi=True) == (0, [])
 
 
 def test_what_can_be_had_anew() -> None:
     region = region_of(LOAD, *ROTATED, SUM, asm("addi", rd=12, rs1=12, imm=4), asm("bne", rs1=12, rs2=6, imm=-24))
-    ahead = heads_ahead(region, multi=False)[1]
+    ahead = heads_ahead(region)[1]
     circles, homes = circles_around(region, ahead), Homes(region)
     anew = behind_lines(region, circles, homes, Words(region, homes))[0]
     assert list(anew.which((1 << 32) - 2)) == [7, 8, 9]  # x5 goes on; x11 was loaded
@@ -88,7 +87,7 @@ def test_what_can_be_had_anew() -> None:
 
 def test_a_division_is_not_done_twice() -> None:
     region = region_of(asm("remuw", rd=7, rs1=10, rs2=6), asm("addiw", rd=8, rs1=7, imm=48), *NEXT, again(16))
-    ahead = heads_ahead(region, multi=False)[1]
+    ahead = heads_ahead(region)[1]
     homes = Homes(region)
     anew = behind_lines(region, circles_around(region, ahead), homes, Words(region, homes))[0]
     assert not list(anew.which((1 << 7) | (1 << 8)))

@@ -18,20 +18,12 @@ What follows a look has not to ask again whether it succeeded, since where one d
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
-
-from gasang.cpus.instruction_set import NO_REGISTER
-from gasang.cpus.riscv64 import memory
-from gasang.cpus.riscv64.i import add, addi
-from gasang.cpus.riscv64.mmu import LOAD, STORE
+from gasang.cpus.riscv64.mmu import STORE
 from gasang.cpus.riscv64.region.layout import CPU, GUEST, HART, field_offset, offset_of
-from gasang.cpus.riscv64.region.pages import Step
-from gasang.cpus.riscv64.regions import LOAD_BEYOND, STORE_BEYOND
+from gasang.cpus.riscv64.region.plans import Access, Group, Planned
+from gasang.cpus.riscv64.regions import LOAD_BEYOND, STORE_BEYOND, STORE_WATCHED
 from gasang.cpus.riscv64.reservation import LINE
 from gasang.cpus.riscv64.state import (
-    LONGEST,
     PAGE_MASK,
     PAGE_SHIFT,
     PAGE_SIZE,
@@ -39,12 +31,12 @@ from gasang.cpus.riscv64.state import (
     SPANS,
     TLB_ENTRIES,
     WIDEST,
+    Shared,
     TlbEntry,
     Window,
     Windows,
 )
-from gasang.cpus.riscv64.windows import WINDOWS
-from gasang.native import NativeFunction
+from gasang.cpus.riscv64.windows import NOWHERE, WINDOWS
 from gasang.native.emit_function import FunctionEmitter
 
 WINDOW_SIZE = 64
@@ -52,88 +44,13 @@ TLB_ENTRY_SIZE = 32
 WINDOWS_SIZE = offset_of(Windows, "window") + WINDOWS * WINDOW_SIZE
 OURS = "%windows"
 """The windows of the privilege that the region was begun in."""
-COUNTS = "%counts"
-"""The table of live reservations, where the machine has several harts."""
-_REGISTERS = NO_REGISTER + 1
+SHARED = "%shared"
+"""What harts share, where the machine has several."""
+RESERVATIONS = "%reservations"
+"""Where it is how many reservations are live."""
 OFTEN_ON_TWO_PAGES = 16
 """Bytes of a stretch; of longer ones each access asks the TLB in place where the stretch is on two pages, before it is a call."""
-FIELDS = ("first", "addend", "patience")
-
-
-@dataclass(frozen=True)
-class Access:
-    """What a function of memory.py does."""
-
-    size: int
-    kind: int
-
-
-ACCESSES: dict[Any, Access] = {
-    getattr(memory, f"{verb}_u{8 * size}"): Access(size, kind)
-    for verb, kind in (("load", LOAD), ("store", STORE)) for size in (1, 2, 4, 8)
-}  # fmt: skip
-
-
-@dataclass(eq=False)
-class Group:
-    """Accesses that share a look at a window."""
-
-    kind: int
-    low: int
-    high: int
-    """The stretch, from the value that a register had."""
-    register: int | None = None
-    """Which register it was when the line began, if it was one."""
-    host: str = ""
-    """Where the look found the stretch, once it is made."""
-    window: int | None = None
-    """Its number, given with the first look."""
-
-
-@dataclass(frozen=True)
-class Planned:
-    """An instruction's access: its group, and its distance from the value that the group goes by."""
-
-    group: Group
-    distance: int
-
-
-def plan(line: Iterable[Step], *, apart: bool = False) -> dict[int, Planned]:
-    """The accesses of a straight line, by place; `apart` where loads and stores have no group in common."""
-    open_groups: dict[tuple[int, int], Group] = {}
-    values = {register: (register, 0) for register in range(_REGISTERS)}
-    """To each register which of the values met so far it is, and how much more."""
-    planned: dict[int, Planned] = {}
-    for number, step in enumerate(line):
-        instruction, slots = step.decoded.instruction, step.decoded.slots
-        access = next((ACCESSES[callee] for callee in _callees(instruction.function) if callee in ACCESSES), None)
-        if access is not None:
-            value, more = values[slots["rs1"]]
-            distance = slots["imm"] + more
-            key = value, access.kind if apart else LOAD
-            group = open_groups.get(key)
-            if group is None or max(group.high, distance + access.size) - min(group.low, distance) > LONGEST:
-                register = value if value < _REGISTERS else None
-                group = open_groups[key] = Group(access.kind, distance, distance + access.size, register)
-            group.low, group.high = min(group.low, distance), max(group.high, distance + access.size)
-            group.kind = max(group.kind, access.kind)
-            planned[step.place] = Planned(group, distance)
-        if "rd" in instruction.wants:
-            values[slots["rd"]] = _written(step, values) or (_REGISTERS + number, 0)
-    return planned
-
-
-def _written(step: Step, values: dict[int, tuple[int, int]]) -> tuple[int, int] | None:
-    """Which value an instruction writes, and how much more; None if it is none that was met before."""
-    function, slots = step.decoded.instruction.function, step.decoded.slots
-    if function is addi:
-        value, more = values[slots["rs1"]]
-        return value, more + slots["imm"]
-    return values[slots["rs2"]] if function is add and slots["rs1"] == 0 else None
-
-
-def _callees(function: Any) -> list[NativeFunction]:
-    return list(function.tree.callees)
+FIELDS = ("first", "addend", "patience", "met")
 
 
 class AccessEmitter(FunctionEmitter):
@@ -150,6 +67,10 @@ class AccessEmitter(FunctionEmitter):
         """The address of a field of Cpu."""
         return self.value(f"getelementptr i8, ptr {CPU}, i64 {field_offset(field)}")
 
+    def of_hart(self, place: str, kind: str = "i64") -> str:
+        """A word of the hart's, at its address."""
+        return self.value(f"load {kind}, ptr {place}{HART}")
+
     def helper(self, number: int) -> str:
         """The address of one of regions.HELPERS."""
         helpers = self.value(f"load ptr, ptr {self.of_cpu('helpers')}{HART}")
@@ -164,7 +85,9 @@ class AccessEmitter(FunctionEmitter):
             is_long = group.high - group.low > OFTEN_ON_TWO_PAGES and not (values and self.multi)
             return (self._served if is_long else self._beyond)(access, group, address, values)
         if not group.host:
-            group.host = self.look(group, self.value(f"add i64 {address}, {group.low - planned.distance}"), self.apart())
+            low = self.value(f"add i64 {address}, {group.low - planned.distance}")
+            known = group.addend and self.value(f"load i64, ptr {group.addend}")
+            group.host = self.value(f"add i64 {low}, {known}") if known else self.look(group, low, self.apart())
         return self._near(access, planned, values)
 
     def way_out(self) -> str:
@@ -180,12 +103,14 @@ class AccessEmitter(FunctionEmitter):
         host, further = planned.group.host, planned.distance - planned.group.low
         if further:
             host = self.value(f"add nuw i64 {host}, {further}")
-        if values and self.multi:
-            self._unless_contended(host)
         place, kind = self.value(f"inttoptr i64 {host} to ptr"), f"i{8 * access.size}"
         if not values:
             return self.value(f"load {kind}, ptr {place}, align 1{GUEST}")
-        self.line(f"store {kind} {values[0]}, ptr {place}, align 1{GUEST}")
+        store = f"store {kind} {values[0]}, ptr {place}, align 1{GUEST}"
+        if self.multi and not planned.group.is_alone:
+            self._watching(access, host, values[0], store)
+        else:
+            self.line(store)
         return ""
 
     def likely(self, condition: str) -> str:
@@ -204,32 +129,42 @@ class AccessEmitter(FunctionEmitter):
         number = self.window_of(group)
         at = offset_of(Windows, "window") + WINDOW_SIZE * number
         places = {field: self.value(f"getelementptr i8, ptr {OURS}, i64 {at + offset_of(Window, field)}") for field in FIELDS}
-        places["limit"] = self._limit_at(number, next(row for row, span in enumerate(SPANS) if group.high - group.low <= span))
-        first, limit, addend = [self.value(f"load i64, ptr {places[field]}{HART}") for field in ("first", "limit", "addend")]
+        places["limit"] = self.limit_at(number, group.high - group.low)
+        first, limit, addend = [self.of_hart(places[field]) for field in ("first", "limit", "addend")]
         inside = self.value(f"icmp ult i64 {self.value(f'sub i64 {low}, {first}')}, {limit}")
         came_from, outside, known = self.block, self.label("outside"), self.label("known")
         self.branch(self.likely(inside), near, outside)
         self.begin(outside)
-        found, page, other = self._known(group, low, places["patience"])
+        found, page, other = self.page_known(group.kind, low, group.high - group.low)
         self.branch(self.likely(found), known, apart)
         self.begin(known)
         limit = self.value(f"load volatile i64, ptr {places['limit']}{HART}")  # once more: so the host compares with memory above
-        waits, follow = self.block, self.label("follow")
+        somewhere, waits, follow, followed = self.label("somewhere"), self.label("waits"), self.label("follow"), self.label("followed")
+        self.branch(self.value(f"icmp eq i64 {limit}, {NOWHERE}"), near, somewhere)
+        self.begin(somewhere)
+        left = self.value(f"sub i64 {self.of_hart(places['patience'])}, 1")
+        self.line(f"store i64 {left}, ptr {places['patience']}{HART}")
+        self.branch(self.likely(self.value(f"icmp sge i64 {left}, 0")), waits, apart)
+        self.begin(waits)
         self.branch(self.value(f"icmp ugt i64 {limit}, {PAGE_SIZE}"), near, follow)
         self.begin(follow)
-        self._follow(number, limit, {places["first"]: page, places["addend"]: other})
-        followed = self.block
+        self._follow(number, limit, page, places)
+        self.line(f"store i64 {other}, ptr {places['addend']}{HART}")
+        self.jump(followed)
+        self.begin(followed)
         self.jump(near)
         self.begin(near)
-        addend = self.value(f"phi i64 [ {addend}, %{came_from} ], [ {other}, %{waits} ], [ {other}, %{followed} ]")
+        ways = ", ".join(f"[ {other}, %{block} ]" for block in (known, waits, followed))
+        addend = self.value(f"phi i64 [ {addend}, %{came_from} ], {ways}")
         return self.value(f"add i64 {low}, {addend}")
 
-    def _limit_at(self, window: int, row: int) -> str:
-        """The address of one of a window's limits."""
+    def limit_at(self, window: int, span: int) -> str:
+        """The address of a window's limit for stretches of `span` bytes."""
+        row = next(row for row, longest in enumerate(SPANS) if span <= longest)
         at = offset_of(Windows, "window") + WINDOW_SIZE * window + offset_of(Window, "limits") + 8 * row
         return self.value(f"getelementptr i8, ptr {OURS}, i64 {at}")
 
-    def _follow(self, window: int, limit: str, changes: dict[str, str]) -> None:
+    def _follow(self, window: int, limit: str, page: str, places: dict[str, str]) -> None:
         """Put a window over another page; if it is closed, open it."""
         closed, opened = self.label("closed"), self.label("opened")
         self.branch(self.likely(self.value(f"icmp ne i64 {limit}, 0")), opened, closed)
@@ -240,19 +175,14 @@ class AccessEmitter(FunctionEmitter):
         last = self.value(f"getelementptr i8, ptr {row}, i64 {offset_of(Windows, 'opened')}")
         self.line(f"store i64 {window}, ptr {last}{HART}")
         self.line(f"store i64 {self.value(f'add i64 {count}, 1')}, ptr {count_at}{HART}")
-        for which, span in enumerate(SPANS):
-            self.line(f"store i64 {PAGE_SIZE - (span - 1)}, ptr {self._limit_at(window, which)}{HART}")
+        for span in SPANS:
+            self.line(f"store i64 {PAGE_SIZE - (span - 1)}, ptr {self.limit_at(window, span)}{HART}")
         self.jump(opened)
         self.begin(opened)
-        for place, value in changes.items():
-            self.line(f"store i64 {value}, ptr {place}{HART}")
-
-    def _known(self, group: Group, low: str, patience: str) -> tuple[str, str, str]:
-        """Whether the TLB knows the page of a stretch from `low`, and the window may stay as it is; the page, and the TLB's addend."""
-        left = self.value(f"sub i64 {self.value(f'load i64, ptr {patience}{HART}')}, 1")
-        self.line(f"store i64 {left}, ptr {patience}{HART}")
-        known, page, addend = self.page_known(group.kind, low, group.high - group.low)
-        return self.value(f"and i1 {known}, {self.value(f'icmp sge i64 {left}, 0')}"), page, addend
+        again = self.value(f"icmp eq i64 {self.of_hart(places['first'])}, {page}")
+        met = self.value(f"add i64 {self.of_hart(places['met'])}, {self.value(f'zext i1 {again} to i64')}")
+        self.line(f"store i64 {met}, ptr {places['met']}{HART}")
+        self.line(f"store i64 {page}, ptr {places['first']}{HART}")
 
     def page_known(self, kind: int, low: str, size: int) -> tuple[str, str, str]:
         """Whether the TLB knows the page of a stretch of `size` bytes from `low`; the page, and the TLB's addend."""
@@ -305,11 +235,26 @@ class AccessEmitter(FunctionEmitter):
         self.begin(accessed)
         return found if values or access.size == WIDEST else self.value(f"trunc i64 {found} to i{8 * access.size}")
 
-    def _unless_contended(self, host: str) -> None:
-        """Leave the region where another hart has reserved the line (reservation.contended). The store depends on it: order enough."""
+    def _watching(self, access: Access, host: str, value: str, store: str) -> None:
+        """Store; by a function where another hart may have reserved the line (reservation.contended).
+
+        The store depends on what is read before it: order enough.
+        """
+        free, asked, watched, stored = [self.label(name) for name in ("free", "asked", "watched", "stored")]
+        live = self.value(f"load atomic i64, ptr {RESERVATIONS} monotonic, align 8{HART}")
+        self.branch(self.likely(self.value(f"icmp eq i64 {live}, 0")), free, asked)
+        self.begin(asked)
         number = self.value(f"and i64 {self.value(f'lshr i64 {host}, {LINE}')}, {RESERVATION_SLOTS - 1}")
-        cell = self.value(f"getelementptr i32, ptr {COUNTS}, i64 {number}")
-        watched = self.value(f"load atomic i32, ptr {cell} monotonic, align 4{HART}")
-        free = self.label("free")
-        self.branch(self.value(f"icmp eq i32 {watched}, 0"), free, self.way_out())
+        counts = self.of_hart(self.value(f"getelementptr i8, ptr {SHARED}, i64 {offset_of(Shared, 'reservation_counts')}"), "ptr")
+        cell = self.value(f"getelementptr i32, ptr {counts}, i64 {number}")
+        of_line = self.value(f"load atomic i32, ptr {cell} monotonic, align 4{HART}")
+        self.branch(self.likely(self.value(f"icmp eq i32 {of_line}, 0")), free, watched)
+        self.begin(watched)
+        wide = value if access.size == WIDEST else self.value(f"zext i{8 * access.size} {value} to i64")
+        operands = f"(ptr {CPU}, i64 {host}, i64 {access.size}, i64 {wide})"
+        self.value(f"call preserve_mostcc i64 {self.helper(STORE_WATCHED)}{operands}")
+        self.jump(stored)
         self.begin(free)
+        self.line(store)
+        self.jump(stored)
+        self.begin(stored)

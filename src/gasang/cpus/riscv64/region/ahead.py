@@ -16,9 +16,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from gasang.cpus.riscv64.mmu import STORE
-from gasang.cpus.riscv64.region.accesses import Group, Planned, plan
 from gasang.cpus.riscv64.region.pages import FIRST_FLOAT, Step
+from gasang.cpus.riscv64.region.plans import Group, Planned, plan
 from gasang.cpus.riscv64.region.shape import Region
 
 MOST_WAYS = 3
@@ -38,34 +37,34 @@ class Ahead:
         return f"%ahead.{place}.{number}".replace("-", "m")
 
 
-def heads_ahead(region: Region, *, multi: bool) -> tuple[dict[int, dict[int, Planned]], dict[int, Ahead]]:
+def heads_ahead(region: Region) -> tuple[dict[int, dict[int, Planned]], dict[int, Ahead]]:
     """The plans of all lines, by leader, and of the heads those that have something of it."""
     plans = {leader: plan(region.line(leader)) for leader in region.leaders}
     ways = Counter(place for leader in region.leaders for place in region.goes_on(region.line(leader)[-1]))
     found: dict[int, Ahead] = {}
     for head in sorted(region.heads):
         looks = tuple(dict.fromkeys(one.group for one in plans[head].values() if one.group.register is not None))
-        overwritten = _overwritten(region.line(head), plans[head], multi=multi)
+        overwritten = _overwritten(region.line(head), plans[head])
         if overwritten and ways[head] <= MOST_WAYS and len(looks) <= MOST_LOOKS:
             found[head] = Ahead(looks, overwritten)
     return plans, found
 
 
-def _overwritten(line: list[Step], plans: dict[int, Planned], *, multi: bool) -> int:
+def _overwritten(line: list[Step], plans: dict[int, Planned]) -> int:
     written = 0
     for step in line:
-        if not _stays(step, plans.get(step.place), multi=multi):
+        if not _stays(step, plans.get(step.place)):
             break
         written |= step.writes
     return written
 
 
-def _stays(step: Step, planned: Planned | None, *, multi: bool) -> bool:
+def _stays(step: Step, planned: Planned | None) -> bool:
     """Whether an instruction cannot leave the region, once its look is made."""
     if planned is None:
         return is_plain(step)
     group = planned.group
-    return group.register is not None and not (multi and group.kind == STORE) and not (step.reads | step.writes) >> FIRST_FLOAT
+    return group.register is not None and not (step.reads | step.writes) >> FIRST_FLOAT
 
 
 def is_plain(step: Step) -> bool:

@@ -12,8 +12,9 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from gasang.cpus.riscv64.region.accesses import ACCESSES, AccessEmitter, Planned
+from gasang.cpus.riscv64.region.accesses import AccessEmitter
 from gasang.cpus.riscv64.region.layout import CPU, HART, field_offset
+from gasang.cpus.riscv64.region.plans import ACCESSES, Planned
 from gasang.cpus.riscv64.regions import SUBSTITUTES
 from gasang.native import NativeFunction, tree
 from gasang.native.emit_function import Frame

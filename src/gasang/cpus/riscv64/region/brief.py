@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gasang.cpus.riscv64.region.accesses import Group, plan
 from gasang.cpus.riscv64.region.bodies import NO_REGISTER
 from gasang.cpus.riscv64.region.emit import RegionEmitter
 from gasang.cpus.riscv64.region.homes import names
 from gasang.cpus.riscv64.region.layout import CPU, HART, NEARLY_ALWAYS, field_offset
 from gasang.cpus.riscv64.region.leaving import name_of
 from gasang.cpus.riscv64.region.pages import Step
+from gasang.cpus.riscv64.region.plans import Group, plan
 from gasang.cpus.riscv64.region.shape import Region
 from gasang.cpus.riscv64.regions import PLACE_OF, POLL_BRIEF
 from gasang.native import tree
@@ -52,7 +52,7 @@ class BriefEmitter(RegionEmitter):
         """Nothing is kept, looked for ahead or computed anew."""
         nowhere: Any = WithTheHart()
         self.plans = {leader: plan(self.region.line(leader), apart=True) for leader in self.region.leaders}
-        self.ahead, self.homes, self.known_words, self.anews, self.skips = {}, nowhere, nowhere, {}, {}
+        self.ahead, self.homes, self.known_words, self.anews, self.skips, self.runs = {}, nowhere, nowhere, {}, {}, {}
 
     def keep_all(self) -> None:
         """Nothing."""

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from gasang.cpus.instruction_set import Result
 from gasang.cpus.riscv64.execute import enter as handler
 from gasang.cpus.riscv64.handlers import FLOATING
-from gasang.cpus.riscv64.region.accesses import COUNTS, OURS, WINDOWS_SIZE
+from gasang.cpus.riscv64.region.accesses import OURS, RESERVATIONS, SHARED, WINDOWS_SIZE
 from gasang.cpus.riscv64.region.ahead import heads_ahead
 from gasang.cpus.riscv64.region.anew import behind_lines
 from gasang.cpus.riscv64.region.bodies import KNOWN
@@ -26,8 +26,10 @@ from gasang.cpus.riscv64.region.homes import Homes, names
 from gasang.cpus.riscv64.region.layout import CPU, HART, METADATA, field_offset, offset_of
 from gasang.cpus.riscv64.region.leaving import BASE_AT, name_of, word
 from gasang.cpus.riscv64.region.pages import Step
+from gasang.cpus.riscv64.region.passes import PassEmitter
+from gasang.cpus.riscv64.region.runs import Run, runs_of
 from gasang.cpus.riscv64.region.shape import Region
-from gasang.cpus.riscv64.region.skips import SkipEmitter, skips_of
+from gasang.cpus.riscv64.region.skips import skips_of
 from gasang.cpus.riscv64.region.symbol import SYMBOL
 from gasang.cpus.riscv64.region.words import Words
 from gasang.cpus.riscv64.regions import CLOSE_WINDOWS, FIND_PAGE, POLL_REGION
@@ -36,7 +38,7 @@ from gasang.cpus.riscv64.windows import WINDOWS
 from gasang.native.emit_function import ATTRIBUTES
 
 
-class RegionEmitter(SkipEmitter):
+class RegionEmitter(PassEmitter):
     """Emits one region. `stamps` are those of the pages it lies on."""
 
     poll_helper = POLL_REGION
@@ -47,12 +49,13 @@ class RegionEmitter(SkipEmitter):
         self.region = region
         self.stamps = dict(stamps)
         self.windows = sum(self.stamps.values()) % (WINDOWS // 2)  # so that regions do not all use the same
-        self.anew = None
-        self._is_second = False
-        """Whether the text is a line's second, which is hardly ever executed."""
+        self.anew, self.run = None, None
+        self.is_second = False
         self.prepare()
         for head, ahead in self.ahead.items():
             self.slots += [f"  {ahead.slot(head, number)} = alloca i64, align 8" for number in range(len(ahead.looks))]
+        for run in self.runs.values():
+            self.slots += [f"  {slot} = alloca i64, align 8" for slot in (run.counter, *(stretch.slot for stretch in run.stretches))]
         self.written = self.homes.written
         for name in ("left", "at", "where", "pc", "place"):
             self.slots.append(f"  %{name} = alloca i64, align 8")
@@ -63,12 +66,13 @@ class RegionEmitter(SkipEmitter):
     def prepare(self) -> None:
         """What is known of the region as a whole."""
         region = self.region
-        self.plans, self.ahead = heads_ahead(region, multi=bool(self.multi))
+        self.plans, self.ahead = heads_ahead(region)
         circles = circles_around(region, self.ahead)
         self.homes = Homes(region, {head: ahead.overwritten for head, ahead in self.ahead.items()}, circles)
         self.known_words = Words(region, self.homes)
         self.anews = behind_lines(region, circles, self.homes, self.known_words)
         self.skips = skips_of(region)
+        self.runs = runs_of(region, self.plans)
 
     def keep_all(self) -> None:
         """Keep what is written."""
@@ -100,9 +104,8 @@ class RegionEmitter(SkipEmitter):
         self.line(f"%windows.base = getelementptr i8, ptr {self.of_cpu('windows')}, i64 %windows.at")
         self.line(f"{OURS} = getelementptr i8, ptr %windows.base, i64 0")
         if self.multi:
-            shared = self.value(f"load ptr, ptr {self.of_cpu('shared')}{HART}")
-            table = self.value(f"getelementptr i8, ptr {shared}, i64 {offset_of(Shared, 'reservation_counts')}")
-            self.line(f"{COUNTS} = load ptr, ptr {table}{HART}")
+            self.line(f"{SHARED} = load ptr, ptr {self.of_cpu('shared')}{HART}")
+            self.line(f"{RESERVATIONS} = getelementptr i8, ptr {SHARED}, i64 {offset_of(Shared, 'reservations')}")
         pages = sorted({place // PAGE_SIZE for place in self.region.entries})
         stamp = self.stamp_at("%code.base")
         cases = " ".join(f"i64 {word(self.stamps[page])}, label %anchor{name_of(page)}" for page in pages)
@@ -202,6 +205,8 @@ class RegionEmitter(SkipEmitter):
                 self.look_ahead(leader)
             self.begin(f"line{name_of(leader)}")
             self._line_from(leader)
+        for run in self.runs.values():
+            self._run(run)
 
     def _poll(self, place: int) -> None:
         """Poll before going on at a place, or leave."""
@@ -217,11 +222,21 @@ class RegionEmitter(SkipEmitter):
 
     def _line_from(self, leader: int) -> None:
         """The instructions from a leader to the next, and where they go on."""
+        self.leader = leader
         self._on_from(*self.line_from(leader))
         if leader in self.ahead and self.ahead[leader].looks:
-            self._is_second = True
+            self.is_second = True
             self._on_from(*self.second_from(leader))
-            self._is_second = False
+            self.is_second = False
+
+    def _run(self, run: Run) -> None:
+        """The lines of a run without looks."""
+        self.run = run
+        for leader in run.lines:
+            self.leader = leader
+            self.begin(f"run{name_of(leader)}")
+            self._on_from(*self.pass_line(run, leader))
+        self.run = None
 
     def _on_from(self, last: Step, result: str, rest: str, way: int) -> None:
         if last.decoded.instruction.result is Result.FALLTHROUGH:
@@ -268,15 +283,10 @@ class RegionEmitter(SkipEmitter):
             stored = self.stored
             if self.anew is not None and place not in self.anew.circle:
                 self.have_anew(self.written & ~stored & ~self.homes.live(place))
-            self.put_away((self.homes.away(place) | (self.homes.lazy(place) if self._is_second else 0)) & ~stored)
+            self.put_away((self.homes.away(place) | (self.homes.lazy(place) if self.is_second else 0)) & ~stored)
             self.widen(self.words & ~self.known_words.at(place) & ~self.homes.lazy(place))
             self.line(f"store i64 {self.plus(rest, way - self.region.ways[place])}, ptr %left")
-            if place in self.ahead and not self._is_second:
-                self.pass_head(place)
-            elif place in self.region.heads:
-                self.check(place)
-            else:
-                self.jump(f"line{name_of(place)}")
+            self.forth(place)
             self.stored = stored  # on the other ways on it has not been
             return
         stored = self.stored

@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from gasang.cpus.instruction_set import SLOTS
-from gasang.cpus.riscv64.region.accesses import Planned
 from gasang.cpus.riscv64.region.ahead import Ahead
 from gasang.cpus.riscv64.region.anew import Anew
 from gasang.cpus.riscv64.region.homes import Homes
 from gasang.cpus.riscv64.region.layout import CPU, field_offset
 from gasang.cpus.riscv64.region.leaving import LeavingEmitter, name_of
 from gasang.cpus.riscv64.region.pages import Step
+from gasang.cpus.riscv64.region.plans import Planned
 from gasang.cpus.riscv64.region.words import Words, after, makes_word
 
 
