@@ -222,7 +222,6 @@ class RegionEmitter(PassEmitter):
 
     def _line_from(self, leader: int) -> None:
         """The instructions from a leader to the next, and where they go on."""
-        self.leader = leader
         self._on_from(*self.line_from(leader))
         if leader in self.ahead and self.ahead[leader].looks:
             self.is_second = True
@@ -233,7 +232,6 @@ class RegionEmitter(PassEmitter):
         """The lines of a run without looks."""
         self.run = run
         for leader in run.lines:
-            self.leader = leader
             self.begin(f"run{name_of(leader)}")
             self._on_from(*self.pass_line(run, leader))
         self.run = None

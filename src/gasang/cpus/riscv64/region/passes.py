@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gasang.cpus.riscv64.region.accesses import FIELDS, OURS, RESERVATIONS, WINDOW_SIZE
+from gasang.cpus.riscv64.region.accesses import OURS, RESERVATIONS, WINDOW_SIZE
 from gasang.cpus.riscv64.region.layout import HART, offset_of
 from gasang.cpus.riscv64.region.leaving import name_of
 from gasang.cpus.riscv64.region.pages import Step
@@ -22,8 +22,6 @@ class PassEmitter(SkipEmitter):
     runs: dict[int, Run]
     run: Run | None
     """The one whose text this is, None in the first text."""
-    leader: int
-    """The line that the text is in."""
     is_second: bool
     """Whether the text is a line's second, which is hardly ever executed."""
 
@@ -87,7 +85,7 @@ class PassEmitter(SkipEmitter):
         at = offset_of(Windows, "window") + WINDOW_SIZE * number
         first, addend = [
             self.value(f"load i64, ptr {self.value(f'getelementptr i8, ptr {OURS}, i64 {at + offset_of(Window, field)}')}{HART}")
-            for field in FIELDS[:2]
+            for field in ("first", "addend")
         ]
         limit = self.value(f"load i64, ptr {self.limit_at(number, size)}{HART}")
         begin = self.value(f"sub i64 {low}, {first}")

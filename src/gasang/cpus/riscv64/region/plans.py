@@ -13,7 +13,8 @@ from gasang.cpus.riscv64.mmu import LOAD, STORE
 from gasang.cpus.riscv64.region.pages import Step
 from gasang.cpus.riscv64.state import LONGEST
 
-_REGISTERS = NO_REGISTER + 1
+REGISTERS = NO_REGISTER + 1
+"""x0 to x31, and what stands for no register."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Planned:
 def plan(line: Iterable[Step], *, apart: bool = False) -> dict[int, Planned]:
     """The accesses of a straight line, by place; `apart` where loads and stores have no group in common."""
     open_groups: dict[tuple[int, int], Group] = {}
-    values = {register: (register, 0) for register in range(_REGISTERS)}
+    values = {register: (register, 0) for register in range(REGISTERS)}
     """To each register which of the values met so far it is, and how much more."""
     planned: dict[int, Planned] = {}
     for number, step in enumerate(line):
@@ -73,13 +74,13 @@ def plan(line: Iterable[Step], *, apart: bool = False) -> dict[int, Planned]:
             key = value, access.kind if apart else LOAD
             group = open_groups.get(key)
             if group is None or max(group.high, distance + access.size) - min(group.low, distance) > LONGEST:
-                register = value if value < _REGISTERS else None
+                register = value if value < REGISTERS else None
                 group = open_groups[key] = Group(access.kind, distance, distance + access.size, register)
             group.low, group.high = min(group.low, distance), max(group.high, distance + access.size)
             group.kind = max(group.kind, access.kind)
             planned[step.place] = Planned(group, distance)
         if "rd" in instruction.wants:
-            values[slots["rd"]] = written_value(step, values) or (_REGISTERS + number, 0)
+            values[slots["rd"]] = written_value(step, values) or (REGISTERS + number, 0)
     return planned
 
 

@@ -1,9 +1,9 @@
 """Circles that go through memory by known steps: for how many passes their accesses are in their windows can be told before.
 
-    the end of a pass ──► how many passes more are in all windows, and in the budget? ──► as many in a text without looks ──► head
-                                     │ few
-                                     ▼
-                                   head
+    on the way to the head ──► how many passes are in all windows, and in the budget? ──► as many in a text without looks ──► head
+                                          │ few
+                                          ▼
+                                        head
 
 Of a loop over characters most is the looks, and a look's three loads keep the host from what it does best.
 """
@@ -20,14 +20,16 @@ from gasang.cpus.riscv64.mmu import STORE
 from gasang.cpus.riscv64.region.ahead import is_plain
 from gasang.cpus.riscv64.region.circles import Circle, circles_around
 from gasang.cpus.riscv64.region.pages import Step
-from gasang.cpus.riscv64.region.plans import Group, Planned, access_of, plan, written_value
+from gasang.cpus.riscv64.region.plans import REGISTERS, Group, Planned, access_of, plan, written_value
 from gasang.cpus.riscv64.region.shape import Region
 from gasang.cpus.riscv64.state import LONGEST
 
 MOST_STRETCHES = 6
+"""Of a circle: each has a window to ask, and a register of the host."""
 MOST_STEP = 512
 """Bytes that a pass may go on by: of a page there are not many more such passes than it takes to tell how many."""
 MOST_LINES = 12
+"""Of a circle."""
 
 Values = dict[int, tuple[int, int]]
 """To each register which register's value at the circle's head it has, and how much more; a number above all registers if it has none's."""
@@ -90,7 +92,7 @@ def _run(region: Region, head: int, circle: Circle, plans: Mapping[int, Mapping[
     order = [leader for leader in circle.before if leader in circle.lines]  # as they were found: each behind the one before
     behind: dict[int, Values] = {}
     for leader in order:
-        before = behind[circle.before[leader]] if leader != head else {register: (register, 0) for register in range(_REGISTERS)}
+        before = behind[circle.before[leader]] if leader != head else {register: (register, 0) for register in range(REGISTERS)}
         behind[leader] = _behind(region.line(leader), before)
     ends = [behind[leader] for leader in order if head in region.goes_on(region.line(leader)[-1])]
     stretches: list[Stretch] = []
@@ -120,15 +122,11 @@ def _run(region: Region, head: int, circle: Circle, plans: Mapping[int, Mapping[
     return Run(head, tuple(order), f"%passes.{head}".replace("-", "m"), tuple(stretches), own, is_alone)
 
 
-_REGISTERS = 33
-"""x0 to x31, and what stands for no register."""
-
-
 def _behind(line: list[Step], before: Values) -> Values:
     values = dict(before)
     for step in line:
         if "rd" in step.decoded.instruction.wants:
-            values[step.decoded.slots["rd"]] = written_value(step, values) or (_REGISTERS + step.place % (1 << 62), 0)
+            values[step.decoded.slots["rd"]] = written_value(step, values) or (REGISTERS + step.place % (1 << 62), 0)
     return values
 
 
@@ -137,7 +135,7 @@ def _stretch(head: int, group: Group, before: Values, ends: list[Values], known:
     if group.register is None:
         return None
     register, more = before.get(group.register, (group.register, 0))
-    steps = {end[register] for end in ends} if register < _REGISTERS else set()
+    steps = {end[register] for end in ends} if register < REGISTERS else set()
     if len(steps) != 1:
         return None
     came_from, step = steps.pop()
