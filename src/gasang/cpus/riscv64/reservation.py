@@ -4,8 +4,8 @@ LR counts its line in a hashed table of live reservations. A store on a machine 
 the rule, costs a load and a test. Otherwise it takes the lock, ends every other hart's reservation of the line, and stores.
 SC succeeds only while its reservation lives, so a value that changed and changed back (ABA) fails it. A plain store that had looked
 before the reservation was made may land after it: it is ordered before the LR, and if it changed the value, the SC's compare-and-swap
-fails. So may the stores of a loop's passes that had looked together (region/runs.py), each of which goes to a place of its own: nothing
-orders them among themselves, and no value comes back.
+fails. So may the stores of a loop's passes that had looked together (region/runs.py), where it loads nothing and each store goes to a
+place of its own: nothing orders them among themselves or behind what others did, and no value comes back.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     address in the window? ──yes──► the host's load or store at address + addend
           │ no                          ▲
           ▼                             │
-    on a page the TLB knows? ──yes──────┘  (a window over one page is moved there)
+    on a page the TLB knows? ──yes──────┘  (a window over one page is moved there, if accesses stay on pages)
           │ no, or for the last time
           ▼
     the line's other text: load_beyond, store_beyond: done, the window moved ──► go on, with calls until the line's last access

@@ -72,7 +72,7 @@ class Run:
     plans: Mapping[int, Mapping[int, Planned]]
     """Of the text without looks, by leader and place."""
     is_alone: bool
-    """Whether its stores go to a place each in all of its passes, with nothing between them that orders what other harts see."""
+    """Whether it stores only, to a place each in all of its passes, with nothing between them that orders what other harts see."""
 
 
 def runs_of(region: Region, plans: Mapping[int, Mapping[int, Planned]]) -> dict[int, Run]:
@@ -98,6 +98,7 @@ def _run(region: Region, head: int, circle: Circle, plans: Mapping[int, Mapping[
     stretches: list[Stretch] = []
     own: dict[int, dict[int, Planned]] = {}
     stores: list[tuple[Stretch, int, int]] = []
+    loads = False
     for leader in order:
         before = behind[circle.before[leader]] if leader != head else {}
         of_group: dict[Group, Stretch] = {}
@@ -113,10 +114,12 @@ def _run(region: Region, head: int, circle: Circle, plans: Mapping[int, Mapping[
             if access is not None and access.kind == STORE:
                 more = before.get(planned.group.register, (0, 0))[1] if planned.group.register is not None else 0
                 stores.append((of_group[planned.group], planned.distance + more, access.size))
+            else:
+                loads = True
     if not stretches or len(stretches) > MOST_STRETCHES:
         return None
     steps = [(step, own[leader]) for leader in order for step in region.line(leader)]
-    is_alone = bool(stores) and all(_orders_nothing(step, plans_of) for step, plans_of in steps) and _go_apart(stores)
+    is_alone = bool(stores) and not loads and all(_orders_nothing(step, plans_of) for step, plans_of in steps) and _go_apart(stores)
     for planned in (planned for plans_of in own.values() for planned in plans_of.values()):
         planned.group.is_alone = is_alone
     return Run(head, tuple(order), f"%passes.{head}".replace("-", "m"), tuple(stretches), own, is_alone)
