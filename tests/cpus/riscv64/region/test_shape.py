@@ -37,10 +37,10 @@ def test_the_longest_way_round_is_what_a_check_asks_for() -> None:
 
 def test_a_call_in_a_loop_brings_the_function_and_its_return() -> None:
     call, back = asm("jal", rd=1, imm=12), asm("bne", rs1=5, rs2=6, imm=-4)
-    region = form(graph(call, back, ADD, ADD, asm("jalr", rd=0, rs1=1)), 0)
+    region = form(graph(call, back, ADD, ADD, asm("jalr", rd=0, rs1=1)), 0, copied=0)
     assert region is not None
     assert list(region.steps) == [0, 4, 8, 12, 16]
-    assert region.returns == (4,)
+    assert region.targets == {16: (4,)}
     assert region.goes_on(region.steps[16]) == [4]
     assert 12 in region.entries
 

@@ -53,6 +53,15 @@ def test_what_a_loop_only_reads_or_computes_wider_is_not() -> None:
     assert list(names(Words(region, Homes(region)).at(0))) == ["x5"]
 
 
+def test_what_goes_round_unchanged_is_not_whatever_is_written_behind_the_loop() -> None:
+    region = region_of(
+        asm("jal", rd=1, imm=20), asm("addiw", rd=5, rs1=5, imm=1), again(8), asm("ld", rd=7, rs1=12), asm("jalr", rd=0, rs1=1),
+        asm("add", rd=10, rs1=10, rs2=7), asm("jalr", rd=0, rs1=1),
+    )  # fmt: skip
+    assert 12 in region.steps
+    assert list(names(Words(region, Homes(region)).at(0))) == ["x5"]
+
+
 def test_where_a_function_begins_nothing_is() -> None:
     call = asm("jal", rd=1, imm=-8)
     region = region_of(

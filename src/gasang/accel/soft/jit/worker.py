@@ -67,7 +67,7 @@ def serve(request: Request, store: RegionStore | None, *, brief: bool = False) -
     sealed = _stamped(request)
     began = time.process_time()
     shape = _shape(sealed, brief=brief)
-    found = None if shape is None else _kept(sealed, store, frozenset(shape.steps), brief=brief)
+    found = None if shape is None else _kept(sealed, store, frozenset(shape.places), brief=brief)
     if found is not None:
         return found._replace(number=request.number)
     made = _compiled(sealed, shape, began, brief=brief)
@@ -109,6 +109,7 @@ def _shape(request: Request, *, brief: bool) -> Region | None:
 
     A brief one lies on one page: to see, each time it is begun, whether others are what they were takes longer than it is stayed in.
     """
+    from gasang.cpus.riscv64.region.calls import MOST_COPIED
     from gasang.cpus.riscv64.region.pages import CodePage, Graph
     from gasang.cpus.riscv64.region.shape import MOST_STEPS, form
 
@@ -116,11 +117,11 @@ def _shape(request: Request, *, brief: bool) -> Region | None:
     jumps: dict[int, set[int]] = {}
     for place, target in request.jumps:
         jumps.setdefault(place, set()).add(target)
-    most = FEW_STEPS if brief else MOST_STEPS
-    shape = form(Graph(pages, jumps), request.hot, most)
+    limits = (FEW_STEPS, 0) if brief else (MOST_STEPS, MOST_COPIED)
+    shape = form(Graph(pages, jumps), request.hot, *limits)
     while shape is not None and (cold := _cold_pages(request, shape)):
         pages = {delta: page for delta, page in pages.items() if delta not in cold}
-        shape = form(Graph(pages, jumps), request.hot, most)
+        shape = form(Graph(pages, jumps), request.hot, *limits)
     return shape
 
 
@@ -144,7 +145,7 @@ def _share(request: Request, shape: Region) -> int:
 
 def _heats(request: Request, shape: Region) -> dict[tuple[int, int], int]:
     """The heat of each stretch that a region has instructions in, by page and number."""
-    stretches = {(place // PAGE_SIZE, place % PAGE_SIZE * STRETCHES // PAGE_SIZE) for place in shape.steps}
+    stretches = {(place // PAGE_SIZE, place % PAGE_SIZE * STRETCHES // PAGE_SIZE) for place in shape.places}
     return {where: _heat(request, *where) for where in stretches}
 
 

@@ -51,4 +51,4 @@ def compile_shape(region: Region, stamps: Mapping[int, int], *, multi: bool = Fa
     used = {page: stamps[page] for page in pages_of(region)}
     text = (BriefEmitter if brief else RegionEmitter)(region, used, multi=multi).emit()
     image = link_image(read_object(emit_object([text], optimise, few_passes=brief)), [SYMBOL], [])
-    return RegionCode(image, region.entries, used, tuple(region.steps))
+    return RegionCode(image, region.entries, used, region.places)

@@ -25,7 +25,7 @@ from gasang.cpus.riscv64.region.circles import circles_around
 from gasang.cpus.riscv64.region.homes import Homes, names
 from gasang.cpus.riscv64.region.layout import CPU, HART, METADATA, field_offset, offset_of
 from gasang.cpus.riscv64.region.leaving import BASE_AT, name_of, word
-from gasang.cpus.riscv64.region.pages import Step
+from gasang.cpus.riscv64.region.pages import Step, guest_place
 from gasang.cpus.riscv64.region.passes import PassEmitter
 from gasang.cpus.riscv64.region.runs import Run, runs_of
 from gasang.cpus.riscv64.region.shape import Region
@@ -33,7 +33,7 @@ from gasang.cpus.riscv64.region.skips import skips_of
 from gasang.cpus.riscv64.region.symbol import SYMBOL
 from gasang.cpus.riscv64.region.words import Words
 from gasang.cpus.riscv64.regions import CLOSE_WINDOWS, FIND_PAGE, POLL_REGION
-from gasang.cpus.riscv64.state import PAGE_SIZE, Shared
+from gasang.cpus.riscv64.state import PAGE_MASK, PAGE_SIZE, Shared
 from gasang.cpus.riscv64.windows import WINDOWS
 from gasang.native.emit_function import ATTRIBUTES
 
@@ -127,6 +127,7 @@ class RegionEmitter(PassEmitter):
         offset = self.value(f"lshr i64 {index}, 3")
         self.line(f"store i64 {self.plus(offset, page * PAGE_SIZE)}, ptr %place")
         here = self.value(f"add i64 {self.value('lshr i64 %code.base, 3')}, %code.bias")
+        here = self.value(f"and i64 {here}, {PAGE_MASK}")  # which it is: LLVM then knows that a return address has no bit to be cleared
         origin = self.plus(here, -page * PAGE_SIZE)
         self.line(f"store i64 {origin}, ptr %origin")
         self.line(f"store i64 %code.base, ptr %base.{name_of(page)}")
@@ -269,7 +270,7 @@ class RegionEmitter(PassEmitter):
             return
         distance = self.value(f"sub i64 {target}, {self.value('load i64, ptr %origin')}")
         labels = {place: self.label("to") for place in inside}
-        cases = " ".join(f"i64 {word(place)}, label %{label}" for place, label in labels.items())
+        cases = " ".join(f"i64 {word(guest_place(place))}, label %{label}" for place, label in labels.items())
         self.terminate(f"switch i64 {distance}, label %{self.away_to('far')} [ {cases} ]")
         for place, label in labels.items():
             self.begin(label)
@@ -289,7 +290,7 @@ class RegionEmitter(PassEmitter):
             return
         stored = self.stored
         self.put_away_anew(self.written & ~stored)
-        if place // PAGE_SIZE in self.stamps:
+        if guest_place(place) // PAGE_SIZE in self.stamps:
             self.jump(self.exit_to(place, rest, way))
         else:
             self.line(f"store i64 {self.plus(rest, way)}, ptr %left")
@@ -305,4 +306,4 @@ def _is_floating(step: Step) -> bool:
 
 def pages_of(region: Region) -> Iterable[int]:
     """The pages that a region lies on."""
-    return sorted({place // PAGE_SIZE for place in region.steps})
+    return sorted({place // PAGE_SIZE for place in region.places})

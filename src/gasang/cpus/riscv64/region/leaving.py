@@ -9,6 +9,7 @@ from gasang.cpus.riscv64.isa import rv64
 from gasang.cpus.riscv64.region.bodies import BodyEmitter
 from gasang.cpus.riscv64.region.homes import names
 from gasang.cpus.riscv64.region.layout import CPU, HART, field_offset, offset_of
+from gasang.cpus.riscv64.region.pages import guest_place
 from gasang.cpus.riscv64.region.shape import Region
 from gasang.cpus.riscv64.regions import MISS
 from gasang.cpus.riscv64.state import CODE_TLB_ENTRIES, PAGE_MASK, PAGE_SIZE
@@ -98,6 +99,7 @@ class LeavingEmitter(BodyEmitter):
         self.line(f"store i64 {value}, ptr {self.value(f'getelementptr i8, ptr {CPU}, i64 {offset}')}{HART}")
 
     def _leave_at(self, place: int, left: str, missing: int) -> None:
+        place = guest_place(place)
         page = place // PAGE_SIZE
         base = self.value(f"load i64, ptr %base.{name_of(page)}")
         record = self.plus(base, (place % PAGE_SIZE) << 3)
@@ -174,7 +176,7 @@ class LeavingEmitter(BodyEmitter):
 
     def pc_of(self, place: int) -> str:
         """The pc of a place."""
-        return self.plus(self.value("load i64, ptr %origin"), place)
+        return self.plus(self.value("load i64, ptr %origin"), guest_place(place))
 
     def plus(self, value: str, number: int) -> str:
         """A sum."""

@@ -18,6 +18,8 @@ LINKS = (1, 5)
 """Registers that hold return addresses (unprivileged specification, 2.5.1)."""
 FIRST_FLOAT = 32
 """The bit of f0 in a set of registers; that of x1 is 1. x0 is in none."""
+COPY = 1 << 24
+"""How far apart copies of an instruction are, as multiples: farther than any place of a region from another."""
 LEFT_OUT = frozenset({"Zicsr", "S", "Zicbo"})
 """Extensions that the interpreter executes: they see or change more than a region keeps. LR and SC leave by themselves."""
 LEFT_OUT_ONE_BY_ONE = frozenset({"lr.w", "lr.d", "sc.w", "sc.d"})
@@ -32,12 +34,19 @@ class CodePage:
     executed: bytes
 
 
+def guest_place(place: int) -> int:
+    """Where the guest has an instruction, of which a region may have copies elsewhere."""
+    return (place + COPY // 2) % COPY - COPY // 2
+
+
 @dataclass(frozen=True)
 class Step:
     """An instruction at a place."""
 
     place: int
     decoded: Decoded
+    to: int | None = None
+    """Where a call leads, if not to where the guest has what it calls."""
 
     @property
     def after(self) -> int:
@@ -47,6 +56,8 @@ class Step:
     @cached_property
     def target(self) -> int | None:
         """The place that a branch or a direct jump leads to."""
+        if self.to is not None:
+            return self.to
         instruction = self.decoded.instruction
         direct = instruction.result is Result.BRANCH or (instruction.result is Result.JUMP and "rs1" not in instruction.wants)
         return self.place + self.decoded.slots["imm"] if direct else None

@@ -10,8 +10,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from gasang.cpus.instruction_set import Result
+from gasang.cpus.riscv64.region.calls import MOST_COPIED, with_copies
 from gasang.cpus.riscv64.region.divisors import expected_divisors
-from gasang.cpus.riscv64.region.pages import Graph, Step
+from gasang.cpus.riscv64.region.pages import Graph, Step, guest_place
 
 MOST_STEPS = 700
 """Instructions of a region."""
@@ -27,7 +28,7 @@ class Region:
     """The shape of a region."""
 
     steps: dict[int, Step]
-    """By place, in their order in memory."""
+    """By place: those of the guest in their order in memory, then copies (calls.py)."""
     entries: tuple[int, ...]
     """Places where it can be begun."""
     leaders: frozenset[int]
@@ -36,17 +37,20 @@ class Region:
     """Places of which every circle passes one."""
     ways: dict[int, int]
     """To each place the most instructions until the next head, or the end."""
-    returns: tuple[int, ...]
-    """Places behind calls."""
     targets: dict[int, tuple[int, ...]]
-    """To the place of each indirect jump but returns those that it may lead to."""
+    """To the place of each indirect jump and return those that it may lead to."""
     divisors: dict[int, int] = field(default_factory=dict)
     """What divisions are expected to divide by, by place."""
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Of its instructions, as the guest has them."""
+        return tuple(place for place in self.steps if place == guest_place(place))
 
     def goes_on(self, step: Step) -> list[int]:
         """The places inside that may follow an instruction."""
         if step.is_indirect:
-            found: Iterable[int] = self.returns if step.is_return else self.targets[step.place]
+            found: Iterable[int] = self.targets[step.place]
         else:
             found = [] if step.target is None else [step.target]
             if not step.is_jump:
@@ -64,28 +68,30 @@ class Region:
         return line
 
 
-def form(graph: Graph, hot: int, most: int = MOST_STEPS) -> Region | None:
-    """The region around a hot place, of `most` instructions at most; None if the instruction there cannot be compiled."""
+def form(graph: Graph, hot: int, most: int = MOST_STEPS, copied: int = MOST_COPIED) -> Region | None:
+    """The region around a hot place, of `most` instructions at most, and `copied` in copies; None if the one there cannot be compiled."""
     if graph.at(hot) is None:
         return None
     chosen = _chosen(graph, hot, most)
     steps = {place: step for place in sorted(chosen) if (step := graph.at(place)) is not None}
-    returns = tuple(step.after for step in steps.values() if step.is_call and step.after in steps)
-    region = Region(steps, (), frozenset(), frozenset(), {}, returns, _targets(graph, steps, returns, hot))
+    divisors = expected_divisors(graph, steps)
+    calls = with_copies(graph, steps, _targets(graph, steps, hot), copied)
+    region = Region(calls.steps, (), frozenset(), frozenset(), {}, calls.targets)
     order, heads = _circles(region, _leader(graph, steps, hot))
     entries = _entries(region, _leader(graph, steps, hot), heads)
     order, heads = _circles(region, *entries)
     leaders, ways = _leaders(region, entries), _ways(region, order, heads)
-    return Region(steps, entries, leaders, frozenset(heads), ways, returns, region.targets, expected_divisors(graph, steps))
+    divided = {place: divisors[guest_place(place)] for place in region.steps if guest_place(place) in divisors}
+    return Region(region.steps, entries, leaders, frozenset(heads), ways, region.targets, divided)
 
 
-def _targets(graph: Graph, steps: dict[int, Step], returns: Collection[int], hot: int) -> dict[int, tuple[int, ...]]:
+def _targets(graph: Graph, steps: dict[int, Step], hot: int) -> dict[int, tuple[int, ...]]:
     """What indirect jumps may lead to: what was seen; where nothing was, what nothing else inside leads to."""
     jumps = [place for place, step in steps.items() if step.is_indirect and not step.is_return]
     if all(place in graph.jumps for place in jumps):
         unknown: tuple[int, ...] = ()
     else:
-        led_to = {place for step in steps.values() for place in graph.leads_to(step)}.union(returns)
+        led_to = {place for step in steps.values() for place in graph.leads_to(step)}
         unknown = tuple(place for place in steps if place not in led_to and place != hot)
         if len(unknown) * len(jumps) > MOST_GUESSES:
             unknown = ()
@@ -190,11 +196,11 @@ def _entries(region: Region, first: int, heads: set[int]) -> tuple[int, ...]:
     called = {step.target for step in region.steps.values() if step.is_call and step.target in region.steps}
     back = {step.after for step in region.steps.values() if step.is_call and step.after in region.steps and step.target not in region.steps}
     found = {first} | heads | called | back | (set(region.steps) - led_to)
-    return (first, *sorted(found - {first}))
+    return (first, *(place for place in sorted(found - {first}) if place == guest_place(place)))
 
 
 def _leaders(region: Region, entries: Iterable[int]) -> frozenset[int]:
-    found = {*entries, *region.returns, *(place for places in region.targets.values() for place in places)}
+    found = {*entries, *(place for places in region.targets.values() for place in places)}
     for step in region.steps.values():
         if step.target is not None:
             found |= {step.target, step.after}

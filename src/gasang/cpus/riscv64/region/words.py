@@ -3,19 +3,21 @@
 A host computes with 32 bits as they are. A register that is known to hold a word is kept as one, so that nothing is extended behind each
 instruction, and LLVM sees what instructions for words are made of: two shifts and an `or` are a rotation.
 
-From outside anything may come. A way in at the head of a circle takes for words what the circle itself brings there as words, and what is
-read inside; the region is begun only if it is so. Where a function begins nothing is assumed: its callers' registers are nobody's words.
+From outside anything may come. A way in at the head of a circle takes for words what the circle itself writes and brings there as words,
+and what is read inside; the region is begun only if it is so. Where a function begins nothing is assumed: its callers' registers are
+nobody's words.
 
 Sets of registers are as in homes.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from gasang.cpus.riscv64 import i, m, zbb, zbs
 from gasang.cpus.riscv64.region.homes import Homes
-from gasang.cpus.riscv64.region.pages import Step
+from gasang.cpus.riscv64.region.pages import Step, guest_place
 from gasang.cpus.riscv64.region.shape import Region
 
 _ALL = (1 << 32) - 2
@@ -36,7 +38,7 @@ class Words:
 
     def __init__(self, region: Region, homes: Homes) -> None:
         self._region = region
-        called = {step.target for step in region.steps.values() if step.is_call}
+        called = {guest_place(step.target) for step in region.steps.values() if step.is_call and step.target is not None}
         self._unknown = {place for place in region.entries if place not in region.heads or place in called}
         self._entries = {place: homes.live(place) for place in region.entries}
         self._find()
@@ -48,21 +50,35 @@ class Words:
     def _find(self) -> None:
         """Forwards: what every way to a line brings as words, from the most that may be."""
         lines = {leader: self._region.line(leader) for leader in sorted(self._region.leaders)}
-        at = self._at = {leader: self._most(leader) for leader in lines}
-        written = 0
-        for step in self._region.steps.values():
-            written |= step.writes & _ALL
+        brought = self._brought(lines)
+        at = self._at = {leader: self._most(leader) & brought[leader] for leader in lines}
         changed = True
         while changed:
             changed = False
             for leader, line in lines.items():
-                words = at[leader] = at[leader] & written
+                words = at[leader]
                 for step in line:
                     words = after(step, words)
                 for place in self._region.goes_on(line[-1]):
                     if place in at and at[place] & ~words:
                         at[place] &= words
                         changed = True
+
+    def _brought(self, lines: Mapping[int, list[Step]]) -> dict[int, int]:
+        """What some way inside has written when a line begins: of what goes round a circle unchanged nothing can be expected."""
+        brought = dict.fromkeys(lines, 0)
+        changed = True
+        while changed:
+            changed = False
+            for leader, line in lines.items():
+                written = brought[leader]
+                for step in line:
+                    written |= step.writes & _ALL
+                for place in self._region.goes_on(line[-1]):
+                    if place in brought and written & ~brought[place]:
+                        brought[place] |= written
+                        changed = True
+        return brought
 
     def _most(self, leader: int) -> int:
         return 0 if leader in self._unknown else _ALL & self._entries.get(leader, _ALL)
