@@ -45,6 +45,17 @@ def test_a_call_in_a_loop_brings_the_function_and_its_return() -> None:
     assert 12 in region.entries
 
 
+def test_whatever_part_of_a_loop_is_hot_the_region_is_the_same() -> None:
+    inner, outer = asm("bne", rs1=5, rs2=6, imm=-4), asm("bne", rs1=7, rs2=8, imm=-20)
+    code = graph(ADD, ADD, ADD, inner, asm("jal", rd=1, imm=12), outer, asm("ecall"), ADD, asm("jalr", rd=0, rs1=1))
+    regions = [form(code, place) for place in (0, 4, 8, 12, 16, 20, 28, 32)]
+    first = regions[0]
+    assert first is not None
+    assert first.heads == {0, 8}
+    assert first.entries == (0, 8, 28)
+    assert all(region == first for region in regions)
+
+
 def test_code_that_was_not_executed_is_not_in_it() -> None:
     assert form(graph(ADD, executed=False), 0) is None
 

@@ -28,13 +28,15 @@ class Calls:
 
     steps: dict[int, Step]
     targets: dict[int, tuple[int, ...]]
+    outermost: tuple[int, ...]
+    """Places of no function that is called."""
 
 
 def with_copies(graph: Graph, steps: dict[int, Step], targets: dict[int, tuple[int, ...]], most: int = MOST_COPIED) -> Calls:
     """Copy what is small and called among `steps`, `most` instructions in all. `targets` are those of indirect jumps but returns."""
     calls = _Calls(graph, steps, targets)
     calls.follow(most)
-    return Calls(calls.found, calls.targets | calls.returns())
+    return Calls(calls.found, calls.targets | calls.returns(), calls.outermost())
 
 
 @dataclass
@@ -57,6 +59,7 @@ class _Calls:
     """Places behind calls that may lead to any function."""
     _own: dict[int, tuple[int, ...]] = field(default_factory=dict)
     """To each return of a copy the place behind its call."""
+    _copied: set[int] = field(default_factory=set)
     _bodies: dict[int, list[int]] = field(default_factory=dict)
     _sizes: dict[int, float] = field(default_factory=dict)
 
@@ -71,6 +74,7 @@ class _Calls:
                     size = 0 if text.away else self._size(function)  # what is called in a copy was counted with it
                     if size <= SMALL and size <= most:
                         most -= int(size)
+                        self._copied.add(function)
                         away = len(texts) * COPY
                         texts.append(_Text(self._body(function), away))
                         self._own |= {one + away: (step.after,) for one in self._body(function) if self.steps[one].is_return}
@@ -102,6 +106,12 @@ class _Calls:
         of_others = set[int]() if self._is_known(self.steps) else every
         returns = {place: found.get(place, of_others) | self._somewhere for place, step in self.steps.items() if step.is_return}
         return {place: tuple(sorted(behind & self.found.keys())) for place, behind in returns.items()} | self._own
+
+    def outermost(self) -> tuple[int, ...]:
+        """What is in no function that is called, in the order of memory."""
+        called = {function for function in (*self._behind, *self._copied) if function in self.steps}
+        inside = {place for function in called for place in self._body(function)}
+        return tuple(place for place in self.steps if place not in inside)
 
     def _is_known(self, places: Iterable[int]) -> bool:
         """Whether it was seen where each jump leads."""

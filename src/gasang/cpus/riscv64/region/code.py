@@ -22,7 +22,7 @@ class RegionCode(NamedTuple):
     image: Image
     """Its code; the function is the symbol SYMBOL."""
     entries: tuple[int, ...]
-    """Places where it can be begun, the first the one asked for."""
+    """Places where it can be begun."""
     stamps: dict[int, int]
     """The stamps of the pages it lies on, by their distance from the page asked about."""
     places: tuple[int, ...]
