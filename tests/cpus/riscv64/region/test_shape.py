@@ -56,6 +56,13 @@ def test_whatever_part_of_a_loop_is_hot_the_region_is_the_same() -> None:
     assert all(region == first for region in regions)
 
 
+def test_a_hot_place_that_is_in_no_circle_is_a_way_in() -> None:
+    skip = asm("beq", rs1=5, rs2=0, imm=8)
+    region = form(graph(ADD, skip, ADD, ADD, ADD, asm("ecall")), 16)
+    assert region is not None
+    assert region.entries == (0, 12)
+
+
 def test_code_that_was_not_executed_is_not_in_it() -> None:
     assert form(graph(ADD, executed=False), 0) is None
 

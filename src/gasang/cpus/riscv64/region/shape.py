@@ -79,7 +79,7 @@ def form(graph: Graph, hot: int, most: int = MOST_STEPS, copied: int = MOST_COPI
     region = Region(calls.steps, (), frozenset(), frozenset(), {}, calls.targets)
     led_to = {place for step in region.steps.values() for place in region.goes_on(step)}
     order, heads = _circles(region, *sorted(calls.outermost, key=led_to.__contains__))
-    entries = _entries(region, led_to, heads)
+    entries = _entries(region, led_to, heads | ({_leader(graph, steps, hot)} if not _is_around(region, hot) else set()))
     leaders, ways = _leaders(region, entries), _ways(region, order, heads)
     divided = {place: divisors[guest_place(place)] for place in region.steps if guest_place(place) in divisors}
     return Region(region.steps, entries, leaders, frozenset(heads), ways, region.targets, divided)
@@ -152,6 +152,25 @@ def _walk(start: int, around: Callable[[int], Iterable[int]], most: int) -> dict
     return found
 
 
+def _is_around(region: Region, hot: int) -> bool:
+    """Whether the hot place is in a circle: who is there comes to its head soon, and a way in amid a loop lets little be known there."""
+    following = region.goes_on(region.steps[hot])
+    return any(hot in _walk(after, lambda place: region.goes_on(region.steps[place]), len(region.steps)) for after in following)
+
+
+def _leader(graph: Graph, steps: dict[int, Step], place: int) -> int:
+    """The first instruction of the straight line that a place is in."""
+    seen = {place}
+    while True:
+        sources = [source for source in graph.before(place) if source in steps]
+        if len(sources) != 1 or sources[0] in seen or steps[sources[0]].after != place or steps[sources[0]].target is not None:
+            return place
+        place = sources[0]
+        if steps[place].is_jump:
+            return steps[place].after
+        seen.add(place)
+
+
 def _circles(region: Region, *starts: int) -> tuple[list[int], set[int]]:
     """All places, each after those it leads to but for circles; and the place of each circle that is met first.
 
@@ -180,14 +199,11 @@ def _circles(region: Region, *starts: int) -> tuple[list[int], set[int]]:
     return order, heads
 
 
-def _entries(region: Region, led_to: Collection[int], heads: set[int]) -> tuple[int, ...]:
-    """The head of each circle, functions, returns from calls that leave, and what else nothing inside leads to.
-
-    The hot place is none of its own: who is there comes to one of these soon, and a way in amid a loop lets little be known there.
-    """
+def _entries(region: Region, led_to: Collection[int], chosen: set[int]) -> tuple[int, ...]:
+    """Heads and others that are `chosen`, functions, returns from calls that leave, and what else nothing inside leads to."""
     called = {step.target for step in region.steps.values() if step.is_call and step.target in region.steps}
     back = {step.after for step in region.steps.values() if step.is_call and step.after in region.steps and step.target not in region.steps}
-    found = heads | called | back | (region.steps.keys() - led_to)
+    found = chosen | called | back | (region.steps.keys() - led_to)
     return tuple(place for place in sorted(found) if place == guest_place(place))
 
 
