@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from gasang.core.errors import OutOfSpaceError, UnsupportedError
 from gasang.host.holes import data_runs, punch_hole
+from gasang.host.huge import HUGE, LATER, collapse, full
 from gasang.host.ranges import Marks, Ranges, overlapping, without
 
 _LARGE = 1 << 18
@@ -30,8 +31,6 @@ _MOST_PLACES = 1 << 14
 _FAILED = ctypes.c_void_p(-1).value
 _MAP_FIXED, _MAP_NORESERVE = 0x10, 0x4000
 _MERGEABLE, _HUGEPAGE, _SMALL_PAGES = 12, 14, 15
-_HUGE = 1 << 21
-"""Bytes of a huge page."""
 _POPULATE_READ, _POPULATE_WRITE = 22, 23
 """MADV_POPULATE_… of madvise(2), since Linux 5.14."""
 
@@ -61,16 +60,18 @@ class LazyMemory:
         self._discarded = Marks(size)
         """What was discarded since it is copy-on-write: it may be other than it was, and no page of ours shows that."""
         self._advice: tuple[int, ...] = (_MERGEABLE,)
+        self._gathered: set[int] = set()
+        """Where there are huge pages, and where there cannot be."""
+        start = 0
         try:
             if huge and sys.platform.startswith("linux"):
-                self._map, self._descriptor = mmap.mmap(-1, size + _HUGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE), -1
-                self.is_private = True
+                self._map, start = _map_aligned(size)
+                self._descriptor, self.is_private = -1, True
             else:
-                self._map, self._descriptor = _map_named(size, name)
+                self._map, start, self._descriptor = _map_named(size, name)
         except (OSError, OverflowError, ValueError) as error:
             cause = f"the host cannot map them ({error})"
             raise OutOfSpaceError(f"{size} bytes of guest memory", cause, "ask for less with --memory") from error
-        start = _to_huge_page(self._map) if self.is_private else 0
         self._anchor = (ctypes.c_char * size).from_buffer(self._map, start)
         self.address = ctypes.addressof(self._anchor)
         self.view = memoryview(self._map)[start : start + size]
@@ -161,6 +162,7 @@ class LazyMemory:
             if self._descriptor >= 0:
                 with contextlib.suppress(OSError):
                     punch_hole(self._descriptor, start, end - start)
+            self._gathered.difference_update(range(start // HUGE * HUGE, end, HUGE))
             return
         self._discarded.add(start, end - start)
         if not overlapping(self._files, start, end - start):
@@ -188,6 +190,20 @@ class LazyMemory:
         self._advice = (*((_MERGEABLE,) if merge else ()), *((_HUGEPAGE,) if huge else ()), *undone)
         self._advise(0, self.size)
 
+    def gather(self) -> Iterator[None]:
+        """Have what is in use lie in huge pages where it fills them, one at each step. It ends where memory is copied on write."""
+        if self.is_private or self._descriptor < 0:
+            return
+        found = list(full(data_runs(self._descriptor, self.size), self.size))
+        self._gathered.intersection_update(found)
+        for start in found:
+            if self.is_private:
+                return
+            if start not in self._gathered:
+                if collapse(self.address + start) not in LATER:
+                    self._gathered.add(start)
+                yield
+
     def _advise(self, offset: int, length: int) -> None:
         for advice in self._advice if sys.platform.startswith("linux") else ():
             _libc().madvise(ctypes.c_void_p(self.address + offset), ctypes.c_size_t(length), ctypes.c_int(advice))
@@ -199,38 +215,42 @@ class LazyMemory:
             self._files, self._places = (), 0
             self._discarded.clear()
             self._advise(0, self.size)
-        elif hasattr(mmap, "MADV_REMOVE"):
-            with contextlib.suppress(OSError):
-                self._map.madvise(mmap.MADV_REMOVE)
+        else:
+            self.discard(0, self.size)
 
     def touched(self) -> int:
         """Bytes the host has allocated, where it can tell; else 0."""
         return _resident(self.address, self.size)
 
 
-def _to_huge_page(mapped: mmap.mmap) -> int:
-    """How far it is from the beginning of a mapping to where a huge page can be."""
-    return -ctypes.addressof(ctypes.c_char.from_buffer(mapped)) % _HUGE
+def _map_aligned(size: int) -> tuple[mmap.mmap, int]:
+    """A mapping of memory that is copied on write, and where in it `size` bytes begin that huge pages may be made of."""
+    mapped = mmap.mmap(-1, size + HUGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
+    return mapped, -ctypes.addressof(ctypes.c_char.from_buffer(mapped)) % HUGE
 
 
-def _map_named(size: int, name: str) -> tuple[mmap.mmap, int]:
-    """The memory, and its descriptor where it has one, else -1."""
+def _map_named(size: int, name: str) -> tuple[mmap.mmap, int, int]:
+    """A mapping, where in it the memory begins, and the memory's descriptor where it has one, else -1."""
     if not hasattr(os, "memfd_create"):
-        return mmap.mmap(-1, size), -1
+        return mmap.mmap(-1, size), 0, -1
     descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
     try:
         os.ftruncate(descriptor, size)
-        return mmap.mmap(descriptor, size, mmap.MAP_SHARED), descriptor
+        if size < HUGE or not sys.platform.startswith("linux"):
+            return mmap.mmap(descriptor, size, mmap.MAP_SHARED), 0, descriptor
+        mapped, start = _map_aligned(size)
+        _map_fixed(ctypes.addressof(ctypes.c_char.from_buffer(mapped, start)), size, descriptor, 0, shared=True)
     except BaseException:
         os.close(descriptor)
         raise
+    return mapped, start, descriptor
 
 
-def _map_fixed(address: int, size: int, descriptor: int, offset: int) -> None:
-    """Put copy-on-write memory over what is at `address`: of a file, or zeroes (descriptor -1)."""
+def _map_fixed(address: int, size: int, descriptor: int, offset: int, *, shared: bool = False) -> None:
+    """Put memory over what is at `address`: of a file, or zeroes (descriptor -1); copy-on-write, or `shared` with the file."""
     if not sys.platform.startswith("linux"):
         raise UnsupportedError("guest memory", "this host cannot put copy-on-write memory in its place", "use a Linux host")
-    flags = mmap.MAP_PRIVATE | _MAP_FIXED | _MAP_NORESERVE | (mmap.MAP_ANONYMOUS if descriptor < 0 else 0)
+    flags = (mmap.MAP_SHARED if shared else mmap.MAP_PRIVATE) | _MAP_FIXED | _MAP_NORESERVE | (mmap.MAP_ANONYMOUS if descriptor < 0 else 0)
     if _libc().mmap(address, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, descriptor, offset) in (None, _FAILED):
         number = ctypes.get_errno()
         cause = f"the host cannot map them ({os.strerror(number)})"

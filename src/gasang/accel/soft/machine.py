@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from gasang.accel.soft.clock import GuestClock, first_moment, moment
 from gasang.accel.soft.gate import Gate
+from gasang.accel.soft.gathering import Gathering
 from gasang.accel.soft.hart import Hart
 from gasang.accel.soft.line import SerialShortcut
 from gasang.accel.soft.memory import GuestRam
@@ -90,6 +91,7 @@ class SoftMachine:
         self.serial = SerialShortcut(self)
         self.settle: Callable[[], None] = lambda: None
         self.clock = self._make_clock()
+        self._gathering = Gathering(self.ram.memory)
         self.ram.on_change(self._ram_changed)
         self.stopping = threading.Event()
         self.answered = threading.Condition()
@@ -115,6 +117,7 @@ class SoftMachine:
     def start(self, pc: int, a1: int) -> None:
         """Let hart 0 begin at `pc` with its number in a0 and `a1`; the others wait for the guest to start them."""
         self.clock.begin(self.stopping)
+        self._gathering.begin(self.stopping)
         self.harts[0].begin(pc, 0, a1)
         self._begin_threads()
 
@@ -305,6 +308,7 @@ class SoftMachine:
         self.gate = Gate(self.hart_count)
         for hart in self.harts:
             hart.renew()
+        self._gathering = Gathering(self.ram.memory)
         if self.regions is not None:
             self.regions.forget_parent()
         self.clock.keep_again(self.stopping)
@@ -322,6 +326,7 @@ class SoftMachine:
             if hart.thread is not None:
                 hart.thread.join()
         self.clock.join()
+        self._gathering.join()
         if self.failure is not None:
             raise self.failure
 
@@ -335,6 +340,7 @@ class SoftMachine:
         if self.regions is not None:
             self.regions.close()
         self.clock.join()
+        self._gathering.join()
         for hart in self.harts:
             hart.close()
         self._page_flags.close()
