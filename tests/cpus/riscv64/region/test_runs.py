@@ -48,6 +48,12 @@ def test_lines_behind_ways_out_belong_to_it() -> None:
     assert {(one.register, one.step, one.low, one.high) for one in run.stretches} == {(A, -1, -1, 0), (B, 0, 2, 3)}
 
 
+def test_a_pass_is_as_long_as_its_circle_whatever_follows() -> None:
+    behind = [asm("addi", rd=10, rs1=10, imm=1)] * 50
+    [run] = runs(*around(LOAD, asm("beq", rs1=11, rs2=0, imm=16), NEXT), *behind)
+    assert run.longest == 5
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -64,8 +64,7 @@ class PassEmitter(SkipEmitter):
 
     def _begin_run(self, run: Run) -> None:
         """Go on with as many passes as there may be; the text behind this is where those are few."""
-        longest = self.region.ways[run.head]
-        passes = self.value(f"ashr i64 {self.value('load i64, ptr %left')}, {(longest - 1).bit_length()}")
+        passes = self.value(f"ashr i64 {self.value('load i64, ptr %left')}, {(run.longest - 1).bit_length()}")
         for stretch in run.stretches:
             inside = self._inside(stretch)
             passes = self.value(f"select i1 {self.value(f'icmp slt i64 {inside}, {passes}')}, i64 {inside}, i64 {passes}")

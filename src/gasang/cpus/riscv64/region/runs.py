@@ -66,6 +66,8 @@ class Run:
     head: int
     lines: tuple[int, ...]
     """The head first, each behind the one that leads to it."""
+    longest: int
+    """Instructions of a pass, at most."""
     counter: str
     """The slot with the passes that are left."""
     stretches: tuple[Stretch, ...]
@@ -94,7 +96,8 @@ def _run(region: Region, head: int, circle: Circle, plans: Mapping[int, Mapping[
     for leader in order:
         before = behind[circle.before[leader]] if leader != head else {register: (register, 0) for register in range(REGISTERS)}
         behind[leader] = _behind(region.line(leader), before)
-    ends = [behind[leader] for leader in order if head in region.goes_on(region.line(leader)[-1])]
+    last = [leader for leader in order if head in region.goes_on(region.line(leader)[-1])]
+    ends = [behind[leader] for leader in last]
     stretches: list[Stretch] = []
     own: dict[int, dict[int, Planned]] = {}
     stores: list[tuple[Stretch, int, int]] = []
@@ -122,7 +125,14 @@ def _run(region: Region, head: int, circle: Circle, plans: Mapping[int, Mapping[
     is_alone = bool(stores) and not loads and all(_orders_nothing(step, plans_of) for step, plans_of in steps) and _go_apart(stores)
     for planned in (planned for plans_of in own.values() for planned in plans_of.values()):
         planned.group.is_alone = is_alone
-    return Run(head, tuple(order), f"%passes.{head}".replace("-", "m"), tuple(stretches), own, is_alone)
+    longest = max(_so_far(region, circle, leader) for leader in last)
+    return Run(head, tuple(order), longest, f"%passes.{head}".replace("-", "m"), tuple(stretches), own, is_alone)
+
+
+def _so_far(region: Region, circle: Circle, leader: int) -> int:
+    """Instructions from the head to the end of a line."""
+    before = circle.before[leader]
+    return len(region.line(leader)) + (_so_far(region, circle, before) if before != leader else 0)
 
 
 def _behind(line: list[Step], before: Values) -> Values:
