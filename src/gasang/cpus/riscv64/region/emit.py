@@ -26,8 +26,8 @@ from gasang.cpus.riscv64.region.homes import Homes, names
 from gasang.cpus.riscv64.region.layout import CPU, HART, METADATA, field_offset, offset_of
 from gasang.cpus.riscv64.region.leaving import BASE_AT, name_of, word
 from gasang.cpus.riscv64.region.pages import Step, guest_place
-from gasang.cpus.riscv64.region.passes import PassEmitter
 from gasang.cpus.riscv64.region.runs import Run, runs_of
+from gasang.cpus.riscv64.region.scanning import ScanEmitter
 from gasang.cpus.riscv64.region.shape import Region
 from gasang.cpus.riscv64.region.skips import skips_of
 from gasang.cpus.riscv64.region.symbol import SYMBOL
@@ -38,7 +38,7 @@ from gasang.cpus.riscv64.windows import WINDOWS
 from gasang.native.emit_function import ATTRIBUTES
 
 
-class RegionEmitter(PassEmitter):
+class RegionEmitter(ScanEmitter):
     """Emits one region. `stamps` are those of the pages it lies on."""
 
     poll_helper = POLL_REGION
@@ -73,6 +73,7 @@ class RegionEmitter(PassEmitter):
         self.anews = behind_lines(region, circles, self.homes, self.known_words)
         self.skips = skips_of(region)
         self.runs = runs_of(region, self.plans)
+        self.scans = self.scans_of(self.runs)
 
     def keep_all(self) -> None:
         """Keep what is written."""
@@ -231,6 +232,8 @@ class RegionEmitter(PassEmitter):
 
     def _run(self, run: Run) -> None:
         """The lines of a run without looks."""
+        if run.head in self.scans:
+            self.scan(run, self.scans[run.head])
         self.run = run
         for leader in run.lines:
             self.begin(f"run{name_of(leader)}")

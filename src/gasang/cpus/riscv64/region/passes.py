@@ -46,7 +46,7 @@ class PassEmitter(SkipEmitter):
         if run is not None and run is self.run:
             self._count_down(run)
         elif run is not None and not self.is_second:
-            self._begin_run(run)
+            self.begin_run(run)
         if place in self.ahead and not self.is_second:
             self.pass_head(place)
         elif place in self.region.heads:
@@ -62,7 +62,7 @@ class PassEmitter(SkipEmitter):
         self.branch(self.likely(self.value(f"icmp ne i64 {left}, 0")), f"run{name_of(run.head)}", over)
         self.begin(over)
 
-    def _begin_run(self, run: Run) -> None:
+    def begin_run(self, run: Run) -> None:
         """Go on with as many passes as there may be; the text behind this is where those are few."""
         passes = self.value(f"ashr i64 {self.value('load i64, ptr %left')}, {(run.longest - 1).bit_length()}")
         for stretch in run.stretches:
@@ -73,8 +73,12 @@ class PassEmitter(SkipEmitter):
             passes = self.value(f"select i1 {self.value(f'icmp eq i64 {watched}, 0')}, i64 {passes}, i64 0")
         self.line(f"store i64 {passes}, ptr {run.counter}")
         few = self.label("few")
-        self.branch(self.likely(self.value(f"icmp sge i64 {passes}, {FEWEST}")), f"run{name_of(run.head)}", few)
+        self.branch(self.likely(self.value(f"icmp sge i64 {passes}, {FEWEST}")), self.passes_at(run), few)
         self.begin(few)
+
+    def passes_at(self, run: Run) -> str:
+        """The label where the passes of a run begin."""
+        return f"run{name_of(run.head)}"
 
     def _inside(self, stretch: Stretch) -> str:
         """How many passes stay in a stretch's window, whose way to the host's memory is noted."""
