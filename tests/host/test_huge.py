@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gasang.host import memory
 from gasang.host.huge import HUGE, MOST_HOLES, collapse, full
 from gasang.host.memory import LazyMemory
 
@@ -60,7 +62,7 @@ def test_what_is_filled_lies_in_huge_pages_afterwards(lazy: LazyMemory) -> None:
     lazy.view[HUGE : 2 * HUGE] = content
     lazy.view[2 * HUGE + 4096 : 2 * HUGE + 4097] = b"x"
     assert huge_bytes(lazy) == 0
-    assert len(list(lazy.gather())) == 1
+    assert list(lazy.gather()) == [True]
     assert huge_bytes(lazy) == HUGE
     assert lazy.view[HUGE : 2 * HUGE] == content
     assert lazy.touched() == HUGE + 4096
@@ -70,7 +72,7 @@ def test_what_is_filled_lies_in_huge_pages_afterwards(lazy: LazyMemory) -> None:
 @collapses
 def test_what_is_gathered_already_is_left_alone(lazy: LazyMemory) -> None:
     lazy.view[:HUGE] = bytes(range(256)) * (HUGE // 256)
-    assert len(list(lazy.gather())) == 1
+    assert list(lazy.gather()) == [True]
     assert list(lazy.gather()) == []
 
 
@@ -83,7 +85,7 @@ def test_what_was_given_back_and_filled_again_is_gathered_again(lazy: LazyMemory
     assert lazy.view[HUGE // 2 - 1 : HUGE // 2 + 1] == b"a\0"
     assert list(lazy.gather()) == []
     lazy.view[HUGE // 2 : HUGE] = b"b" * (HUGE // 2)
-    assert len(list(lazy.gather())) == 1
+    assert list(lazy.gather()) == [True]
     assert huge_bytes(lazy) == HUGE
     assert lazy.view[HUGE - 1] == ord("b")
 
@@ -101,6 +103,15 @@ def test_a_fork_copies_gathered_memory_by_small_pages(lazy: LazyMemory) -> None:
         os._exit(0 if own == 4096 and lazy.view[1:HUGE] == content[1:] else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert lazy.view[:HUGE] == content
+
+
+def test_what_the_host_has_no_huge_page_for_is_tried_again(lazy: LazyMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    lazy.view[: 2 * HUGE] = b"a" * (2 * HUGE)
+    answers = [errno.ENOMEM, errno.EINVAL, 0]
+    monkeypatch.setattr(memory, "collapse", lambda address: answers.pop(0))
+    assert list(lazy.gather()) == [False, False]
+    assert list(lazy.gather()) == [True]
+    assert list(lazy.gather()) == []
 
 
 def test_memory_that_is_copied_on_write_is_not_gathered(lazy: LazyMemory) -> None:

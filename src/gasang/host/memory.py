@@ -190,8 +190,8 @@ class LazyMemory:
         self._advice = (*((_MERGEABLE,) if merge else ()), *((_HUGEPAGE,) if huge else ()), *undone)
         self._advise(0, self.size)
 
-    def gather(self) -> Iterator[None]:
-        """Have what is in use lie in huge pages where it fills them, one at each step. It ends where memory is copied on write."""
+    def gather(self) -> Iterator[bool]:
+        """Have what is in use lie in huge pages where it fills them: whether it does, one at each step. Not where it is copied on write."""
         if self.is_private or self._descriptor < 0:
             return
         found = list(full(data_runs(self._descriptor, self.size), self.size))
@@ -200,9 +200,10 @@ class LazyMemory:
             if self.is_private:
                 return
             if start not in self._gathered:
-                if collapse(self.address + start) not in LATER:
+                failed = collapse(self.address + start)
+                if failed not in LATER:
                     self._gathered.add(start)
-                yield
+                yield not failed
 
     def _advise(self, offset: int, length: int) -> None:
         for advice in self._advice if sys.platform.startswith("linux") else ():

@@ -20,11 +20,11 @@ class Memory:
         self.looks = threading.Semaphore(0)
         self.gathered = threading.Semaphore(0)
 
-    def gather(self) -> Iterator[None]:
+    def gather(self) -> Iterator[bool]:
         self.looks.release()
         for _ in range(self.places):
             self.gathered.release()
-            yield
+            yield True
         self.places = 0
 
 

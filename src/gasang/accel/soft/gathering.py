@@ -15,7 +15,7 @@ from gasang.host.memory import LazyMemory
 FIRST_LOOK: Final = 2.0
 """Seconds: a machine that ends earlier has no use for it."""
 SOON, SELDOM = 0.5, 16.0
-"""Seconds between looks: each is twice the one before where there was nothing to be done."""
+"""Seconds between looks: each is twice the one before where nothing could be done."""
 SHARE: Final = 20
 """The thread rests so many times as long as it has worked: the processor may be a hart's."""
 
@@ -44,10 +44,10 @@ class Gathering:
             rest = SOON if self._gather(stopping) else min(2 * rest, SELDOM)
 
     def _gather(self, stopping: threading.Event) -> bool:
-        """Whether there was something to be done."""
+        """Whether something could be done."""
         found, began = False, time.thread_time()
-        for _ in self._memory.gather():
-            found, ended = True, time.thread_time()
+        for done in self._memory.gather():
+            found, ended = found or done, time.thread_time()
             if stopping.wait(SHARE * (ended - began)):
                 break
             began = time.thread_time()
