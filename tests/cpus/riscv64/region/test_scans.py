@@ -106,14 +106,14 @@ def text(length: int, last: int = 0) -> bytes:
     return bytes(1 + at * 37 % 255 for at in range(length)) + bytes([last])
 
 
-def begun(pair: Pair, loop: str, pages: list[int], first: int, second: int, start: int) -> None:
-    """The loop again and again from `first` and `second` on."""
+def begun(pair: Pair, loop: str, pages: list[int], first: int, second: int, start: int, *between: bytes) -> None:
+    """The loop again and again from `first` and `second` on; something `between` it and what looks at its registers."""
     head = [
         asm("add", rd=A, rs1=0, rs2=6), asm("add", rd=B, rs1=0, rs2=7), load(X, A), load(Y, B), asm("addi", rd=Z, rs1=B, imm=9),
         *([asm("add", rd=X, rs1=0, rs2=28)] if start else []),
     ]  # fmt: skip
     code = [*head, *LOOPS[loop]]
-    code += [asm("add", rd=30 - register % 2, rs1=30 - register % 2, rs2=register) for register in (X, Y, Z)]
+    code += [*between, *(asm("add", rd=30 - register % 2, rs1=30 - register % 2, rs2=register) for register in (X, Y, Z, 31))]
     code.append(asm("jal", rd=0, imm=-4 * len(code)))
     for bare in pair[:2]:
         paged(bare, pages)
@@ -157,6 +157,22 @@ def test_texts_that_differ(pair: Pair, loop: str, at: int) -> None:
         for bare in pair[:2]:
             bare.cpu.x[6], bare.cpu.x[7] = DATA + 100 + 200 * (limit % 2), DATA + 900 + 200 * (limit % 2)
         assert both(pair, 9000 + 13 * limit) == exits.LIMIT
+
+
+def test_registers_that_others_read(pair: Pair) -> None:
+    """What is only read outside is put away before each pass."""
+    pages = list(range(8))
+    one, other = text(60), bytearray(text(60))
+    other[50] ^= 0x80
+    for at in range(20):
+        laid(pair, pages, (100 + 100 * at, one), (4100 + 100 * at, bytes(other)))
+    begun(pair, "later", pages, DATA + 100, DATA + 4100, 0, asm("csrrs", rd=3, rs1=0, csr=0x140))
+    assert both(pair, 60_000) == exits.LIMIT
+    assert pair[2].regions.statistics.placed > 0
+    for at in range(20):
+        for bare in pair[:2]:
+            bare.cpu.x[6], bare.cpu.x[7] = DATA + 100 + 100 * at, DATA + 4100 + 100 * at
+        assert both(pair, 20_000) == exits.LIMIT
 
 
 @pytest.mark.parametrize("gap", [-40, -16, -15, -3, -1, 0, 1, 2, 7, 15, 16, 17, 40])
