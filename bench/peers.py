@@ -49,9 +49,9 @@ def qemu() -> Peer | None:
 
 
 def gasang(command: Sequence[str] = (), jit: str = "off") -> Peer:
-    """Ours: this tree's sources run by this Python; `command` replaces how it is called, `jit` says what becomes of hot code."""
+    """Ours: this tree's sources, run as the installed command runs; `command` replaces that, `jit` says what becomes of hot code."""
     if not command:
-        command = (sys.executable, "-c", "import sys; from gasang.cli.main import main; sys.exit(main())")
+        command = (sys.executable, "-c", "import sys; from gasang.cli.process import command; sys.exit(command())")
     return Peer("gasang", (*command, "run", "--vm", "--jit", jit), "--memory")
 
 
