@@ -75,6 +75,18 @@ def found(ready):
     assert done.stdout.splitlines() == ["late", "last"]
 
 
+def test_threads_that_python_does_not_wait_for_change_nothing() -> None:
+    done = run("""
+class Kept:
+    def __del__(self): print("taken apart", flush=True)
+gasang.kept = Kept()
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+def found(ready):
+    return 0
+""")
+    assert (done.returncode, done.stdout) == (0, "")
+
+
 def test_who_watches_sees_the_end() -> None:
     done = run("""
 class Kept:

@@ -35,9 +35,9 @@ def _is_watched() -> bool:
 
 
 def _has_threads() -> bool:
-    """Whether threads may be left, for which Python waits."""
+    """Whether threads may be left for which Python waits."""
     threading = sys.modules.get("threading")
-    return threading is not None and threading.active_count() > 1
+    return threading is not None and sum(not thread.daemon for thread in threading.enumerate()) > 1
 
 
 def _leave(code: int) -> None:
