@@ -337,14 +337,18 @@ class SoftMachine:
 
     def close(self) -> None:
         """Give the memory back; the harts have ended."""
-        if self.regions is not None:
-            self.regions.close()
         self.clock.join()
         self._gathering.join()
         for hart in self.harts:
             hart.close()
         self._page_flags.close()
-        self.ram.close()
+        giving = threading.Thread(target=self.ram.close, name="giving back")  # which the host takes page by page
+        giving.start()
+        try:
+            if self.regions is not None:
+                self.regions.close()
+        finally:
+            giving.join()
 
 
 _AFTER: Mapping[int, Callable[[SoftMachine, Hart], None]] = {

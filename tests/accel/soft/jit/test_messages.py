@@ -24,7 +24,8 @@ from gasang.accel.soft.jit.messages import (
 from gasang.cpus.riscv64.state import PAGE_SIZE
 
 PAGE = Page(bytes(range(256)) * 16, b"\1" * PLACES, 77)
-REQUEST = Request(5, 0x7FE, True, ((12, -4096),), {0: PAGE, -3: PAGE._replace(stamp=78, heats=(3, 0, 1 << 62))})
+PAGES = {0: PAGE, -3: PAGE._replace(stamp=78, heats=(3, 0, 1 << 62))}
+REQUEST = Request(5, 0x7FE, True, ((12, -4096),), PAGES, 44, full=True)
 
 
 def test_a_request_arrives_as_it_was() -> None:

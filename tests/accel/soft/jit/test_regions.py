@@ -254,7 +254,7 @@ def test_a_brief_region_that_is_hot_is_compiled_anew_and_makes_place(bare: Bare,
     first = Compiling(bare, folder=tmp_path, service=Briefly)
     first.run(10_000)
     other, plain = Bare(), Bare()
-    second = Compiling(other, folder=tmp_path)
+    second = Compiling(other, 32, folder=tmp_path)
     for machine in (other, plain):
         machine.put(CODE, *LOOP)
     second.run(100_000)
@@ -266,6 +266,7 @@ def test_a_brief_region_that_is_hot_is_compiled_anew_and_makes_place(bare: Bare,
         second.run(1_000_000)
     assert [region.brief for region, _ in shelf.near(stamp)] == [False, True]
     assert asked(second) > 0
+    assert (first.regions.service.asked[0].full, second.regions.service.asked[0].full) == (False, True)  # type: ignore[attr-defined]
     assert second.regions.statistics.placed > placed
     for _ in range(20):
         plain.run(1_000_000)

@@ -158,14 +158,36 @@ def test_a_brief_region_is_no_answer_to_a_machine(tmp_path: Path) -> None:
     assert next_time.image in (brief.image, full.image)
 
 
-def test_a_brief_region_lies_on_one_page() -> None:
-    """A loop on two pages: its other half is interpreted."""
+def on_two_pages() -> Request:
+    """A loop, half of it on the next page."""
     here = asm("addi", rd=5, rs1=5, imm=1) + asm("jal", rd=0, imm=PAGE_SIZE - 4)
     there = asm("addi", rd=6, rs1=6, imm=1) + asm("jal", rd=0, imm=-4 - PAGE_SIZE)
     executed = (b"\1" * 4).ljust(PLACES, b"\0")
     pages = {delta: Page(code.ljust(PAGE_SIZE, b"\0"), executed, 9) for delta, code in enumerate((here, there))}
-    asked = request(1)._replace(pages=pages)
+    return request(1)._replace(pages=pages)
+
+
+def test_a_brief_region_lies_on_one_page() -> None:
+    """The loop's other half is interpreted."""
+    asked = on_two_pages()
     assert (set(serve(asked, None).stamps), set(serve(asked, None, brief=True).stamps)) == ({0, 1}, {0})
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_what_stays_hot_is_compiled_for_the_next_with_all_effort_on_one_page(
+    tmp_path: Path, answers: queue.Queue[Answer], full: bool
+) -> None:
+    made = CompileService(answers.put, tmp_path, lambda: None)
+    made.start()
+    asked = on_two_pages()._replace(full=full)
+    made.ask(9, asked)
+    made.close()
+    with open(tmp_path / LOCK, "ab") as alone:
+        wait_for_lock(alone.fileno())
+    store = RegionStore(tmp_path)
+    (entry,) = store.about(stamp_of(asked.pages[0].content))
+    store.close()
+    assert ([page.delta for page in entry.pages], entry.brief) == ([0], not full)
 
 
 def test_what_is_in_a_region_already_is_not_compiled_for_the_next(tmp_path: Path, answers: queue.Queue[Answer]) -> None:
@@ -209,15 +231,15 @@ def test_few_processes_at_a_time_compile_what_was_left(tmp_path: Path, monkeypat
     folder, said, gate = tmp_path / "regions", tmp_path / "said", tmp_path / "gate"
     program = (
         f"import sys; from gasang.host.files import wait_for_lock; gate = open({str(gate)!r}, 'ab'); wait_for_lock(gate.fileno()); "
-        f"open({str(said)!r}, 'a').write(sys.stdin.read() + ';')"
+        f"open({str(said)!r}, 'a').write(' '.join([*sys.argv[1:], sys.stdin.read()]) + ';')"
     )
     with open(gate, "ab") as closed:
         assert lock_file(closed.fileno(), shared=False)
-        begin([sys.executable, "-c", program], [(1, b"one "), (2, b"two "), (3, b"three "), (1, b"four ")], folder)
+        begin([sys.executable, "-c", program], [(1, b"one "), (2, b"two "), (3, b"three "), (1, b"four ")], [b"five ", b"six "], folder)
         with open(folder / LOCK, "ab") as alone:
             assert not lock_file(alone.fileno(), shared=False)
-            begin([sys.executable, "-c", program], [(1, b" never")], folder)
+            begin([sys.executable, "-c", program], [(1, b" never")], [], folder)
             closed.close()
             wait_for_lock(alone.fileno())
-    shares = [["one two three four "], ["one three four ", "two "]][most - 1]
-    assert sorted(said.read_text().split(";")) == sorted([*shares, ""])
+    shares = [["brief one two three four "], ["brief one three four ", "brief two "]][most - 1]
+    assert sorted(said.read_text().split(";")) == sorted([*shares, "five six ", ""])

@@ -42,6 +42,8 @@ class Request(NamedTuple):
     pages: Mapping[int, Page]
     most: int = 0
     """Instructions that the region may have to be worth compiling, if only the hot place's stretch were hot; 0 for any number."""
+    full: bool = False
+    """Whether the code is worth all effort, later too: it is hot though a brief region has it."""
 
 
 class Answer(NamedTuple):
@@ -65,6 +67,7 @@ def pack_request(request: Request) -> bytes:
     """A request as bytes."""
     head = {
         "number": request.number, "hot": request.hot, "multi": request.multi, "jumps": request.jumps, "most": request.most,
+        "full": request.full,
         "pages": [[delta, page.stamp, *page.heats] for delta, page in request.pages.items()],
     }  # fmt: skip
     return _framed(head, b"".join(page.content + page.executed for page in request.pages.values()))
@@ -88,7 +91,8 @@ def read_request(stream: BinaryIO) -> Request | None:
         pages[_number(delta, -FARTHEST, FARTHEST)] = Page(content, executed, _stamp(stamp), heats)
     jumps = tuple((_place(place), _place(target)) for place, target in head["jumps"][:PLACES])
     most = _number(head["most"], 0, _MOST_STEPS)
-    return Request(int(head["number"]), _number(head["hot"], 0, PAGE_SIZE - 1), bool(head["multi"]), jumps, pages, most)
+    hot, multi, full = _number(head["hot"], 0, PAGE_SIZE - 1), bool(head["multi"]), bool(head["full"])
+    return Request(int(head["number"]), hot, multi, jumps, pages, most, full)
 
 
 def pack_answer(answer: Answer) -> bytes:

@@ -23,8 +23,8 @@ LIKELY: Final = 40
 """Instructions of a region that nobody has formed yet."""
 STARTS: Final = 100
 """Further starts of a machine that what is kept on disk is compiled for."""
-SPARE: Final = 0.2
-"""The weight of a second on a processor that is not the machine's."""
+SPARE: Final = 0.35
+"""The weight of a second on a processor that is not the machine's: what two halves of a core take from each other."""
 _KNOWN: Final = REGION + 200 * STEP
 """Seconds of compiling after which what was measured counts as much as these figures."""
 _FADES: Final = 0.98

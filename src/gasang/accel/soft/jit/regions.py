@@ -38,6 +38,8 @@ With fewer a small region is not worth it even to later starts, and to ask takes
 AGAIN = 16
 """Times as many samples after which code is asked for that a region has already, but that is interpreted all the same: what was executed
 by then may make a larger one."""
+ANEW = 4
+"""The same of code that a brief region has: samples of it are interpreted or compiled."""
 SOON = 8
 """Samples after which code is looked at again: when its jumps were watched, or that was compiled, and was not mapped when it came back."""
 NEAR = 64
@@ -121,6 +123,8 @@ class _Asked:
     heat: int
     again: bool
     """Whether there was a region already."""
+    full: bool
+    """Whether all that there was is brief."""
 
 
 @dataclass
@@ -222,14 +226,14 @@ class Regions:
         tries = (stamp, place >> 7)
         with self._lock:
             asked = self._asked.get(self._waiting.get(tries, 0))
-            again = self.shelf.covers(stamp, place)
-            enough = hart.cpu.hot_after * (AGAIN if again else 1) * RARER ** max(self._tries[tries] - FREE_TRIES + 1, 0)
+            again, brief = self.shelf.covers(stamp, place), self.shelf.covers_briefly(stamp, place)
+            enough = hart.cpu.hot_after * (ANEW if brief else AGAIN if again else 1) * RARER ** max(self._tries[tries] - FREE_TRIES + 1, 0)
             full = heat < enough or self.shelf.is_full
         if asked is not None:
             if heat > asked.heat:  # else it has lost samples to another place meanwhile
                 asked.heat = heat
                 number, jumps, multi = asked.number, asked.jumps, self._machine.hart_count > 1
-                self.service.hotter(heat, number, lambda: Request(number, place, multi, jumps, self._pages(hart, page)))
+                self.service.hotter(heat, number, lambda: Request(number, place, multi, jumps, self._pages(hart, page), full=asked.full))
             return
         if full or not self.service.takes(heat):
             return
@@ -242,9 +246,9 @@ class Regions:
             self._tries[tries] += 1
             self._number += 1
             number = self._number
-            self._asked[number] = _Asked(number, hart, page, place, tries, stretch, jumps, heat, again)
+            self._asked[number] = _Asked(number, hart, page, place, tries, stretch, jumps, heat, again, brief)
             self._waiting[tries] = number
-        self._forget(self.service.ask(heat, Request(number, place, self._machine.hart_count > 1, jumps, pages)))
+        self._forget(self.service.ask(heat, Request(number, place, self._machine.hart_count > 1, jumps, pages, full=brief)))
 
     def _forget(self, numbers: list[int]) -> None:
         """Requests that will not be answered."""

@@ -289,11 +289,11 @@ def _command(start: str, folder: Path | None) -> list[str]:
 
 
 def _finish(requests: list[Request], folder: Path) -> None:
-    """Have these compiled when nobody waits any more, by a process that goes on by itself; not where none can be started."""
+    """Have these compiled when nobody waits any more, by processes that go on by themselves; not where none can be started."""
     if not requests:
         return
     from gasang.accel.soft.jit import finishing  # most machines leave nothing
 
     with suppress(OSError):
-        numbered = [(one.pages[0].stamp >> 1, pack_request(one)) for one in requests if 0 in one.pages]
-        finishing.begin(_command(_FINISH, folder), numbered, folder)
+        brief = [(one.pages[0].stamp >> 1, pack_request(one)) for one in requests if 0 in one.pages and not one.full]
+        finishing.begin(_command(_FINISH, folder), brief, [pack_request(one) for one in requests if one.full], folder)

@@ -69,8 +69,8 @@ class Shelf:
         """To a page's stamp the regions on it, by address: the page's distance from the region's page 0."""
         self._best: dict[tuple[int, int], Placed] = {}
         """To (stamp, offset) the best region that begins there."""
-        self._covered: dict[int, set[int]] = {}
-        """To a page's stamp the offsets of instructions that are in some region."""
+        self._covered: dict[int, dict[int, bool]] = {}
+        """To a page's stamp the offsets of instructions that are in some region: whether in one that is not brief."""
         self._read: set[int] = set()
         self._met = 0
         self.code_bytes = 0
@@ -117,7 +117,10 @@ class Shelf:
         for delta, stamp in region.stamps.items():
             self._near.setdefault(stamp, {})[region.address] = delta
             start, end = delta * PAGE_SIZE, (delta + 1) * PAGE_SIZE
-            self._covered.setdefault(stamp, set()).update([place - start for place in region.places if start <= place < end])
+            covered = self._covered.setdefault(stamp, {})
+            for place in region.places:
+                if start <= place < end:
+                    covered[place - start] = not region.brief or covered.get(place - start, False)
         for place in region.entries:
             key = region.stamps[place // PAGE_SIZE], place % PAGE_SIZE
             other = self._best.get(key)
@@ -169,6 +172,10 @@ class Shelf:
     def covers(self, stamp: int, offset: int) -> bool:
         """Whether an instruction is in some region."""
         return offset in self._covered.get(stamp, ())
+
+    def covers_briefly(self, stamp: int, offset: int) -> bool:
+        """Whether an instruction is in brief regions only."""
+        return not self._covered.get(stamp, {}).get(offset, True)
 
     @property
     def is_full(self) -> bool:
