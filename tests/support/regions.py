@@ -62,6 +62,10 @@ class AtOnce:
         """Always."""
         return True
 
+    def may_be_worth(self, heat: int) -> bool:
+        """Always."""
+        return True
+
     def forget(self, numbers: Collection[int]) -> list[int]:
         """Nothing waits."""
         return []

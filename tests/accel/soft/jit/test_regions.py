@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -113,6 +113,38 @@ def test_what_does_not_get_compiled_is_asked_for_ever_more_rarely(bare: Bare) ->
         counts.append(asked(compiling))
     assert FREE_TRIES < counts[0] < FREE_TRIES + 6
     assert counts[3] - counts[1] <= 1
+
+
+class Waiting(AtOnce):
+    """A service for which nothing is hot enough, but what has become hotter."""
+
+    def ask(self, heat: int, request: Request) -> list[int]:
+        """Have it wait."""
+        self.asked.append(request)
+        return []
+
+    def may_be_worth(self, heat: int) -> bool:
+        """Not yet."""
+        return False
+
+    def hotter(self, heat: int, number: int, request: Callable[[], Request]) -> None:
+        """Be told all of it."""
+        self.asked.append(request())
+
+
+def test_what_is_not_hot_enough_yet_is_asked_for_without_the_pages_near(bare: Bare) -> None:
+    compiling = Compiling(bare, service=Waiting)
+    last = PAGE_SIZE - 4
+    bare.put(CODE + last, asm("addi", rd=5, rs1=5, imm=1))
+    bare.put(CODE + PAGE_SIZE, asm("addi", rd=6, rs1=6, imm=1), asm("jal", rd=0, imm=-8))
+    bare.cpu.pc = CODE + last
+    compiling.run(100_000)
+    first, *others = compiling.regions.service.asked  # type: ignore[attr-defined]
+    page = first.pages[0]
+    assert set(first.pages) == {0}
+    assert others
+    assert all(len(other.pages) == 2 and other.number == first.number for other in others)
+    assert others[0].pages[0].content == page.content
 
 
 def test_what_two_harts_execute_is_as_hot_as_both_have_made_it() -> None:

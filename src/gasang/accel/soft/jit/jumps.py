@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from gasang.cpus.riscv64.state import JUMPS, PAGE_SIZE
@@ -40,10 +39,10 @@ class Jumps:
         self._watched.add((page, stretch))
         return self._change(hart, page, 1) > 0
 
-    def seen(self, hart: Hart, page: int, pages: Iterable[int]) -> tuple[tuple[int, int], ...]:
-        """What was noted of jumps on `pages`, and their targets, as distances from `page`. They are noted no more."""
+    def seen(self, hart: Hart, page: int) -> tuple[tuple[int, int], ...]:
+        """What was noted of the jumps near a page, and their targets, as distances from it. They are noted no more."""
         self._change(hart, page, 0)
-        chosen = {(page + delta * PAGE_SIZE) % _SPACE // PAGE_SIZE for delta in pages}
+        chosen = {(page + delta * PAGE_SIZE) % _SPACE // PAGE_SIZE for delta in range(-REACH, REACH + 1)}
         noted = _NOTED.iter_unpack(ctypes.string_at(ctypes.addressof(hart.cpu.jumps), JUMPS * _NOTED.size))
         distances = {(_signed(pc - page), _signed(target - page)) for pc, target in noted if pc // PAGE_SIZE in chosen}
         return tuple(sorted((place, target) for place, target in distances if abs(target) < FARTHEST))

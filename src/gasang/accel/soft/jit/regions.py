@@ -76,6 +76,10 @@ class Service(Protocol):
         """Whether a request for code as hot as that would not be forgotten at once."""
         ...
 
+    def may_be_worth(self, heat: int) -> bool:
+        """Whether code as hot as that may soon be compiled. What is cooler needs no page but its own: `hotter` brings the others."""
+        ...
+
     def forget(self, numbers: Collection[int]) -> list[int]:
         """Have these not compiled any more; those for which it was not too late."""
         ...
@@ -240,8 +244,8 @@ class Regions:
         if self._jumps.watch(hart, page, place >> 7):
             self._count_again(hart, stretch)
             return
-        pages = self._pages(hart, page)
-        jumps = self._jumps.seen(hart, page, pages)
+        pages = self._pages(hart, page) if self.service.may_be_worth(heat) else {0: self._page(hart, self._find(hart, page))}
+        jumps = self._jumps.seen(hart, page)
         with self._lock:
             self._tries[tries] += 1
             self._number += 1

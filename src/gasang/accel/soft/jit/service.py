@@ -140,7 +140,7 @@ class CompileService:
 
         What it says by then is only asked for where that may soon be compiled.
         """
-        is_near = self._may_be_worth(heat)
+        is_near = self.may_be_worth(heat)
         made = request() if is_near else None
         with self._changed:
             waiting = self._now
@@ -154,12 +154,13 @@ class CompileService:
             waiting.heat, waiting.request = heat, made or waiting.request
             self._tell(heat)
 
-    def _may_be_worth(self, heat: int) -> bool:
+    def may_be_worth(self, heat: int) -> bool:
+        """Whether code as hot as that may be worth its compiling, as small as the region may be."""
         return self._price is None or self._price.gain(heat, 0) >= 0
 
     def _tell(self, heat: int) -> None:
         """Wake the thread up if code as hot as that may be worth something: it looks at all that waits."""
-        if self._may_be_worth(heat):
+        if self.may_be_worth(heat):
             self._changed.notify_all()
 
     def _enter(self, waiting: _Waiting) -> None:
