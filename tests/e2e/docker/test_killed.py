@@ -81,13 +81,18 @@ def moments(count=MOMENTS):
     return [(index + 0.5) / count for index in range(count)]
 
 
+def _is_true(state):
+    """Whether what is told as running has a process."""
+    return state["Status"] != "running" or Path(f"/proc/{state['Pid']}").exists()
+
+
 def each_is_whole(docker):
     """Every container that is shown can be looked at, started or stopped, and removed."""
     for key in docker("ps", "-aq", "--no-trunc").lines:
         shown = docker.inspect(key)
         assert shown["State"]["Status"] in ("created", "running", "exited", "paused"), shown["State"]
         if shown["State"]["Status"] == "running":
-            assert Path(f"/proc/{shown['State']['Pid']}").exists()
+            until(lambda key=key: _is_true(docker.inspect(key)["State"]))  # it may end by itself between the two looks
         docker("logs", key)
         docker("diff", key)
 
