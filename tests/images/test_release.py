@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -73,23 +74,56 @@ def mirror_of(server: Server) -> Mirror:
 
 def test_from_a_mirror(server: Server, mirror_folder: Path, signer: Signer) -> None:
     Archive(mirror_folder).publish(signer.sign)
-    release = fetch_release(mirror_of(server), "trixie", signer.keyring)
+    release = fetch_release(mirror_of(server), "trixie", signer.keyring, "riscv64")
     assert release.codename == "trixie"
     assert list(release.files) == ["main/binary-riscv64/Packages.xz"]
 
 
+INDEX = "dists/trixie/main/binary-riscv64/Packages.xz"
+
+
+def publish_the_one_before(folder: Path, signer: Signer, codename: str = "trixie") -> None:
+    """By the suite's other name, its index by hash; the new one's index is not there yet."""
+    archive = Archive(folder, suite="stable")
+    archive.publish(signer.sign, **{"Codename": codename, "Version": "13.6", "Acquire-By-Hash": "yes"})
+    index = (folder / INDEX.replace("trixie", "stable")).read_bytes()
+    by_hash = (folder / INDEX).parent / "by-hash" / "SHA256" / sha256(index).hexdigest()
+    by_hash.parent.mkdir(parents=True)
+    by_hash.write_bytes(index)
+    Archive(folder).publish(signer.sign, Version="13.7")
+    (folder / INDEX).unlink()
+
+
+def test_while_a_mirror_is_brought_up_to_date_the_release_before_is_taken(server: Server, mirror_folder: Path, signer: Signer) -> None:
+    publish_the_one_before(mirror_folder, signer)
+    release = fetch_release(mirror_of(server), "trixie", signer.keyring, "riscv64")
+    assert (release.codename, release.version) == ("trixie", "13.6")
+    assert (mirror_folder / release.index("main", "riscv64").path).is_file()
+
+
+def test_what_has_the_other_name_must_be_the_same_suite(server: Server, mirror_folder: Path, signer: Signer) -> None:
+    publish_the_one_before(mirror_folder, signer, codename="bookworm")
+    assert fetch_release(mirror_of(server), "trixie", signer.keyring, "riscv64").version == "13.7"
+
+
+def test_an_index_that_no_release_there_has(server: Server, mirror_folder: Path, signer: Signer) -> None:
+    Archive(mirror_folder).publish(signer.sign, Version="13.7")
+    (mirror_folder / INDEX).unlink()
+    assert fetch_release(mirror_of(server), "trixie", signer.keyring, "riscv64").version == "13.7"
+
+
 def test_a_suite_nobody_has(server: Server, signer: Signer) -> None:
     with pytest.raises(NotFoundError, match=f"Debian potato: {server.address} has no such suite; try"):
-        fetch_release(mirror_of(server), "potato", signer.keyring)
+        fetch_release(mirror_of(server), "potato", signer.keyring, "riscv64")
 
 
 def test_a_changed_release_file(server: Server, mirror_folder: Path, signer: Signer) -> None:
     Archive(mirror_folder).publish(lambda text: signer.sign(text).replace(b"Suite: stable", b"Suite: stabl3"))
     with pytest.raises(BadInputError, match=r"release file of Debian trixie at .*: no key of .* has signed it"):
-        fetch_release(mirror_of(server), "trixie", signer.keyring)
+        fetch_release(mirror_of(server), "trixie", signer.keyring, "riscv64")
 
 
 def test_a_release_file_cut_short(server: Server, mirror_folder: Path, signer: Signer) -> None:
     Archive(mirror_folder).publish(lambda text: signer.sign(text)[:-60])
     with pytest.raises(BadInputError, match="its end is missing"):
-        fetch_release(mirror_of(server), "trixie", signer.keyring)
+        fetch_release(mirror_of(server), "trixie", signer.keyring, "riscv64")

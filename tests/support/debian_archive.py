@@ -288,6 +288,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if fault == "silent":
                 self._hang()
 
+    def do_HEAD(self) -> None:
+        """Whether a file is there; no request for it, and no fault's turn."""
+        self.send_response(200 if (self.mirror.root / self.path.lstrip("/")).is_file() else 404)
+        self.end_headers()
+
     def _hang(self) -> None:
         self.mirror.fell_silent.set()
         with suppress(ConnectionError):

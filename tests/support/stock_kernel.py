@@ -62,7 +62,7 @@ def fetch(mirror: Mirror, keyring: Path, cache: Path, progress: Progress) -> Pat
 
 def _package(mirror: Mirror, keyring: Path, downloads: Path, progress: Progress) -> Package:
     with progress.step(f"asking {mirror.base} for Debian {SUITE}"):
-        release = fetch_release(mirror, SUITE, keyring)
+        release = fetch_release(mirror, SUITE, keyring, ARCHITECTURE)
     wanted = release.index("main", ARCHITECTURE)
     packed = downloads / f"Packages-{release.codename}.xz"
     subject = f"package index of Debian {SUITE}"

@@ -59,6 +59,7 @@ class Patience:
 _T = TypeVar("_T")
 _Digest = Any
 """hashlib's objects have no public type."""
+_MISSING = (404, 410)
 _NETWORK = (OSError, http.client.HTTPException)
 
 
@@ -102,6 +103,17 @@ class Mirror:
     def small(self, path: str, limit: int) -> bytes:
         """A file of at most `limit` bytes that carries its own proof, such as InRelease; raise NotFoundError where it is not there."""
         return self._insist(path, lambda: self._small(path, limit), lambda: 0)
+
+    def has(self, path: str) -> bool:
+        """Whether a file is there, as far as the mirror says that it is not."""
+        try:
+            self._open(path, 0, "HEAD").close()
+        except urllib.error.HTTPError as fault:
+            fault.close()
+            return fault.code not in _MISSING
+        except (*_NETWORK, GasangError):
+            return True
+        return True
 
     def fetch(self, wanted: Wanted, target: Path, step: Step) -> None:
         """Have `target` be the wanted file. `step` advances by bytes, also by those that are already there.
@@ -152,7 +164,7 @@ class Mirror:
         if not isinstance(fault, urllib.error.HTTPError):
             return None
         fault.close()
-        if fault.code in (404, 410):
+        if fault.code in _MISSING:
             return NotFoundError(self._subject(path), "the mirror has no such file", "set another mirror with GASANG_MIRROR")
         again = fault.code in (408, 425, 429) or fault.code >= 500
         return None if again else GasangError(self._subject(path), f"the mirror refuses it ({fault.code} {fault.reason})", _HINT)
@@ -169,11 +181,11 @@ class Mirror:
         text = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
         return GasangError(self._subject(path), f"the mirror does not answer ({text})", _HINT)
 
-    def _open(self, path: str, offset: int) -> http.client.HTTPResponse:
+    def _open(self, path: str, offset: int, method: str = "GET") -> http.client.HTTPResponse:
         headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
         if offset:
             headers["Range"] = f"bytes={offset}-"
-        request = urllib.request.Request(self._subject(path), headers=headers)  # noqa: S310 (the opener knows HTTP only)
+        request = urllib.request.Request(self._subject(path), headers=headers, method=method)  # noqa: S310 (the opener knows HTTP only)
         try:
             answer: http.client.HTTPResponse = _opener(self._connections).open(request, timeout=self._patience.timeout)
         except urllib.error.HTTPError as fault:

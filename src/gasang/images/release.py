@@ -15,6 +15,7 @@ from gasang.images.deb822 import Paragraph, paragraph
 from gasang.images.mirror import Mirror, Wanted
 from gasang.images.signature import check_signature
 
+COMPONENT: Final = "main"
 LIMIT = 16 << 20
 """Bytes of an InRelease file; Debian's have a seventh of a MiB."""
 
@@ -36,6 +37,8 @@ class Release:
     architectures: tuple[str, ...]
     files: dict[str, tuple[int, str]]
     by_hash: bool
+    other: str = ""
+    """The suite's other name: the codename's if it was asked for by the suite's, and the other way round."""
 
     def index(self, component: str, architecture: str) -> Wanted:
         """The Packages index of a component; raise NotFoundError where the suite does not come for that architecture."""
@@ -50,8 +53,24 @@ class Release:
         return Wanted(f"{folder}/by-hash/SHA256/{sha256}" if self.by_hash else f"{folder}/Packages.xz", size, sha256)
 
 
-def fetch_release(mirror: Mirror, suite: str, keyring: Path) -> Release:
-    """The suite's release file, its signature checked before any of it is read; raise BadInputError where that fails."""
+def fetch_release(mirror: Mirror, suite: str, keyring: Path, architecture: str) -> Release:
+    """The suite's release file, its signature checked before any of it is read; raise BadInputError where that fails.
+
+    A mirror that is being brought up to date may have a new one without the index for an architecture. What it has by the suite's other
+    name may still be the one before as a whole: then it is that.
+    """
+    release = _fetch(mirror, suite, keyring)
+    if not release.other or architecture not in release.architectures or mirror.has(release.index(COMPONENT, architecture).path):
+        return release
+    try:
+        before = _fetch(mirror, release.other, keyring)
+    except NotFoundError:
+        return release
+    is_whole = before.codename == release.codename and mirror.has(before.index(COMPONENT, architecture).path)
+    return before if is_whole else release
+
+
+def _fetch(mirror: Mirror, suite: str, keyring: Path) -> Release:
     subject = f"release file of Debian {suite} at {mirror.base}"
     try:
         data = mirror.small(f"dists/{suite}/InRelease", LIMIT)
@@ -77,6 +96,7 @@ def parse_release(text: str, suite: str, subject: str, now: datetime | None = No
         architectures=tuple(fields.get("architectures", "").split()),
         files=_files(fields, subject),
         by_hash=fields.get("acquire-by-hash") == "yes",
+        other=next((name for name in (codename, fields.get("suite", "")) if name not in ("", suite)), ""),
     )
 
 

@@ -22,7 +22,7 @@ from gasang.images.content.locks import only_one
 from gasang.images.mirror import Mirror, Patience, Wanted
 from gasang.images.origin import Origin
 from gasang.images.packages import Index, Package
-from gasang.images.release import Release, fetch_release
+from gasang.images.release import COMPONENT, Release, fetch_release
 from gasang.images.resolve import resolve
 from gasang.images.signature import debian_keyring
 from gasang.images.spool import out_of_space
@@ -50,7 +50,7 @@ def fetch_suite(
     source = mirror or Mirror(origin.mirror, Patience(timeout=origin.timeout))
     keyring = _keys(origin)
     with progress.step(f"asking {source.base} for Debian {name}"):
-        release = fetch_release(source, name, keyring)
+        release = fetch_release(source, name, keyring, architecture)
     return Suite(name, architecture, release, source, cache / "packages" / architecture)
 
 
@@ -97,7 +97,7 @@ class Suite:
 
     def index(self, progress: Progress) -> Index:
         """The packages it has."""
-        wanted = self.release.index("main", self.architecture)
+        wanted = self.release.index(COMPONENT, self.architecture)
         subject = f"package index of Debian {self.release.codename}"
         packed = self.downloads / f"Packages-{self.release.codename}.xz"
         with progress.step(f"reading the {subject}", wanted.size, "bytes") as step:
