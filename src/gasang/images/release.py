@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Final
 
-from gasang.core.errors import BadInputError, NotFoundError
+from gasang.core.errors import BadInputError, GasangError, NotFoundError
 from gasang.images.clearsign import take_apart
 from gasang.images.deb822 import Paragraph, paragraph
 from gasang.images.mirror import Mirror, Wanted
@@ -64,9 +64,9 @@ def fetch_release(mirror: Mirror, suite: str, keyring: Path, architecture: str) 
         return release
     try:
         before = _fetch(mirror, release.other, keyring)
-    except NotFoundError:
+        is_whole = before.codename == release.codename and mirror.has(before.index(COMPONENT, architecture).path)
+    except GasangError:  # what is told is what the suite that was asked for lacks
         return release
-    is_whole = before.codename == release.codename and mirror.has(before.index(COMPONENT, architecture).path)
     return before if is_whole else release
 
 
