@@ -45,6 +45,9 @@ class FunctionEmitter(ExpressionEmitter):
     def emit(self) -> str:
         """The function's text."""
         function, typed = self.function, self.function.tree
+        if function.elsewhere:
+            convention = CONVENTIONS[function.convention]
+            return f"declare {convention}{result_type(function)} {self.names.symbol(function)}({parameters_text(typed.parameters)})\n"
         for name, kind in typed.local_types.items():
             self.slots.append(f"  {local_name(name)} = alloca {kind.llvm}, align {kind.alignment}")
         for name, kind in typed.parameters:
@@ -55,7 +58,8 @@ class FunctionEmitter(ExpressionEmitter):
         signature = f"{result_type(function)} {self.names.symbol(function)}({parameters_text(typed.parameters)})"
         features = f' "target-features"="{function.features}"' if function.features else ""
         attributes = _INLINE[function.inline] + ATTRIBUTES + self.strict + features
-        head = f"define {linkage}{CONVENTIONS[function.convention]}{signature} {attributes} {{"
+        section = f' section "{function.section}"' if function.section else ""
+        head = f"define {linkage}{CONVENTIONS[function.convention]}{signature} {attributes}{section} {{"
         return "\n".join([head, "entry:", *self.slots, *self.lines, "}", ""])
 
     def _plain_return(self) -> str:

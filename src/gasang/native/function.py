@@ -33,6 +33,8 @@ class NativeFunction:
         convention: str = "c",
         external_name: str = "",
         features: str = "",
+        section: str = "",
+        elsewhere: bool = False,
     ) -> None:
         self._definition = definition
         self._namespace = namespace
@@ -49,6 +51,8 @@ class NativeFunction:
         self.convention = convention
         self.external_name = external_name
         self.features = features
+        self.section = section
+        self.elsewhere = elsewhere
         self._signature: tuple[list[tuple[str, Type]], Type | None] | None = None
         self._tree: TypedFunction | None = None
         self._entry: Callable[..., Any] | None = None
@@ -173,10 +177,12 @@ def python_entry(function: NativeFunction, address: int) -> Callable[..., Any]:
 
 
 def native(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
-    """Mark a function as native. Options: may_fault, inline, convention ("c", "preserve_none", "preserve_most"), features.
+    """Mark a function as native, with options.
 
+    They are may_fault, inline, convention ("c", "preserve_none", "preserve_most"), features, external_name, section and elsewhere.
     `features` are instructions beyond the level that everything is made for, as LLVM names them ("+avx512vl"): whoever calls such a
-    function has looked whether the processor has them.
+    function has looked whether the processor has them. `external_name` is the function's symbol in an object, `section` the section that it
+    has there; what is `elsewhere` is called by its name and not part of the object: whoever links that says where it is.
     """
     if function is None:
         return lambda marked: native(marked, **options)
