@@ -5,6 +5,7 @@ A machine started from an image speaks through the ports of one console device (
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from gasang.devices.worker import Holdable, Worker
 from gasang.kinds.vm.base import AnyMachine
 from gasang.kinds.vm.extras import NOTHING, Extras
 from gasang.kinds.vm.extras import attach as attach_extras
-from gasang.kinds.vm.loader import Kernel, kernel_architecture
+from gasang.kinds.vm.loader import Content, Kernel, kernel_architecture
 from gasang.kinds.vm.parts import Parts
 from gasang.kinds.vm.platforms import RISCV64, SOFT, Platform, choose
 from gasang.kinds.vm.room import DEBIAN, check_room
@@ -120,6 +121,15 @@ def read_given(path: Path, what: str) -> bytes:
         raise BadInputError(f"{what} {path}", f"it cannot be read ({error.strerror})", "check the path") from error
 
 
+def map_given(path: Path, what: str) -> Content:
+    """As `read_given`, without a copy of it where the host can map it; empty files are read."""
+    try:
+        with path.open("rb") as file:
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except (OSError, ValueError):
+        return read_given(path, what)
+
+
 def _unpacked(initrd: bytes, path: Path) -> int:
     """Bytes of the files in an initrd. Raises BadInputError where no kernel could unpack it."""
     from gasang.images.initrd import unpacked_size
@@ -140,7 +150,7 @@ def _disks(spec: VmSpec, worker: Worker, warn: Warnings, cleanup: ExitStack) -> 
     return attach(spec.disks, worker, warn, cleanup)
 
 
-def kernel_platform(kernel: bytes, architecture: str | None, accelerator: str | None, warn: Callable[[str], None]) -> Platform:
+def kernel_platform(kernel: Content, architecture: str | None, accelerator: str | None, warn: Callable[[str], None]) -> Platform:
     """What is to run `kernel`. What is none is refused by whoever needs no look at the host for that. Raises what `choose` raises."""
     return choose(architecture or kernel_architecture(kernel) or (RISCV64 if accelerator is None else None), accelerator, warn)
 
@@ -148,7 +158,7 @@ def kernel_platform(kernel: bytes, architecture: str | None, accelerator: str | 
 def _run_kernel(spec: VmSpec, console: Console, progress: Progress) -> int:
     """A kernel of the user's: its serial line is the console. What is wrong with the files is told before anything is compiled."""
     assert spec.kernel is not None
-    data = read_given(spec.kernel, "kernel")
+    data = map_given(spec.kernel, "kernel")
     warn = _warnings(spec, console)
     platform = kernel_platform(data, spec.architecture, spec.accelerator, warn)
     _check_jit(spec, platform)
@@ -200,7 +210,7 @@ def boot_own(spec: VmSpec, files: BootFiles, disk: Block, console: Console, plat
     if spec.extras.folders or spec.extras.volumes or spec.environment:
         cause = "what runs in it is its own, which mounts nothing of the host's and gets no variables"
         raise UsageError(subject, cause, "give it a command, or leave --volume, --mount and --env out")
-    kernel = platform.load_kernel(read_given(files.kernel, "kernel"), str(files.kernel))
+    kernel = platform.load_kernel(map_given(files.kernel, "kernel"), str(files.kernel))
     initrd = read_given(files.initrd, "initrd")
     check_room(spec.memory, kernel, platform.ram_base, initrd, _unpacked(initrd, files.initrd) if initrd else 0, DEBIAN, subject)
     append = " ".join(filter(None, (files.append, PANIC_ENDS, spec.append)))
@@ -290,7 +300,7 @@ def boot_guest(
     warn = _warnings(spec, console)
     platform = platform or choose(spec.architecture, spec.accelerator, warn)
     _check_jit(spec, platform)
-    kernel = platform.load_kernel(read_given(files.kernel, "kernel"), str(files.kernel))
+    kernel = platform.load_kernel(map_given(files.kernel, "kernel"), str(files.kernel))
     stored = read_given(files.initrd, "initrd")
     initrd = stored + overlay(settings, _agent(spec, settings, platform), serves=spec.sockets is not None)
     check_room(spec.memory, kernel, platform.ram_base, initrd, _unpacked(stored, files.initrd), DEBIAN, f"image {spec.image}")

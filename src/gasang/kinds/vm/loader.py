@@ -25,12 +25,16 @@ _HEAD = 1 << 12
 """Bytes that tell what a kernel is."""
 
 
+Content = bytes | memoryview
+"""Of a file: as it was read, or as it is mapped."""
+
+
 @dataclass(frozen=True)
 class Piece:
     """Bytes to place: `address` is guest-physical; memory up to `size` behind them is zeroed."""
 
     address: int
-    data: bytes | memoryview
+    data: Content
     size: int
 
 
@@ -44,37 +48,41 @@ class Kernel:
     """First guest-physical address behind it."""
 
 
-def load_kernel(data: bytes, name: str, ram_base: int) -> Kernel:
+def load_kernel(data: Content, name: str, ram_base: int) -> Kernel:
     """Recognise Image, Image.gz and ELF. Raises BadInputError naming the file."""
-    if data.startswith(GZIP_MAGIC):
+    if _begins(data, GZIP_MAGIC):
         data = expanded(data, name, _refuse)
-    if data.startswith(ELF_MAGIC):
-        return _elf(data, name, ram_base)
+    if _begins(data, ELF_MAGIC):
+        return _elf(bytes(data), name, ram_base)
     if data[0x38:0x3C] == IMAGE_MAGIC:
         return _image(data, name, ram_base)
     raise _refuse(name, _foreign(data) or "it is neither a riscv64 Linux Image, an Image.gz, nor an ELF file")
 
 
-def kernel_architecture(data: bytes) -> str:
+def kernel_architecture(data: Content) -> str:
     """Whose kernel it is, by its first bytes: "riscv64", "amd64", or "" where that cannot be told or no machine here is of it.
 
     A packed one is looked into; whether it is whole is not asked.
     """
-    if data.startswith(GZIP_MAGIC):
+    if _begins(data, GZIP_MAGIC):
         with suppress(zlib.error):
             data = zlib.decompressobj(wbits=31).decompress(data, _HEAD)
-    if data.startswith(ELF_MAGIC):
+    if _begins(data, ELF_MAGIC):
         return {243: "riscv64", 62: "amd64"}.get(int.from_bytes(data[18:20], "little"), "")
     if data[0x38:0x3C] == IMAGE_MAGIC:
         return "riscv64"
     return "amd64" if data[0x202:0x206] == BZIMAGE_MAGIC else ""
 
 
+def _begins(data: Content, magic: bytes) -> bool:
+    return data[: len(magic)] == magic
+
+
 def _refuse(name: str, cause: str) -> BadInputError:
     return BadInputError(f"kernel {name}", cause, "give a riscv64 kernel with --kernel")
 
 
-def _foreign(data: bytes) -> str:
+def _foreign(data: Content) -> str:
     if data[0x202:0x206] == BZIMAGE_MAGIC:
         return "it is an x86 bzImage, this machine is riscv64"
     if data[0x38:0x3C] == b"ARM\x64":
@@ -82,7 +90,7 @@ def _foreign(data: bytes) -> str:
     return ""
 
 
-def expanded(data: bytes, name: str, refuse: Callable[[str, str], BadInputError]) -> bytes:
+def expanded(data: Content, name: str, refuse: Callable[[str, str], BadInputError]) -> bytes:
     """What a kernel packed with gzip holds. Raises what `refuse` makes of the name and a cause."""
     stream = zlib.decompressobj(wbits=31)
     try:
@@ -94,7 +102,7 @@ def expanded(data: bytes, name: str, refuse: Callable[[str, str], BadInputError]
     return plain
 
 
-def _image(data: bytes, name: str, ram_base: int) -> Kernel:
+def _image(data: Content, name: str, ram_base: int) -> Kernel:
     text_offset, image_size = struct.unpack_from("<QQ", data, 8)
     if image_size < len(data) - ALIGNMENT or image_size > MAX_KERNEL or text_offset > MAX_KERNEL:
         raise _refuse(name, "its header gives sizes that do not fit it")
@@ -105,9 +113,9 @@ def _image(data: bytes, name: str, ram_base: int) -> Kernel:
     return Kernel(address, (Piece(address, data, max(image_size, len(data))),), address + max(image_size, len(data)))
 
 
-def _efi_size(data: bytes) -> int:
+def _efi_size(data: Content) -> int:
     """How long an Image is by its sections as an EFI program (PE format, section table); 0 for one that is none."""
-    if not data.startswith(DOS_MAGIC):
+    if not _begins(data, DOS_MAGIC):
         return 0
     try:
         (header,) = struct.unpack_from("<I", data, 0x3C)

@@ -67,8 +67,11 @@ class VirtualMachine(Machine[SoftMachine, VirtBoard]):
         if lowest < RAM_BASE or kernel.end > initrd_address:
             needed = (kernel.end - RAM_BASE + len(parts.initrd) + 2 * DEVICE_TREE_SPACE + (64 << 20)) >> 20
             raise UsageError(f"{parts.memory >> 20} MiB of memory", "kernel and initrd do not fit", f"give at least --memory {needed}M")
-        for piece in kernel.pieces:
-            ram.write(piece.address, piece.data)
+        try:
+            for piece in kernel.pieces:
+                ram.write(piece.address, piece.data)
+        except OSError as error:
+            raise BadInputError("kernel", f"its file was changed while it was read ({error.strerror})", "start it again") from error
         if parts.initrd:
             ram.write(initrd_address, parts.initrd)
         initrd = (initrd_address, initrd_address + len(parts.initrd)) if parts.initrd else None
@@ -112,6 +115,11 @@ class VirtualMachine(Machine[SoftMachine, VirtBoard]):
         super().copy_ahead()
         for hart in self.machine.harts:
             hart.copy_ahead()
+
+    def before_fork(self) -> None:
+        """The harts' code that no fork copies is given up."""
+        for hart in self.machine.harts:
+            hart.before_fork()
 
     def note_code(self, known: dict[int, Marks]) -> None:
         """Add to `known`, by harts, what is decoded now, and what was before it was given back; from any thread."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 from gasang.core.errors import BadInputError, PermissionDeniedError, UnsupportedError
 from gasang.core.progress import Progress
 from gasang.kinds.vm.base import AnyMachine
-from gasang.kinds.vm.loader import Kernel
+from gasang.kinds.vm.loader import Content, Kernel
 from gasang.kinds.vm.parts import Parts
 
 RISCV64, AMD64 = "riscv64", "amd64"
@@ -34,7 +34,7 @@ class Platform:
     ram_base: int
     append: str
     """What an image's kernel is told before all else."""
-    load_kernel: Callable[[bytes, str], Kernel]
+    load_kernel: Callable[[Content, str], Kernel]
     """A kernel's file and its name, in messages. Raises BadInputError for what is none of this architecture."""
     prepare: Callable[[Progress], None]
     """Have ready what the first start of a host makes."""
@@ -70,7 +70,7 @@ def _soft_riscv64() -> Platform:
             different = ", ".join(sorted({*board.get("extensions", ())} ^ {*EXTENSIONS})) or "nothing"
             raise BadInputError(subject, f"it is of another processor (different in {different})", "use the gasang that made it")
 
-    def read(data: bytes, name: str) -> Kernel:
+    def read(data: Content, name: str) -> Kernel:
         return load_kernel(data, name, RAM_BASE)
 
     return Platform(RISCV64, "riscv64", SOFT, RAM_BASE, "", read, prepare, make, check_board)
@@ -101,7 +101,10 @@ def _kvm_amd64() -> Platform:
     def check_board(board: Mapping[str, Any], subject: str) -> None:
         """The processor is looked at when the state is loaded (x86/compatible.py)."""
 
-    return Platform(AMD64, "x86_64", KVM, 0, "console=ttyS0", load_pc_kernel, prepare, make, check_board)
+    def read(data: Content, name: str) -> Kernel:
+        return load_pc_kernel(bytes(data), name)
+
+    return Platform(AMD64, "x86_64", KVM, 0, "console=ttyS0", read, prepare, make, check_board)
 
 
 PLATFORMS: Final[Mapping[tuple[str, str], Callable[[], Platform]]] = {

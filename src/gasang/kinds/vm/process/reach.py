@@ -14,7 +14,7 @@ from gasang.core.progress import Silent
 from gasang.host.confining import Place
 from gasang.host.durable import boot_id
 from gasang.kinds.vm.disks import of_document
-from gasang.kinds.vm.launch import image_platform, kernel_platform, read_given
+from gasang.kinds.vm.launch import image_platform, kernel_platform, map_given
 from gasang.kinds.vm.platforms import KVM, Platform, platform_of
 from gasang.kinds.vm.process.births import boot_files_of
 from gasang.kinds.vm.process.settings import MachineSettings
@@ -50,7 +50,7 @@ def prepare(folder: Path, settings: MachineSettings) -> list[Place]:
 
 
 def _kernel(settings: MachineSettings) -> list[Place]:
-    data = read_given(Path(settings.kernel), "kernel")
+    data = map_given(Path(settings.kernel), "kernel")
     platform = kernel_platform(data, settings.architecture or None, settings.accelerator or None, _hear_nothing)
     return [*_platform(platform), *(Place(Path(path)) for path in (settings.kernel, settings.initrd) if path)]
 
