@@ -1,13 +1,16 @@
-"""Memory that becomes code: written first, executable afterwards, never both (POSIX mmap and mprotect)."""
+"""Memory that becomes code: written first, executable afterwards, or in two places; no place is ever both (POSIX mmap and mprotect)."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
+import os
 from functools import cache
 from typing import Any
 
-from gasang.core.errors import OutOfSpaceError, PermissionDeniedError
+from gasang.core.errors import OutOfSpaceError, PermissionDeniedError, UnsupportedError
+from gasang.host.holes import punch_hole
 
 _FAILED = ctypes.c_void_p(-1).value
 
@@ -42,6 +45,52 @@ class CodeMemory:
     def close(self) -> None:
         """Give it back: nobody executes it, or will."""
         _libc().munmap(self.address, self.size)
+
+
+class GrowingCode:
+    """`size` bytes of code that grows while it is executed: the same memory at `writable`, where it is written, and at `executable`.
+
+    Neither place is both. It costs what is touched. Raises OutOfSpaceError if the host has no more, PermissionDeniedError if it forbids to
+    execute it, UnsupportedError where there is no memory that lies in two places.
+    """
+
+    def __init__(self, size: int, name: str) -> None:
+        if not hasattr(os, "memfd_create"):
+            raise UnsupportedError("code that grows", "this host has no memory that lies in two places", "use a Linux host")
+        self.size = size
+        try:
+            self._descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
+        except OSError as error:
+            raise OutOfSpaceError(f"{size} bytes for compiled code", f"the host has none ({error})", "end other programs") from error
+        self.writable = self.executable = 0
+        try:
+            os.ftruncate(self._descriptor, size)
+            self.writable = self._map(mmap.PROT_READ | mmap.PROT_WRITE)
+            self.executable = self._map(mmap.PROT_READ | mmap.PROT_EXEC)
+        except OSError as error:
+            self.close()
+            raise OutOfSpaceError(f"{size} bytes for compiled code", f"the host has none ({error})", "end other programs") from error
+        except PermissionDeniedError:
+            self.close()
+            raise
+
+    def _map(self, rights: int) -> int:
+        address = _libc().mmap(None, self.size, rights, mmap.MAP_SHARED, self._descriptor, 0)
+        if address in (None, _FAILED):
+            raise PermissionDeniedError("compiled code", "the host forbids to execute it", "allow this program executable memory")
+        return int(address)
+
+    def release(self) -> None:
+        """Give what was touched back to the host: it reads as zeroes; where the host cannot take it, it stays."""
+        with contextlib.suppress(OSError):
+            punch_hole(self._descriptor, 0, self.size)
+
+    def close(self) -> None:
+        """Give it back: nobody executes it, or will."""
+        for address in (self.writable, self.executable):
+            if address:
+                _libc().munmap(address, self.size)
+        os.close(self._descriptor)
 
 
 @cache

@@ -217,6 +217,11 @@ def size_of(kind: Any) -> int:
     return int(kind.size)
 
 
+def offset_of(struct: Any, name: str) -> int:
+    """Where a field of a struct lies in it, in bytes."""
+    return int(struct.fields[name].offset)
+
+
 _CTYPES: dict[str, Any] = {
     "u8": ctypes.c_uint8, "u16": ctypes.c_uint16, "u32": ctypes.c_uint32, "u64": ctypes.c_uint64,
     "i8": ctypes.c_int8, "i16": ctypes.c_int16, "i32": ctypes.c_int32, "i64": ctypes.c_int64,

@@ -9,6 +9,7 @@ import pytest
 from gasang.accel.soft.machine import SoftMachine
 from gasang.cpus.riscv64 import exits
 from gasang.cpus.riscv64.execute import QUANTUM
+from gasang.cpus.riscv64.line import LINE_POLLS
 from gasang.cpus.riscv64.state import LINE_ROOM
 from gasang.devices.bus import Bus
 from gasang.devices.serial16550 import Serial16550
@@ -143,12 +144,22 @@ def test_only_bytes_at_the_registers_are_meant(line: Connected) -> None:
     assert (line.uart.asked, bytes(line.sent)) == (3, b"ab")
 
 
-def test_a_hart_that_has_sent_leaves_at_its_next_poll(line: Connected) -> None:
+def test_a_hart_that_has_sent_leaves_some_polls_later(line: Connected) -> None:
+    send = asm("sb", rs1=T0, rs2=T1, imm=SEND)
     loop = asm("addi", rd=T2, rs1=T2, imm=1) + asm("jal", rd=0, imm=-4)
-    line.bare.put(CODE, asm("sb", rs1=T0, rs2=T1, imm=SEND), loop)
+    line.bare.put(CODE, send, *[asm("addi", rd=T2, rs1=T2, imm=1)] * 500, send, loop)
     line.bare.cpu.x[T1] = ord("p")
-    assert line.bare.run(10 * QUANTUM) == exits.STOPPED
-    assert line.bare.cpu.x[T2] <= QUANTUM
+    assert line.bare.run(2 * LINE_POLLS * QUANTUM) == exits.STOPPED
+    assert line.bare.hart.instructions <= LINE_POLLS * QUANTUM
+    assert line.bare.machine.serial.take() == b"pp"
+
+
+def test_a_hart_that_would_wait_leaves_at_its_next_poll(line: Connected) -> None:
+    line.bare.put(CODE, asm("sb", rs1=T0, rs2=T1, imm=SEND), asm("wfi"), asm("addi", rd=T2, rs1=T2, imm=1), asm("jal", rd=0, imm=-4))
+    line.bare.cpu.x[T1] = ord("p")
+    assert line.bare.run(2 * LINE_POLLS * QUANTUM) == exits.STOPPED
+    assert line.bare.hart.instructions <= QUANTUM
+    assert line.bare.machine.serial.take() == b"p"
 
 
 @pytest.mark.parametrize("ending", ["loop", "ecall"])

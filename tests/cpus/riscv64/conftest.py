@@ -1,4 +1,4 @@
-"""GNU objdump as the judge of decoder and disassembler."""
+"""Bare machines for all tests here; GNU objdump as the judge of decoder and disassembler."""
 
 import re
 import subprocess
@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from support.bare import make_bare
+
+__all__ = ["make_bare", "objdump"]
 MARCH = "rv64gc_zba_zbb_zbs_zicbom_zicboz"
 TOOLS = "riscv64-linux-gnu-"
 LINE = re.compile(r"\s*([0-9a-f]+):\t[0-9a-f ]+\t(.*)")

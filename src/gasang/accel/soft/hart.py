@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gasang.accel.soft.jit.check import Turn
     from gasang.accel.soft.lost import Watch
     from gasang.accel.soft.machine import SoftMachine
+    from gasang.accel.soft.stitched import StitchedCode
 
 UNLIMITED = 1 << 62
 BLOCKS = 3072
@@ -52,6 +53,8 @@ class Hart:
         self.answers = 0
         self.has_arrived = False
         """Whether compiled regions wait to be placed."""
+        self.stitched: StitchedCode | None = None
+        """Its stretches of machine code, made of what it executes; None where they are not wanted, or cannot be had."""
         self.forgotten: Marks = {}
         """What was decoded before it was given back, or most of it."""
         self._tickets = 0
@@ -79,11 +82,21 @@ class Hart:
         cpu.dispatch = ctypes.addressof(machine.processor.dispatch)
         cpu.fusions = ctypes.addressof(machine.processor.fusions)
         cpu.helpers = ctypes.addressof(machine.processor.helpers)
+        if machine.stitches:
+            self.have_stitched()
         cpu.stimecmp = NEVER
         cpu.privilege = SUPERVISOR
         cpu.remaining = UNLIMITED
         machine.processor.functions["wipe_tlb"](self.address)
         machine.processor.functions["enter_context"](self.address)
+
+    def have_stitched(self) -> None:
+        """Have what is executed often stitched together as machine code from now on, where the host can. The hart stands still."""
+        from gasang.accel.soft.stitched import stitched_code  # a start without has no time for it
+
+        self.stitched = stitched_code(self.machine.processor, alone=self.machine.hart_count == 1)
+        if self.stitched is not None:
+            self.cpu.stitcher = self.stitched.address
 
     def reset(self, pc: int, a0: int, a1: int) -> None:
         """The state in which SBI starts a hart (SBI 2.0, chapter 9): S-mode, paging off, interrupts off."""
@@ -107,6 +120,8 @@ class Hart:
         """Give the memory back."""
         self._blocks.close()
         self._code_map.close()
+        if self.stitched is not None:
+            self.stitched.close()
 
     @property
     def instructions(self) -> int:
@@ -183,6 +198,8 @@ class Hart:
             join(self.forgotten, marks_of(self))
             self._forget(self.address)
             self._blocks.release()
+            if self.stitched is not None:
+                self.stitched.release()
 
     def judge(self) -> None:
         """Find out whether the hart can ever go on, having left its run loop with exits.LOST. Raises LostGuestError if not."""
@@ -214,6 +231,10 @@ class Hart:
         self._code_map.make_private()
         self._forks = True
         self.cpu.block_count = max(self.cpu.block_count, PARENTS_BLOCKS)
+
+    def before_fork(self) -> None:
+        """The hart stands still, and the process is about to fork: twins would share stitched code, which no fork copies."""
+        self.machine.processor.functions["end_stitching"](self.address)
 
     def copy_ahead(self) -> None:
         """In a forked process: have a copy of its state and its soft TLB, all of which are written, before it executes."""

@@ -75,6 +75,8 @@ class SoftMachine:
         self.processor: Processor = load()
         self.ram = GuestRam(ram_base, ram_size)
         self.hart_count = harts
+        self.stitches = jit == ON
+        """Whether what its harts execute often is stitched: not where compiled code is compared with the interpreter."""
         self.shared = instance(Shared)
         self._page_flags = LazyMemory(max(4096, ram_size >> 12), "gasang-page-flags")
         self.reservations = (ctypes.c_uint32 * RESERVATION_SLOTS)()

@@ -22,3 +22,4 @@ class Block:
     stamp: u64  # what compiled regions know the page's content by, 0 while they know nothing of it
     age: u64  # Cpu.code_age when the code TLB was told of it last
     looked: u64  # whether it was looked for regions of the page since it was decoded
+    stitched: u64  # whether there is stitched code of it

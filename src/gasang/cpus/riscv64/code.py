@@ -23,6 +23,7 @@ from gasang.cpus.riscv64 import exits
 from gasang.cpus.riscv64.block import RECORDS, Block
 from gasang.cpus.riscv64.mmu import CODE_PAGE, drop_write_entries
 from gasang.cpus.riscv64.state import CODE_TLB_ENTRIES, DIRTY_RING, NO_TAG, PAGE_MASK, Cpu, Shared
+from gasang.cpus.riscv64.stitching import forget_stitched, unstitch
 from gasang.cpus.riscv64.waits import EXECUTING
 from gasang.native import (
     atomic_add,
@@ -65,6 +66,7 @@ def clear_block(cpu: ptr[Cpu], block: ptr[Block]) -> None:
     block.records[RECORDS].handler = cpu.dispatch[1]
     block.records[RECORDS + 1].handler = cpu.dispatch[1]
     block.stamp = 0
+    block.stitched = 0
     block.looked = 0
 
 
@@ -112,6 +114,7 @@ def forget_all_blocks(cpu: ptr[Cpu]) -> None:
             cpu.code_map[block.page] = 0
     cpu.blocks_used = 0
     cpu.free_block = 0
+    forget_stitched(cpu)
     wipe_code_tlb(cpu)
 
 
@@ -256,6 +259,7 @@ def stored_to_code(cpu: ptr[Cpu], page: u64, offset: u64, size: u64) -> None:
         if block.stamp != 0:
             clear_block(cpu, block)  # rule 5
             return
+        unstitch(cpu, block)
         first = offset >> 1
         first -= first if first < REACHES_BACK else u64(REACHES_BACK)
         last = (offset + size - 1) >> 1

@@ -20,9 +20,11 @@ from gasang.cpus.riscv64.clock import update_timer
 from gasang.cpus.riscv64.code import block_at, drop_if_asked, make_block
 from gasang.cpus.riscv64.fusion import fuse
 from gasang.cpus.riscv64.harts import serve
-from gasang.cpus.riscv64.hot import is_hot
+from gasang.cpus.riscv64.hot import heat_here, is_hot
+from gasang.cpus.riscv64.line import line_is_due
 from gasang.cpus.riscv64.mmu import FETCH, access_fault, in_ram, translate
 from gasang.cpus.riscv64.state import CODE_TLB_ENTRIES, OFFSET_MASK, PAGE_MASK, Cpu
+from gasang.cpus.riscv64.stitching import ENOUGH, is_full, start_over, stitch
 from gasang.cpus.riscv64.trap import ILLEGAL_INSTRUCTION, deliver_exception, deliver_interrupt, deliverable, raise_exception
 from gasang.native import (
     Fault,
@@ -62,6 +64,7 @@ def pc_of(cpu: ptr[Cpu], record: ptr[Record]) -> u64:
 @native
 def refill(cpu: ptr[Cpu]) -> None:
     """Account for the quantum and begin another, if the caller allows more."""
+    line_is_due(cpu)
     cpu.retired = cpu.retired + i64(cpu.quantum - cpu.budget)
     size: u64 = QUANTUM
     if cpu.remaining < size:
@@ -94,6 +97,10 @@ def poll(cpu: ptr[Cpu], record: ptr[Record], budget: u64) -> None:
     if unlikely(cpu.hot_after != 0 and is_hot(cpu, record, samples)):
         cpu.exit = exits.HOT
         return
+    if cpu.stitcher != 0 and heat_here(cpu, record) >= ENOUGH:
+        if unlikely(is_full(cpu)):
+            start_over(cpu)
+        stitch(cpu, (u64(record) - cpu.code_base) >> 4)
     update_timer(cpu)
     return tail_call(resume, cpu, record, cpu.budget)
 

@@ -8,31 +8,36 @@ found, which follows from the body's result: None the next one, boolean a branch
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
 from gasang.cpus.instruction_set import SLOTS, Instruction, InstructionSet, Result
 from gasang.cpus.record import Record
 from gasang.cpus.riscv64 import execute
+from gasang.cpus.riscv64.fast import FAST
 from gasang.cpus.riscv64.jumps import note_jump
-from gasang.cpus.riscv64.memory import FAST
-from gasang.cpus.riscv64.state import CODE_TLB_ENTRIES, PAGE_MASK, Cpu
+from gasang.cpus.riscv64.state import CODE_TLB_ENTRIES, PAGE_MASK, PAGE_SHIFT, CodeTlbEntry, Cpu
 from gasang.cpus.riscv64.trap import ILLEGAL_INSTRUCTION
-from gasang.native import NativeFunction, attempt, cast, i64, likely, native_from_source, ptr, ref, tail_call, u8, u32, u64, unlikely
+from gasang.native import NativeFunction, attempt, cast, i64, likely, native_from_source, ptr, tail_call, u8, u32, u64, unlikely
+from gasang.native.types import offset_of, size_of
 
 NEAR, FAR = 0, 1
 RECORD_BYTES_PER_CODE_BYTE = 8
 FLOATING = ("F", "D")
 """Extensions whose instructions are illegal while sstatus.FS is off."""
 
-_NAMESPACE: dict[str, Any] = {
+_ENTRY_SHIFT = size_of(CodeTlbEntry).bit_length() - 1
+_CODE_TLB = offset_of(Cpu, "code_tlb")
+NAMESPACE: dict[str, Any] = {
     "note_jump": note_jump,
     "Cpu": Cpu, "Record": Record, "Handler": execute.Handler, "pc_of": execute.pc_of, "poll": execute.poll, "trap_exit": execute.trap_exit,
     "miss": execute.miss, "resume": execute.resume, "attempt": attempt, "cast": cast, "likely": likely, "unlikely": unlikely,
-    "ptr": ptr, "ref": ref,
-    "tail_call": tail_call, "u8": u8, "u32": u32, "u64": u64, "i64": i64, "PAGE_MASK": PAGE_MASK, "CODE_TLB_MASK": CODE_TLB_ENTRIES - 1,
-    "ILLEGAL_INSTRUCTION": ILLEGAL_INSTRUCTION,
+    "ptr": ptr,
+    "tail_call": tail_call, "u8": u8, "u32": u32, "u64": u64, "i64": i64, "PAGE_MASK": PAGE_MASK,
+    "CODE_SHIFT": PAGE_SHIFT - _ENTRY_SHIFT, "CODE_INDEX": CODE_TLB_ENTRIES - 1 << _ENTRY_SHIFT,
+    "CODE_TAG": _CODE_TLB + offset_of(CodeTlbEntry, "tag"), "CODE_BASE": _CODE_TLB + offset_of(CodeTlbEntry, "base"),
+    "CODE_BIAS": _CODE_TLB + offset_of(CodeTlbEntry, "bias"), "ILLEGAL_INSTRUCTION": ILLEGAL_INSTRUCTION,
 }  # fmt: skip
 
 _HEAD = """
@@ -69,11 +74,12 @@ _TAKEN_NEAR = """
 {indent}    return tail_call(cast(Handler, destination.handler), cpu, destination, budget - 1)
 """
 _TAKEN_FAR = """
-{indent}    entry = ref(cpu.code_tlb[(target >> 12) & CODE_TLB_MASK])
-{indent}    if likely(entry.tag == (target & PAGE_MASK) | cpu.context):
-{indent}        cpu.code_base = entry.base
-{indent}        cpu.code_bias = entry.bias
-{indent}        destination = cast(ptr[Record], entry.base + ((target & 0xFFE) << 3))
+{indent}    place = u64(cpu) + ((target >> CODE_SHIFT) & CODE_INDEX)
+{indent}    if likely(cast(ptr[u64], place + CODE_TAG)[0] == (target & PAGE_MASK) | cpu.context):
+{indent}        base = cast(ptr[u64], place + CODE_BASE)[0]
+{indent}        cpu.code_base = base
+{indent}        cpu.code_bias = cast(ptr[u64], place + CODE_BIAS)[0]
+{indent}        destination = cast(ptr[Record], base + ((target & 0xFFE) << 3))
 {indent}        return tail_call(cast(Handler, destination.handler), cpu, destination, budget - 1)
 {indent}    cpu.pc = target
 {indent}    return tail_call(miss, cpu, record, budget - 1)
@@ -111,6 +117,11 @@ def is_relative(instruction: Instruction) -> bool:
     return instruction.result is Result.JUMP and "imm" in instruction.wants and "rs1" not in instruction.wants
 
 
+def is_floating(instruction: Instruction) -> bool:
+    """Whether an instruction is illegal while sstatus.FS is off."""
+    return instruction.extension in FLOATING or (instruction.base is not None and instruction.base.extension in FLOATING)
+
+
 def text_of(
     instruction: Instruction,
     name: str,
@@ -124,7 +135,7 @@ def text_of(
 ) -> str:
     """A handler's text; `body` and `on_fault` are the names of its functions there."""
     template = head
-    if instruction.extension in FLOATING or (instruction.base is not None and instruction.base.extension in FLOATING):
+    if is_floating(instruction):
         template += _FLOAT_GUARD
     if system:
         template += _SYSTEM_BEFORE + at_once(instruction) + _SYSTEM_AFTER
@@ -204,12 +215,12 @@ def halves(instruction: Instruction, distance: int = NEAR, *, system: bool = Fal
 def compiled(text: str, instruction: Instruction, **names: Any) -> NativeFunction:
     """The function of a handler's text, `names` among what its free names mean."""
     file = f"<handler of {instruction.name}>"
-    return native_from_source(text, {**_NAMESPACE, **names}, file=file, convention="preserve_none")
+    return native_from_source(text, {**NAMESPACE, **names}, file=file, convention="preserve_none")
 
 
-def fast_half(function: Any) -> NativeFunction | None:
+def fast_half(function: Any, fast: Mapping[Any, NativeFunction] = FAST) -> NativeFunction | None:
     """The same body with every memory access replaced by its fast half; None if it has none."""
-    replaced = {name: FAST[value] for name, value in function.namespace.items() if isinstance(value, NativeFunction) and value in FAST}
+    replaced = {name: fast[value] for name, value in function.namespace.items() if isinstance(value, NativeFunction) and value in fast}
     used = {node.id for node in ast.walk(function.definition) if isinstance(node, ast.Name)} & replaced.keys()
     if not used:
         return None

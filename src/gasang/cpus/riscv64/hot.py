@@ -77,6 +77,12 @@ def heat_of(cpu: ptr[Cpu], stretch: u64) -> u64:
     return place.count if place.stretch == stretch else u64(0)
 
 
+@native(inline=True)
+def heat_here(cpu: ptr[Cpu], record: ptr[Record]) -> u64:
+    """How many samples are counted of the stretch that a record of the page being executed is in."""
+    return heat_of(cpu, cast(ptr[Block], cpu.code_base).page * STRETCHES + ((u64(record) - cpu.code_base) >> STRETCH_SHIFT))
+
+
 @native
 def heats_of(cpu: ptr[Cpu], number: u64, found: ptr[u64]) -> None:
     """The samples of each stretch of a block's page; `number` as `code_place` gives it."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 from gasang.cpus.riscv64.block import RECORDS
 from gasang.cpus.riscv64.code import block_at, code_place
 from gasang.cpus.riscv64.fusion import part
+from gasang.cpus.riscv64.returns import is_return
 from gasang.cpus.riscv64.state import Cpu
-from gasang.native import native, ptr, ref, u8, u64
+from gasang.native import native, ptr, ref, u64
 
-NO_REGISTER = 32
 MIX = 0x9E3779B97F4A7C15
 JUMP_SHIFT = 56
 """Of a mixed word: what is left is a number of eight bits."""
@@ -40,7 +40,8 @@ def watch_near(cpu: ptr[Cpu], address: u64, reach: u64, noting: ptr[u64], count:
 def watch_jumps(cpu: ptr[Cpu], number: u64, noting: ptr[u64], count: u64, watched: u64) -> u64:
     """Have the jumps of a block noted, or no more; how many records that concerns. Returns are not noted: calls tell where they lead.
 
-    `noting` holds `count` pairs of addresses: a handler of indirect jumps, and the one that notes.
+    No other indirect jump is part of stitched code. `noting` holds `count` pairs of addresses: a handler of indirect jumps, and the one
+    that notes.
     """
     block = block_at(cpu, number - 1)
     found: u64 = 0
@@ -48,8 +49,7 @@ def watch_jumps(cpu: ptr[Cpu], number: u64, noting: ptr[u64], count: u64, watche
         record = ref(block.records[index])
         for row in range(count):
             if record.handler == noting[2 * row + 1 - watched]:
-                is_return = record.rd == u8(NO_REGISTER) and (record.rs1 == u8(1) or record.rs1 == u8(5))
-                if not is_return:
+                if not is_return(record):
                     part(cpu, block, index)
                     record.handler = noting[2 * row + watched]
                     found += 1

@@ -17,8 +17,9 @@ from gasang.native.library import load_library
 from gasang.native.types import size_of
 
 if TYPE_CHECKING:
-    from gasang.native.library import Parts
+    from gasang.native.library import Library, Parts
 
+STENCILS = ("stencils", "holes", "code", "rows", "rows_alone")
 _lock = threading.Lock()
 
 
@@ -31,12 +32,39 @@ class Processor:
         self.functions = library.functions
         self.dispatch = (ctypes.c_uint64 * len(library.tables["dispatch"]))(*library.tables["dispatch"])
         self.helpers = (ctypes.c_uint64 * len(library.tables["helpers"]))(*library.tables["helpers"])
+        self.miss = library.tables["miss"][0]
         self.noting = (ctypes.c_uint64 * len(library.tables["noting"]))(*library.tables["noting"])
         self.decoder = PlacedTables(library.data)
+        self.stencils = StencilTables(library)
         self.fusions = (ctypes.c_uint64 * (FUSIONS * size_of(Fusion) // 8))()
         for name, records in (("fused_2", 1), ("fused_4", 2)):
             rows = (ctypes.c_uint64 * len(library.tables[name]))(*library.tables[name])
             self.functions["enter_fusions"](ctypes.addressof(self.fusions), ctypes.addressof(rows), len(rows) // 3, records)
+
+
+class StencilTables:
+    """The stencils in memory, and which handler each is of."""
+
+    def __init__(self, library: Library) -> None:
+        content = {name: library.data[name] for name in STENCILS}
+        self.exist = bool(content["stencils"])
+        """Whether there are any: not for every host's processor."""
+        self._memory = {name: ctypes.create_string_buffer(each, len(each)) for name, each in content.items()}
+        self.addresses = [ctypes.addressof(self._memory[name]) for name in ("stencils", "holes", "code")]
+        """Of the tables of struct Stencil and struct Hole, and of the code."""
+        self._enter = library.functions["enter_stencils"]
+        self._rows = (ctypes.c_uint64 * len(library.tables["dispatch"]))(*library.tables["dispatch"])
+        self._tables: dict[bool, ctypes.Array[ctypes.c_uint64]] = {}
+
+    def table(self, *, alone: bool) -> int:
+        """The address of the table of struct StencilOf, for a machine with one hart or with several."""
+        if alone not in self._tables:
+            from gasang.cpus.riscv64.stitching import STENCIL_PLACES, StencilOf  # only who stitches has time for it
+
+            made = self._tables[alone] = (ctypes.c_uint64 * (STENCIL_PLACES * size_of(StencilOf) // 8))()
+            numbers = self._memory["rows_alone" if alone else "rows"]
+            self._enter(ctypes.addressof(made), ctypes.addressof(self._rows), ctypes.addressof(numbers), len(self._rows))
+        return ctypes.addressof(self._tables[alone])
 
 
 def _make() -> Parts:

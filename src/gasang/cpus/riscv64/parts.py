@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from gasang.cpus.decoder import DecoderTables
-from gasang.cpus.riscv64 import ahead, clock, code, execute, fusion, hot, jumps, line, mmu, outside, regions, reservation, waits
+from gasang.cpus.riscv64 import ahead, clock, code, execute, fusion, hot, jumps, line, mmu, outside, regions, reservation, stitching, waits
 from gasang.cpus.riscv64.fused import fused_handlers
 from gasang.cpus.riscv64.handlers import make_handlers, noting_handlers
 from gasang.cpus.riscv64.isa import rv64
+from gasang.cpus.riscv64.stencils import make_stencils
 from gasang.native import NativeFunction
 from gasang.native.library import Parts
 
@@ -42,11 +43,15 @@ ENTRIES: tuple[NativeFunction, ...] = (
     jumps.watch_near,
     line.take_line,
     fusion.enter_fusions,
+    stitching.enter_stencils,
+    stitching.end_stitching,
 )  # fmt: skip
 
 
 def make_parts() -> Parts:
     """The functions that Python calls, the handlers, and the decoder's tables."""
     rows = make_handlers(rv64)
-    tables = {"dispatch": rows, "helpers": regions.HELPERS, "noting": noting_handlers(rv64, rows), **fused_handlers(rv64, rows)}
-    return Parts(list(ENTRIES), tables, DecoderTables(rv64).content)
+    others: dict[str, list[NativeFunction]] = {"helpers": regions.HELPERS, "noting": noting_handlers(rv64, rows), "miss": [execute.miss]}
+    tables = {"dispatch": rows, **others, **fused_handlers(rv64, rows)}
+    data = {**DecoderTables(rv64).content, **make_stencils(rv64)._asdict()}
+    return Parts(list(ENTRIES), tables, data)

@@ -11,6 +11,7 @@ from gasang.cpus.riscv64.clock import update_timer
 from gasang.cpus.riscv64.code import fence_instruction
 from gasang.cpus.riscv64.csr import refuse
 from gasang.cpus.riscv64.harts import answer_call
+from gasang.cpus.riscv64.line import hasten_line
 from gasang.cpus.riscv64.mmu import flush_all, flush_asid, flush_page
 from gasang.cpus.riscv64.reservation import give_up
 from gasang.cpus.riscv64.state import SUPERVISOR, USER, Cpu
@@ -81,6 +82,7 @@ def wfi(cpu: ptr[Cpu]) -> None:
         refuse(cpu)
     if cpu.multi != 0:
         give_up(cpu)
+    hasten_line(cpu)
     if waits(cpu):
         cpu.exit = exits.WAIT
 

@@ -12,11 +12,13 @@ from gasang.cpus.riscv64.block import RECORDS, Block
 from gasang.cpus.riscv64.clock import update_timer
 from gasang.cpus.riscv64.code import block_at
 from gasang.cpus.riscv64.execute import enter_block, fill_record, miss
+from gasang.cpus.riscv64.fast import FAST
 from gasang.cpus.riscv64.fusion import part
 from gasang.cpus.riscv64.hot import heats_of
-from gasang.cpus.riscv64.memory import amo_pointer_u32, amo_pointer_u64, try_amo_pointer_u32, try_amo_pointer_u64
+from gasang.cpus.riscv64.memory import amo_pointer_u32, amo_pointer_u64
 from gasang.cpus.riscv64.mmu import FETCH, in_ram, translate
 from gasang.cpus.riscv64.state import PAGE_MASK, Cpu
+from gasang.cpus.riscv64.stitching import unstitch
 from gasang.cpus.riscv64.trap import deliverable
 from gasang.cpus.riscv64.windows import close_windows, load_beyond, place_of, store_beyond, store_watched
 from gasang.native import Fault, NativeFunction, atomic_load, attempt, cast, i64, load_unaligned, native, ptr, ref, u8, u16, u32, u64
@@ -41,7 +43,7 @@ def poll_region(cpu: ptr[Cpu], budget: u64, unused: u64) -> u64:
     Near the caller's limit it is always 0: the last instructions allowed are interpreted, so that execution ends exactly there.
     """
     rest = cpu.remaining + budget
-    if atomic_load(ref(cpu.requests)) != 0 or rest < 2 * QUANTUM:
+    if atomic_load(ref(cpu.requests)) != 0 or cpu.line_polls != 0 or rest < 2 * QUANTUM:
         return 0
     update_timer(cpu)
     if deliverable(cpu, atomic_load(ref(cpu.sip))) != 0:
@@ -78,7 +80,7 @@ def find_page(cpu: ptr[Cpu], start: u64, unused: u64) -> u64:
     return u64(1) if attempt(enter_decoded, cpu, start) else u64(0)
 
 
-SUBSTITUTES: dict[Any, NativeFunction] = {amo_pointer_u32: try_amo_pointer_u32, amo_pointer_u64: try_amo_pointer_u64}
+SUBSTITUTES: dict[Any, NativeFunction] = {point: FAST[point] for point in (amo_pointer_u32, amo_pointer_u64)}
 """What takes the place of a call in a region."""
 
 HELPERS: list[NativeFunction] = [
@@ -142,6 +144,7 @@ def begin_region(cpu: ptr[Cpu], number: u64, index: u64, handler: u64) -> u64:
     record = ref(block.records[index])
     if record.handler == handler:
         return 0
+    unstitch(cpu, block)
     decode_place(cpu, block, index)
     part(cpu, block, index)
     record.handler = handler

@@ -200,6 +200,7 @@ class Cpu:
     nap: array[u64] = length(2)  # the time given to futex(2): seconds, nanoseconds
     hart: u64
     watches_traps: u64  # 1 if the run loop returns after each trap
+    line_polls: u64  # before the hart leaves its run loop for bytes that it has left in Shared.line; 0 if it has left none
     # --- MMIO handshake
     mmio_address: u64
     mmio_value: u64
@@ -227,6 +228,7 @@ class Cpu:
     decode_tables: u64
     dispatch: ptr[u64]  # handler addresses: [instruction number * 2 + far]
     fusions: ptr[Fusion]  # see fusion.py
+    stitcher: u64  # address of the Stitcher (stitching.py), 0 for none
     inside: u64  # shared: 1 while the hart executes (see waits.py); else it drops what it is asked to before it goes on
     seen_epoch: u64  # shared: the code epoch whose write entries are gone
     dirty_count: u64  # shared, under Shared.lock

@@ -26,8 +26,19 @@ class RegionReport(NamedTuple):
     """Runs by the reason for which they ended (check.REASONS)."""
 
 
+class Stitched(NamedTuple):
+    """What was stitched, of all harts (cpus/riscv64/stitching.py)."""
+
+    stretches: int
+    """Made so far."""
+    steps: int
+    """Guest instructions in them."""
+    code_bytes: int
+    """Their code that is there now."""
+
+
 class Report(NamedTuple):
-    """All that a machine's regions have done."""
+    """All that a machine's compiled code has done."""
 
     statistics: Statistics
     regions: Sequence[RegionReport]
@@ -37,6 +48,7 @@ class Report(NamedTuple):
     executed: int
     """Of these inside regions."""
     checked: bool
+    stitched: Stitched
 
     @property
     def coverage(self) -> float:
@@ -46,7 +58,7 @@ class Report(NamedTuple):
     def totals(self) -> dict[str, Any]:
         """The whole as plain data: seconds, bytes, a share from 0 to 1; `exits` are empty where regions are not checked.
 
-        `regions` were compiled for this machine, `loaded` for earlier ones.
+        `regions` were compiled for this machine, `loaded` for earlier ones. Instructions executed in stitched code are not counted.
         """
         exits: Counter[str] = Counter()
         for region in self.regions:
@@ -62,6 +74,7 @@ class Report(NamedTuple):
             "coverage": round(self.coverage, 4),
             "checked": self.checked,
             "exits": dict(exits),
+            "stitched": self.stitched._asdict(),
         }
 
 
@@ -69,4 +82,9 @@ def report_of(statistics: Statistics, checks: Checks | None, machine: SoftMachin
     """The report of a machine; of some moment if it runs."""
     found = [] if checks is None else checks.figures()
     executed = sum(int(hart.cpu.compiled) for hart in machine.harts) if checks is None else sum(one.executed for one in found)
-    return Report(statistics, found, machine.instructions, executed, checks is not None)
+    return Report(statistics, found, machine.instructions, executed, checks is not None, _stitched(machine))
+
+
+def _stitched(machine: SoftMachine) -> Stitched:
+    made = [hart.stitched for hart in machine.harts if hart.stitched is not None]
+    return Stitched(sum(code.stretches for code in made), sum(code.steps for code in made), sum(code.size for code in made))

@@ -19,7 +19,7 @@ What follows a look has not to ask again whether it succeeded, since where one d
 from __future__ import annotations
 
 from gasang.cpus.riscv64.mmu import STORE
-from gasang.cpus.riscv64.region.layout import CPU, GUEST, HART, field_offset, offset_of
+from gasang.cpus.riscv64.region.layout import CPU, GUEST, HART, field_offset
 from gasang.cpus.riscv64.region.plans import Access, Group, Planned
 from gasang.cpus.riscv64.regions import LOAD_BEYOND, STORE_BEYOND, STORE_WATCHED
 from gasang.cpus.riscv64.reservation import LINE
@@ -38,6 +38,7 @@ from gasang.cpus.riscv64.state import (
 )
 from gasang.cpus.riscv64.windows import NOWHERE, WINDOWS
 from gasang.native.emit_function import FunctionEmitter
+from gasang.native.types import offset_of
 
 WINDOW_SIZE = 64
 TLB_ENTRY_SIZE = 32

@@ -23,7 +23,7 @@ from gasang.cpus.riscv64.region.anew import behind_lines
 from gasang.cpus.riscv64.region.bodies import KNOWN
 from gasang.cpus.riscv64.region.circles import circles_around
 from gasang.cpus.riscv64.region.homes import Homes, names
-from gasang.cpus.riscv64.region.layout import CPU, HART, METADATA, field_offset, offset_of
+from gasang.cpus.riscv64.region.layout import CPU, HART, METADATA, field_offset
 from gasang.cpus.riscv64.region.leaving import BASE_AT, name_of, word
 from gasang.cpus.riscv64.region.pages import Step, guest_place
 from gasang.cpus.riscv64.region.runs import Run, runs_of
@@ -36,6 +36,7 @@ from gasang.cpus.riscv64.regions import CLOSE_WINDOWS, FIND_PAGE, POLL_REGION
 from gasang.cpus.riscv64.state import PAGE_MASK, PAGE_SIZE, Shared
 from gasang.cpus.riscv64.windows import WINDOWS
 from gasang.native.emit_function import ATTRIBUTES
+from gasang.native.types import offset_of
 
 
 class RegionEmitter(ScanEmitter):

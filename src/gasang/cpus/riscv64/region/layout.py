@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gasang.cpus.riscv64.state import Cpu
+from gasang.native.types import offset_of
 
 CPU = "%cpu"
 GUEST, HART = ", !tbaa !3", ", !tbaa !4"
@@ -17,11 +16,6 @@ METADATA = """
 !4 = !{!2, !2, i64 0}
 !5 = !{!"branch_weights", i32 4000, i32 1}
 """
-
-
-def offset_of(struct: Any, name: str) -> int:
-    """Where a field of a native struct lies."""
-    return int(struct.fields[name].offset)
 
 
 def field_offset(name: str) -> int:

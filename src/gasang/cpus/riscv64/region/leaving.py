@@ -8,12 +8,13 @@ from gasang.cpus.riscv64.block import RECORDS, Block
 from gasang.cpus.riscv64.isa import rv64
 from gasang.cpus.riscv64.region.bodies import BodyEmitter
 from gasang.cpus.riscv64.region.homes import names
-from gasang.cpus.riscv64.region.layout import CPU, HART, field_offset, offset_of
+from gasang.cpus.riscv64.region.layout import CPU, HART, field_offset
 from gasang.cpus.riscv64.region.pages import guest_place
 from gasang.cpus.riscv64.region.shape import Region
 from gasang.cpus.riscv64.regions import MISS
 from gasang.cpus.riscv64.state import CODE_TLB_ENTRIES, PAGE_MASK, PAGE_SIZE
 from gasang.native import NativeFunction
+from gasang.native.types import offset_of
 
 _MASK = (1 << 64) - 1
 _STAMP = offset_of(Block, "stamp")

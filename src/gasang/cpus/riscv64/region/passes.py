@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from gasang.cpus.riscv64.region.accesses import OURS, RESERVATIONS, WINDOW_SIZE
-from gasang.cpus.riscv64.region.layout import HART, offset_of
+from gasang.cpus.riscv64.region.layout import HART
 from gasang.cpus.riscv64.region.leaving import name_of
 from gasang.cpus.riscv64.region.pages import Step
 from gasang.cpus.riscv64.region.runs import Run, Stretch
 from gasang.cpus.riscv64.region.skips import SkipEmitter
 from gasang.cpus.riscv64.state import PAGE_SIZE, Window, Windows
+from gasang.native.types import offset_of
 
 FEWEST = 4
 """Passes that are worth it."""
