@@ -1,4 +1,4 @@
-"""Memory that becomes code: filled once, then run and read, never written."""
+"""Memory that becomes code: filled once, then run and read, never written; or written in one place and run in another."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 import gasang
-from gasang.core.errors import OutOfSpaceError, PermissionDeniedError
+from gasang.core.errors import OutOfSpaceError, PermissionDeniedError, UnsupportedError
 from gasang.host import code
-from gasang.host.code import CodeMemory, can_make_code
+from gasang.host.code import CodeMemory, GrowingCode, can_make_code
 
 pytestmark = pytest.mark.skipif(not can_make_code(), reason="this host has no mprotect")
 
@@ -68,3 +68,60 @@ def test_a_host_that_forbids_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(code, "_libc", Forbidding)
     with pytest.raises(PermissionDeniedError, match="the host forbids to execute it"):
         memory.seal(bytes(PAGE), PAGE)
+
+
+GROWS = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="this host has no memfd_create")
+TOUCHES = """
+import ctypes
+from gasang.host.code import GrowingCode
+code = GrowingCode(1 << 16, "code")
+{what}
+"""
+
+
+@GROWS
+@pytest.mark.skipif(platform.machine() not in RETURN_7, reason="no code for this processor here")
+def test_code_grows_while_it_is_run() -> None:
+    code = GrowingCode(1 << 16, "code")
+    one = RETURN_7[platform.machine()]
+    for offset in (0, 4096, 8192):
+        ctypes.memmove(code.writable + offset, one, len(one))
+        for run in range(0, offset + 1, 4096):
+            assert ctypes.CFUNCTYPE(ctypes.c_int)(code.executable + run)() == 7
+    code.close()
+
+
+@GROWS
+@pytest.mark.skipif(platform.machine() not in RETURN_7, reason="no code for this processor here")
+@pytest.mark.parametrize("what", ["ctypes.memset(code.executable, 1, 1)", "ctypes.CFUNCTYPE(ctypes.c_int)(code.writable)()"])
+def test_no_place_is_both(what: str) -> None:
+    env = {**os.environ, "PYTHONPATH": str(Path(gasang.__file__).parent.parent)}
+    done = subprocess.run([sys.executable, "-c", TOUCHES.format(what=what)], env=env, capture_output=True, check=False)
+    assert -done.returncode in (signal.SIGSEGV, signal.SIGBUS), done.stderr
+
+
+@GROWS
+def test_what_is_released_is_gone() -> None:
+    code = GrowingCode(1 << 16, "code")
+    ctypes.memset(code.writable, 1, 1 << 16)
+    code.release()
+    assert ctypes.string_at(code.executable, 1 << 16) == bytes(1 << 16)
+    ctypes.memset(code.writable + 5, 9, 1)
+    assert ctypes.string_at(code.executable + 5, 1) == b"\x09"
+    code.close()
+
+
+@GROWS
+def test_growing_code_leaves_nothing_behind() -> None:
+    before = len(os.listdir("/proc/self/fd")), Path("/proc/self/maps").read_text().count("code-of-test")
+    for _ in range(3):
+        GrowingCode(1 << 16, "code-of-test").close()
+    with pytest.raises(OutOfSpaceError, match="for compiled code: the host cannot map them"):
+        GrowingCode(1 << 62, "code-of-test")
+    assert (len(os.listdir("/proc/self/fd")), Path("/proc/self/maps").read_text().count("code-of-test")) == before
+
+
+def test_a_host_without_memory_in_two_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    with pytest.raises(UnsupportedError, match="no memory that lies in two places"):
+        GrowingCode(1 << 16, "code")

@@ -12,8 +12,9 @@ import pytest
 from gasang.core.errors import GasangError
 from gasang.native import NativeFunction, native, native_from_source, ptr, struct, u8, u32, u64, u128
 from gasang.native import build as build_module
-from gasang.native.build import build, compile_object
+from gasang.native.build import build, compile_object, emit_object
 from gasang.native.builtins import BUILTINS, OPERATIONS
+from gasang.native.elf_object import read_object
 from gasang.native.function import python_entry
 from gasang.native.llvm import ModuleEmitter
 from gasang.native.loading import LinkError, link, target_machine, unresolved
@@ -232,3 +233,13 @@ def test_threads_may_compile_at_once() -> None:
     for thread in threads:
         thread.join()
     assert sorted(results) == sorted([11 * n for n in range(1, 9)] * 2)
+
+
+def test_a_function_in_a_section_of_its_own_calls_what_is_elsewhere() -> None:
+    away = native_from_source("def away(x: u64) -> u64:\n    return x\n", NAMESPACE, external_name="far.away", elsewhere=True)
+    near = native_from_source("def near(x: u64) -> u64:\n    return away(x + 1)\n", {**NAMESPACE, "away": away}, section="text.near")
+    made = read_object(emit_object([ModuleEmitter([], {"code": [near]}).emit()], 2))
+    (section,) = [section for section in made.sections.values() if section.name == "text.near"]
+    assert section.data
+    assert {relocation.symbol.name for relocation in made.relocations if relocation.section == section.index} == {"far.away"}
+    assert [symbol.section for symbol in made.symbols if symbol.name == "far.away"] == [0]

@@ -9,7 +9,7 @@ import os
 from functools import cache
 from typing import Any
 
-from gasang.core.errors import OutOfSpaceError, PermissionDeniedError, UnsupportedError
+from gasang.core.errors import GasangError, OutOfSpaceError, PermissionDeniedError, UnsupportedError
 from gasang.host.holes import punch_hole
 
 _FAILED = ctypes.c_void_p(-1).value
@@ -58,26 +58,28 @@ class GrowingCode:
         if not hasattr(os, "memfd_create"):
             raise UnsupportedError("code that grows", "this host has no memory that lies in two places", "use a Linux host")
         self.size = size
+        self.writable = self.executable = 0
+        lack = OutOfSpaceError(f"{size} bytes for compiled code", "the host cannot map them", "end other programs")
         try:
             self._descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
         except OSError as error:
-            raise OutOfSpaceError(f"{size} bytes for compiled code", f"the host has none ({error})", "end other programs") from error
-        self.writable = self.executable = 0
+            raise lack from error
         try:
             os.ftruncate(self._descriptor, size)
-            self.writable = self._map(mmap.PROT_READ | mmap.PROT_WRITE)
-            self.executable = self._map(mmap.PROT_READ | mmap.PROT_EXEC)
+            self.writable = self._map(mmap.PROT_READ | mmap.PROT_WRITE, lack)
+            refusal = PermissionDeniedError("compiled code", "the host forbids to execute it", "allow this program executable memory")
+            self.executable = self._map(mmap.PROT_READ | mmap.PROT_EXEC, refusal)
         except OSError as error:
             self.close()
-            raise OutOfSpaceError(f"{size} bytes for compiled code", f"the host has none ({error})", "end other programs") from error
-        except PermissionDeniedError:
+            raise lack from error
+        except GasangError:
             self.close()
             raise
 
-    def _map(self, rights: int) -> int:
+    def _map(self, rights: int, otherwise: GasangError) -> int:
         address = _libc().mmap(None, self.size, rights, mmap.MAP_SHARED, self._descriptor, 0)
         if address in (None, _FAILED):
-            raise PermissionDeniedError("compiled code", "the host forbids to execute it", "allow this program executable memory")
+            raise otherwise
         return int(address)
 
     def release(self) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from gasang.core.errors import GasangError, UsageError
+from gasang.core.errors import BadInputError, GasangError, UsageError
 from gasang.devices.virtio.console import Port, VirtioConsole
 from gasang.devices.virtio.rng import VirtioRng
 from gasang.kinds.vm.board import RAM_BASE, VIRTIO_BASE
+from gasang.kinds.vm.launch import map_given
 from gasang.kinds.vm.loader import load_kernel
 from gasang.kinds.vm.machine import VirtualMachine
 from gasang.kinds.vm.parts import Parts
@@ -71,6 +74,15 @@ def test_a_machine_that_cannot_be_made_leaves_nothing(memory: int, words: str) -
     with pytest.raises(UsageError, match=words):
         VirtualMachine(parts(*OFF, memory=memory))
     assert mapped() == before
+
+
+def test_a_kernel_that_is_cut_off_while_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "kernel"
+    path.write_bytes(image(assemble(*OFF), 4 * MIB).ljust(4 * MIB, b"\0"))
+    kernel = load_kernel(map_given(path, "kernel"), "kernel", RAM_BASE)
+    os.truncate(path, 4096)
+    with pytest.raises(BadInputError, match="changed while it was read"):
+        VirtualMachine(replace(parts(*OFF), kernel=kernel))
 
 
 def test_closing_twice_and_what_comes_late_does_nothing() -> None:

@@ -34,7 +34,7 @@ MIX = 0x9E3779B97F4A7C15
 STENCILS_SHIFT = 53
 """Of a mixed word: what is left numbers STENCIL_PLACES."""
 STENCIL_PLACES = 1 << 64 - STENCILS_SHIFT
-ENOUGH = 16
+ENOUGH = 8
 """Samples of 128 bytes of code from which what is there is stitched. What is executed less often has to come from the host's memory each
 time, and its machine code takes twice the room of its records."""
 SHORTEST, LONGEST = 2, 48

@@ -6,6 +6,7 @@ A machine started from an image speaks through the ports of one console device (
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -45,6 +46,8 @@ DIED = 125
 DIED_HINT = "give it more --memory, or pull it again; --append 'loglevel=7' and -t show what its kernel says"
 NO_AGENT = "the guest has no agent: its image is of an earlier gasang (gasang pull --again), or its kernel has no virtual sockets"
 MINIMUM_MEMORY = 64 << 20
+_WORTH_MAPPING = 1 << 20
+"""Bytes of a file from which it is mapped instead of read."""
 PANIC_ENDS = "panic=-1"
 """A kernel that panics resets its machine instead of waiting for somebody to see it (kernel-parameters.txt)."""
 
@@ -122,12 +125,14 @@ def read_given(path: Path, what: str) -> bytes:
 
 
 def map_given(path: Path, what: str) -> Content:
-    """As `read_given`, without a copy of it where the host can map it; empty files are read."""
+    """As `read_given`, without a copy of what is large where the host can map it."""
     try:
         with path.open("rb") as file:
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except (OSError, ValueError):
-        return read_given(path, what)
+            if os.fstat(file.fileno()).st_size >= _WORTH_MAPPING:
+                return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except OSError:
+        pass  # it cannot be mapped, or not be read either
+    return read_given(path, what)
 
 
 def _unpacked(initrd: bytes, path: Path) -> int:

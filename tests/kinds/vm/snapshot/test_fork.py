@@ -8,6 +8,7 @@ import resource
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,13 @@ from gasang.kinds.vm.machine import VirtualMachine
 from gasang.kinds.vm.snapshot import working_set
 from gasang.kinds.vm.snapshot.identity import Identity
 from gasang.kinds.vm.snapshot.snapshot import Snapshot, Wiring
+from gasang.native.target import machine
 from gasang.storage.overlay import Overlay
 from gasang.storage.raw import Raw
 from support.assembler import assemble, jump
 from support.computing import KEPT_ROUNDS, MIB, counting, letters, mixed, mixing, parts_of
 from support.disk_machines import machine_with
+from support.supervised import eventually
 
 PLACE = RAM_BASE + 50 * MIB
 FOREVER = assemble(jump(0))
@@ -60,6 +63,28 @@ def test_a_machine_and_its_twins_compute_the_same(program: bytes, harts: int, sa
             assert said == says
             assert [twin.wait() for twin in twins] == [0, 0, 0]
             assert os.read(read, 1000) == 3 * says
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+@pytest.mark.skipif(machine() != "x86_64", reason="this host's processor has no stencils")
+def test_a_machine_whose_code_was_stitched_and_its_twins_compute_the_same() -> None:
+    said = bytearray()
+    read, write = os.pipe()
+    try:
+        with VirtualMachine(replace(parts_of(mixing(KEPT_ROUNDS), said, 1), jit="on")) as vm:
+            code = vm.machine.harts[0].stitched
+            assert code is not None
+            vm.start()
+            eventually(lambda: code.stretches > 0)
+            twins = [vm.fork(into(write, said)) for _ in range(3)]
+            made = code.stretches
+            vm.join()
+            assert said == mixed(KEPT_ROUNDS)
+            assert [twin.wait() for twin in twins] == [0, 0, 0]
+            assert os.read(read, 1000) == 3 * mixed(KEPT_ROUNDS)
+            assert code.stretches == made
     finally:
         os.close(read)
         os.close(write)
