@@ -10,7 +10,7 @@ from gasang.cpus.riscv64.handlers import make_handlers
 from gasang.cpus.riscv64.isa import rv64
 from gasang.cpus.riscv64.stencil_holes import FIRST, SECOND, Code, Constants, Placed, stencil_of
 from gasang.cpus.riscv64.stencils import Stencils, make_stencils
-from gasang.cpus.riscv64.stitching import COUNT, FAULT, IMM, MINUS_COUNT, NEXT, PLACE, RD, RS2, TAKEN, TARGET
+from gasang.cpus.riscv64.stitcher import COUNT, FAULT, IMM, MINUS_COUNT, NEXT, PLACE, RD, RS2, TAKEN, TARGET
 from gasang.native.target import machine, made_for
 
 X86 = pytest.mark.skipif(machine() != "x86_64", reason="this host's processor has no stencils")

@@ -6,7 +6,7 @@ import ctypes
 from typing import TYPE_CHECKING, Final
 
 from gasang.core.errors import GasangError
-from gasang.cpus.riscv64.stitching import Stitcher
+from gasang.cpus.riscv64.stitcher import Stitcher
 from gasang.host.code import GrowingCode
 from gasang.native.types import instance
 

@@ -59,7 +59,7 @@ class StencilTables:
     def table(self, *, alone: bool) -> int:
         """The address of the table of struct StencilOf, for a machine with one hart or with several."""
         if alone not in self._tables:
-            from gasang.cpus.riscv64.stitching import STENCIL_PLACES, StencilOf  # only who stitches has time for it
+            from gasang.cpus.riscv64.stitcher import STENCIL_PLACES, StencilOf  # only who stitches has time for it
 
             made = self._tables[alone] = (ctypes.c_uint64 * (STENCIL_PLACES * size_of(StencilOf) // 8))()
             numbers = self._memory["rows_alone" if alone else "rows"]

@@ -3,7 +3,23 @@
 from __future__ import annotations
 
 from gasang.cpus.decoder import DecoderTables
-from gasang.cpus.riscv64 import ahead, clock, code, execute, fusion, hot, jumps, line, mmu, outside, regions, reservation, stitching, waits
+from gasang.cpus.riscv64 import (
+    ahead,
+    clock,
+    code,
+    execute,
+    fusion,
+    hot,
+    jumps,
+    line,
+    mmu,
+    outside,
+    regions,
+    reservation,
+    stitcher,
+    stitching,
+    waits,
+)
 from gasang.cpus.riscv64.fused import fused_handlers
 from gasang.cpus.riscv64.handlers import make_handlers, noting_handlers
 from gasang.cpus.riscv64.isa import rv64
@@ -43,7 +59,7 @@ ENTRIES: tuple[NativeFunction, ...] = (
     jumps.watch_near,
     line.take_line,
     fusion.enter_fusions,
-    stitching.enter_stencils,
+    stitcher.enter_stencils,
     stitching.end_stitching,
 )  # fmt: skip
 

@@ -228,7 +228,7 @@ class Cpu:
     decode_tables: u64
     dispatch: ptr[u64]  # handler addresses: [instruction number * 2 + far]
     fusions: ptr[Fusion]  # see fusion.py
-    stitcher: u64  # address of the Stitcher (stitching.py), 0 for none
+    stitcher: u64  # address of the Stitcher (stitcher.py), 0 for none
     inside: u64  # shared: 1 while the hart executes (see waits.py); else it drops what it is asked to before it goes on
     seen_epoch: u64  # shared: the code epoch whose write entries are gone
     dirty_count: u64  # shared, under Shared.lock

@@ -11,7 +11,7 @@ import struct
 from typing import NamedTuple
 
 from gasang.cpus.record import Record
-from gasang.cpus.riscv64.stitching import COUNT, IMM, MINUS_COUNT, NEXT, PLACE, RD, RS1, RS2, RS3, TARGET
+from gasang.cpus.riscv64.stitcher import COUNT, IMM, MINUS_COUNT, NEXT, PLACE, RD, RS1, RS2, RS3, TARGET
 from gasang.native.types import offset_of
 
 REGISTER_BYTES = 8

@@ -16,7 +16,7 @@ from gasang.cpus.instruction_set import SLOTS, Instruction, InstructionSet, Resu
 from gasang.cpus.riscv64.fast import FAST, FAST_ALONE, STORES
 from gasang.cpus.riscv64.handlers import FAR, NAMESPACE, NEAR, fast_half, is_floating, is_relative
 from gasang.cpus.riscv64.stencil_holes import FIRST, SECOND, Code, Constants, stencil_of
-from gasang.cpus.riscv64.stitching import (
+from gasang.cpus.riscv64.stitcher import (
     BEGIN,
     BRANCHES,
     BRANCHES_FAR,
@@ -27,6 +27,8 @@ from gasang.cpus.riscv64.stitching import (
     JUMPS,
     JUMPS_FAR,
     LEAVE,
+    MOST_BYTES,
+    MOST_JUMPS,
     NEXT,
     NO_STENCIL,
     SHORT,
@@ -152,6 +154,8 @@ def make_stencils(instruction_set: InstructionSet) -> Stencils:
         if found is None:
             continue
         content, its = found
+        if len(content) > MOST_BYTES or sum(hole.kind > NEXT for hole in its) > MOST_JUMPS:
+            continue
         step, flow = (0, FALLS) if isinstance(which, int) else (which[1] // 2, which[2])
         numbers[which] = len(stencils)
         stencils.append(_STENCIL.pack(len(code), len(content), step, flow, len(holes) // _HOLE.size, len(its)))
