@@ -1,4 +1,4 @@
-"""A hart's stitched code: its memory, and what it is made with (cpus/riscv64/stitching.py)."""
+"""A hart's stitched code: its memory, and what it is made with (cpus/riscv64/stitcher.py)."""
 
 from __future__ import annotations
 
@@ -44,10 +44,6 @@ class StitchedCode:
     def size(self) -> int:
         """Bytes in use."""
         return int(self._stitcher.used)
-
-    def fill(self) -> None:
-        """Take all the room that is left: at the next poll all is forgotten."""
-        self._stitcher.used = SIZE
 
     def release(self) -> None:
         """Give memory back: what was stitched is forgotten."""
