@@ -27,7 +27,7 @@ ENDLESS = 2009
 """The seed of a program that overwrites its own end."""
 DATA = CODE + 0x10000
 DATA_SIZE = 0x4000
-LOOPED = 4000
+LOOPED = 10_000
 """Instructions of a loop by which it is stitched where it is hot already."""
 NEVER = 1 << 40
 """Samples are counted, and nothing is so hot that it is compiled."""
@@ -47,7 +47,7 @@ def stitching(bare: Bare) -> Bare:
         hart.have_stitched()
         hart.cpu.hot_after = NEVER
         for stretch in range((CODE - RAM_BASE) // 4096 * STRETCHES, (CODE - RAM_BASE) // 4096 * STRETCHES + 4 * STRETCHES):
-            bare.machine.processor.functions["set_heat"](hart.address, stretch, ENOUGH)
+            bare.machine.processor.functions["set_heat"](hart.address, stretch, ENOUGH - 1)
         assert hart.stitched is not None
     return bare
 

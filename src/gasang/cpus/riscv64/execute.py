@@ -24,7 +24,7 @@ from gasang.cpus.riscv64.hot import heat_here, is_hot
 from gasang.cpus.riscv64.line import line_is_due
 from gasang.cpus.riscv64.mmu import FETCH, access_fault, in_ram, translate
 from gasang.cpus.riscv64.state import CODE_TLB_ENTRIES, OFFSET_MASK, PAGE_MASK, Cpu
-from gasang.cpus.riscv64.stitching import ENOUGH, is_full, start_over, stitch
+from gasang.cpus.riscv64.stitching import is_enough, is_full, start_over, stitch
 from gasang.cpus.riscv64.trap import ILLEGAL_INSTRUCTION, deliver_exception, deliver_interrupt, deliverable, raise_exception
 from gasang.native import (
     Fault,
@@ -97,7 +97,7 @@ def poll(cpu: ptr[Cpu], record: ptr[Record], budget: u64) -> None:
     if unlikely(cpu.hot_after != 0 and is_hot(cpu, record, samples)):
         cpu.exit = exits.HOT
         return
-    if cpu.stitcher != 0 and heat_here(cpu, record) >= ENOUGH:
+    if cpu.stitcher != 0 and samples == 1 and is_enough(heat_here(cpu, record)):
         if unlikely(is_full(cpu)):
             start_over(cpu)
         stitch(cpu, (u64(record) - cpu.code_base) >> 4)

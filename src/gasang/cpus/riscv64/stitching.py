@@ -49,8 +49,8 @@ from gasang.cpus.riscv64.stitcher import (
 from gasang.native import boolean, cast, i64, native, ptr, ref, sizeof, store_unaligned, u32, u64
 
 ENOUGH = 8
-"""Samples of 128 bytes of code from which what is there is stitched. What is executed less often has to come from the host's memory each
-time, and its machine code takes twice the room of its records."""
+"""Samples of 128 bytes of code after each of which what is there is stitched, as far as it is not. What is executed less often has to
+come from the host's memory each time, and its machine code takes twice the room of its records."""
 SHORTEST, LONGEST = 2, 48
 """Instructions of a stretch."""
 WAITING = 8
@@ -110,6 +110,12 @@ def forget_stitched(cpu: ptr[Cpu]) -> None:
         s = cast(ptr[Stitcher], cpu.stitcher)
         s.used = 0
         s.tail = 0
+
+
+@native(inline=True)
+def is_enough(heat: u64) -> boolean:
+    """Whether code with so many samples is to be stitched: now and then, since what cannot be stitched is met again and again."""
+    return heat != 0 and heat % ENOUGH == 0
 
 
 @native(inline=True)
