@@ -101,14 +101,14 @@ _JUMP_FAR = """
 """
 
 
-def _arguments(instruction: Instruction) -> str:
-    """The body's arguments, taken from the record."""
+def arguments_of(instruction: Instruction, record: str = "record", register: str = "record.{slot}") -> str:
+    """The body's arguments: where `record` is the name of the instruction's, and `register` says what a register's number is."""
     function: Any = instruction.function
-    given = {"pc": "pc_of(cpu, record)", "next_pc": f"pc_of(cpu, record) + {instruction.length}"}
+    given = {"pc": f"pc_of(cpu, {record})", "next_pc": f"pc_of(cpu, {record}) + {instruction.length}"}
     parts = ["cpu"]
     for name, kind in function.parameters[1:]:
         slot = SLOTS.get(name, "")
-        parts.append(given.get(name) or (f"{kind}(record.imm)" if slot == "imm" else f"record.{slot}"))
+        parts.append(given.get(name) or (f"{kind}({record}.imm)" if slot == "imm" else register.format(slot=slot)))
     return ", ".join(parts)
 
 
@@ -160,7 +160,7 @@ def at_once(instruction: Instruction) -> str:
 def filled(template: str, instruction: Instruction, name: str = "", body: str = "body", on_fault: str = "on_fault") -> str:
     """A template with what an instruction says; `body` and `on_fault` are the names of its functions there."""
     sizes = {"records": instruction.length // 2, "length": instruction.length}
-    return template.format(name=name, arguments=_arguments(instruction), body=body, on_fault=on_fault, **sizes)
+    return template.format(name=name, arguments=arguments_of(instruction), body=body, on_fault=on_fault, **sizes)
 
 
 def handler_name(instruction: Instruction, distance: int) -> str:

@@ -3,7 +3,7 @@
 A 16550's driver looks into the line status before each byte that it sends. What the machine offers here (Shared.line_at and what follows)
 is that status, and room where bytes wait for the device. Everything else of the device, and these two wherever nothing is offered, asks the
 machine as any device does. A hart that has left bytes here leaves its run loop LINE_POLLS polls later, or where it would wait: so a line is
-sent as one, and none waits longer than some ten thousand instructions.
+sent as one, and none waits longer than some thirty thousand instructions.
 """
 
 from __future__ import annotations

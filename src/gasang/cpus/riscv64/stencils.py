@@ -12,9 +12,9 @@ import struct
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from gasang.cpus.instruction_set import SLOTS, Instruction, InstructionSet, Result
+from gasang.cpus.instruction_set import Instruction, InstructionSet, Result
 from gasang.cpus.riscv64.fast import FAST, FAST_ALONE, STORES
-from gasang.cpus.riscv64.handlers import FAR, NAMESPACE, NEAR, fast_half, is_floating, is_relative
+from gasang.cpus.riscv64.handlers import FAR, NAMESPACE, NEAR, arguments_of, fast_half, is_floating, is_relative
 from gasang.cpus.riscv64.stencil_holes import FIRST, SECOND, Code, Constants, stencil_of
 from gasang.cpus.riscv64.stitcher import (
     BEGIN,
@@ -198,18 +198,7 @@ def _text_of(instruction: Instruction, key: Key) -> _Text | None:
     if tried is None and function.may_fault:
         return None
     text = (_FLOAT_GUARD if is_floating(instruction) else "") + (_BODIES[key[2]] if tried is None else _TRIED)
-    return _Text(text.replace("{arguments}", _arguments(instruction)), {"body": tried or function})
-
-
-def _arguments(instruction: Instruction) -> str:
-    """The body's arguments: registers are constants, an immediate operand is in the record."""
-    function: Any = instruction.function
-    given = {"pc": "pc_of(cpu, here)", "next_pc": f"pc_of(cpu, here) + {instruction.length}"}
-    parts = ["cpu"]
-    for name, kind in function.parameters[1:]:
-        slot = SLOTS.get(name, "")
-        parts.append(given.get(name) or (f"{kind}(here.imm)" if slot == "imm" else f"{{{slot}}}"))
-    return ", ".join(parts)
+    return _Text(text.replace("{arguments}", arguments_of(instruction, "here", "{{{slot}}}")), {"body": tried or function})
 
 
 def _outside(name: str) -> NativeFunction:
