@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gasang.accel.soft.jit import finishing
-from gasang.accel.soft.jit.finishing import LOCK, begin
+from gasang.accel.soft.jit.finishing import LOCK, begin, shares_of
 from gasang.accel.soft.jit.messages import PLACES, Answer, Page, Request
 from gasang.accel.soft.jit.pack import stamp_of
 from gasang.accel.soft.jit.service import MOST_STARTS, MOST_WAITING, CompileService
@@ -224,22 +223,30 @@ def test_what_waits_at_the_end_is_compiled_for_the_next(tmp_path: Path, answers:
     store.close()
 
 
-@pytest.mark.parametrize("most", [1, 2])
-def test_few_processes_at_a_time_compile_what_was_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
-    """Their lock is there before they are: whoever waits for it after a machine's end misses none."""
-    monkeypatch.setattr(finishing, "processors", lambda: most)
+def test_one_process_at_a_time_has_what_was_left(tmp_path: Path) -> None:
+    """The lock is there before it is: whoever waits for it after a machine's end misses none."""
     folder, said, gate = tmp_path / "regions", tmp_path / "said", tmp_path / "gate"
     program = (
         f"import sys; from gasang.host.files import wait_for_lock; gate = open({str(gate)!r}, 'ab'); wait_for_lock(gate.fileno()); "
-        f"open({str(said)!r}, 'a').write(' '.join([*sys.argv[1:], sys.stdin.read()]) + ';')"
+        f"open({str(said)!r}, 'a').write(sys.stdin.read() + ';')"
     )
     with open(gate, "ab") as closed:
         assert lock_file(closed.fileno(), shared=False)
-        begin([sys.executable, "-c", program], [(1, b"one "), (2, b"two "), (3, b"three "), (1, b"four ")], [b"five ", b"six "], folder)
+        begin([sys.executable, "-c", program], [b"one ", b"two"], folder)
         with open(folder / LOCK, "ab") as alone:
             assert not lock_file(alone.fileno(), shared=False)
-            begin([sys.executable, "-c", program], [(1, b" never")], [], folder)
+            begin([sys.executable, "-c", program], [b"never"], folder)
             closed.close()
             wait_for_lock(alone.fileno())
-    shares = [["brief one two three four "], ["brief one three four ", "brief two "]][most - 1]
-    assert sorted(said.read_text().split(";")) == sorted([*shares, "five six ", ""])
+    assert said.read_text() == "one two;"
+
+
+def test_each_page_has_one_process_and_all_effort_one_of_its_own() -> None:
+    pages = [Page(LOOP, b"", stamp) for stamp in (3, 5, 7, 3)]
+    asked = [request(number)._replace(pages={0: page}) for number, page in enumerate(pages)]
+    hot = request(4)._replace(full=True)
+    nowhere = request(5)._replace(pages={})
+    assert shares_of([*asked, hot, nowhere], 2) == [(False, {4}), (True, {0, 3}), (True, {1, 2})]
+    assert shares_of([*asked, hot], 1) == [(False, {4}), (True, {0, 1, 2, 3})]
+    assert shares_of([hot], 2) == [(False, {0})]
+    assert shares_of([], 2) == []

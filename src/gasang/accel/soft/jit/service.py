@@ -296,5 +296,4 @@ def _finish(requests: list[Request], folder: Path) -> None:
     from gasang.accel.soft.jit import finishing  # most machines leave nothing
 
     with suppress(OSError):
-        brief = [(one.pages[0].stamp >> 1, pack_request(one)) for one in requests if 0 in one.pages and not one.full]
-        finishing.begin(_command(_FINISH, folder), brief, [pack_request(one) for one in requests if one.full], folder)
+        finishing.begin(_command(_FINISH, folder), [pack_request(one) for one in requests], folder)
