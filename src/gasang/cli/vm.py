@@ -206,12 +206,11 @@ def own(parsed: Parsed, option: Option[str | None], convert: Callable[[str, str]
 
 def size_of(parsed: Parsed, context: Context) -> tuple[int, int]:
     """Processors and bytes of memory: as asked for, as an imported machine had them, or as configured. Raises UsageError, BadInputError."""
-    from gasang.storage.shelf import user_shelf
-
     cpus, memory = own(parsed, CPUS, parse_cpus), own(parsed, MEMORY, parse_memory)
-    kept = user_shelf()
-    if parsed.arguments and kept.disk(parsed.arguments[0]) is not None and not (cpus and memory):
-        machine, _ = kept.machine(parsed.arguments[0].partition("/")[0])
+    if parsed.arguments and not (cpus and memory) and _imported(parsed.arguments[0]) is not None:
+        from gasang.storage.shelf import user_shelf
+
+        machine, _ = user_shelf().machine(parsed.arguments[0].partition("/")[0])
         cpus, memory = cpus or machine.cpus, memory or machine.memory
     return cpus or context.config.value("cpus"), memory or context.config.value("memory")
 

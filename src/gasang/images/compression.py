@@ -6,14 +6,16 @@ expand to gigabytes, so no step yields more than some MiB, and the limit is chec
 
 from __future__ import annotations
 
-import lzma
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Any, NamedTuple
-
-import zstandard
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gasang.core.errors import BadInputError
+
+if TYPE_CHECKING:  # they take milliseconds to load, which the start of a machine has not: its initial RAM disk is of one form at most
+    from lzma import LZMADecompressor
+
+    from zstandard import ZstdDecompressionObj
 
 PIECE = 1 << 15
 """Bytes of compressed input worked on at a time."""
@@ -28,7 +30,7 @@ Steps = Generator[bytes, None, bytes]
 """What `data` adds to the result, in steps; returns what is left of it behind the stream's end."""
 
 
-def _xz(worker: lzma.LZMADecompressor, data: bytes) -> Steps:
+def _xz(worker: LZMADecompressor, data: bytes) -> Steps:
     yield worker.decompress(data, STEP)
     while not worker.eof and not worker.needs_input:
         yield worker.decompress(b"", STEP)
@@ -45,7 +47,7 @@ def _gz(worker: Any, data: bytes) -> Steps:
     return unused
 
 
-def _zst(worker: zstandard.ZstdDecompressionObj, data: bytes) -> Steps:
+def _zst(worker: ZstdDecompressionObj, data: bytes) -> Steps:
     for start in range(0, len(data), ZSTD_SLICE):
         yield worker.decompress(data[start : start + ZSTD_SLICE])
         if worker.eof:
@@ -53,17 +55,30 @@ def _zst(worker: zstandard.ZstdDecompressionObj, data: bytes) -> Steps:
     return b""
 
 
+def _load_xz() -> tuple[Callable[[], Any], type[Exception]]:
+    from lzma import FORMAT_AUTO, LZMADecompressor, LZMAError
+
+    return lambda: LZMADecompressor(FORMAT_AUTO, _XZ_MEMORY), LZMAError
+
+
+def _load_zst() -> tuple[Callable[[], Any], type[Exception]]:
+    from zstandard import ZstdDecompressor, ZstdError
+
+    return lambda: ZstdDecompressor(max_window_size=1 << 27).decompressobj(), ZstdError
+
+
 class _Form(NamedTuple):
-    make: Callable[[], Any]
+    """How to have what makes a worker, and the error it raises over damaged data; the steps it works in."""
+
+    load: Callable[[], tuple[Callable[[], Any], type[Exception]]]
     steps: Callable[[Any, bytes], Steps]
 
 
 _FORMS: dict[str, _Form] = {
-    "xz": _Form(lambda: lzma.LZMADecompressor(lzma.FORMAT_AUTO, _XZ_MEMORY), _xz),
-    "gz": _Form(lambda: zlib.decompressobj(31), _gz),
-    "zst": _Form(lambda: zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj(), _zst),
+    "xz": _Form(_load_xz, _xz),
+    "gz": _Form(lambda: (lambda: zlib.decompressobj(31), zlib.error), _gz),
+    "zst": _Form(_load_zst, _zst),
 }
-_FAULTS = (lzma.LZMAError, zlib.error, zstandard.ZstdError, EOFError)
 _MAGICS = ((b"\xfd7zXZ\0", "xz"), (b"\x1f\x8b", "gz"), (b"\x28\xb5\x2f\xfd", "zst"))
 
 
@@ -97,14 +112,15 @@ def expand_bytes(data: bytes, subject: str, limit: int, form: str | None = None)
 
 def expand_first(data: bytes, form: str, subject: str) -> Steps:
     """The first stream of `data`, in steps; returns what stands behind it. Raise BadInputError where it is damaged or ends early."""
-    make, steps = _FORMS[form]
+    load, steps = _FORMS[form]
+    make, damage = load()
     worker = make()
     try:
         for start in range(0, len(data), PIECE):
             rest = yield from steps(worker, data[start : start + PIECE])
             if worker.eof:
                 return rest + data[start + PIECE :]
-    except _FAULTS as fault:
+    except (damage, EOFError) as fault:
         raise _damaged(subject, fault) from fault
     raise _short(subject)
 
@@ -123,7 +139,8 @@ def _cut(data: bytes) -> Iterator[bytes]:
 
 
 def _expand(pieces: Iterable[bytes], form: _Form, subject: str) -> Iterator[bytes]:
-    worker = form.make()
+    make, damage = form.load()
+    worker = make()
     try:
         for piece in pieces:
             rest = piece
@@ -132,9 +149,9 @@ def _expand(pieces: Iterable[bytes], form: _Form, subject: str) -> Iterator[byte
                     rest = rest.lstrip(b"\0")  # xz pads streams with zeroes (xz-file-format 2.2), tools pad gzip the same way
                     if not rest:
                         break
-                    worker = form.make()
+                    worker = make()
                 rest = yield from form.steps(worker, rest)
-    except _FAULTS as fault:
+    except (damage, EOFError) as fault:
         raise _damaged(subject, fault) from fault
     if not worker.eof:
         raise _short(subject)

@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,14 +39,19 @@ class Shelf:
             raise UsageError(f"name {name!r}", "it has signs that names have not", "use letters, digits, dots, dashes and underscores")
         self._free(name)
         self.root.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".new-", dir=self.root))
+        folder = self._new_folder(".new-")
         try:
             yield folder
             self._free(name)
             folder.rename(self.root / name)
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
             raise
+
+    def _new_folder(self, prefix: str) -> Path:
+        from tempfile import mkdtemp  # a start of any image looks at this shelf, and has no time to load it
+
+        return Path(mkdtemp(prefix=prefix, dir=self.root))
 
     def _free(self, name: str) -> None:
         if (self.root / name).exists():
@@ -78,15 +81,15 @@ class Shelf:
     def remove(self, name: str) -> None:
         """Forget a name and its disks; machines whose image it is have copies of their own. Raises NotFoundError."""
         folder = self.folder(name)
-        going = Path(tempfile.mkdtemp(prefix=".old-", dir=self.root))
+        going = self._new_folder(".old-")
         folder.rename(going / name)
-        shutil.rmtree(going, ignore_errors=True)
+        _remove(going)
 
     def sweep(self) -> None:
         """Remove what imports and removals that were killed have left behind, an hour later."""
         for path in self.root.glob(".*-*") if self.root.is_dir() else ():
             if path.stat().st_mtime < time.time() - _ABANDONED:
-                shutil.rmtree(path, ignore_errors=True)
+                _remove(path)
 
     def machine(self, name: str) -> tuple[Appliance, int]:
         """What machine the disks of a name belonged to, and how many they are. Raises NotFoundError, BadInputError."""
@@ -116,3 +119,10 @@ def describe(folder: Path, machine: Appliance, disks: int) -> None:
     """Note what machine the disks in a folder belong to, and how many they are."""
     told = {"name": machine.name, "cpus": machine.cpus, "memory": machine.memory, "disks": disks, "cards": list(machine.cards)}
     (folder / _DOCUMENT).write_text(json.dumps(told, indent=2))
+
+
+def _remove(folder: Path) -> None:
+    """As far as can be."""
+    from shutil import rmtree  # as tempfile
+
+    rmtree(folder, ignore_errors=True)

@@ -10,6 +10,7 @@ import pytest
 
 from gasang.cpus.instruction_set import Instruction
 from gasang.cpus.riscv64 import exits
+from gasang.cpus.riscv64.block import RECORDS
 from gasang.cpus.riscv64.fused import PAIRS
 from gasang.cpus.riscv64.handlers import NEAR, handler_name
 from gasang.cpus.riscv64.isa import rv64
@@ -150,7 +151,8 @@ def test_a_region_at_the_second_is_not_passed_over(fresh: Bare) -> None:
     functions = fresh.machine.processor.functions
     trapping = fresh.machine.processor.dispatch[2 * rv64.numbers[rv64.by_name["ebreak"]]]
     fresh.put(HANDLER, asm("jal"))
-    assert functions["begin_region"](fresh.hart.address, 1, CODE % 4096 // 2 + 1, trapping) == 1
+    place = (ctypes.c_uint64 * 1)(RECORDS + CODE % 4096 // 2 + 1)
+    assert functions["begin_region"](fresh.hart.address, place, 1, trapping) == 1
     fresh.cpu.pc = CODE
     assert fresh.run(2) == exits.LIMIT
     assert fresh.trap()[1] == CODE + 2

@@ -11,6 +11,7 @@ import pytest
 from gasang.accel.soft.stitched import SIZE
 from gasang.cpus.instruction_set import Instruction
 from gasang.cpus.riscv64 import exits
+from gasang.cpus.riscv64.block import RECORDS
 from gasang.cpus.riscv64.isa import rv64
 from gasang.cpus.riscv64.state import STRETCHES
 from gasang.cpus.riscv64.stitcher import Stitcher
@@ -196,7 +197,8 @@ def test_a_region_within_a_stretch_is_not_passed_over(make_bare: Callable[..., B
     processor = bare.machine.processor
     trapping = processor.dispatch[2 * rv64.numbers[rv64.by_name["ebreak"]]]
     bare.put(HANDLER, asm("jal"))
-    assert processor.functions["begin_region"](bare.hart.address, 1, CODE % 4096 // 2 + 1, trapping) == 1
+    place = (ctypes.c_uint64 * 1)(RECORDS + CODE % 4096 // 2 + 1)
+    assert processor.functions["begin_region"](bare.hart.address, place, 1, trapping) == 1
     assert bare.run(10) == exits.LIMIT
     assert bare.trap()[1] == CODE + 2
 

@@ -138,14 +138,20 @@ def decode_place(cpu: ptr[Cpu], block: ptr[Block], index: u64) -> None:
 
 
 @native
-def begin_region(cpu: ptr[Cpu], number: u64, index: u64, handler: u64) -> u64:
-    """Have a region take the place of a record, which is decoded for it if it was not; 0 if it has already, else 1."""
-    block = block_at(cpu, number - 1)
-    record = ref(block.records[index])
-    if record.handler == handler:
-        return 0
-    unstitch(cpu, block)
-    decode_place(cpu, block, index)
-    part(cpu, block, index)
-    record.handler = handler
-    return 1
+def begin_region(cpu: ptr[Cpu], places: ptr[u64], count: u64, handler: u64) -> u64:
+    """Have a region take the place of so many records, which are decoded for it if they were not; of how many it had not yet.
+
+    A place is a block's number, as `code_place` gives it, times RECORDS, and the record's index in it.
+    """
+    begun: u64 = 0
+    for position in range(count):
+        index = places[position] % RECORDS
+        block = block_at(cpu, places[position] // RECORDS - 1)
+        record = ref(block.records[index])
+        if record.handler != handler:
+            unstitch(cpu, block)
+            decode_place(cpu, block, index)
+            part(cpu, block, index)
+            record.handler = handler
+            begun += 1
+    return begun

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from array import array
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from gasang.accel.soft.jit.report import Report, report_of
 from gasang.accel.soft.jit.service import CompileService
 from gasang.accel.soft.jit.shelf import Placed, Shelf
 from gasang.accel.soft.jit.store import RegionStore
+from gasang.cpus.riscv64.block import RECORDS
 from gasang.cpus.riscv64.state import PAGE_SIZE, STRETCHES
 from gasang.host.code import CodeMemory
 
@@ -431,8 +433,9 @@ class Regions:
         if self.checks is not None:
             begun = sum(self.checks.begin(hart, region, *place) for place in places)
         else:
+            words = array("Q", [number * RECORDS + (offset >> 1) for number, offset, _ in places])
             begin = self._machine.processor.functions["begin_region"]
-            begun = sum(int(begin(hart.address, number, offset >> 1, region.address)) for number, offset, _ in places)
+            begun = int(begin(hart.address, words.buffer_info()[0], len(words), region.address))
         self.statistics.placed += begun
         return begun
 
