@@ -12,14 +12,16 @@ from gasang.accel.soft.stitched import SIZE
 from gasang.cpus.instruction_set import Instruction
 from gasang.cpus.riscv64 import exits
 from gasang.cpus.riscv64.block import RECORDS
+from gasang.cpus.riscv64.execute import QUANTUM
 from gasang.cpus.riscv64.isa import rv64
+from gasang.cpus.riscv64.regions import QUANTUM as REGION_QUANTUM
 from gasang.cpus.riscv64.state import STRETCHES
 from gasang.cpus.riscv64.stitcher import Stitcher
 from gasang.cpus.riscv64.stitching import ENOUGH
 from gasang.native.target import machine
 from support.bare import CODE, HANDLER, Bare, asm
 from support.lockstep.state import RAM_BASE
-from support.regions import everything, prepare
+from support.regions import Briefly, Compiling, everything, prepare
 
 pytestmark = pytest.mark.skipif(machine() != "x86_64", reason="this host's processor has no stencils")
 
@@ -274,3 +276,29 @@ def test_code_that_is_hardly_hot_is_not_stitched(make_bare: Callable[..., Bare])
     assert stretches(bare) == 0
     assert bare.run(3 * 900) == exits.LIMIT
     assert stretches(bare) > 0
+
+
+@pytest.mark.parametrize(("heat", "does"), [(ENOUGH - 6, False), (ENOUGH - 4, True), (3 * ENOUGH - 1, True), (2 * ENOUGH, False)])
+def test_what_is_met_behind_a_region_counts_as_often_as_its_quantum_is_long(make_bare: Callable[..., Bare], heat: int, does: bool) -> None:
+    bare = stitching(make_bare())
+    loop(bare)
+    bare.run(5)
+    assert stretches(bare) == 0
+    bare.machine.processor.functions["set_heat"](bare.hart.address, (CODE - RAM_BASE) // 4096 * STRETCHES, heat)
+    bare.cpu.quantum = REGION_QUANTUM  # five samples
+    bare.run(QUANTUM)
+    assert (stretches(bare) > 0) == does
+
+
+def test_what_a_regions_poll_meets_is_not_stitched(make_bare: Callable[..., Bare]) -> None:
+    bare = make_bare()
+    bare.hart.have_stitched()
+    compiling = Compiling(bare, 2, service=Briefly)
+    body = [asm("addi", rd=8 + number, rs1=8 + number, imm=1) for number in range(13)]
+    bare.put(CODE, *body, asm("jal", imm=-4 * len(body)))
+    assert compiling.run(LOOPED) == exits.LIMIT
+    bare.cpu.hot_after = NEVER  # or the count would begin anew each time
+    before = int(bare.cpu.compiled)
+    assert compiling.run(LOOPED * 100) == exits.LIMIT
+    assert bare.cpu.compiled - before > LOOPED * 90
+    assert stretches(bare) == 0

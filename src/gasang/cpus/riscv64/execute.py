@@ -90,6 +90,8 @@ def poll(cpu: ptr[Cpu], record: ptr[Record], budget: u64) -> None:
     cpu.pc = pc_of(cpu, record)
     cpu.budget = 0
     samples = 1 + cpu.quantum // (QUANTUM + 1)  # a region's quantum that ends outside stands for as much of what is outside
+    polls_region = cpu.polls_region
+    cpu.polls_region = 0
     refill(cpu)
     if cpu.budget == 0:
         cpu.exit = exits.LIMIT
@@ -97,7 +99,7 @@ def poll(cpu: ptr[Cpu], record: ptr[Record], budget: u64) -> None:
     if unlikely(cpu.hot_after != 0 and is_hot(cpu, record, samples)):
         cpu.exit = exits.HOT
         return
-    if cpu.stitcher != 0 and samples == 1 and is_enough(heat_here(cpu, record)):
+    if cpu.stitcher != 0 and polls_region == 0 and is_enough(heat_here(cpu, record), samples):
         if unlikely(is_full(cpu)):
             start_over(cpu)
         stitch(cpu, (u64(record) - cpu.code_base) >> 4)

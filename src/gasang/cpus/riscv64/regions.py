@@ -43,11 +43,13 @@ def poll_region(cpu: ptr[Cpu], budget: u64, unused: u64) -> u64:
     Near the caller's limit it is always 0: the last instructions allowed are interpreted, so that execution ends exactly there.
     """
     rest = cpu.remaining + budget
+    cpu.polls_region = 1
     if atomic_load(ref(cpu.requests)) != 0 or cpu.line_polls != 0 or rest < 2 * QUANTUM:
         return 0
     update_timer(cpu)
     if deliverable(cpu, atomic_load(ref(cpu.sip))) != 0:
         return 0
+    cpu.polls_region = 0
     cpu.retired = cpu.retired + i64(cpu.quantum - budget)
     quantum = QUANTUM - (u64(cpu.retired) * SCATTER >> SCATTER_SHIFT)
     cpu.compiled = cpu.compiled + (quantum - budget)
@@ -59,7 +61,10 @@ def poll_region(cpu: ptr[Cpu], budget: u64, unused: u64) -> u64:
 @native(convention="preserve_most", inline=False)
 def poll_brief(cpu: ptr[Cpu], budget: u64, unused: u64) -> u64:
     """`poll_region` of a region that was compiled with little effort: now and then 0, so that the interpreter's poll finds what is hot."""
-    return u64(0) if u64(cpu.retired) * SCATTER >> SAMPLED_SHIFT == 0 else poll_region(cpu, budget, unused)
+    if u64(cpu.retired) * SCATTER >> SAMPLED_SHIFT != 0:
+        return poll_region(cpu, budget, unused)
+    cpu.polls_region = 1
+    return 0
 
 
 @native(may_fault=True)

@@ -243,6 +243,7 @@ class Cpu:
     hot_after: u64  # samples of a place that make it hot, 0 for no samples
     looks: u64  # whether code that is met for the first time is looked at: compiled regions are known
     look_rest: u64  # polls before the next of these looks
+    polls_region: u64  # whether a region was left for the poll that comes next
     compiled: u64  # instructions executed in regions; inside one, with what is left of its budget
     check: u64  # address of the Check that compares regions with the interpreter (check_state.py), 0 for none
     jumps: array[JumpSeen] = length(256)  # see jumps.py

@@ -113,9 +113,9 @@ def forget_stitched(cpu: ptr[Cpu]) -> None:
 
 
 @native(inline=True)
-def is_enough(heat: u64) -> boolean:
-    """Whether code with so many samples is to be stitched: now and then, since what cannot be stitched is met again and again."""
-    return heat != 0 and heat % ENOUGH == 0
+def is_enough(heat: u64, more: u64) -> boolean:
+    """Whether code is to be stitched that has so many samples now, and had fewer before: now and then, as what cannot be is met again."""
+    return heat % ENOUGH < more and heat >= ENOUGH
 
 
 @native(inline=True)
