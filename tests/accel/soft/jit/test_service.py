@@ -189,6 +189,23 @@ def test_what_stays_hot_is_compiled_for_the_next_with_all_effort_on_one_page(
     assert ([page.delta for page in entry.pages], entry.brief) == ([0], not full)
 
 
+def test_what_is_left_of_both_kinds_is_compiled_for_the_next(tmp_path: Path, answers: queue.Queue[Answer]) -> None:
+    """By as many processes as there are kinds, or more."""
+    contents = [asm("addi", rd=5, rs1=5, imm=number) + LOOP.ljust(PAGE_SIZE - 4, b"\0") for number in range(4)]
+    made = CompileService(answers.put, tmp_path, lambda: None)
+    made.start()
+    for number, content in enumerate(contents):
+        page = Page(content, (b"\1" * 6).ljust(PLACES, b"\0"), stamp_of(content))
+        made.ask(9, request(number)._replace(pages={0: page}, full=number % 2 == 0))
+    made.close()
+    with open(tmp_path / LOCK, "ab") as alone:
+        wait_for_lock(alone.fileno())
+    store = RegionStore(tmp_path)
+    kinds = [[entry.brief for entry in store.about(stamp_of(content))] for content in contents]
+    store.close()
+    assert kinds == [[False], [True], [False], [True]]
+
+
 def test_what_is_in_a_region_already_is_not_compiled_for_the_next(tmp_path: Path, answers: queue.Queue[Answer]) -> None:
     """A place of a loop that was compiled just now, though more of what is around it was executed by then."""
     loop = asm("addi", rd=5, rs1=5, imm=1) + asm("beq", rs1=5, rs2=6, imm=8) + asm("jal", rd=0, imm=-8)
