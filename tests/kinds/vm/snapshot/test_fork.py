@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from gasang.accel.soft.jit import store
 from gasang.core.errors import StateError, UnsupportedError
 from gasang.host.pages import PAGE
 from gasang.kinds.vm.board import GENERATION_BASE, RAM_BASE
@@ -75,7 +76,9 @@ def counted(vm: VirtualMachine) -> int:
 
 
 @pytest.mark.skipif(machine() != "x86_64", reason="this host's processor has no stencils")
-def test_a_machine_whose_code_was_stitched_and_its_twins_go_on() -> None:
+def test_a_machine_whose_code_was_stitched_and_its_twins_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "default_folder", lambda: tmp_path)  # a region of an earlier machine would leave nothing to be stitched
+
     def goes_on(vm: VirtualMachine) -> int:
         before = counted(vm)
         vm.start()
