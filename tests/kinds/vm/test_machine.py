@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import queue
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from gasang.accel.soft.jit import store
 from gasang.core.errors import BadInputError, GasangError, UsageError
 from gasang.devices.virtio.console import Port, VirtioConsole
 from gasang.devices.virtio.rng import VirtioRng
@@ -16,8 +18,9 @@ from gasang.kinds.vm.launch import map_given
 from gasang.kinds.vm.loader import load_kernel
 from gasang.kinds.vm.machine import VirtualMachine
 from gasang.kinds.vm.parts import Parts
-from support.assembler import A7, ECALL, ZERO, Line, addi, assemble, jump
+from support.assembler import A7, ECALL, T0, ZERO, Line, addi, assemble, jump
 from support.kernels import image
+from support.supervised import eventually
 
 MIB = 1 << 20
 OFF = (addi(A7, ZERO, 8), ECALL)
@@ -121,6 +124,17 @@ def test_a_device_that_fails_is_told_by_its_name_and_stands_still() -> None:
     assert told == [
         "virtio entropy source at 0x10001000: 9 buffers are available in a queue of 8; it stands still until the guest resets it"
     ]
+
+
+def test_a_machine_whose_code_cannot_be_compiled_tells_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "default_folder", lambda: tmp_path)
+    told: queue.Queue[str] = queue.Queue()
+    loop = addi(T0, T0, 1), jump(-4)
+    with VirtualMachine(replace(parts(*loop), jit="on", compiler=lambda: None, warn=told.put)) as vm:
+        vm.start()
+        assert told.get(timeout=60) == "hot code is only interpreted: the host starts no process that compiles it"
+        before = vm.machine.instructions
+        eventually(lambda: vm.machine.instructions > before + 1_000_000)
 
 
 def test_a_machine_is_no_error_of_its_own() -> None:

@@ -92,6 +92,8 @@ class SoftMachine:
             shared.harts[hart.number] = hart.address
         self.serial = SerialShortcut(self)
         self.settle: Callable[[], None] = lambda: None
+        self.warn: Callable[[str], None] = lambda sentence: None
+        """Hears what goes wrong without ending the machine."""
         self.clock = self._make_clock()
         self._gathering = Gathering(self.ram.memory)
         self.ram.on_change(self._ram_changed)

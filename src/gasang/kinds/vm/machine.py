@@ -37,6 +37,7 @@ class VirtualMachine(Machine[SoftMachine, VirtBoard]):
 
     def __init__(self, parts: Parts[Kernel]) -> None:
         software = SoftMachine(RAM_BASE, parts.memory, parts.cpus, parts.jit, parts.compiler, _code_cache(parts))
+        software.warn = parts.warn
         super().__init__(software, parts)
         try:
             self._entry, self._tree = self._assemble(parts)

@@ -14,7 +14,7 @@ import pytest
 from gasang.accel.soft.jit.finishing import LOCK, begin, shares_of
 from gasang.accel.soft.jit.messages import PLACES, Answer, Page, Request
 from gasang.accel.soft.jit.pack import stamp_of
-from gasang.accel.soft.jit.service import MOST_STARTS, MOST_WAITING, CompileService
+from gasang.accel.soft.jit.service import MOST_STARTS, MOST_WAITING, SUBJECT, CompileService
 from gasang.accel.soft.jit.store import RegionStore
 from gasang.accel.soft.jit.worker import serve
 from gasang.cpus.riscv64.state import PAGE_SIZE
@@ -93,23 +93,48 @@ def test_a_process_that_is_killed_is_started_again(service: CompileService, answ
 
 
 def test_a_process_that_ends_each_time_is_left_off(answers: queue.Queue[Answer], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gasang.accel.soft.jit.service._START", "raise SystemExit(1)")
-    made = CompileService(answers.put)
+    monkeypatch.setattr("gasang.accel.soft.jit.service._START", "raise SystemExit(3)")
+    told: queue.Queue[str] = queue.Queue()
+    made = CompileService(answers.put, warn=told.put)
     made.start()
     for number in range(MOST_STARTS + 2):
         made.ask(1, request(number))
-    eventually(lambda: made.process is None, PATIENCE)
+    assert told.get(timeout=PATIENCE) == f"{SUBJECT}: the process that compiles it ends (exit code 3)"
+    assert made.process is None
     assert (made.starts, made.lost) == (MOST_STARTS, MOST_STARTS)
     made.ask(1, request(99))
     made.close()
     assert answers.empty()
+    assert told.empty()
+
+
+def test_a_process_that_is_killed_each_time_is_told_of(answers: queue.Queue[Answer], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gasang.accel.soft.jit.service._START", "import os; os.kill(os.getpid(), 9)")
+    told: queue.Queue[str] = queue.Queue()
+    made = CompileService(answers.put, warn=told.put)
+    made.start()
+    for number in range(MOST_STARTS + 1):
+        made.ask(1, request(number))
+    assert told.get(timeout=PATIENCE).endswith("ends (signal 9)")
+    made.close()
+
+
+def test_a_service_that_is_closed_has_nothing_to_tell(answers: queue.Queue[Answer]) -> None:
+    told: queue.Queue[str] = queue.Queue()
+    made = CompileService(answers.put, warn=told.put)
+    made.start()
+    made.ask(1, request(1))
+    made.close()
+    assert told.empty()
 
 
 def test_a_host_that_executes_nothing_has_none(answers: queue.Queue[Answer], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", "/nonexistent")
-    made = CompileService(answers.put)
+    told: queue.Queue[str] = queue.Queue()
+    made = CompileService(answers.put, warn=told.put)
     made.start()
     made.ask(1, request(1))
+    assert told.get(timeout=PATIENCE) == f"{SUBJECT}: the host starts no process that compiles it"
     made.close()
     assert made.process is None
 

@@ -22,5 +22,5 @@ def make_regions(machine: SoftMachine, compiler: Launch | None, code_cache: Path
     store = RegionStore(folder) if folder is not None else code_cache
     assert not isinstance(store, Path)
     price = None if checked else Price(START if compiler is None else 0, SPARE if processors() > machine.hart_count else 1)
-    service = partial(CompileService, folder=folder, launch=compiler, price=price)
+    service = partial(CompileService, folder=folder, launch=compiler, price=price, warn=lambda sentence: machine.warn(sentence))
     return Regions(machine, service, store=store, checked=checked)

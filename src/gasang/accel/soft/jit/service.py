@@ -1,8 +1,8 @@
 """The compile service as a machine sees it: requests that are answered some time, or never.
 
 The hottest request goes first, one at a time: the machine decides what is next as late as it can. With a price, one waits until it is worth
-what it costs, and so does the first start of the process. A process that ends is started again a few times; then there is no service, and
-the machine goes on without.
+what it costs, and so does the first start of the process. A process that ends is started again a few times; then there is no service, which
+is told, and the machine goes on without.
 
 With a code cache on disk, what still waits when the machine ends is not lost: another process compiles what is worth it for later starts,
 a while, when the host has nothing else to do.
@@ -29,6 +29,8 @@ from gasang.accel.soft.jit.price import LIKELY, STARTS, Price
 MOST_WAITING = 512
 """Requests that wait. Beyond that the coolest is forgotten: what stays hot asks again."""
 MOST_STARTS = 4
+SUBJECT = "hot code is only interpreted"
+"""What is told when there is no service any more."""
 LEAST = 8
 """Instructions of a region that is worth being asked for."""
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from gasang.accel.soft.jit.worker import main; main(*sys.argv[2:])"
@@ -82,7 +84,7 @@ class CompileService:
     """A process that compiles; `answered` is called by a thread of the service's own, with each answer.
 
     `launch` starts it, and gives None where none can be had. `folder` is where the code cache is, if there is one: there is kept what was
-    compiled, by the process itself. Without a `price` all is compiled as soon as it can be.
+    compiled, by the process itself. Without a `price` all is compiled as soon as it can be. `warn` hears why nothing is compiled any more.
     """
 
     def __init__(
@@ -91,8 +93,10 @@ class CompileService:
         folder: Path | None = None,
         launch: Launch | None = None,
         price: Price | None = None,
+        warn: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self._answered = answered
+        self._warn = warn
         self._launch = launch or partial(launch_worker, folder)
         self._folder = folder
         self._price = price
@@ -106,6 +110,8 @@ class CompileService:
         self.starts = 0
         self.lost = 0
         """Requests whose process ended over them."""
+        self._code: int | None = None
+        """With which code a process has ended last, as `subprocess` has it."""
 
     def start(self) -> None:
         """Begin to serve."""
@@ -209,6 +215,7 @@ class CompileService:
             if self._process is None and self.starts == 0:
                 self._start_anew()
             if (process := self._process) is None:
+                self._warn(f"{SUBJECT}: {self._why_not()}")
                 return
             answer = self._exchange(process, waiting.request)
             if answer is None:
@@ -275,11 +282,17 @@ class CompileService:
         except (OSError, ValueError, KeyError):
             return None
 
+    def _why_not(self) -> str:
+        if self._code is None:
+            return "the host starts no process that compiles it"
+        how = f"signal {-self._code}" if self._code < 0 else f"exit code {self._code}"
+        return f"the process that compiles it ends ({how})"
+
     def _end(self, process: Worker) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         process.kill()
-        process.wait()
+        self._code = process.wait()
         process.stdout.close()
         with suppress(BrokenPipeError):  # what could not be sent to it any more
             process.stdin.close()
