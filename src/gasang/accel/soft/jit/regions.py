@@ -7,24 +7,25 @@ it was compiled from, wherever they lie, which is looked at then. What a store c
 
 from __future__ import annotations
 
-import ctypes
 import threading
 from array import array
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING
 
+from gasang.accel.soft.jit.compiler import Service
+from gasang.accel.soft.jit.decoded import DecodedPages
 from gasang.accel.soft.jit.jumps import Jumps
-from gasang.accel.soft.jit.messages import Answer, Page, Request
-from gasang.accel.soft.jit.pack import Entry, stamp_of
+from gasang.accel.soft.jit.messages import Answer, Request
+from gasang.accel.soft.jit.pack import Entry
 from gasang.accel.soft.jit.report import Report, report_of
 from gasang.accel.soft.jit.service import CompileService
 from gasang.accel.soft.jit.shelf import Placed, Shelf
 from gasang.accel.soft.jit.store import RegionStore
 from gasang.cpus.riscv64.block import RECORDS
-from gasang.cpus.riscv64.state import PAGE_SIZE, STRETCHES
+from gasang.cpus.riscv64.state import PAGE_SIZE
 from gasang.host.code import CodeMemory
 
 if TYPE_CHECKING:
@@ -44,59 +45,12 @@ ANEW = 4
 """The same of code that a brief region has: samples of it are interpreted or compiled."""
 SOON = 8
 """Samples after which code is looked at again: when its jumps were watched, or that was compiled, and was not mapped when it came back."""
-NEAR = 64
-"""Pages to each side that are looked at for code."""
-MOST_PAGES = 12
-MOST_CONTENTS = 2048
 FREE_TRIES = 4
 """How often code of the same content is asked for as soon as it is hot: each time more of it has been executed."""
 RARER = 4
 """Times as hot as before it must be for each further time."""
-PLACES = PAGE_SIZE // 2
 MOST_REST = 512
 """Polls without a look at code met for the first time, at most: where nothing was found, looks become rarer."""
-
-
-class _Found(ctypes.Structure):
-    """What `describe_page` fills."""
-
-    _fields_: ClassVar = [("executed", ctypes.c_uint8 * PLACES), ("heats", ctypes.c_uint64 * STRETCHES)]
-
-
-class Service(Protocol):
-    """Compiles: see CompileService."""
-
-    def start(self) -> None:
-        """Begin to serve."""
-        ...
-
-    def ask(self, heat: int, request: Request) -> list[int]:
-        """Have something compiled; the numbers of requests that are forgotten for it."""
-        ...
-
-    def takes(self, heat: int) -> bool:
-        """Whether a request for code as hot as that would not be forgotten at once."""
-        ...
-
-    def may_be_worth(self, heat: int) -> bool:
-        """Whether code as hot as that may soon be compiled. What is cooler needs no page but its own: `hotter` brings the others."""
-        ...
-
-    def forget(self, numbers: Collection[int]) -> list[int]:
-        """Have these not compiled any more; those for which it was not too late."""
-        ...
-
-    def hotter(self, heat: int, number: int, request: Callable[[], Request]) -> None:
-        """What a request is about has become hotter; what it says by then is asked for if that matters."""
-        ...
-
-    def close(self) -> None:
-        """End."""
-        ...
-
-    def forget_parent(self) -> None:
-        """In a forked process: serve no more."""
-        ...
 
 
 @dataclass
@@ -156,15 +110,12 @@ class Regions:
         self._machine = machine
         self.checks = _checks(machine) if checked else None
         self._jumps = Jumps(machine.processor)
+        self._decoded = DecodedPages(machine.processor)
         self.service = make_service(self._answered)
         self.shelf = Shelf(store, multi=machine.hart_count > 1)
         self._asked: dict[int, _Asked] = {}
         self._waiting: dict[tuple[int, int], int] = {}
         """The numbers of what is asked, by page and stretch."""
-        self._contents: dict[int, bytes] = {}
-        """Of pages lately asked about, by stamp: requests share them."""
-        self._looked_at: dict[int, tuple[int, bytes]] = {}
-        """Stamp and content of pages as they were found last, by their host address: to compare is less than to digest."""
         self._tries: Counter[tuple[int, int]] = Counter()
         self._arrived = {hart.number: _Arrived() for hart in machine.harts}
         self._dropped: list[CodeMemory] = []
@@ -202,10 +153,10 @@ class Regions:
     def look(self, hart: Hart) -> None:
         """The hart's run loop was left with exits.HOT: place what is known of the code at its pc, else have it compiled."""
         pc, functions = int(hart.cpu.pc), self._machine.processor.functions
-        number = self._find(hart, pc & -PAGE_SIZE)
+        number = self._decoded.find(hart, pc & -PAGE_SIZE)
         if not number:
             return
-        stamp, place = self._stamp(hart, number), pc % PAGE_SIZE
+        stamp, place = self._decoded.stamp(hart, number), pc % PAGE_SIZE
         found = self.shelf.knows(stamp) and self._place_known(hart, pc & -PAGE_SIZE, stamp)
         self._rest = self._rest // 4 if found else min(2 * self._rest + 1, MOST_REST)
         hart.cpu.look_rest = self._rest
@@ -238,15 +189,16 @@ class Regions:
         if asked is not None:
             if heat > asked.heat:  # else it has lost samples to another place meanwhile
                 asked.heat = heat
-                number, jumps, multi = asked.number, asked.jumps, self._machine.hart_count > 1
-                self.service.hotter(heat, number, lambda: Request(number, place, multi, jumps, self._pages(hart, page), full=asked.full))
+                number, jumps, multi, near = asked.number, asked.jumps, self._machine.hart_count > 1, self._decoded.near
+                self.service.hotter(heat, number, lambda: Request(number, place, multi, jumps, near(hart, page), full=asked.full))
             return
         if full or not self.service.takes(heat):
             return
         if self._jumps.watch(hart, page, place >> 7):
             self._count_again(hart, stretch)
             return
-        pages = self._pages(hart, page) if self.service.may_be_worth(heat) else {0: self._page(hart, self._find(hart, page))}
+        decoded = self._decoded
+        pages = decoded.near(hart, page) if self.service.may_be_worth(heat) else {0: decoded.page(hart, decoded.find(hart, page))}
         jumps = self._jumps.seen(hart, page)
         with self._lock:
             self._tries[tries] += 1
@@ -272,43 +224,6 @@ class Regions:
     def _count_again(self, hart: Hart, stretch: int) -> None:
         """Have a stretch of code looked at soon."""
         self._machine.processor.functions["set_heat"](hart.address, stretch, max(hart.cpu.hot_after - SOON, 0))
-
-    def _find(self, hart: Hart, page: int) -> int:
-        """The block of a virtual page, as `code_place` numbers it; 0 where there is none."""
-        return int(self._machine.processor.functions["code_place"](hart.address, page & (1 << 64) - 1))
-
-    def _pages(self, hart: Hart, page: int) -> dict[int, Page]:
-        """The page and code near it that the hart has executed lately, by distance."""
-        pairs = (ctypes.c_int64 * (2 * MOST_PAGES))()
-        near = self._machine.processor.functions["code_near"]
-        count = near(hart.address, page & (1 << 64) - 1, NEAR, MOST_PAGES, ctypes.addressof(pairs))
-        return {pairs[2 * index]: self._page(hart, pairs[2 * index + 1]) for index in range(count)}
-
-    def _page(self, hart: Hart, number: int) -> Page:
-        found = _Found()
-        host = self._machine.processor.functions["describe_page"](hart.address, number, ctypes.addressof(found))
-        stamp, content = self._look_at(host)
-        return Page(content, bytes(found.executed), stamp, tuple(found.heats))
-
-    def _look_at(self, host: int) -> tuple[int, bytes]:
-        """Stamp and content of the page at a host address."""
-        known = self._looked_at.get(host)
-        present = ctypes.string_at(host, PAGE_SIZE)
-        if known is None or known[1] != present:
-            if len(self._contents) > MOST_CONTENTS or len(self._looked_at) > MOST_CONTENTS:
-                self._contents.clear()
-                self._looked_at.clear()
-            stamp = stamp_of(present)
-            known = self._looked_at[host] = stamp, self._contents.setdefault(stamp, present)
-        return known
-
-    def _stamp(self, hart: Hart, number: int) -> int:
-        """A block's stamp, or what it would be."""
-        functions = self._machine.processor.functions
-        return int(functions["block_stamp"](hart.address, number)) or self._look_at(functions["block_host"](hart.address, number))[0]
-
-    def _content(self, hart: Hart, number: int) -> bytes:
-        return ctypes.string_at(self._machine.processor.functions["block_host"](hart.address, number), PAGE_SIZE)
 
     def _answered(self, answer: Answer) -> None:
         """The service's thread: make the code executable, and tell the hart."""
@@ -391,7 +306,7 @@ class Regions:
             self._make_room()
         begun, taken = 0, set[tuple[int, int]]()
         for region, delta in self.shelf.near(stamp):
-            numbers = self._valid(hart, region, page - delta * PAGE_SIZE)
+            numbers = self._decoded.stamped(hart, region.stamps, page - delta * PAGE_SIZE)
             if numbers and self.shelf.meets(region):
                 free = [place for place in _records(region.entries, numbers) if place[:2] not in taken]
                 taken.update(place[:2] for place in free)
@@ -402,31 +317,18 @@ class Regions:
         """The contents of an entry's pages, the one `at` this distance at `page`; None if they are not all decoded."""
         contents: dict[int, bytes] = {}
         for known in entry.pages:
-            number = self._find(hart, page + (known.delta - at) * PAGE_SIZE)
+            number = self._decoded.find(hart, page + (known.delta - at) * PAGE_SIZE)
             if not number:
                 return None
-            contents[known.delta] = self._content(hart, number)
+            contents[known.delta] = self._decoded.content(hart, number)
         return contents
 
     def _place(self, hart: Hart, region: Placed, page: int) -> int | None:
         """Place a region, page 0 at `page`: at how many places it was not yet; None if the code there is not what it was compiled from."""
-        numbers = self._valid(hart, region, page)
+        numbers = self._decoded.stamped(hart, region.stamps, page)
         if not numbers:
             return None
         return self._begin(hart, region, _records(self.shelf.begins(region), numbers))
-
-    def _valid(self, hart: Hart, region: Placed, page: int) -> dict[int, int]:
-        """The blocks of a region's pages, stamped, if all have the content it was compiled from, page 0 at `page`; else nothing."""
-        functions = self._machine.processor.functions
-        numbers: dict[int, int] = {}
-        for delta, stamp in region.stamps.items():
-            number = self._find(hart, page + delta * PAGE_SIZE)
-            if not number or self._stamp(hart, number) != stamp:
-                return {}
-            numbers[delta] = number
-        for delta, number in numbers.items():
-            functions["stamp_block"](hart.address, number, region.stamps[delta])
-        return numbers
 
     def _begin(self, hart: Hart, region: Placed, places: list[tuple[int, int, int]]) -> int:
         """Put a region where records of (block, offset, distance of the page) are; at how many it was not there yet."""
