@@ -115,6 +115,15 @@ def test_interrupts_reach_the_harts_of_the_mask(mask: int, base: int, reached: l
     assert [hart.wakeup.is_set() for hart in world.machine.harts] == [number in reached for number in range(HARTS)]
 
 
+def test_an_interrupt_that_is_set_already_is_not_sent_twice(world: World) -> None:
+    world.machine.harts[0].cpu.has_interrupted = 1  # a hart slept when its SSIP was set, and has taken it since
+    assert world.call(IPI, 0, 0b110, 0) == (SUCCESS, 0)
+    assert world.pending() == [False, False, False]
+    assert [hart.wakeup.is_set() for hart in world.machine.harts] == [False, True, True]
+    assert world.call(IPI, 0, 0b100, 0) == (SUCCESS, 0)
+    assert world.pending() == [False, False, True]
+
+
 @pytest.mark.parametrize(("mask", "base"), [(0b1000, 0), (1, 3), (MINUS_ONE, 0), (1, MINUS_ONE - 1), (1, 1 << 63)])
 def test_harts_that_do_not_exist_are_refused(mask: int, base: int, world: World) -> None:
     for extension, function in ((IPI, 0), (RFENCE, 0), (RFENCE, 1), (RFENCE, 2)):

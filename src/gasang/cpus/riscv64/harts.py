@@ -87,7 +87,11 @@ def outsiders(cpu: ptr[Cpu]) -> u64:
 
 @native(inline=False)
 def interrupt_others(cpu: ptr[Cpu]) -> boolean:
-    """Set SSIP of the harts named, if none of them is outside its run loop."""
+    """Set SSIP of the harts named, if none of them is outside its run loop.
+
+    Where one has left it meanwhile it may have looked too early, and the firmware has it woken. It does not set SSIP once more: the hart
+    may have taken the interrupt by then, and would take another that nobody has sent.
+    """
     if outsiders(cpu) != 0:
         return False
     shared = cpu.shared
@@ -96,7 +100,10 @@ def interrupt_others(cpu: ptr[Cpu]) -> boolean:
             other = cast(ptr[Cpu], shared.harts[index])
             atomic_or(ref(other.sip), SSIP)
             rouse(other)
-    return outsiders(cpu) == 0  # one that has left it meanwhile may have looked too early
+    if outsiders(cpu) == 0:
+        return True
+    cpu.has_interrupted = 1
+    return False
 
 
 @native(inline=False)

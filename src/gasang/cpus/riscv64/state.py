@@ -230,6 +230,7 @@ class Cpu:
     fusions: ptr[Fusion]  # see fusion.py
     stitcher: u64  # address of the Stitcher (stitcher.py), 0 for none
     inside: u64  # shared: 1 while the hart executes (see waits.py); else it drops what it is asked to before it goes on
+    has_interrupted: u64  # whether SSIP is set already of the harts that the firmware is asked to set it of
     seen_epoch: u64  # shared: the code epoch whose write entries are gone
     dirty_count: u64  # shared, under Shared.lock
     dirty: array[u64] = length(256)  # RAM pages written by others while decoded here

@@ -97,8 +97,12 @@ class Sbi:
         chosen = self._chosen(mask, base)
         if chosen is None:
             return INVALID_PARAMETER, 0
+        is_set, hart.cpu.has_interrupted = hart.cpu.has_interrupted, 0
         for target in chosen:
-            target.interrupt(SSIP, True)
+            if is_set:
+                target.wakeup.set()
+            else:
+                target.interrupt(SSIP, True)
         return SUCCESS, 0
 
     def remote_fence_i(self, hart: Hart, mask: int, base: int, *_: int) -> Answer:
