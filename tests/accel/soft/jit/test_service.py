@@ -92,31 +92,27 @@ def test_a_process_that_is_killed_is_started_again(service: CompileService, answ
     assert service.lost == 1
 
 
-def test_a_process_that_ends_each_time_is_left_off(answers: queue.Queue[Answer], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gasang.accel.soft.jit.service._START", "raise SystemExit(3)")
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [("raise SystemExit(3)", "exit code 3"), ("import os; os.kill(os.getpid(), 9)", "signal 9")],
+    ids=["exits", "is-killed"],
+)
+def test_a_process_that_ends_each_time_is_left_off(
+    answers: queue.Queue[Answer], monkeypatch: pytest.MonkeyPatch, start: str, end: str
+) -> None:
+    monkeypatch.setattr("gasang.accel.soft.jit.service._START", start)
     told: queue.Queue[str] = queue.Queue()
     made = CompileService(answers.put, warn=told.put)
     made.start()
     for number in range(MOST_STARTS + 2):
         made.ask(1, request(number))
-    assert told.get(timeout=PATIENCE) == f"{SUBJECT}: the process that compiles it ends (exit code 3)"
+    assert told.get(timeout=PATIENCE) == f"{SUBJECT}: the process that compiles it ends ({end})"
     assert made.process is None
     assert (made.starts, made.lost) == (MOST_STARTS, MOST_STARTS)
     made.ask(1, request(99))
     made.close()
     assert answers.empty()
     assert told.empty()
-
-
-def test_a_process_that_is_killed_each_time_is_told_of(answers: queue.Queue[Answer], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gasang.accel.soft.jit.service._START", "import os; os.kill(os.getpid(), 9)")
-    told: queue.Queue[str] = queue.Queue()
-    made = CompileService(answers.put, warn=told.put)
-    made.start()
-    for number in range(MOST_STARTS + 1):
-        made.ask(1, request(number))
-    assert told.get(timeout=PATIENCE).endswith("ends (signal 9)")
-    made.close()
 
 
 def test_a_service_that_is_closed_has_nothing_to_tell(answers: queue.Queue[Answer]) -> None:
