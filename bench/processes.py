@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.peers import environment
+from bench.terminal import Terminal
 
 
 class MachineError(Exception):
@@ -30,9 +31,10 @@ class Run:
 
 
 class Machine:
-    """A machine that runs. Its whole process group ends with it."""
+    """A machine that runs. Its whole process group ends with it. `terminal` answers what the guest asks of its console."""
 
-    def __init__(self, command: Sequence[str], env: dict[str, str] | None = None) -> None:
+    def __init__(self, command: Sequence[str], env: dict[str, str] | None = None, terminal: Terminal | None = None) -> None:
+        self._terminal = terminal
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in end()
         self._begin = time.monotonic()
         self._process = subprocess.Popen(
@@ -98,6 +100,10 @@ class Machine:
                 raise self._error(f"took more than {limit:g} s")
         chunk = os.read(self._process.stdout.fileno(), 65536)
         self._output += chunk
+        if self._terminal is not None and (said := self._terminal.answers(chunk)):
+            assert self._process.stdin is not None
+            self._process.stdin.write(said)
+            self._process.stdin.flush()
         return bool(chunk)
 
     def _error(self, cause: str) -> MachineError:
@@ -108,9 +114,9 @@ class Machine:
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str], env: dict[str, str] | None = None) -> Iterator[Machine]:
+def running(command: Sequence[str], env: dict[str, str] | None = None, terminal: Terminal | None = None) -> Iterator[Machine]:
     """A machine for the length of a with block."""
-    machine = Machine(command, env)
+    machine = Machine(command, env, terminal)
     try:
         yield machine
     finally:

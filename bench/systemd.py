@@ -49,9 +49,10 @@ class Installed:
     disk: Path
 
     def copied(self, folder: Path) -> Path:
-        """A disk of one's own."""
+        """A disk of one's own, all of it stored: else the guest's first flush would wait for the copy."""
         copy = folder / "disk.raw"
         subprocess.run(["cp", "--sparse=always", str(self.disk), str(copy)], check=True)
+        subprocess.run(["sync", str(copy)], check=True)
         return copy
 
 

@@ -13,6 +13,7 @@ from bench.measures.cache import wait_for_finishing
 from bench.peers import Peer, environment
 from bench.processes import cpu_seconds, memory_of, running
 from bench.systemd import Installed
+from bench.terminal import Terminal
 
 from gasang.native.cache import default_directory
 
@@ -72,7 +73,7 @@ def _start(peer: Peer, system: Installed, cache: Path, options: tuple[str, ...],
     """One start on a disk of its own, ended at the prompt; the last with a cache by force, so that it leaves nothing to be compiled."""
     with tempfile.TemporaryDirectory() as folder:
         command = peer.boot(system.kernel, system.initrd, "console=ttyS0", MEMORY, system.copied(Path(folder)))
-        with running([*command, *options], environment(GASANG_NATIVE_CACHE=str(cache))) as machine:
+        with running([*command, *options], environment(GASANG_NATIVE_CACHE=str(cache)), Terminal()) as machine:
             wall = machine.wait_for(PROMPT, LIMIT)
             taken = Taken(wall, cpu_seconds(machine.pid), memory_of(machine.pid, MEMORY * MIB).own)
             if not is_last:
