@@ -18,9 +18,11 @@ What follows a look has not to ask again whether it succeeded, since where one d
 
 from __future__ import annotations
 
+from functools import reduce
+
 from gasang.cpus.riscv64.mmu import STORE
 from gasang.cpus.riscv64.region.layout import CPU, GUEST, HART, field_offset
-from gasang.cpus.riscv64.region.plans import Access, Group, Planned
+from gasang.cpus.riscv64.region.plans import Access, Group, Planned, Whole
 from gasang.cpus.riscv64.regions import LOAD_BEYOND, STORE_BEYOND, STORE_WATCHED
 from gasang.cpus.riscv64.reservation import LINE
 from gasang.cpus.riscv64.state import (
@@ -101,9 +103,10 @@ class AccessEmitter(FunctionEmitter):
 
     def _near(self, access: Access, planned: Planned, values: list[str]) -> str:
         """The access itself, where its group was found; the value of a load."""
-        host, further = planned.group.host, planned.distance - planned.group.low
-        if further:
-            host = self.value(f"add nuw i64 {host}, {further}")
+        whole = planned.whole
+        if whole is not None and not (values and self.multi and not planned.group.is_alone):
+            return self._piece(planned, whole, values)
+        host = self._host_of(planned.group, planned.distance)
         place, kind = self.value(f"inttoptr i64 {host} to ptr"), f"i{8 * access.size}"
         if not values:
             return self.value(f"load {kind}, ptr {place}, align 1{GUEST}")
@@ -113,6 +116,32 @@ class AccessEmitter(FunctionEmitter):
         else:
             self.line(store)
         return ""
+
+    def _piece(self, planned: Planned, whole: Whole, values: list[str]) -> str:
+        """A byte of a word: loaded with the first one, stored with the last; the value of a load."""
+        group, bits, shift = planned.group, 8 * whole.size, 8 * (planned.distance - whole.low)
+        kind = f"i{bits}"
+        if values:
+            whole.stored[shift] = self.value(f"shl {kind} {self.value(f'zext i8 {values[0]} to {kind}')}, {shift}")
+            if planned.is_last:
+                parts = [whole.stored[part] for part in range(0, bits, 8)]
+                word = reduce(lambda one, other: self.value(f"or {kind} {one}, {other}"), parts)
+                place = self.value(f"inttoptr i64 {self._host_of(group, whole.low)} to ptr")
+                self.line(f"store {kind} {word}, ptr {place}, align 1{GUEST}")
+                whole.stored.clear()
+            return ""
+        if not whole.word:
+            place = self.value(f"inttoptr i64 {self._host_of(group, whole.low)} to ptr")
+            whole.word = self.value(f"load {kind}, ptr {place}, align 1{GUEST}")
+        found = self.value(f"trunc {kind} {self.value(f'lshr {kind} {whole.word}, {shift}')} to i8")
+        if planned.is_last:
+            whole.word = ""
+        return found
+
+    def _host_of(self, group: Group, distance: int) -> str:
+        """The host address of a part of a group's stretch, which was found."""
+        further = distance - group.low
+        return self.value(f"add nuw i64 {group.host}, {further}") if further else group.host
 
     def likely(self, condition: str) -> str:
         """A condition that LLVM takes to be true nearly always."""

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
-from gasang.cpus.riscv64.region.pages import FIRST_FLOAT, Step
-from gasang.cpus.riscv64.region.plans import Group, Planned, plan
+from gasang.cpus.riscv64.region.pages import FIRST_FLOAT, Step, is_plain
+from gasang.cpus.riscv64.region.pieces import plan_whole
+from gasang.cpus.riscv64.region.plans import Group, Planned
 from gasang.cpus.riscv64.region.shape import Region
 
 MOST_WAYS = 3
@@ -39,7 +39,7 @@ class Ahead:
 
 def heads_ahead(region: Region) -> tuple[dict[int, dict[int, Planned]], dict[int, Ahead]]:
     """The plans of all lines, by leader, and of the heads those that have something of it."""
-    plans = {leader: plan(region.line(leader)) for leader in region.leaders}
+    plans = {leader: plan_whole(region.line(leader)) for leader in region.leaders}
     ways = Counter(place for leader in region.leaders for place in region.goes_on(region.line(leader)[-1]))
     found: dict[int, Ahead] = {}
     for head in sorted(region.heads):
@@ -65,9 +65,3 @@ def _stays(step: Step, planned: Planned | None) -> bool:
         return is_plain(step)
     group = planned.group
     return group.register is not None and not (step.reads | step.writes) >> FIRST_FLOAT
-
-
-def is_plain(step: Step) -> bool:
-    """Whether an instruction does nothing but with integer registers, by host instructions alone."""
-    function: Any = step.decoded.instruction.function
-    return not function.may_fault and not list(function.tree.callees) and not (step.reads | step.writes) >> FIRST_FLOAT

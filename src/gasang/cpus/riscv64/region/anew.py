@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from gasang.cpus.instruction_set import Result
-from gasang.cpus.riscv64.region.ahead import is_plain
 from gasang.cpus.riscv64.region.circles import Circle
 from gasang.cpus.riscv64.region.divisors import DIVISIONS
 from gasang.cpus.riscv64.region.homes import Homes
-from gasang.cpus.riscv64.region.pages import Step
+from gasang.cpus.riscv64.region.pages import Step, is_computation
 from gasang.cpus.riscv64.region.shape import Region
 from gasang.cpus.riscv64.region.words import Words, after, is_copy
 
@@ -83,7 +81,7 @@ def _can_be_repeated(step: Step) -> bool:
     instruction = step.decoded.instruction
     if instruction.function in DIVISIONS:  # takes longer than a value takes that is kept
         return False
-    return is_plain(step) and instruction.result is Result.FALLTHROUGH and KNOWN.issuperset(instruction.wants)
+    return is_computation(step) and KNOWN.issuperset(instruction.wants)
 
 
 def _registers(found: int) -> list[int]:

@@ -5,7 +5,8 @@
                      ▼                        ▼            │
                     the same, each access a call of a function
 
-The second text goes from the first look to the line's last access. So the first need not ask again and again what a look has found.
+The second text goes from the first look to the line's last access, or to what has put together the bytes of a word (pieces.py) where there
+are such. So the first need not ask again and again what a look has found.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from gasang.cpus.riscv64.region.anew import Anew
 from gasang.cpus.riscv64.region.homes import Homes
 from gasang.cpus.riscv64.region.layout import CPU, field_offset
 from gasang.cpus.riscv64.region.leaving import LeavingEmitter, name_of
-from gasang.cpus.riscv64.region.pages import Step
+from gasang.cpus.riscv64.region.pages import Step, is_computation
 from gasang.cpus.riscv64.region.plans import Planned
 from gasang.cpus.riscv64.region.words import Words, after, makes_word
 
@@ -61,6 +62,8 @@ class LineEmitter(LeavingEmitter):
         self.stored, self.words = self.homes.stored(leader), self.known_words.at(leader)
         before: list[tuple[int, int]] = []
         ends = 1 + max((number for number, step in enumerate(line) if step.place in self.planned_here), default=-1)
+        if any(planned.whole for planned in self.planned_here.values()):
+            ends += next((number for number, step in enumerate(line[ends:]) if not is_computation(step)), len(line) - ends)
         result = ""
         for number, step in enumerate(line[:ends]):
             before.append((self.stored, self.words))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from gasang.cpus.instruction_set import NO_REGISTER, SLOTS, Decoded, Result
 from gasang.cpus.riscv64.isa import rv64
@@ -149,3 +150,14 @@ def _decode(page: CodePage) -> dict[int, Step]:
             place = page.delta * PAGE_SIZE + offset
             steps[place] = Step(place, decoded)
     return steps
+
+
+def is_plain(step: Step) -> bool:
+    """Whether an instruction does nothing but with integer registers, by host instructions alone."""
+    function: Any = step.decoded.instruction.function
+    return not function.may_fault and not list(function.tree.callees) and not (step.reads | step.writes) >> FIRST_FLOAT
+
+
+def is_computation(step: Step) -> bool:
+    """Whether it does that, and the next instruction follows it."""
+    return is_plain(step) and step.decoded.instruction.result is Result.FALLTHROUGH

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gasang.cpus.instruction_set import NO_REGISTER
@@ -51,12 +51,28 @@ class Group:
     """The slot with the way from its addresses to the host's memory, where that is known before: then there is no look."""
 
 
+@dataclass(eq=False)
+class Whole:
+    """A word of which a group's accesses are the bytes: `size` bytes from `low`."""
+
+    low: int
+    size: int
+    word: str = ""
+    """What was loaded."""
+    stored: dict[int, str] = field(default_factory=dict)
+    """Bytes that are to be stored, moved to where the word has them, by their first bit."""
+
+
 @dataclass(frozen=True)
 class Planned:
     """An instruction's access: its group, and its distance from the value that the group goes by."""
 
     group: Group
     distance: int
+    whole: Whole | None = None
+    """The word that it is a byte of, if it is (pieces.py)."""
+    is_last: bool = False
+    """Of the word's bytes."""
 
 
 def plan(line: Iterable[Step], *, apart: bool = False) -> dict[int, Planned]:

@@ -17,10 +17,10 @@ from operator import itemgetter
 from gasang.cpus.riscv64.handlers import FLOATING
 from gasang.cpus.riscv64.i import fence
 from gasang.cpus.riscv64.mmu import STORE
-from gasang.cpus.riscv64.region.ahead import is_plain
 from gasang.cpus.riscv64.region.circles import Circle, circles_around
-from gasang.cpus.riscv64.region.pages import Step
-from gasang.cpus.riscv64.region.plans import REGISTERS, Group, Planned, access_of, plan, written_value
+from gasang.cpus.riscv64.region.pages import Step, is_plain
+from gasang.cpus.riscv64.region.pieces import plan_whole
+from gasang.cpus.riscv64.region.plans import REGISTERS, Group, Planned, access_of, written_value
 from gasang.cpus.riscv64.region.shape import Region
 from gasang.cpus.riscv64.state import LONGEST
 
@@ -183,7 +183,7 @@ def _go_apart(stores: list[tuple[Stretch, int, int]]) -> bool:
 
 def _planned_anew(line: list[Step], plans: Mapping[int, Planned], of_group: Mapping[Group, Stretch]) -> dict[int, Planned]:
     """The same plan with groups of its own, each of which knows its stretch."""
-    own = plan(line)
+    own = plan_whole(line)
     for place, planned in own.items():
         planned.group.addend = of_group[plans[place].group].slot
     return own

@@ -12,10 +12,9 @@ from collections import Counter
 from typing import Any
 
 from gasang.cpus.instruction_set import Result
-from gasang.cpus.riscv64.region.ahead import is_plain
 from gasang.cpus.riscv64.region.heads import HeadEmitter
 from gasang.cpus.riscv64.region.homes import names
-from gasang.cpus.riscv64.region.pages import Step
+from gasang.cpus.riscv64.region.pages import Step, is_computation
 from gasang.cpus.riscv64.region.shape import Region
 from gasang.cpus.riscv64.region.words import after, makes_word
 
@@ -44,7 +43,7 @@ def skips_of(region: Region) -> dict[int, int]:
 
 def _is_cheap(step: Step) -> bool:
     instruction: Any = step.decoded.instruction.base or step.decoded.instruction
-    return is_plain(step) and step.decoded.instruction.result is Result.FALLTHROUGH and instruction.extension not in _DEAR
+    return is_computation(step) and instruction.extension not in _DEAR
 
 
 class SkipEmitter(HeadEmitter):
