@@ -17,9 +17,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from gasang.cpus.riscv64.i import add, fence, srli, srliw
-from gasang.cpus.riscv64.mmu import LOAD, STORE
+from gasang.cpus.riscv64.mmu import LOAD
 from gasang.cpus.riscv64.region.pages import Step, is_plain
-from gasang.cpus.riscv64.region.plans import REGISTERS, Group, Planned, Whole, access_of, plan
+from gasang.cpus.riscv64.region.plans import REGISTERS, Planned, Whole, access_of, plan
 
 WHOLES = (8, 4)
 """Bytes of a word that is loaded or stored at once."""
@@ -46,22 +46,19 @@ def plan_whole(line: list[Step], *, apart: bool = False) -> dict[int, Planned]:
 
 def _stretches(line: Iterable[Step], planned: dict[int, Planned]) -> Iterator[tuple[int, list[int]]]:
     """The bytes of one group that are loaded, or stored, with nothing between that they must not be moved across."""
-    open_kind, found = LOAD, dict[Group, list[int]]()
+    kind, group, places = LOAD, None, list[int]()
     for step in line:
         access = access_of(step)
         if access is None and is_plain(step) and step.decoded.instruction.function is not fence:
             continue
-        group = planned[step.place].group if access is not None else None
-        kind = access.kind if access is not None else None
-        is_stranger = kind == STORE and (access is None or access.size > 1 or group not in found)
-        if kind != open_kind or is_stranger:
-            yield from ((open_kind, places) for places in found.values())
-            found = {}
-        if access is not None and group is not None:
-            open_kind = access.kind
-            if access.size == 1:
-                found.setdefault(group, []).append(step.place)
-    yield from ((open_kind, places) for places in found.values())
+        byte = access if access is not None and access.size == 1 else None
+        other = planned[step.place].group if byte is not None else None
+        if byte is None or (byte.kind, other) != (kind, group):
+            yield kind, places
+            kind, group, places = byte.kind if byte is not None else LOAD, other, []
+        if byte is not None:
+            places.append(step.place)
+    yield kind, places
 
 
 def _words(distances: list[int]) -> Iterator[list[int]]:
