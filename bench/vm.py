@@ -13,7 +13,7 @@ sys.path[0:1] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "src")]
 from bench import figures, kernel, peers, readme, systemd  # noqa: E402
 from bench.assets import programs  # noqa: E402
 from bench.figures import Figure  # noqa: E402
-from bench.measures import boot, cache, idle, login, parallel, start  # noqa: E402
+from bench.measures import boot, cache, check, idle, login, parallel, start  # noqa: E402
 from bench.measures import programs as speed  # noqa: E402
 from bench.peers import Peer  # noqa: E402
 from bench.processes import MachineError  # noqa: E402
@@ -86,6 +86,10 @@ class Bench:
         """Debian with systemd to its login prompt: interpreted, hot code compiled, and with a code cache."""
         return login.login(self._peers, self._installed(), self._options.runs)
 
+    def check(self) -> list[Figure]:
+        """Debian with systemd to its login prompt, compiled code checked against the interpreter."""
+        return [figure for ours in self._ours() for figure in check.check(ours, self._installed())]
+
     def _installed(self) -> systemd.Installed:
         reporter = Reporter(view_for("auto", sys.stderr))
         try:
@@ -125,13 +129,14 @@ MEASURES: dict[str, Callable[[Bench], list[Figure]]] = {
     "boot": Bench.boot,
     "cache": Bench.cache,
     "systemd": Bench.systemd,
+    "check": Bench.check,
     "debian": Bench.debian,
     "idle": Bench.idle,
     "start": Bench.start,
     "all": Bench.all,
 }
 
-OWN_TABLE = ("cold", "cache", "systemd", "parallel")
+OWN_TABLE = ("cold", "cache", "systemd", "check", "parallel")
 """Measures whose results have a table of their own in the README."""
 
 
