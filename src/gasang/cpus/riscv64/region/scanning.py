@@ -10,8 +10,6 @@ from gasang.cpus.riscv64.region.scans import WIDE, Address, Before, Byte, Leave,
 
 _KIND = f"<{WIDE} x i8>"
 _BITS = f"i{WIDE}"
-_NONE = 1 << WIDE
-"""Beyond the bits of the passes: where none leaves, this is the first."""
 
 
 class ScanEmitter(PassEmitter):
@@ -50,7 +48,7 @@ class ScanEmitter(PassEmitter):
         """Emit a scan, which goes on with the run."""
         again, on = f"scan{name_of(run.head)}", f"run{name_of(run.head)}"
         self.stored, self.words = self.homes.stored(run.head), self.known_words.at(run.head)
-        wide, plain, some, every = [self.label(name) for name in ("wide", "plain", "some", "every")]
+        wide, plain, every, left, some = [self.label(name) for name in ("wide", "plain", "every", "left", "some")]
         self.begin(again)
         passes = self.value(f"load i64, ptr {run.counter}")
         self.branch(self.value(f"icmp ugt i64 {passes}, {WIDE}"), wide, on)
@@ -69,15 +67,17 @@ class ScanEmitter(PassEmitter):
         self.branch(self.likely(condition), plain, on)
         self.begin(plain)
         bits = self.value(f"zext {_BITS} {self.value(f'bitcast <{WIDE} x i1> {leaving} to {_BITS}')} to i64")
-        count = self.value(f"call i64 @llvm.cttz.i64(i64 {self.value(f'or i64 {bits}, {_NONE}')}, i1 true)")
-        self.branch(self.value(f"icmp eq i64 {count}, {WIDE}"), every, some)
+        self.branch(self.value(f"icmp eq i64 {bits}, 0"), every, left)
         self.begin(every)
         ends = self._ends(run, scan, hosts, str(WIDE))
         if to:
             self.line(f"store {_KIND} {stored}, ptr {self._pointer(to)}, align 1{GUEST}")
         self._advance(run, scan, ends, str(WIDE))
         self.jump(again)
+        self.begin(left)
+        self.branch(self.value(f"trunc i64 {bits} to i1"), on, some)  # the first: nothing has been done
         self.begin(some)
+        count = self.value(f"call i64 @llvm.cttz.i64(i64 {bits}, i1 true)")
         ends = self._ends(run, scan, hosts, count)
         if scan.store:
             value = scan.store[1]
@@ -145,10 +145,8 @@ class ScanEmitter(PassEmitter):
         self.begin(done)
 
     def _ends(self, run: Run, scan: Scan, hosts: list[str], count: str) -> dict[int, str]:
-        """What registers have behind so many passes; to be had before the passes have stored anything."""
-        none = "false" if count == str(WIDE) else self.value(f"icmp eq i64 {count}, 0")
-        some = self.value(f"xor i1 {none}, true")
-        last = self.value(f"sub i64 {count}, {self.value(f'zext i1 {some} to i64')}")
+        """What registers have behind so many passes, one at least; to be had before the passes have stored anything."""
+        last = self.value(f"sub i64 {count}, 1")
         ends: dict[int, str] = {}
         for register, end in scan.ends.items():
             if self.homes.lazy(run.head) >> register & 1:
@@ -161,7 +159,7 @@ class ScanEmitter(PassEmitter):
                 step = self.value(f"mul i64 {passes}, {word(scan.step(end.register) or 0)}")
                 more = 0 if end.register == register else end.more
                 value = self.plus(self.value(f"add i64 {self._address(Address(end.register))}, {step}"), more)
-            ends[register] = self.value(f"select i1 {none}, i64 {self.kept_value('x', register)}, i64 {value}")
+            ends[register] = value
         return ends
 
     def _advance(self, run: Run, scan: Scan, ends: dict[int, str], count: str) -> None:
